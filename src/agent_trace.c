@@ -1,0 +1,59 @@
+/* agent_trace: the manifest. It is C and compiles as it stands; ./amalgamate makes the shipped
+ * agent_trace.c from it by inlining each part once. The order is the architecture, ground up. */
+#ifndef AGENT_TRACE_C
+#define AGENT_TRACE_C
+#endif
+#if !defined(_WIN32) && !defined(_GNU_SOURCE) && !defined(AGENT_TRACE_PLAIN_POSIX)
+#define _GNU_SOURCE 1 /* renameat2, fallocate, openat2's syscall() */
+#endif
+#if !defined(_WIN32) && !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L
+#endif
+#if !defined(_WIN32) && !defined(_XOPEN_SOURCE)
+#define _XOPEN_SOURCE 700
+#endif
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64
+#endif
+#ifndef AGENT_TRACE_SYS
+#define AGENT_TRACE_SYS
+#endif
+#include "../agent_trace.h"
+
+/* floor 1 */
+#include "base/status.c"
+#include "base/memory.c"
+#include "base/buf.c"
+/* floor 2 */
+#include "data/utf8.c"
+#include "data/hash.c"
+#include "data/time.c"
+#include "data/json.c"
+#include "data/path.c"
+#include "data/toml.c"
+#include "data/lines.c"
+#include "sys/sys.c"
+#include "sys/posix.c"
+#ifdef AGENT_TRACE_NO_GIT
+#include "git/none.c"
+#else
+#include "git/pack.c"
+#include "git/libgit2.c"
+#endif
+/* floor 3 */
+#include "lock/flock.c"
+#include "lock/poll_lock.c"
+#include "log/event.c"
+#include "log/trace.c"
+#include "log/journal.c"
+#include "state/perm.c"
+#include "state/catalog.c"
+#include "state/config.c"
+/* floor 4 */
+#include "store/store.c"
+#include "store/recover.c"
+#include "store/apply.c"
+#include "store/write.c"
+#include "store/publish.c"
+#include "store/checkpoint.c"
+#include "store/history.c"

@@ -1,0 +1,161 @@
+/* data: pure functions over bytes. No clock, no file, no global; every one of them may be handed
+ * any bytes at all. These are what the fuzzers attack. */
+#ifndef AGT_DATA_H
+#define AGT_DATA_H
+
+#include "../base/base.h"
+
+/* ---- utf8 ---- */
+
+/* The number of leading bytes that are valid UTF-8 (no surrogates, no overlong forms, at most
+ * U+10FFFF); n if all are. */
+AGT_PRIVATE size_t agt__utf8_valid(const char *s, size_t n);
+
+/* ---- hash ---- */
+
+/* What the processor can do; asked once per handle because asking may be slow. */
+typedef struct agt_cpu {
+    bool sha, crc32c;
+} agt_cpu;
+AGT_PRIVATE agt_cpu agt__cpu(void);
+
+typedef struct agt_sha1_state {
+    uint32_t h[5];
+    uint64_t len;
+    unsigned char block[64];
+} agt_sha1_state;
+AGT_PRIVATE void agt__sha1_init(agt_sha1_state *s);
+AGT_PRIVATE void agt__sha1_update(agt_sha1_state *s, agt_cpu cpu, const void *data, size_t n);
+AGT_PRIVATE void agt__sha1_final(agt_sha1_state *s, agt_cpu cpu, unsigned char out[20]);
+
+typedef struct agt_sha256_state {
+    uint32_t h[8];
+    uint64_t len;
+    unsigned char block[64];
+} agt_sha256_state;
+AGT_PRIVATE void agt__sha256_init(agt_sha256_state *s);
+AGT_PRIVATE void agt__sha256_update(agt_sha256_state *s, agt_cpu cpu, const void *data, size_t n);
+AGT_PRIVATE void agt__sha256_final(agt_sha256_state *s, agt_cpu cpu, unsigned char out[32]);
+AGT_PRIVATE void agt__sha256(agt_cpu cpu, const void *data, size_t n, unsigned char out[32]);
+
+/* git's id of an object: SHA-1 of "<kind> <len>\0" and the bytes; kind is "blob", "tree", ... */
+AGT_PRIVATE void agt__git_id(agt_cpu cpu, const char *kind, const void *data, size_t n,
+                             unsigned char out[20]);
+
+/* crc32c (Castagnoli) of the bytes, going on from `seed` (0 to begin with). */
+AGT_PRIVATE uint32_t agt__crc32c(agt_cpu cpu, uint32_t seed, const void *data, size_t n);
+
+AGT_PRIVATE void agt__hex(const unsigned char *data, size_t n, char *out); /* 2n chars, no NUL */
+/* Lower-case hexadecimal only; false unless exactly 2n digits. */
+AGT_PRIVATE bool agt__unhex(const char *hex, size_t len, unsigned char *out, size_t n);
+
+/* ---- time ---- */
+
+#define AGT_TIME_TEXT 25 /* "2026-11-24T01:54:45.123Z" and a NUL */
+#define AGT_TIME_MAX  253402300799999LL /* 9999-12-31T23:59:59.999Z */
+
+/* RFC 3339 in UTC with milliseconds, from 1970 to 9999. */
+AGT_PRIVATE void agt__time_format(int64_t unix_ms, char out[AGT_TIME_TEXT]);
+/* RFC 3339 with any offset and 0 to 9 digits of fraction (cut to ms); false if it is none, if the
+ * day does not exist, or outside 1970 to 9999. A leap second :60 is taken as :59.999. */
+AGT_PRIVATE bool agt__time_parse(const char *s, size_t n, int64_t *unix_ms);
+
+/* ---- json: RFC 8259. A value is a slice of the input; nothing is allocated ---- */
+
+typedef enum agt_json_kind {
+    AGT_JSON_NONE = 0, /* end of container */
+    AGT_JSON_NULL,
+    AGT_JSON_FALSE,
+    AGT_JSON_TRUE,
+    AGT_JSON_NUMBER,
+    AGT_JSON_STRING,
+    AGT_JSON_ARRAY,
+    AGT_JSON_OBJECT
+} agt_json_kind;
+
+#define AGT_JSON_MAX_DEPTH 128
+
+typedef struct agt_json {
+    agt_json_kind kind;
+    const char *raw; /* the value's own bytes in the input, quotes and brackets included */
+    size_t len;
+    bool escaped; /* a string with backslashes in it */
+} agt_json;
+
+/* Checks that the n bytes are exactly one valid JSON text (white space around it allowed): valid
+ * UTF-8, no lone surrogates, no duplicate check, depth at most AGT_JSON_MAX_DEPTH. AGT_INVALID with
+ * err->offset at the offending byte, AGT_LIMIT for the depth. */
+AGT_PRIVATE agt_status agt__json_parse(const char *s, size_t n, agt_json *root, agt_error *err);
+
+/* Walks the members of a valid object or the items of a valid array. Start with *at = 0; false at
+ * the end. For arrays key may be NULL. Only for values that agt__json_parse accepted. */
+AGT_PRIVATE bool agt__json_next(const agt_json *container, size_t *at, agt_json *key,
+                                agt_json *value);
+/* The member of that name (unescaped comparison), the first if there are several. */
+AGT_PRIVATE bool agt__json_get(const agt_json *object, const char *name, agt_json *value);
+/* The string's text without quotes, unescaped into `out` (which must have room for v->len bytes).
+ * Returns the length. */
+AGT_PRIVATE size_t agt__json_unescape(const agt_json *v, char *out);
+/* Exact integers only: no fraction, no exponent, in range. */
+AGT_PRIVATE bool agt__json_u64(const agt_json *v, uint64_t *out);
+AGT_PRIVATE bool agt__json_i64(const agt_json *v, int64_t *out);
+
+/* Writes a JSON string with quotes. Escapes '"', '\\' and control bytes only: \b \t \n \f \r, else
+ * \u00xx in lower case (RFC 8785). Bytes that are not valid UTF-8 become U+FFFD. */
+AGT_PRIVATE void agt__json_put_string(agt_buf *b, const char *s, size_t n);
+
+/* ---- path: the rules for document paths, applied once ---- */
+
+/* Normalises `path` into `out` (size AGT_MAX_PATH + 1): collapses "./" and "//", refuses what
+ * SECURITY.md's path rules refuse (absolute, "..", .agent-trace and .git at any depth in any ASCII
+ * case and their 8.3 forms, control bytes, '\\' ':' '<' '>' '"' '|' '?' '*', trailing dot or space in a component,
+ * device names, invalid UTF-8, too long or deep, empty, a trailing slash). AGT_INVALID or
+ * AGT_LIMIT with a message that says what, where and how to mend it; err->offset is the byte. */
+AGT_PRIVATE agt_status agt__path_normalise(const char *path, size_t len, char *out,
+                                           size_t *out_len, agt_error *err);
+/* ASCII case folded comparison, for names that clash on some systems; order by folded bytes. */
+AGT_PRIVATE int agt__path_fold_compare(const char *a, size_t alen, const char *b, size_t blen);
+
+/* ---- names ---- */
+
+/* "user", "system" or "agent:<name>" where name is 1 to 64 bytes of UTF-8 without control bytes,
+ * '<' '>' '/' '\\' ':' '"' or leading or trailing space, and not "." or "..". */
+AGT_PRIVATE bool agt__actor_valid(const char *actor, size_t len);
+AGT_PRIVATE bool agt__session_valid(const char *s, size_t len); /* 1..64 of [A-Za-z0-9._:-] */
+AGT_PRIVATE bool agt__word_valid(const char *s, size_t len, bool dots); /* 1..64 of [a-z0-9_] (.) */
+
+/* ---- toml: as much as config.toml needs ---- */
+
+/* Calls `each` for every `key = value` with its table's name ("" at the top). Values are basic or
+ * literal strings, integers, booleans, and (passed raw, kind AGT_TOML_OTHER) anything else on one
+ * line. AGT_INVALID with the byte offset. A non-AGT_OK answer of `each` stops and is returned. */
+typedef enum agt_toml_kind {
+    AGT_TOML_STRING = 1,
+    AGT_TOML_INTEGER,
+    AGT_TOML_BOOLEAN,
+    AGT_TOML_OTHER
+} agt_toml_kind;
+typedef struct agt_toml_value {
+    agt_toml_kind kind;
+    agt_text text; /* a string's unescaped text (lives during the call), else the raw value */
+    int64_t integer;
+    bool boolean;
+} agt_toml_value;
+typedef agt_status (*agt_toml_fn)(agt_text table, agt_text key, const agt_toml_value *value,
+                                  agt_error *err, void *ctx);
+AGT_PRIVATE agt_status agt__toml_read(const char *s, size_t n, agt_toml_fn each, void *ctx,
+                                      agt_error *err);
+/* Writes a basic string with quotes, escaped. */
+AGT_PRIVATE void agt__toml_put_string(agt_buf *b, const char *s, size_t n);
+
+/* ---- lines: how many lines a change adds and removes ---- */
+
+/* Exact for small changes (shortest edit script), an upper bound for huge ones: common lines at
+ * both ends are matched, the middle by an edit script of at most `AGT_LINES_MAX_COST` steps, else
+ * all of it counts. A NUL byte in either makes it binary: 0 and 0. mem is for scratch; when it is
+ * out of memory the middle counts as a whole. */
+AGT_PRIVATE void agt__lines_changed(const agt_mem *mem, const void *old, size_t old_len,
+                                    const void *now, size_t now_len, int64_t *added,
+                                    int64_t *removed);
+
+#endif /* AGT_DATA_H */

@@ -1,0 +1,89 @@
+/* git: the seam to git, as a transaction. Objects, packs and the ref are written by our own code
+ * through agt_sys; libgit2 (libgit2.c) only reads. none.c answers AGT_UNSUPPORTED to all of it.
+ * No git type leaks upward. */
+#ifndef AGT_GIT_H
+#define AGT_GIT_H
+
+#include "../data/data.h"
+#include "../sys/sys.h"
+
+typedef struct agt_git agt_git;
+
+typedef struct agt_oid {
+    unsigned char id[20];
+} agt_oid;
+
+/* Makes the bare repository's files in `dir` (an open, maybe empty folder): HEAD naming
+ * refs/heads/main, config, objects/, refs/heads/; synced. Idempotent. In none.c: AGT_OK, nothing
+ * is made. */
+AGT_PRIVATE agt_status agt__git_init(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                     agt_error *err);
+
+/* A handle on the repository in `dir` (borrowed until close). Cheap: libgit2 is initialised by the
+ * first call that reads an object, and shut down in close. */
+AGT_PRIVATE agt_status agt__git_open(agt_git **out, const agt_sys *sys, agt_fd dir,
+                                     const agt_mem *mem, agt_cpu cpu, agt_error *err);
+AGT_PRIVATE void agt__git_close(agt_git *git);
+
+/* Reads an object's bytes behind what `out` holds: hash checked. AGT_NOT_FOUND if it is not there
+ * (an empty or damaged loose file is AGT_CORRUPT). */
+AGT_PRIVATE agt_status agt__git_read(agt_git *git, const agt_oid *id, agt_buf *out,
+                                     agt_error *err);
+
+/* What refs/heads/main names; found = false if it does not exist. Reads the ref's file through
+ * sys (loose refs only: we write no packed-refs; one made by somebody's git is read too). */
+AGT_PRIVATE agt_status agt__git_head(agt_git *git, agt_oid *out, bool *found, agt_error *err);
+
+/* A unified diff of two byte strings; a NULL side is a file that does not exist. */
+AGT_PRIVATE agt_status agt__git_diff(agt_git *git, const char *path, const void *from,
+                                     size_t from_len, const void *to, size_t to_len, agt_buf *out,
+                                     agt_error *err);
+
+/* ---- a transaction: commits on top of a parent, then written all at once ---- */
+
+typedef struct agt_git_signature {
+    agt_text name, email;
+    int64_t unix_s; /* +0000 */
+} agt_git_signature;
+
+/* Begins on top of `parent` (NULL: a root commit comes first). One transaction at a time. Trees of
+ * the parent are read as they are needed; trees the handle wrote last are remembered, so that a
+ * long-lived publisher reads nothing. */
+AGT_PRIVATE agt_status agt__git_begin(agt_git *git, const agt_oid *parent, agt_error *err);
+/* Puts (or with blob NULL removes) a file in the tree of the commit to come. The bytes are copied
+ * or compressed before the call returns. `known` is the blob's id, already computed. A blob
+ * whose bytes are NULL exists already and is only named. Removing what is not there is AGT_OK. */
+AGT_PRIVATE agt_status agt__git_put(agt_git *git, const char *path, size_t path_len,
+                                    const agt_oid *known, const void *bytes, size_t len,
+                                    agt_error *err);
+AGT_PRIVATE agt_status agt__git_remove(agt_git *git, const char *path, size_t path_len,
+                                       agt_error *err);
+/* Makes the commit of what was put since the last one (an unchanged tree is fine). The committer
+ * is the author's name; its time is max(parent's committer time, committed_unix_s). Whole seconds,
+ * +0000. Deterministic: the same calls on the same parent give the same id. */
+AGT_PRIVATE agt_status agt__git_commit(agt_git *git, const agt_git_signature *author,
+                                       int64_t committed_unix_s, agt_text message, agt_oid *out,
+                                       agt_error *err);
+typedef enum agt_git_write {
+    AGT_GIT_LOOSE = 1, /* loose objects, unsynced: a later pack makes them durable */
+    AGT_GIT_PACK = 2   /* one pack and its index, synced, the folder synced: durable on return */
+} agt_git_write;
+/* Writes every object of the transaction and ends it. Where the handle's sys fails, nothing is
+ * named and the transaction is over. Zero commits: AGT_OK, nothing is written. */
+AGT_PRIVATE agt_status agt__git_write(agt_git *git, agt_git_write how, agt_error *err);
+/* Ends the transaction without writing. */
+AGT_PRIVATE void agt__git_abort(agt_git *git);
+
+/* Makes refs/heads/main name `id`, by lock file and rename; a stale lock file is overwritten.
+ * durable: the file and the folders are synced. */
+AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, bool durable,
+                                         agt_error *err);
+/* Keeps `id` as refs/heads/<name>. */
+AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const agt_oid *id,
+                                         agt_error *err);
+/* Deletes every loose object (after a pack holds them, or because they cannot be trusted): those
+ * whose content does not hash to their name if `only_bad`, else all. Removes stale *.lock and
+ * temporary files. Forgets remembered trees. */
+AGT_PRIVATE agt_status agt__git_clean_loose(agt_git *git, bool only_bad, agt_error *err);
+
+#endif /* AGT_GIT_H */

@@ -1,0 +1,92 @@
+/* trace: the event log, append-only JSON Lines in segments trace/<first seq, 12 digits>.jsonl.
+ *
+ * Writers hold the store lock and write each line at the offset its journal record names; a redo
+ * writes the same bytes. Readers take no lock: they read to the last newline. Segments are never
+ * rewritten, and never cut below an acknowledged event. */
+#ifndef AGT_TRACE_PART_H
+#define AGT_TRACE_PART_H
+
+#include "event.h"
+#include "../sys/sys.h"
+
+#define AGT_SEGMENT_NAME 32
+#define AGT_SEGMENT_MAX  (64u * 1024 * 1024) /* a segment is closed once it is that long */
+
+/* Where the trace ends: the next line goes to byte `offset` of the segment that begins with seq
+ * `segment`, and its `prev` is `prev` (32 zero bytes at the very beginning). */
+typedef struct agt_trace_end {
+    uint64_t segment, offset;
+    unsigned char prev[32];
+} agt_trace_end;
+
+AGT_PRIVATE void agt__segment_name(uint64_t first_seq, char out[AGT_SEGMENT_NAME]);
+AGT_PRIVATE bool agt__segment_parse(const char *name, uint64_t *first_seq);
+
+/* ---- writing ---- */
+
+typedef struct agt_trace_writer {
+    const agt_sys *sys;
+    agt_fd dir;  /* borrowed: the trace folder */
+    agt_fd fd;   /* of the open segment, or AGT_FD_NONE */
+    uint64_t segment, reserved_end;
+} agt_trace_writer;
+
+AGT_PRIVATE void agt__trace_writer_init(agt_trace_writer *w, const agt_sys *sys, agt_fd dir);
+AGT_PRIVATE void agt__trace_writer_close(agt_trace_writer *w);
+/* Makes sure n more bytes at `offset` of the segment will fit (reserve; NOSYS is fine), making the
+ * segment's file if there is none. */
+AGT_PRIVATE agt_status agt__trace_reserve(agt_trace_writer *w, uint64_t segment, uint64_t offset,
+                                          size_t n, agt_error *err);
+/* Writes n bytes (whole lines) at their place. */
+AGT_PRIVATE agt_status agt__trace_put(agt_trace_writer *w, uint64_t segment, uint64_t offset,
+                                      const void *lines, size_t n, agt_error *err);
+/* Makes the open segment, and the folder, durable. */
+AGT_PRIVATE agt_status agt__trace_sync(agt_trace_writer *w, agt_error *err);
+/* Cuts the segment behind `offset` (recovery only: nothing acknowledged lies there) and deletes
+ * later segments; cut bytes that are not all NUL are first kept as <segment>.torn. */
+AGT_PRIVATE agt_status agt__trace_cut(agt_trace_writer *w, const agt_mem *mem, uint64_t segment,
+                                      uint64_t offset, agt_error *err);
+
+/* ---- reading ---- */
+
+/* A reader over all segments. Zero-copy within its window. */
+typedef struct agt_trace_reader agt_trace_reader;
+
+AGT_PRIVATE agt_status agt__trace_reader_open(agt_trace_reader **out, const agt_sys *sys,
+                                              agt_fd dir, const agt_mem *mem, agt_error *err);
+AGT_PRIVATE void agt__trace_reader_close(agt_trace_reader *r);
+/* Places the reader so that the next line forward is the first with seq >= `seq` (binary search in
+ * the right segment). */
+AGT_PRIVATE agt_status agt__trace_seek(agt_trace_reader *r, uint64_t seq, agt_error *err);
+AGT_PRIVATE agt_status agt__trace_seek_end(agt_trace_reader *r, agt_error *err);
+/* The next whole line forward (or backward), newline included; it lives until the next call.
+ * AGT_END at the end; forward, later lines are seen by calling again. Notices new segments. */
+AGT_PRIVATE agt_status agt__trace_line(agt_trace_reader *r, agt_text *line, agt_error *err);
+AGT_PRIVATE agt_status agt__trace_line_back(agt_trace_reader *r, agt_text *line, agt_error *err);
+/* The line of exactly that seq. AGT_NOT_FOUND if there is none; AGT_CORRUPT. */
+AGT_PRIVATE agt_status agt__trace_find(agt_trace_reader *r, uint64_t seq, agt_text *line,
+                                       agt_error *err);
+/* Where the line handed out last stands: its segment's first seq and its byte offset there. */
+AGT_PRIVATE void agt__trace_where(const agt_trace_reader *r, uint64_t *segment, uint64_t *offset);
+
+/* ---- checking and repairing a trace without its journal (R3 to R6) ---- */
+
+typedef struct agt_trace_report {
+    uint64_t lines, last_seq;
+    agt_trace_end end;       /* where the next line goes */
+    uint64_t torn_bytes;     /* an unterminated, NUL or incomplete tail */
+    uint64_t damaged_lines;  /* newline-terminated lines that do not parse or chain */
+    uint64_t first_bad_segment, first_bad_offset; /* of the first damaged line */
+    bool salvageable;        /* the tail is a whole valid event that only lacks its newline */
+} agt_trace_report;
+
+/* Reads everything, checks parse, seq without gaps, and the prev chain. Damage is counted, not an
+ * error; AGT_IO and AGT_NOMEM are. */
+AGT_PRIVATE agt_status agt__trace_check(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                        agt_cpu cpu, agt_trace_report *out, agt_error *err);
+/* Mends the tail: a whole valid event gets its newline; anything else there is copied to
+ * <segment>.torn (synced) and cut off. Idempotent; lines ended by a newline are never touched. */
+AGT_PRIVATE agt_status agt__trace_repair(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                         agt_cpu cpu, agt_trace_report *out, agt_error *err);
+
+#endif /* AGT_TRACE_PART_H */

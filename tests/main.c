@@ -1,0 +1,164 @@
+/* Runs the registered tests: tests [--list] [--filter TEXT] [--seed N] [--all] [-v]. Ends with the
+ * line "N passed, N failed, N skipped"; exit 1 if any failed or none ran. */
+#include "test.h"
+
+#include <dirent.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static test_case *all_tests, **tail = &all_tests;
+static jmp_buf escape;
+static char fail_text[2048], skip_text[512], folder[256];
+static char *folders[256];
+static int folder_count, verbose, run_all;
+static uint64_t seed, state;
+static pid_t owner;
+
+void test_register(test_case *t) {
+    *tail = t;
+    tail = &t->next;
+}
+
+void test_fail(const char *file, int line, const char *format, ...) {
+    va_list args;
+    int n = snprintf(fail_text, sizeof fail_text, "%s:%d: ", file, line);
+    va_start(args, format);
+    vsnprintf(fail_text + n, sizeof fail_text - (size_t)n, format, args);
+    va_end(args);
+    if (getpid() != owner) { /* a forked child reports by its exit code */
+        fprintf(stderr, "    child: %s\n", fail_text);
+        _exit(99);
+    }
+    longjmp(escape, 1);
+}
+
+void test_skip(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(skip_text, sizeof skip_text, format, args);
+    va_end(args);
+    longjmp(escape, 2);
+}
+
+void test_saw(const char *what, uint64_t n) {
+    if (verbose) printf("    saw %" PRIu64 " %s\n", n, what);
+}
+
+uint64_t test_random(void) { /* splitmix64 */
+    uint64_t z = (state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+uint64_t test_random_below(uint64_t n) { return n ? test_random() % n : 0; }
+int test_all(void) { return run_all; }
+
+static void remove_tree(const char *path) {
+    struct stat st;
+    if (lstat(path, &st) != 0) return;
+    if (S_ISDIR(st.st_mode)) {
+        chmod(path, 0700);
+        DIR *d = opendir(path);
+        for (struct dirent *e; d && (e = readdir(d));) {
+            if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+            size_t n = strlen(path) + strlen(e->d_name) + 2;
+            char *sub = malloc(n);
+            snprintf(sub, n, "%s/%s", path, e->d_name);
+            remove_tree(sub);
+            free(sub);
+        }
+        if (d) closedir(d);
+        rmdir(path);
+    } else {
+        unlink(path);
+    }
+}
+
+const char *test_folder(void) {
+    const char *base = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/agt-test-XXXXXX", base ? base : "/tmp");
+    if (!mkdtemp(folder)) test_fail(__FILE__, __LINE__, "mkdtemp %s", folder);
+    if (folder_count == 256) test_fail(__FILE__, __LINE__, "too many folders in one test");
+    return folders[folder_count++] = strdup(folder);
+}
+
+const char *test_data(void) {
+    static const char *places[] = {"../shared/data", "../../shared/data"};
+    const char *env = getenv("AGENT_TRACE_TEST_DATA");
+    struct stat st;
+    if (env) return stat(env, &st) == 0 ? env : NULL;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+        if (stat(places[i], &st) == 0) return places[i];
+    return NULL;
+}
+
+unsigned char *test_read_file(const char *path, size_t *len) {
+    FILE *f = fopen(path, "rb");
+    if (!f) test_fail(__FILE__, __LINE__, "cannot open %s", path);
+    size_t cap = 65536, n = 0, got;
+    unsigned char *data = malloc(cap + 1);
+    while ((got = fread(data + n, 1, cap - n, f)) > 0)
+        if ((n += got) == cap) data = realloc(data, (cap *= 2) + 1);
+    fclose(f);
+    data[n] = 0;
+    if (len) *len = n;
+    return data;
+}
+
+void test_write_file(const char *path, const void *data, size_t len) {
+    FILE *f = fopen(path, "wb");
+    if (!f || fwrite(data, 1, len, f) != len || fclose(f) != 0)
+        test_fail(__FILE__, __LINE__, "cannot write %s", path);
+}
+
+static void run_one(test_case *t, int *passed, int *failed, int *skipped) {
+    struct timespec a, b;
+    state = seed;
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    int jumped = setjmp(escape);
+    if (!jumped) t->run();
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    while (folder_count) {
+        remove_tree(folders[--folder_count]);
+        free(folders[folder_count]);
+    }
+    double ms = (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) / 1e6;
+    if (jumped == 1) {
+        ++*failed;
+        printf("FAILED  %s: %s (--seed %" PRIu64 ")\n    %s\n", t->topic, t->name, seed, fail_text);
+    } else if (jumped == 2) {
+        ++*skipped;
+        printf("SKIPPED %s: %s: %s\n", t->topic, t->name, skip_text);
+    } else {
+        ++*passed;
+        if (verbose) printf("ok      %s: %s (%.0f ms)\n", t->topic, t->name, ms);
+    }
+    fflush(stdout);
+}
+
+int main(int argc, char **argv) {
+    const char *filter = NULL;
+    int list = 0, passed = 0, failed = 0, skipped = 0;
+    owner = getpid();
+    seed = (uint64_t)time(NULL) ^ (uint64_t)owner << 20;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--list")) list = 1;
+        else if (!strcmp(argv[i], "--all")) run_all = 1;
+        else if (!strcmp(argv[i], "-v")) verbose = 1;
+        else if (!strcmp(argv[i], "--filter") && i + 1 < argc) filter = argv[++i];
+        else if (!strcmp(argv[i], "--seed") && i + 1 < argc) seed = strtoull(argv[++i], NULL, 10);
+        else return fprintf(stderr, "usage: tests [--list] [--filter TEXT] [--seed N] [--all] [-v]\n"), 2;
+    }
+    for (test_case *t = all_tests; t; t = t->next) {
+        char whole[512];
+        snprintf(whole, sizeof whole, "%s_%s", t->topic, t->name);
+        if (filter && !strstr(whole, filter)) continue;
+        if (list) printf("%s: %s\n", t->topic, t->name);
+        else run_one(t, &passed, &failed, &skipped);
+    }
+    if (list) return 0;
+    printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
+    return failed || !passed;
+}
