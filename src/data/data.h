@@ -38,6 +38,11 @@ AGT_PRIVATE void agt__sha256_update(agt_sha256_state *s, agt_cpu cpu, const void
 AGT_PRIVATE void agt__sha256_final(agt_sha256_state *s, agt_cpu cpu, unsigned char out[32]);
 AGT_PRIVATE void agt__sha256(agt_cpu cpu, const void *data, size_t n, unsigned char out[32]);
 
+/* An object's id in git. */
+typedef struct agt_oid {
+    unsigned char id[20];
+} agt_oid;
+
 /* git's id of an object: SHA-1 of "<kind> <len>\0" and the bytes; kind is "blob", "tree", ... */
 AGT_PRIVATE void agt__git_id(agt_cpu cpu, const char *kind, const void *data, size_t n,
                              unsigned char out[20]);

@@ -9,10 +9,6 @@
 
 typedef struct agt_git agt_git;
 
-typedef struct agt_oid {
-    unsigned char id[20];
-} agt_oid;
-
 /* Makes the bare repository's files in `dir` (an open, maybe empty folder): HEAD naming
  * refs/heads/main, config, objects/, refs/heads/; synced. Idempotent. In none.c: AGT_OK, nothing
  * is made. */
