@@ -2,10 +2,10 @@
 #include "journal.h"
 
 #define JOURNAL_NAME         "journal"
-#define JOURNAL_MAGIC        0x324e524a54474147ull /* "GAGTJRN2" read as little-endian */
+#define JOURNAL_MAGIC        0x324c4e524a544741ull /* "AGTJRNL2" as stored */
 #define JOURNAL_FORMAT       2u
 #define JOURNAL_HEADER_BYTES 232u
-#define RECORD_MAGIC         0x52544741u /* "AGTR" */
+#define RECORD_MAGIC         0x52544741u /* "AGTR" as stored */
 #define RECORD_HEADER        64u
 #define RECORD_ENTRY         16u
 
