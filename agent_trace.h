@@ -585,11 +585,12 @@ typedef struct agt_event {
     agt_text change_kind;  /* for a violation what was attempted; else as action */
     agt_text path, doc_type, summary, source, detected_by;
     agt_text replica, blob, doc, prev; /* hexadecimal; doc is a UUID */
+    agt_text rejected; /* a violation's refused bytes: their name in .agent-trace/rejected */
 } agt_event;
 #define AGT_EVENT_INIT                                                                             \
     {                                                                                              \
         sizeof(agt_event), 0, 0, 0, 0, 0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0},       \
-            {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}                 \
+            {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}         \
     }
 
 typedef struct agt_trace_options {

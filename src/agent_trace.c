@@ -48,6 +48,7 @@
 #include "log/journal.c"
 #include "state/perm.c"
 #include "state/catalog.c"
+#include "state/shared.c"
 #include "state/config.c"
 /* floor 4 */
 #include "store/store.c"

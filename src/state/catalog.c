@@ -1,0 +1,405 @@
+/* catalog: see catalog.h. The snapshot's bytes, little-endian:
+ *
+ *   0    "AGTCAT02"      8   crc32c of all bytes from 12 on     12  rows
+ *   16   next seq        24  bytes of text                      32  live documents
+ *   40   next place in the ring of refusals                     64  64 refusal hashes
+ *   576  rows of 144 bytes, sorted by folded path, then by path
+ *   ...  the text the rows point into */
+#include "catalog.h"
+
+#include <stdlib.h>
+
+#define CATALOG_MAGIC  0x3230544143544741ull /* "AGTCAT02" as stored */
+#define CATALOG_HEADER 576u
+#define CATALOG_ROW    144u
+#define CATALOG_MAX    (1024u * 1024 * 1024)
+
+AGT_PRIVATE agt_catalog agt__catalog(const agt_mem *mem) {
+    agt_catalog c;
+    memset(&c, 0, sizeof c);
+    c.mem = mem;
+    c.base = agt__buf(mem);
+    return c;
+}
+
+static size_t catalog_row_size(const agt_row *r) { return sizeof *r + r->path_len + 1; }
+
+static void catalog_drop_overlay(agt_catalog *c) {
+    for (size_t i = 0; i < c->slot_count; i++)
+        if (c->slots[i]) agt__free(c->mem, c->slots[i], catalog_row_size(c->slots[i]));
+    agt__free(c->mem, c->slots, c->slot_count * sizeof *c->slots);
+    c->slots = NULL;
+    c->slot_count = c->used = 0;
+}
+
+AGT_PRIVATE void agt__catalog_free(agt_catalog *c) {
+    catalog_drop_overlay(c);
+    agt__buf_free(&c->base);
+    c->base_rows = 0;
+}
+
+AGT_PRIVATE void agt__catalog_name(uint64_t number, char out[32]) {
+    char digits[24];
+    size_t n = 0;
+    do digits[n++] = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
+    memcpy(out, "catalog.", 8);
+    for (size_t i = 0; i < n; i++) out[8 + i] = digits[n - 1 - i];
+    out[8 + n] = 0;
+}
+
+/* ---- the snapshot ---- */
+
+static void catalog_base_row(const agt_catalog *c, uint32_t i, agt_row *r) {
+    const unsigned char *p = c->base.data + CATALOG_HEADER + (size_t)i * CATALOG_ROW;
+    const char *text =
+        (const char *)c->base.data + CATALOG_HEADER + (size_t)c->base_rows * CATALOG_ROW;
+    memset(r, 0, sizeof *r);
+    r->path = text + agt__get32(p);
+    r->path_len = agt__get32(p + 4);
+    (void)agt__copy_text(r->agent, sizeof r->agent, text + agt__get32(p + 8), agt__get32(p + 12));
+    r->type = (agt_type)agt__get32(p + 16);
+    r->exists = agt__get32(p + 20) != 0;
+    r->version = agt__get32(p + 24);
+    r->last_seq = agt__get64(p + 32);
+    r->changed_unix_ms = (int64_t)agt__get64(p + 40);
+    r->size = agt__get64(p + 48);
+    r->dev = agt__get64(p + 56);
+    r->ino = agt__get64(p + 64);
+    r->mtime_ns = (int64_t)agt__get64(p + 72);
+    r->ctime_ns = (int64_t)agt__get64(p + 80);
+    memcpy(r->blob.id, p + 88, 20);
+    memcpy(r->doc, p + 108, 36);
+}
+
+static void catalog_encode_row(const agt_row *r, uint32_t path_off, uint32_t agent_off,
+                               unsigned char *p) {
+    memset(p, 0, CATALOG_ROW);
+    agt__put32(p, path_off);
+    agt__put32(p + 4, (uint32_t)r->path_len);
+    agt__put32(p + 8, agent_off);
+    agt__put32(p + 12, (uint32_t)strlen(r->agent));
+    agt__put32(p + 16, (uint32_t)r->type);
+    agt__put32(p + 20, r->exists);
+    agt__put32(p + 24, r->version);
+    agt__put64(p + 32, r->last_seq);
+    agt__put64(p + 40, (uint64_t)r->changed_unix_ms);
+    agt__put64(p + 48, r->size);
+    agt__put64(p + 56, r->dev);
+    agt__put64(p + 64, r->ino);
+    agt__put64(p + 72, (uint64_t)r->mtime_ns);
+    agt__put64(p + 80, (uint64_t)r->ctime_ns);
+    memcpy(p + 88, r->blob.id, 20);
+    memcpy(p + 108, r->doc, 36);
+}
+
+/* Checked once at load, so that lookups can trust every offset. */
+static bool catalog_valid(const agt_buf *b, agt_cpu cpu) {
+    if (b->len < CATALOG_HEADER || agt__get64(b->data) != CATALOG_MAGIC) return false;
+    if (agt__get32(b->data + 8) != agt__crc32c(cpu, 0, b->data + 12, b->len - 12)) return false;
+    uint64_t rows = agt__get32(b->data + 12), text = agt__get64(b->data + 24);
+    if (rows * CATALOG_ROW + CATALOG_HEADER + text != b->len) return false;
+    for (uint64_t i = 0; i < rows; i++) {
+        const unsigned char *p = b->data + CATALOG_HEADER + i * CATALOG_ROW;
+        if ((uint64_t)agt__get32(p) + agt__get32(p + 4) > text || agt__get32(p + 4) > AGT_MAX_PATH)
+            return false;
+        if ((uint64_t)agt__get32(p + 8) + agt__get32(p + 12) > text) return false;
+        if (agt__get32(p + 12) > AGT_MAX_NAME || agt__get32(p + 16) > AGT_TYPE_SCRATCH)
+            return false;
+    }
+    return true;
+}
+
+AGT_PRIVATE agt_status agt__catalog_load(agt_catalog *c, const agt_sys *sys, agt_fd dir,
+                                         agt_cpu cpu, uint64_t number, agt_error *err) {
+    char name[32];
+    agt_catalog fresh = agt__catalog(c->mem);
+    agt__catalog_name(number, name);
+    if (number) {
+        agt_status st = agt__read_file(sys, dir, name, CATALOG_MAX, &fresh.base, err);
+        if (st == AGT_OK && !catalog_valid(&fresh.base, cpu)) st = AGT_CORRUPT;
+        if (st == AGT_NOT_FOUND) st = AGT_CORRUPT;
+        if (st != AGT_OK) {
+            agt__catalog_free(&fresh);
+            if (st != AGT_CORRUPT) return st;
+            return agt__fail(err, AGT_CORRUPT,
+                             ".agent-trace/%s is missing or damaged; restore it from a backup",
+                             name);
+        }
+        fresh.base_rows = agt__get32(fresh.base.data + 12);
+        fresh.live = (int64_t)agt__get64(fresh.base.data + 32);
+        fresh.refusal_at = agt__get32(fresh.base.data + 40) % AGT_REFUSALS;
+        for (int i = 0; i < AGT_REFUSALS; i++)
+            fresh.refusals[i] = agt__get64(fresh.base.data + 64 + i * 8);
+    }
+    agt__catalog_free(c);
+    *c = fresh;
+    return AGT_OK;
+}
+
+static int catalog_by_fold(const void *a, const void *b) {
+    const agt_row *x = a, *y = b;
+    int d = agt__path_fold_compare(x->path, x->path_len, y->path, y->path_len);
+    if (d) return d;
+    size_t n = x->path_len < y->path_len ? x->path_len : y->path_len;
+    d = memcmp(x->path, y->path, n);
+    return d ? d : (x->path_len > y->path_len) - (x->path_len < y->path_len);
+}
+
+AGT_PRIVATE agt_status agt__catalog_encode(const agt_catalog *c, agt_cpu cpu, uint64_t next_seq,
+                                           agt_buf *out, agt_error *err) {
+    agt_rows rows;
+    size_t start = out->len;
+    agt_status st = agt__catalog_rows(c, AGT_ROWS_ALL, &rows, err);
+    if (st != AGT_OK) return st;
+    qsort(rows.row, rows.count, sizeof *rows.row, catalog_by_fold);
+    agt__buf_zero(out, CATALOG_HEADER + rows.count * CATALOG_ROW);
+    size_t text = out->len;
+    for (size_t i = 0; i < rows.count && !out->failed; i++) {
+        agt_row *r = &rows.row[i];
+        size_t path_off = out->len - text, agent_off = path_off + r->path_len;
+        agt__buf_put(out, r->path, r->path_len);
+        agt__buf_put(out, r->agent, strlen(r->agent));
+        if (out->failed) break;
+        catalog_encode_row(r, (uint32_t)path_off, (uint32_t)agent_off,
+                           out->data + start + CATALOG_HEADER + i * CATALOG_ROW);
+    }
+    size_t count = rows.count;
+    agt__rows_free(c->mem, &rows);
+    if (out->failed) return agt__nomem(err);
+    if (out->len - text > UINT32_MAX || count > UINT32_MAX)
+        return agt__fail(err, AGT_LIMIT, "the catalog would be larger than 4 GiB");
+    unsigned char *p = out->data + start;
+    agt__put64(p, CATALOG_MAGIC);
+    agt__put32(p + 12, (uint32_t)count);
+    agt__put64(p + 16, next_seq);
+    agt__put64(p + 24, out->len - text);
+    agt__put64(p + 32, (uint64_t)c->live);
+    agt__put32(p + 40, c->refusal_at);
+    for (int i = 0; i < AGT_REFUSALS; i++) agt__put64(p + 64 + i * 8, c->refusals[i]);
+    agt__put32(p + 8, agt__crc32c(cpu, 0, p + 12, out->len - start - 12));
+    return AGT_OK;
+}
+
+/* The first base row that is not before `path` in folded order. */
+static uint32_t catalog_lower_bound(const agt_catalog *c, const char *path, size_t len) {
+    uint32_t lo = 0, hi = c->base_rows;
+    const unsigned char *rows = c->base.data + CATALOG_HEADER;
+    const char *text = (const char *)rows + (size_t)c->base_rows * CATALOG_ROW;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        const unsigned char *p = rows + (size_t)mid * CATALOG_ROW;
+        if (agt__path_fold_compare(text + agt__get32(p), agt__get32(p + 4), path, len) < 0)
+            lo = mid + 1;
+        else hi = mid;
+    }
+    return lo;
+}
+
+static bool catalog_base_find(const agt_catalog *c, const char *path, size_t len, agt_row *out) {
+    if (!c->base_rows) return false;
+    for (uint32_t i = catalog_lower_bound(c, path, len); i < c->base_rows; i++) {
+        catalog_base_row(c, i, out);
+        if (agt__path_fold_compare(out->path, out->path_len, path, len) != 0) return false;
+        if (out->path_len == len && memcmp(out->path, path, len) == 0) return true;
+    }
+    return false;
+}
+
+/* ---- the overlay ---- */
+
+static unsigned char catalog_fold(char ch) {
+    return (unsigned char)(ch >= 'A' && ch <= 'Z' ? ch + 32 : ch);
+}
+
+static size_t catalog_hash(const char *path, size_t len) {
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < len; i++) h = (h ^ catalog_fold(path[i])) * 0x100000001b3u;
+    return (size_t)(h ^ (h >> 29));
+}
+
+static bool catalog_same(const agt_row *r, const char *path, size_t len) {
+    return r->path_len == len && memcmp(r->path, path, len) == 0;
+}
+
+AGT_PRIVATE agt_row *agt__catalog_touched(const agt_catalog *c, const char *path, size_t len) {
+    if (!c->slot_count) return NULL;
+    size_t mask = c->slot_count - 1;
+    for (size_t i = catalog_hash(path, len) & mask; c->slots[i]; i = (i + 1) & mask)
+        if (catalog_same(c->slots[i], path, len)) return c->slots[i];
+    return NULL;
+}
+
+static void catalog_insert(agt_row **slots, size_t count, agt_row *row) {
+    size_t i = catalog_hash(row->path, row->path_len) & (count - 1);
+    while (slots[i]) i = (i + 1) & (count - 1);
+    slots[i] = row;
+}
+
+static bool catalog_grow(agt_catalog *c) {
+    if (c->used * 2 < c->slot_count) return true;
+    size_t count = c->slot_count ? c->slot_count * 2 : 64;
+    agt_row **slots = agt__zalloc(c->mem, count * sizeof *slots);
+    if (!slots) return false;
+    for (size_t i = 0; i < c->slot_count; i++)
+        if (c->slots[i]) catalog_insert(slots, count, c->slots[i]);
+    agt__free(c->mem, c->slots, c->slot_count * sizeof *c->slots);
+    c->slots = slots;
+    c->slot_count = count;
+    return true;
+}
+
+AGT_PRIVATE agt_row *agt__catalog_touch(agt_catalog *c, const char *path, size_t len) {
+    agt_row base, *r = agt__catalog_touched(c, path, len);
+    if (r) return r;
+    if (!catalog_grow(c)) return NULL;
+    if (!(r = agt__alloc(c->mem, sizeof *r + len + 1))) return NULL;
+    if (!catalog_base_find(c, path, len, &base)) memset(&base, 0, sizeof base);
+    *r = base;
+    char *copy = (char *)r + sizeof *r;
+    memcpy(copy, path, len);
+    copy[len] = 0;
+    r->path = copy;
+    r->path_len = len;
+    catalog_insert(c->slots, c->slot_count, r);
+    c->used++;
+    return r;
+}
+
+AGT_PRIVATE bool agt__catalog_find(const agt_catalog *c, const char *path, size_t len,
+                                   agt_row *out) {
+    const agt_row *r = agt__catalog_touched(c, path, len);
+    if (r) *out = *r;
+    else if (!catalog_base_find(c, path, len, out)) return false;
+    return out->version != 0;
+}
+
+AGT_PRIVATE bool agt__catalog_case_clash(const agt_catalog *c, const char *path, size_t len,
+                                         agt_row *out) {
+    if (c->slot_count) { /* the hash folds case, so a clash is in the same chain */
+        size_t mask = c->slot_count - 1;
+        for (size_t i = catalog_hash(path, len) & mask; c->slots[i]; i = (i + 1) & mask) {
+            const agt_row *r = c->slots[i];
+            if (!r->exists || catalog_same(r, path, len)) continue;
+            if (agt__path_fold_compare(r->path, r->path_len, path, len) != 0) continue;
+            *out = *r;
+            return true;
+        }
+    }
+    if (!c->base_rows) return false;
+    for (uint32_t i = catalog_lower_bound(c, path, len); i < c->base_rows; i++) {
+        catalog_base_row(c, i, out);
+        if (agt__path_fold_compare(out->path, out->path_len, path, len) != 0) return false;
+        if (catalog_same(out, path, len) || !out->exists) continue;
+        if (!agt__catalog_touched(c, out->path, out->path_len)) return true;
+    }
+    return false;
+}
+
+static bool catalog_is_under(const agt_row *r, const char *folder, size_t len) {
+    return r->path_len > len + 1 && r->path[len] == '/' && memcmp(r->path, folder, len) == 0;
+}
+
+AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, size_t len) {
+    char with_slash[AGT_MAX_PATH + 2];
+    agt_row r;
+    for (size_t i = 0; i < c->slot_count; i++)
+        if (c->slots[i] && c->slots[i]->exists && catalog_is_under(c->slots[i], path, len))
+            return true;
+    if (!c->base_rows || len > AGT_MAX_PATH) return false;
+    memcpy(with_slash, path, len);
+    with_slash[len] = '/';
+    for (uint32_t i = catalog_lower_bound(c, with_slash, len + 1); i < c->base_rows; i++) {
+        catalog_base_row(c, i, &r);
+        if (r.path_len <= len ||
+            agt__path_fold_compare(r.path, len + 1, with_slash, len + 1) != 0)
+            return false;
+        if (r.exists && catalog_is_under(&r, path, len) &&
+            !agt__catalog_touched(c, r.path, r.path_len))
+            return true;
+    }
+    return false;
+}
+
+/* ---- events ---- */
+
+AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text path, agt_text rejected) {
+    uint64_t h = 0xcbf29ce484222325u;
+    const agt_text parts[3] = {actor, path, rejected};
+    for (int p = 0; p < 3; p++) {
+        for (size_t i = 0; i < parts[p].len; i++)
+            h = (h ^ (unsigned char)parts[p].data[i]) * 0x100000001b3u;
+        h = (h ^ 0xff) * 0x100000001b3u;
+    }
+    return h ? h : 1;
+}
+
+AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, uint64_t hash) {
+    for (int i = 0; i < AGT_REFUSALS; i++)
+        if (c->refusals[i] == hash) return true;
+    return false;
+}
+
+AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t size) {
+    char name[AGT_MAX_NAME + 1];
+    if (e->rejected.data) {
+        uint64_t hash = agt__refusal_hash(e->actor, e->path, e->rejected);
+        if (!agt__catalog_refused(c, hash)) {
+            c->refusals[c->refusal_at] = hash;
+            c->refusal_at = (c->refusal_at + 1) % AGT_REFUSALS;
+        }
+    }
+    if (!e->version || !e->path.data) return;
+    agt_row *r = agt__catalog_touched(c, e->path.data, e->path.len);
+    AGENT_TRACE_ASSERT(r != NULL);
+    bool exists = e->blob.data != NULL;
+    c->live += (int64_t)exists - (int64_t)r->exists;
+    if (r->version == 0 && e->agent_name.data)
+        (void)agt__copy_text(r->agent, sizeof r->agent, e->agent_name.data, e->agent_name.len);
+    r->exists = exists;
+    r->version = e->version;
+    r->last_seq = e->seq;
+    r->changed_unix_ms = e->at_unix_ms;
+    r->size = exists ? size : 0;
+    memset(&r->blob, 0, sizeof r->blob);
+    if (exists) (void)agt__unhex(e->blob.data, e->blob.len, r->blob.id, 20);
+    (void)agt__copy_text(r->doc, sizeof r->doc, e->doc.data, e->doc.len);
+    if (agt__copy_text(name, sizeof name, e->doc_type.data, e->doc_type.len)) {
+        agt_type type = agt_type_from_name(name);
+        if (type != AGT_TYPE_DEFAULT) r->type = type;
+    }
+    r->dev = r->ino = 0;
+    r->mtime_ns = r->ctime_ns = 0;
+}
+
+/* ---- lists ---- */
+
+static int catalog_by_path(const void *a, const void *b) {
+    const agt_row *x = a, *y = b;
+    size_t n = x->path_len < y->path_len ? x->path_len : y->path_len;
+    int d = memcmp(x->path, y->path, n);
+    return d ? d : (x->path_len > y->path_len) - (x->path_len < y->path_len);
+}
+
+AGT_PRIVATE agt_status agt__catalog_rows(const agt_catalog *c, agt_catalog_scope scope,
+                                         agt_rows *out, agt_error *err) {
+    size_t max = c->used + (scope == AGT_ROWS_ALL ? c->base_rows : 0);
+    memset(out, 0, sizeof *out);
+    if (!max) return AGT_OK;
+    if (!(out->row = agt__alloc(c->mem, max * sizeof *out->row))) return agt__nomem(err);
+    out->cap = max;
+    for (uint32_t i = 0; scope == AGT_ROWS_ALL && i < c->base_rows; i++) {
+        agt_row *r = &out->row[out->count];
+        catalog_base_row(c, i, r);
+        if (!agt__catalog_touched(c, r->path, r->path_len)) out->count++;
+    }
+    for (size_t i = 0; i < c->slot_count; i++)
+        if (c->slots[i] && c->slots[i]->version) out->row[out->count++] = *c->slots[i];
+    qsort(out->row, out->count, sizeof *out->row, catalog_by_path);
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__rows_free(const agt_mem *mem, agt_rows *rows) {
+    agt__free(mem, rows->row, rows->cap * sizeof *rows->row);
+    memset(rows, 0, sizeof *rows);
+}

@@ -1,0 +1,89 @@
+/* catalog: every document's newest state, in memory, and its snapshot catalog.<number>.
+ *
+ * A snapshot (`base`) is kept as the bytes of its file, sorted by folded path, and searched where
+ * it lies; what changed since is in a hash table (`overlay`). So opening costs one read, and a
+ * checkpoint knows what to sync: the overlay.
+ *
+ * (1) Everything here can be rebuilt: snapshot plus journal give the catalog.
+ * (2) agt__catalog_touch may fail for memory; changing a touched row cannot. A writer touches
+ *     before the commit point and changes after it. */
+#ifndef AGT_CATALOG_H
+#define AGT_CATALOG_H
+
+#include "../data/data.h"
+#include "../log/event.h"
+#include "../sys/sys.h"
+
+typedef struct agt_row {
+    const char *path; /* the catalog's; NUL-terminated in the overlay only */
+    size_t path_len;
+    agt_type type;
+    bool exists;
+    uint32_t version; /* 0: no such document ever */
+    uint64_t last_seq;
+    int64_t changed_unix_ms;
+    uint64_t size;
+    agt_oid blob;
+    char doc[37];
+    char agent[AGT_MAX_NAME + 1];
+    /* the file as it was when we last wrote or checked it; all 0: must be looked at */
+    uint64_t dev, ino;
+    int64_t mtime_ns, ctime_ns;
+} agt_row;
+
+#define AGT_REFUSALS 64 /* identical refusals are folded within the last so many */
+
+typedef struct agt_catalog {
+    const agt_mem *mem;
+    agt_buf base; /* the snapshot's bytes, or empty */
+    uint32_t base_rows;
+    agt_row **slots; /* overlay: open addressing by the hash of the folded path */
+    size_t slot_count, used;
+    int64_t live; /* documents that exist */
+    uint64_t refusals[AGT_REFUSALS];
+    uint32_t refusal_at;
+} agt_catalog;
+
+AGT_PRIVATE agt_catalog agt__catalog(const agt_mem *mem);
+AGT_PRIVATE void agt__catalog_free(agt_catalog *c);
+/* Reads catalog.<number> in place of what the catalog held; 0 makes it empty. AGT_CORRUPT names
+ * the file. On failure the catalog is unchanged. */
+AGT_PRIVATE agt_status agt__catalog_load(agt_catalog *c, const agt_sys *sys, agt_fd dir,
+                                         agt_cpu cpu, uint64_t number, agt_error *err);
+/* The snapshot's bytes, appended to `out`. */
+AGT_PRIVATE agt_status agt__catalog_encode(const agt_catalog *c, agt_cpu cpu, uint64_t next_seq,
+                                           agt_buf *out, agt_error *err);
+AGT_PRIVATE void agt__catalog_name(uint64_t number, char out[32]);
+
+/* The row of exactly that path, by value; false if there never was such a document. */
+AGT_PRIVATE bool agt__catalog_find(const agt_catalog *c, const char *path, size_t len,
+                                   agt_row *out);
+/* The overlay's row, made (from the base, or with version 0) if it is not there yet; lives until
+ * the catalog is loaded or freed. NULL: out of memory. */
+AGT_PRIVATE agt_row *agt__catalog_touch(agt_catalog *c, const char *path, size_t len);
+/* Only looks in the overlay. */
+AGT_PRIVATE agt_row *agt__catalog_touched(const agt_catalog *c, const char *path, size_t len);
+/* An existing document whose path differs from this one in ASCII case only. */
+AGT_PRIVATE bool agt__catalog_case_clash(const agt_catalog *c, const char *path, size_t len,
+                                         agt_row *out);
+/* Is there an existing document in the folder `path`? */
+AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, size_t len);
+
+/* Changes the (touched) row as the event says. `size` is the content's length. Events that make no
+ * version change no row; violations are remembered for folding. Cannot fail. */
+AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t size);
+AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text path, agt_text rejected);
+AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, uint64_t hash);
+
+typedef enum agt_catalog_scope { AGT_ROWS_ALL, AGT_ROWS_CHANGED } agt_catalog_scope;
+/* Copies of the rows in byte order of their paths: all that ever were, or the overlay's with a
+ * version. Free with agt__rows_free. The paths live as long as the catalog's. */
+typedef struct agt_rows {
+    agt_row *row;
+    size_t count, cap;
+} agt_rows;
+AGT_PRIVATE agt_status agt__catalog_rows(const agt_catalog *c, agt_catalog_scope scope,
+                                         agt_rows *out, agt_error *err);
+AGT_PRIVATE void agt__rows_free(const agt_mem *mem, agt_rows *rows);
+
+#endif /* AGT_CATALOG_H */
