@@ -7,9 +7,9 @@
 /* A lock on one file. The descriptor stays open between uses; the kernel lock is what counts. */
 typedef struct agt_flock {
     const agt_sys *sys;
-    agt_fd dir;       /* borrowed: the folder */
-    char name[32];    /* the file in it */
-    agt_fd fd;        /* AGT_FD_NONE until first use */
+    agt_fd dir;        /* borrowed: the folder */
+    char name[32];     /* the file in it */
+    agt_fd fd;         /* AGT_FD_NONE until first use */
     uint64_t dev, ino; /* of fd */
     bool held;
 } agt_flock;
@@ -25,5 +25,25 @@ AGT_PRIVATE bool agt__flock_still(const agt_flock *l);
 AGT_PRIVATE void agt__flock_drop(agt_flock *l);
 /* Closes the descriptor, which lets go unless a fork's other side holds it. */
 AGT_PRIVATE void agt__flock_close(agt_flock *l);
+
+/* What a leader says of itself in poll.lock and poll.lock.info: a diagnosis, never a decision. */
+typedef struct agt_holder {
+    int64_t pid;    /* 0: unknown */
+    uint64_t start; /* of the process, in the system's own unit; 0: unknown */
+    int64_t since_unix_ms;
+    char boot[40];
+    char host[64];
+    char program[64];
+    char token[33]; /* 128 random bits in hexadecimal: this one time of leading */
+} agt_holder;
+
+#define AGT_HOLDER_TEXT 512 /* bytes that always hold agt__holder_format's text */
+
+/* Writes the lines of poll.lock.info; returns their length. */
+AGT_PRIVATE size_t agt__holder_format(const agt_holder *h, char out[AGT_HOLDER_TEXT]);
+/* Reads both files' bytes, whatever they are. The info is believed only if it names the pid of
+ * poll.lock. Every text in `out` is UTF-8 without control characters. */
+AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_len,
+                                   const void *info, size_t info_len);
 
 #endif /* AGT_LOCK_H */

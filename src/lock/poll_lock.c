@@ -1,0 +1,295 @@
+/* poll_lock: who leads, elected by flock on <root>/.agent-trace/locks/poll.lock.
+ *
+ * Whoever has the lock leads; trying never waits; releasing is letting go; a leader that dies,
+ * however it dies, leaves nothing stale. The lock excludes every program that takes flock(2) on the
+ * same file, in both directions.
+ *
+ *   poll.lock        the last leader's process id, decimal, nothing else
+ *   poll.lock.info   what else it says of itself, one `key=value` a line, at most 512 bytes:
+ *                      pid=4711                 again: the info counts only if both agree
+ *                      start=123456             the process' start, in the system's own unit
+ *                      boot=6f1c...             id of the boot, where the system has one
+ *                      host=workbench
+ *                      since=1795485285123      Unix time in ms
+ *                      program=agent-trace
+ *                      token=9f86d081884c7d65…  128 random bits, new for each time of leading
+ *                    Unknown keys are skipped, of a repeated one the first counts.
+ *
+ * (1) Both files are diagnosis. The kernel's lock decides; bytes never do. Therefore failing to
+ *     write them (a full disk) does not fail the lock, and a reader survives any bytes in them.
+ * (2) Both are written under the lock only. poll.lock.info is replaced by rename, so that a reader
+ *     sees one leader's or another's, never a mixture.
+ * (3) In a fork's child a handle only closes: the parent leads on. The leader itself lets go by
+ *     unlocking and closing, so that a child that kept the descriptor does not keep the lead.
+ * (4) Neither file is ever unlinked. */
+#include "lock.h"
+
+#include "../base/base.h"
+#include "../data/data.h"
+#include "../sys/sys.h"
+
+#include <stdio.h>
+
+#define POLL_LOCK_NAME "poll.lock"
+#define POLL_LOCK_INFO "poll.lock.info"
+#define POLL_PID_MAX   64 /* bytes of poll.lock that are looked at */
+
+struct agt_poll_lock {
+    agt_mem mem;
+    const agt_sys *sys;
+    int64_t pid; /* of the process that took it */
+    agt_fd locks;
+    agt_flock lock;
+};
+
+/* ---- what a leader says of itself ---- */
+
+/* Decimal digits only, no more than int64 holds; -1 for everything else. */
+static int64_t poll_number(const char *s, size_t n) {
+    int64_t v = 0;
+    if (n == 0 || n > 18) return -1;
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] < '0' || s[i] > '9') return -1;
+        v = v * 10 + (s[i] - '0');
+    }
+    return v;
+}
+
+/* A process id, or 0. Blanks around it are allowed: others read it so. */
+static int64_t poll_pid(const char *s, size_t n) {
+    while (n && (s[n - 1] == '\n' || s[n - 1] == '\r' || s[n - 1] == ' '))
+        n--;
+    while (n && *s == ' ')
+        s++, n--;
+    int64_t v = poll_number(s, n);
+    return v > 0 && v <= INT32_MAX ? v : 0;
+}
+
+/* Text for people: cut between characters, and what is no UTF-8 or a control becomes '?'. */
+static void poll_text(char *out, size_t size, const char *s, size_t n) {
+    if (n > size - 1) {
+        n = size - 1;
+        for (int i = 0; i < 3 && n && ((unsigned char)s[n] & 0xc0u) == 0x80u; i++)
+            n--;
+    }
+    (void)agt__copy_text(out, size, s, n);
+    for (size_t i = 0; (i += agt__utf8_valid(out + i, n - i)) < n;)
+        out[i++] = '?';
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)out[i];
+        bool c1 = c == 0xc2u && (unsigned char)out[i + 1] < 0xa0u; /* U+0080 to U+009F */
+        if (c < 0x20u || c == 0x7fu) out[i] = '?';
+        if (c1) out[i] = out[i + 1] = '?';
+    }
+}
+
+AGT_PRIVATE size_t agt__holder_format(const agt_holder *h, char out[AGT_HOLDER_TEXT]) {
+    int n = snprintf(out, AGT_HOLDER_TEXT,
+                     "pid=%lld\nstart=%llu\nboot=%s\nhost=%s\nsince=%lld\nprogram=%s\ntoken=%s\n",
+                     (long long)h->pid, (unsigned long long)h->start, h->boot, h->host,
+                     (long long)h->since_unix_ms, h->program, h->token);
+    return n > 0 && n < AGT_HOLDER_TEXT ? (size_t)n : 0;
+}
+
+/* The value of `key` in the lines, the first one; false if there is none. */
+static bool poll_value(const char *s, size_t n, const char *key, agt_text *out) {
+    size_t key_len = strlen(key);
+    while (n) {
+        const char *end = memchr(s, '\n', n);
+        size_t len = end ? (size_t)(end - s) : n;
+        if (len > key_len && s[key_len] == '=' && memcmp(s, key, key_len) == 0) {
+            out->data = s + key_len + 1;
+            out->len = len - key_len - 1;
+            return true;
+        }
+        s += len;
+        n -= len;
+        if (n) s++, n--;
+    }
+    return false;
+}
+
+static void poll_value_text(const char *s, size_t n, const char *key, char *out, size_t size) {
+    agt_text v;
+    if (poll_value(s, n, key, &v)) poll_text(out, size, v.data, v.len);
+}
+
+static int64_t poll_value_number(const char *s, size_t n, const char *key) {
+    agt_text v;
+    int64_t number = poll_value(s, n, key, &v) ? poll_number(v.data, v.len) : -1;
+    return number < 0 ? 0 : number;
+}
+
+AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_len,
+                                   const void *info, size_t info_len) {
+    memset(out, 0, sizeof *out);
+    out->pid = poll_pid(pid, pid_len);
+    if (out->pid == 0 || poll_value_number(info, info_len, "pid") != out->pid) return;
+    out->start = (uint64_t)poll_value_number(info, info_len, "start");
+    out->since_unix_ms = poll_value_number(info, info_len, "since");
+    if (out->since_unix_ms > AGT_TIME_MAX) out->since_unix_ms = 0;
+    poll_value_text(info, info_len, "boot", out->boot, sizeof out->boot);
+    poll_value_text(info, info_len, "host", out->host, sizeof out->host);
+    poll_value_text(info, info_len, "program", out->program, sizeof out->program);
+    poll_value_text(info, info_len, "token", out->token, sizeof out->token);
+}
+
+/* ---- the folder ---- */
+
+/* Opens <root>/.agent-trace/locks, making both if `make`. */
+static agt_status poll_open_locks(const agt_sys *sys, const char *root, bool make, agt_fd *out,
+                                  agt_error *err) {
+    *out = AGT_FD_NONE;
+    char shown[128];
+    agt_fd top = sys->open_root(sys->ctx, root);
+    if (top < 0)
+        return agt__fail_sys(err, top, "cannot open the folder %s",
+                             agt__show_path(shown, sizeof shown, root, strlen(root)));
+    agt_fd at;
+    agt_status status = agt__open_folder(sys, top, ".agent-trace", make, &at, err);
+    sys->close(sys->ctx, top);
+    if (status != AGT_OK) return status;
+    status = agt__open_folder(sys, at, "locks", make, out, err);
+    sys->close(sys->ctx, at);
+    return status;
+}
+
+/* ---- leading ---- */
+
+/* Writes who leads into both files. Best effort: the lock holds without (1). */
+static void poll_announce(agt_poll_lock *p, const char *program) {
+    const agt_sys *sys = p->sys;
+    agt_process self;
+    agt_holder h;
+    unsigned char token[16];
+    char text[AGT_HOLDER_TEXT];
+    memset(&h, 0, sizeof h);
+    h.pid = p->pid;
+    h.since_unix_ms = sys->now_unix_ms(sys->ctx);
+    if (sys->process(sys->ctx, &self) == 0) {
+        h.start = self.start;
+        poll_text(h.boot, sizeof h.boot, self.boot, strlen(self.boot));
+        poll_text(h.host, sizeof h.host, self.host, strlen(self.host));
+        if (!program) program = self.program;
+    }
+    if (program) poll_text(h.program, sizeof h.program, program, strlen(program));
+    if (sys->random(sys->ctx, token, sizeof token) == 0) agt__hex(token, sizeof token, h.token);
+
+    int n = snprintf(text, sizeof text, "%lld", (long long)h.pid);
+    if (sys->truncate(sys->ctx, p->lock.fd, 0) == 0)
+        (void)agt__write_all(sys, p->lock.fd, text, (size_t)n, 0);
+    size_t len = agt__holder_format(&h, text);
+    (void)agt__write_file(sys, p->locks, POLL_LOCK_INFO, text, len, false, NULL);
+}
+
+AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char *root,
+                                                 const agt_poll_lock_options *opts,
+                                                 agt_error *err) {
+    AGENT_TRACE_ASSERT(out && root);
+    *out = NULL;
+    agt_poll_lock_options o;
+    agt_status status = agt__options(&o, sizeof o, opts, "agt_poll_lock_options", err);
+    if (status != AGT_OK) return status;
+    agt_mem mem = agt__mem(o.allocator);
+    agt_poll_lock *p = agt__zalloc(&mem, sizeof *p);
+    if (!p) return agt__nomem(err);
+    p->mem = mem;
+    p->sys = agt__sys_or_os(o.sys);
+    p->pid = p->sys->pid(p->sys->ctx);
+    status = poll_open_locks(p->sys, root, true, &p->locks, err);
+    if (status != AGT_OK) {
+        agt__free(&mem, p, sizeof *p);
+        return status;
+    }
+    agt__flock_init(&p->lock, p->sys, p->locks, POLL_LOCK_NAME);
+    status = agt__flock_take(&p->lock, o.timeout_ms, err);
+    if (status != AGT_OK) {
+        agt_poll_lock_release(p);
+        return status;
+    }
+    poll_announce(p, o.program);
+    *out = p;
+    return AGT_OK;
+}
+
+AGENT_TRACE_API agt_status agt_poll_lock_try(agt_poll_lock **out, const char *root,
+                                             agt_error *err) {
+    agt_poll_lock_options o = AGT_POLL_LOCK_OPTIONS_INIT;
+    o.timeout_ms = AGT_TRY;
+    return agt_poll_lock_acquire(out, root, &o, err);
+}
+
+AGENT_TRACE_API void agt_poll_lock_release(agt_poll_lock *lock) {
+    if (!lock) return;
+    const agt_sys *sys = lock->sys;
+    if (sys->pid(sys->ctx) == lock->pid) agt__flock_drop(&lock->lock);
+    agt__flock_close(&lock->lock);
+    sys->close(sys->ctx, lock->locks);
+    agt_mem mem = lock->mem;
+    agt__free(&mem, lock, sizeof *lock);
+}
+
+/* ---- looking ---- */
+
+/* Up to `size` bytes of an open file; what cannot be read counts as empty. */
+static size_t poll_look(const agt_sys *sys, agt_fd fd, char *out, size_t size) {
+    int64_t n = agt__read_all(sys, fd, out, size, 0);
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* Is the open lock file held? Tries it shared and lets go at once. */
+static agt_status poll_held(const agt_sys *sys, agt_fd fd, uint32_t *held, agt_error *err) {
+    agt_stat st;
+    int rc = sys->fstat(sys->ctx, fd, &st);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at %s", POLL_LOCK_NAME);
+    if (st.kind != AGT_FILE_REGULAR)
+        return agt__fail(err, AGT_INVALID, "%s is not a regular file; remove it", POLL_LOCK_NAME);
+    rc = sys->lock(sys->ctx, fd, AGT_LOCK_SHARED);
+    *held = rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_BUSY;
+    if (rc < 0 && !*held) return agt__fail_sys(err, rc, "cannot lock %s", POLL_LOCK_NAME);
+    if (rc == 0) (void)sys->lock(sys->ctx, fd, AGT_LOCK_UNLOCK);
+    return AGT_OK;
+}
+
+static agt_status poll_read_holder(const agt_sys *sys, agt_fd locks, agt_lock_holder *out,
+                                   agt_error *err) {
+    agt_fd fd = sys->open(sys->ctx, locks, POLL_LOCK_NAME, AGT_O_READ, 0);
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", POLL_LOCK_NAME);
+    char pid[POLL_PID_MAX], info[AGT_HOLDER_TEXT];
+    size_t pid_len = 0, info_len = 0;
+    agt_status status = poll_held(sys, fd, &out->held, err);
+    if (status == AGT_OK) pid_len = poll_look(sys, fd, pid, sizeof pid);
+    sys->close(sys->ctx, fd);
+    if (status != AGT_OK) return status;
+
+    fd = sys->open(sys->ctx, locks, POLL_LOCK_INFO, AGT_O_READ, 0);
+    if (fd >= 0) {
+        info_len = poll_look(sys, fd, info, sizeof info);
+        sys->close(sys->ctx, fd);
+    }
+    agt_holder h;
+    agt__holder_parse(&h, pid, pid_len, info, info_len);
+    out->pid = h.pid;
+    out->since_unix_ms = h.since_unix_ms;
+    memcpy(out->host, h.host, sizeof out->host);
+    memcpy(out->program, h.program, sizeof out->program);
+    return AGT_OK;
+}
+
+AGENT_TRACE_API agt_status agt_poll_lock_holder(const char *root, agt_lock_holder *out,
+                                                agt_error *err) {
+    AGENT_TRACE_ASSERT(root && out);
+    const agt_sys *sys = agt_sys_os();
+    agt_lock_holder found = AGT_LOCK_HOLDER_INIT;
+    if (out->size < offsetof(agt_lock_holder, pid))
+        return agt__fail(err, AGT_INVALID, "set up agt_lock_holder with AGT_LOCK_HOLDER_INIT");
+    agt_fd locks;
+    agt_status status = poll_open_locks(sys, root, false, &locks, err);
+    if (status != AGT_OK) return status;
+    status = poll_read_holder(sys, locks, &found, err);
+    sys->close(sys->ctx, locks);
+    if (status != AGT_OK) return status;
+    found.size = out->size;
+    memcpy(out, &found, found.size < sizeof found ? found.size : sizeof found);
+    return AGT_OK;
+}
