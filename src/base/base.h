@@ -113,7 +113,7 @@ AGT_PRIVATE uint64_t agt__get64(const unsigned char *p);
 /* ---- options: `out` (known_size bytes, first field uint32_t size) becomes what the caller
  * passed, zero where it knows less. NULL gives zeros. AGT_INVALID for a size that is none, or
  * non-zero bytes past what is known. ---- */
-AGT_PRIVATE agt_status agt__options(void *out, size_t known_size, const void *in,
-                                    const char *what, agt_error *err);
+AGT_PRIVATE agt_status agt__options(void *out, size_t known_size, const void *in, const char *what,
+                                    agt_error *err);
 
 #endif /* AGT_BASE_H */
