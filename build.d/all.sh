@@ -1,0 +1,52 @@
+# What only `test --all` does. Sourced by test.sh.
+
+sanitized() { # VARIANT ARGUMENTS LIBS FLAG...: with clang's runtimes
+    v=$1 arguments=$2 l=$3
+    shift 3
+    suite "$v" src/agent_trace.c "$l" '' "$arguments" clang-14 -O1 -g -fno-omit-frame-pointer "$@"
+}
+suite_asan() {
+    ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+        ASAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer-14) \
+        sanitized asan '' "$(git_libs)" -fsanitize=address,undefined,float-divide-by-zero \
+        -fno-sanitize-recover=all $(git_flags)
+}
+suite_tsan() {
+    TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
+        TSAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer-14) \
+        sanitized tsan '--filter thread' "$(git_libs)" -fsanitize=thread $(git_flags)
+}
+suite_valgrind() {
+    suite parts src/agent_trace.c "$(git_libs)" \
+        'valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes' \
+        '--filter store' "$CC" -O1 -g ${CFLAGS-} $(git_flags)
+}
+suite_s390x() { # big-endian, 64 bits
+    suite s390x agent_trace.c '' qemu-s390x-static '' \
+        s390x-linux-gnu-gcc -O1 -g -static -DAGENT_TRACE_NO_GIT
+}
+suite_armhf() { # 32 bits
+    suite armhf agent_trace.c '' qemu-arm-static '' \
+        arm-linux-gnueabihf-gcc -O1 -g -static -DAGENT_TRACE_NO_GIT
+}
+fuzz_smoke() {
+    good=0 bad=0
+    for name in $(fuzz_names); do
+        if ./build.sh fuzz "$name" "${FUZZ_SECONDS:-20}"; then
+            good=$((good + 1))
+        else
+            bad=$((bad + 1))
+            say "FAILED  fuzz $name"
+        fi
+    done
+    say "$good passed, $bad failed, 0 skipped"
+}
+test_all() {
+    step 'unit tests, address and undefined behaviour sanitizers' suite_asan
+    step 'unit tests, thread sanitizer' suite_tsan
+    step 'unit tests, valgrind' suite_valgrind
+    step 'unit tests, s390x' suite_s390x
+    step 'unit tests, armhf' suite_armhf
+    step 'fuzz smoke' fuzz_smoke
+    scripts all
+}

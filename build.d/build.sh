@@ -1,0 +1,36 @@
+# build: the program and the library. The library is made from src/, so that errors carry the part's
+# file and line; agent_trace.c, which is the same text, is what `bench` and `install` use.
+build_objects() {
+    flags="-O2 -g ${CFLAGS-} $LIBRARY_FLAGS"
+    jobs_begin
+    object "$B/obj/build/lib.o" src/agent_trace.c "$CC" $flags -fPIC $(git_flags)
+    program_objects=
+    for f in cli/*.c; do
+        [ -e "$f" ] || continue
+        o=$B/obj/build/cli_$(basename "$f" .c).o
+        object "$o" "$f" "$CC" $flags
+        program_objects="$program_objects $o"
+    done
+    jobs_run
+}
+command_build() {
+    [ $# -eq 0 ] || usage_error "build takes no argument"
+    need $NEED_BUILD
+    build_objects || die "the build failed"
+    version=$(sed -n 's/^#define AGENT_TRACE_VERSION  *"\(.*\)".*/\1/p' agent_trace.h)
+    lib=$B/obj/build/lib.o
+    if [ ! -e "$B/libagent_trace.a" ] || [ "$lib.key" -nt "$B/libagent_trace.a" ]; then
+        rm -f "$B/libagent_trace.a"
+        ${AR:-ar} rcs "$B/libagent_trace.a" "$lib"
+    fi
+    soname=libagent_trace.so.${version%%.*}
+    if [ "$(uname)" = Linux ]; then
+        link_program "$B/$soname" "$CC" -shared "-Wl,-soname,$soname" ${LDFLAGS-} "$lib" $(git_libs) ||
+            die "the shared library failed"
+        ln -sf "$soname" "$B/libagent_trace.so"
+    fi
+    if [ -n "$program_objects" ]; then
+        link_program "$B/agent-trace" "$CC" ${LDFLAGS-} $program_objects "$lib" $(git_libs) -pthread ||
+            die "the program failed"
+    fi
+}

@@ -1,0 +1,197 @@
+# test: every suite, each built with its own flags in build/obj/VARIANT.
+
+. build.d/build.sh
+
+# ---- suites ----
+
+suite_sources() { # VARIANT: the test files that go into it
+    for f in tests/test_*.c; do
+        [ -e "$f" ] || continue
+        # a build without git has none of its parts, and needs none of its headers
+        case $1 in nogit* | s390x | armhf)
+            if grep -Eq '#include ["<](git2|zlib|\.\./src/git/)' "$f"; then continue; fi
+            ;;
+        esac
+        echo "$f"
+    done
+}
+# Builds tests/ with a library into build/obj/VARIANT/tests.
+suite_build() { # VARIANT LIBRARY-SOURCE LIBS COMPILER FLAG...
+    variant=$1 library=$2 libs=$3
+    shift 3
+    dir=$B/obj/$variant
+    mkdir -p "$dir"
+    jobs_begin
+    object "$dir/lib.o" "$library" "$@" $LIBRARY_FLAGS -DAGT_PRIVATE=extern
+    suite_objects=$dir/lib.o
+    for f in $(suite_sources "$variant") tests/main.c $(ls tests/machine*.c 2>/dev/null); do
+        o=$dir/$(basename "$f" .c).o
+        object "$o" "$f" "$@" $TEST_FLAGS -DAGT_PRIVATE=extern
+        suite_objects="$suite_objects $o"
+    done
+    jobs_run || return 1
+    link_program "$dir/tests" "$@" $suite_objects $libs -pthread
+}
+# Builds and runs it. RUNNER may be empty, a qemu or valgrind.
+suite() { # VARIANT LIBRARY-SOURCE LIBS RUNNER ARGUMENTS COMPILER FLAG...
+    suite_variant=$1 suite_library=$2 suite_libs=$3 suite_runner=$4 suite_arguments=$5
+    shift 5
+    suite_build "$suite_variant" "$suite_library" "$suite_libs" "$@" || return 1
+    limit "${SUITE_LIMIT:-600}" $suite_runner "$B/obj/$suite_variant/tests" $suite_arguments
+}
+suite_parts() { # [ARGUMENTS]
+    suite parts src/agent_trace.c "$(git_libs)" '' "${1-}" "$CC" -O1 -g ${CFLAGS-} $(git_flags)
+}
+suite_shipped() {
+    suite shipped agent_trace.c "$(git_libs)" '' '' "$CC" -O2 -g ${CFLAGS-} $(git_flags)
+}
+suite_nogit() {
+    suite nogit agent_trace.c '' '' '' "$CC" -O1 -g ${CFLAGS-} -DAGENT_TRACE_NO_GIT
+}
+suite_plain() {
+    suite plain agent_trace.c "$(git_libs)" '' '' "$CC" -O1 -g ${CFLAGS-} $(git_flags) \
+        -DAGENT_TRACE_PLAIN_POSIX
+}
+
+# ---- corpora ----
+
+fuzz_names() {
+    for f in fuzz/*_fuzzer.c; do
+        [ -e "$f" ] || continue
+        basename "$f" _fuzzer.c
+    done
+}
+# Every input that ever mattered, through the function the fuzzers call.
+corpora() {
+    dir=$B/obj/parts
+    names=$(fuzz_names)
+    if [ -z "$names" ]; then
+        say "no fuzz targets"
+        return 0
+    fi
+    set -- "$CC" -O1 -g ${CFLAGS-} $(git_flags)
+    jobs_begin
+    object "$dir/lib.o" src/agent_trace.c "$@" $LIBRARY_FLAGS -DAGT_PRIVATE=extern
+    object "$dir/standalone.o" fuzz/standalone.c "$@" $TEST_FLAGS
+    shared="$dir/lib.o $dir/standalone.o"
+    for f in tests/machine*.c; do
+        [ -e "$f" ] || continue
+        o=$dir/$(basename "$f" .c).o
+        object "$o" "$f" "$@" $TEST_FLAGS -DAGT_PRIVATE=extern
+        shared="$shared $o"
+    done
+    for name in $names; do
+        object "$dir/fuzz_$name.o" "fuzz/${name}_fuzzer.c" "$@" $TEST_FLAGS -DAGT_PRIVATE=extern
+    done
+    jobs_run || return 1
+    good=0 bad=0
+    for name in $names; do
+        link_program "$dir/replay_$name" "$CC" $shared "$dir/fuzz_$name.o" $(git_libs) -pthread || return 1
+        printf '%-16s ' "$name"
+        if limit 300 "$dir/replay_$name" "fuzz/corpora/$name"; then
+            good=$((good + 1))
+        else
+            bad=$((bad + 1))
+            say "FAILED  corpus of $name"
+        fi
+    done
+    say "$good passed, $bad failed, 0 skipped"
+}
+
+# ---- examples and scripts ----
+
+# Each example is a program that a user could have written: it is linked with the library, run in an
+# empty folder, and must succeed. The folders among them build themselves.
+examples() {
+    good=0 bad=0
+    root=$(pwd)
+    case $B in /*) out=$B/examples ;; *) out=$root/$B/examples ;; esac
+    mkdir -p "$out"
+    for f in examples/*.c; do
+        [ -e "$f" ] || continue
+        name=$(basename "$f" .c)
+        library=$B/libagent_trace.a
+        if grep -q AGENT_TRACE_IMPLEMENTATION "$f"; then library=; fi
+        rm -rf "$out/$name.run"
+        mkdir "$out/$name.run"
+        if "$CC" -std=c11 -Wall -Wextra -I. $(git_flags) "$f" $library $(git_libs) -o "$out/$name" &&
+            (cd "$out/$name.run" && limit 60 "../$name"); then
+            good=$((good + 1))
+        else
+            bad=$((bad + 1))
+            say "FAILED  $f"
+        fi
+    done
+    for f in examples/*/Makefile; do
+        [ -e "$f" ] || continue
+        if ${MAKE:-make} -s -C "$(dirname "$f")" OUT="$out/$(basename "$(dirname "$f")")" check; then
+            good=$((good + 1))
+        else
+            bad=$((bad + 1))
+            say "FAILED  $f"
+        fi
+    done
+    say "$good passed, $bad failed, 0 skipped"
+}
+# A script is told where things are; it prints its own sum.
+script() { # FILE
+    case $B in /*) out=$B ;; *) out=$(pwd)/$B ;; esac
+    if [ -x "$1" ]; then set -- "./$1"; else set -- sh "$1"; fi
+    AGENT_TRACE_ROOT=$(pwd) AGENT_TRACE_BUILD=$out AGENT_TRACE_PROGRAM=$out/agent-trace CC=$CC \
+        limit "${SCRIPT_LIMIT:-600}" "$@"
+}
+scripts() { # KIND: all, release, or none for the others
+    for f in tests/*.sh; do
+        [ -e "$f" ] || continue
+        case $(basename "$f") in
+        kit*.sh | lib*.sh) continue ;;
+        all_*.sh) kind=all ;;
+        release_*.sh) kind=release ;;
+        *) kind=none ;;
+        esac
+        [ "$kind" = "$1" ] || continue
+        step "$f" script "$f"
+    done
+}
+
+# ---- the commands ----
+
+test_filter() { # FILTER
+    need $NEED_BUILD
+    suite_build parts src/agent_trace.c "$(git_libs)" "$CC" -O1 -g ${CFLAGS-} $(git_flags) || exit 1
+    exec "$B/obj/parts/tests" --filter "$1"
+}
+test_default() { # [ARGUMENTS of the suite on the parts]
+    step 'unit tests on src/' suite_parts "${1-}"
+    step 'unit tests on agent_trace.c' suite_shipped
+    step 'unit tests, AGENT_TRACE_NO_GIT' suite_nogit
+    step 'unit tests, AGENT_TRACE_PLAIN_POSIX' suite_plain
+    step 'fuzz corpora' corpora
+    step 'build' command_build
+    step 'examples' examples
+    scripts none
+}
+command_test() {
+    case ${1-} in
+    --all)
+        need $NEED_ALL
+        . build.d/all.sh
+        SUITE_LIMIT=1200
+        test_default --all
+        test_all
+        ;;
+    --release)
+        need $NEED_ALL
+        step 'build' command_build
+        SCRIPT_LIMIT=${SCRIPT_LIMIT:-86400}
+        scripts release
+        ;;
+    -*) usage_error "test: unknown option $1" ;;
+    '')
+        need $NEED_TEST
+        test_default
+        ;;
+    *) test_filter "$1" ;;
+    esac
+    steps_end
+}

@@ -1,0 +1,42 @@
+#!/bin/sh
+# The one entry. Everything it makes is under build/; what it needs it installs first (as root, from
+# Debian's packages), or says how to. The commands are in build.d/, one file each.
+set -eu
+cd "$(dirname "$0")"
+
+usage() {
+    cat <<'EOF'
+usage: ./build.sh COMMAND
+
+  setup [WHAT...]           install what the commands need (WHAT: build test check all fuzz)
+  build                     the program build/agent-trace and the library, static and shared
+  demo                      a store of real documents in a temporary folder, and what can be done with it
+  test [FILTER]             the tests; with FILTER only the unit tests whose topic_name contains it
+  test --all                also sanitizers, valgrind, fuzzing, other processors and the long scripts
+  test --release            the very long sweeps
+  fuzz NAME SECONDS [--afl] fuzz/NAME_fuzzer.c from its corpus; findings are in build/fuzz/findings
+  bench [TOPIC] [--json]    bench/bench_TOPIC.c on the shipped file
+  check [NAME...]           everything that is compared rather than run
+  amalgamate [--check]      make agent_trace.c from src/
+  install --prefix P [--destdir D]
+
+Settings, from the environment: CC, CFLAGS, JOBS, AGENT_TRACE_BUILD (instead of build).
+EOF
+}
+
+. build.d/common.sh
+
+command=${1-help}
+[ $# -eq 0 ] || shift
+case $command in
+setup | build | demo | test | fuzz | bench | check | install)
+    . "build.d/$command.sh"
+    "command_$command" "$@"
+    ;;
+amalgamate) exec ./amalgamate "$@" ;;
+help | -h | --help) usage ;;
+*)
+    usage >&2
+    exit 2
+    ;;
+esac
