@@ -153,13 +153,13 @@ typedef struct agt_sys agt_sys; /* the operating system; see AGENT_TRACE_SYS */
 #define AGT_FOREVER         (-2)
 
 /* Limits. One past each is answered with AGT_LIMIT or AGT_INVALID, never cut silently. */
-#define AGT_MAX_PATH     1024              /* bytes in a document path */
-#define AGT_MAX_DEPTH    64                /* folders above a document */
+#define AGT_MAX_PATH     1024                  /* bytes in a document path */
+#define AGT_MAX_DEPTH    64                    /* folders above a document */
 #define AGT_MAX_DOCUMENT (1024u * 1024 * 1024) /* bytes in a document */
-#define AGT_MAX_EVENT    65536             /* bytes in a line of the trace, newline included */
-#define AGT_MAX_BATCH    1024              /* changes in one agt_batch or agt_group */
-#define AGT_MAX_NAME     64                /* bytes in an agent's name, session, source or action */
-#define AGT_MAX_SUMMARY  4096              /* bytes in a summary */
+#define AGT_MAX_EVENT    65536                 /* bytes in a line of the trace, newline included */
+#define AGT_MAX_BATCH    1024                  /* changes in one agt_batch or agt_group */
+#define AGT_MAX_NAME     64   /* bytes in an agent's name, session, source or action */
+#define AGT_MAX_SUMMARY  4096 /* bytes in a summary */
 
 /* How far an acknowledged change is safe. */
 typedef enum agt_durability {
@@ -178,10 +178,10 @@ typedef struct agt_poll_lock agt_poll_lock;
 
 typedef struct agt_poll_lock_options {
     uint32_t size;
-    int32_t timeout_ms;     /* 0: 5,000; AGT_TRY; AGT_FOREVER */
-    const char *program;    /* shown to others as the holder's name; NULL: the process' own name */
+    int32_t timeout_ms;  /* 0: 5,000; AGT_TRY; AGT_FOREVER */
+    const char *program; /* shown to others as the holder's name; NULL: the process' own name */
     const agt_allocator *allocator; /* NULL: malloc; copied */
-    const agt_sys *sys;     /* NULL: the operating system; borrowed until the release */
+    const agt_sys *sys;             /* NULL: the operating system; borrowed until the release */
 } agt_poll_lock_options;
 #define AGT_POLL_LOCK_OPTIONS_INIT                                                                 \
     { sizeof(agt_poll_lock_options), 0, 0, 0, 0 }
@@ -196,8 +196,7 @@ typedef struct agt_poll_lock_options {
  *          AGT_UNSUPPORTED (the file system has no flock; never an unlocked success).
  * Disk     makes .agent-trace/locks/poll.lock (the leader's pid, decimal) and poll.lock.info.
  */
-AGENT_TRACE_API agt_status agt_poll_lock_try(agt_poll_lock **out, const char *root,
-                                             agt_error *err);
+AGENT_TRACE_API agt_status agt_poll_lock_try(agt_poll_lock **out, const char *root, agt_error *err);
 
 /* As agt_poll_lock_try, but waits up to opts->timeout_ms. Blocks. Tries again with growing delays
  * (1 ms to 100 ms, with jitter) until a monotonic deadline.
@@ -205,8 +204,7 @@ AGENT_TRACE_API agt_status agt_poll_lock_try(agt_poll_lock **out, const char *ro
  * Returns  as agt_poll_lock_try; AGT_BUSY when the deadline passed.
  */
 AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char *root,
-                                                 const agt_poll_lock_options *opts,
-                                                 agt_error *err);
+                                                 const agt_poll_lock_options *opts, agt_error *err);
 
 /* Gives up leadership and frees the lock; the file stays. NULL is allowed. In a fork's child it
  * frees without touching the parent's lock. */
@@ -222,7 +220,11 @@ typedef struct agt_lock_holder {
     char program[64];      /* its program; empty if unknown */
 } agt_lock_holder;
 #define AGT_LOCK_HOLDER_INIT                                                                       \
-    { sizeof(agt_lock_holder), 0, 0, 0, {0}, {0} }
+    {                                                                                              \
+        sizeof(agt_lock_holder), 0, 0, 0, {0}, {                                                   \
+            0                                                                                      \
+        }                                                                                          \
+    }
 
 /* Asks who leads, without disturbing anybody: it tries the lock shared and lets go at once.
  *
@@ -268,8 +270,8 @@ typedef struct agt_open_options {
  * Disk     with create: .agent-trace (mode 0700) and nothing else; the folder's .git is never
  *          made, changed or read.
  */
-AGENT_TRACE_API agt_status agt_open(agt_store **out, const char *root,
-                                    const agt_open_options *opts, agt_error *err);
+AGENT_TRACE_API agt_status agt_open(agt_store **out, const char *root, const agt_open_options *opts,
+                                    agt_error *err);
 
 /* Closes the handle; publishes first if it was opened with AGT_PUBLISH_CLOSE. Blocks. What was
  * acknowledged is safe whatever this returns: a failed publication stays pending. NULL is allowed.
@@ -293,22 +295,26 @@ AGENT_TRACE_API agt_status agt_store_find(const char *start, char *out, size_t s
 
 typedef struct agt_store_info {
     uint32_t size;
-    uint32_t documents;          /* documents that exist now */
-    uint64_t last_seq;           /* seq of the newest event; 0 if there is none */
-    uint64_t published_seq;      /* seq of the newest event that git has */
-    uint64_t generation;         /* of the journal */
-    uint64_t journal_bytes;      /* used by records since the last checkpoint */
-    uint64_t trace_bytes;        /* of all segments */
-    uint32_t edits_kept_aside;   /* files in .agent-trace/aside: edits that met a write */
-    uint32_t failed;             /* 1: a sync failed; read-only until the next open recovers */
-    uint32_t apply_pending;      /* 1: a record waits to be applied (its document is in the way) */
-    uint32_t recovered;          /* 1: this handle's open repaired something */
-    char id[40];                 /* the store's UUID */
-    char replica[20];            /* this copy's random id, 16 hex digits */
-    char head[44];               /* the commit that refs/heads/main names, 40 hex; empty if none */
+    uint32_t documents;        /* documents that exist now */
+    uint64_t last_seq;         /* seq of the newest event; 0 if there is none */
+    uint64_t published_seq;    /* seq of the newest event that git has */
+    uint64_t generation;       /* of the journal */
+    uint64_t journal_bytes;    /* used by records since the last checkpoint */
+    uint64_t trace_bytes;      /* of all segments */
+    uint32_t edits_kept_aside; /* files in .agent-trace/aside: edits that met a write */
+    uint32_t failed;           /* 1: a sync failed; read-only until the next open recovers */
+    uint32_t apply_pending;    /* 1: a record waits to be applied (its document is in the way) */
+    uint32_t recovered;        /* 1: this handle's open repaired something */
+    char id[40];               /* the store's UUID */
+    char replica[20];          /* this copy's random id, 16 hex digits */
+    char head[44];             /* the commit that refs/heads/main names, 40 hex; empty if none */
 } agt_store_info;
 #define AGT_STORE_INFO_INIT                                                                        \
-    { sizeof(agt_store_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, {0}, {0} }
+    {                                                                                              \
+        sizeof(agt_store_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, {0}, {                          \
+            0                                                                                      \
+        }                                                                                          \
+    }
 
 /* Describes the store as it is now. Reads a few hundred bytes.
  *
@@ -382,20 +388,24 @@ AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_type type, cons
 
 typedef struct agt_document {
     uint32_t size;
-    uint32_t version;      /* its n-th change; 1 is the first */
-    uint32_t exists;       /* 0: deleted; its versions can still be read */
-    uint32_t type;         /* an agt_type */
+    uint32_t version; /* its n-th change; 1 is the first */
+    uint32_t exists;  /* 0: deleted; its versions can still be read */
+    uint32_t type;    /* an agt_type */
     uint64_t size_bytes;
-    uint64_t last_seq;     /* of its newest event */
-    int64_t changed_unix_ms; /* time of its newest event */
+    uint64_t last_seq;         /* of its newest event */
+    int64_t changed_unix_ms;   /* time of its newest event */
     uint32_t modified_outside; /* 1: the file on disk is not the newest version */
-    char id[40];           /* UUID, the same through renames */
-    char blob[44];         /* git's id of the bytes, 40 hex; empty when deleted */
+    char id[40];               /* UUID, the same through renames */
+    char blob[44];             /* git's id of the bytes, 40 hex; empty when deleted */
     char path[AGT_MAX_PATH + 8];
     char agent[AGT_MAX_NAME + 8]; /* the agent that made it; empty for people */
 } agt_document;
 #define AGT_DOCUMENT_INIT                                                                          \
-    { sizeof(agt_document), 0, 0, 0, 0, 0, 0, 0, {0}, {0}, {0}, {0} }
+    {                                                                                              \
+        sizeof(agt_document), 0, 0, 0, 0, 0, 0, 0, {0}, {0}, {0}, {                                \
+            0                                                                                      \
+        }                                                                                          \
+    }
 
 typedef struct agt_write_options {
     uint32_t size;
@@ -422,7 +432,11 @@ typedef struct agt_write_result {
     char message[256];        /* agt_group only: why, if status is not AGT_OK */
 } agt_write_result;
 #define AGT_WRITE_RESULT_INIT                                                                      \
-    { sizeof(agt_write_result), 0, 0, 0, 0, 0, 0, 0, {0} }
+    {                                                                                              \
+        sizeof(agt_write_result), 0, 0, 0, 0, 0, 0, 0, {                                           \
+            0                                                                                      \
+        }                                                                                          \
+    }
 
 /* Writes a document: checks permission, records, applies, acknowledges. Blocks.
  *
@@ -454,16 +468,15 @@ AGENT_TRACE_API agt_status agt_remove(agt_store *store, const agt_caller *caller
  * Returns  as agt_write, and AGT_NOT_FOUND (no such document or version), AGT_INVALID (that version
  *          is a deletion), AGT_GIT.
  */
-AGENT_TRACE_API agt_status agt_restore(agt_store *store, const agt_caller *caller,
-                                       const char *path, uint32_t version,
-                                       const agt_write_options *opts, agt_write_result *result,
-                                       agt_error *err);
+AGENT_TRACE_API agt_status agt_restore(agt_store *store, const agt_caller *caller, const char *path,
+                                       uint32_t version, const agt_write_options *opts,
+                                       agt_write_result *result, agt_error *err);
 
 /* One change of a batch or group. */
 typedef struct agt_change {
     uint32_t size;
-    uint32_t remove;                 /* 1: delete the document; bytes and len are ignored */
-    const agt_caller *caller;        /* agt_group only; agt_batch has one for all */
+    uint32_t remove;          /* 1: delete the document; bytes and len are ignored */
+    const agt_caller *caller; /* agt_group only; agt_batch has one for all */
     const char *path;
     const void *bytes;
     size_t len;
@@ -482,9 +495,8 @@ typedef struct agt_change {
  * Returns  as agt_write and agt_remove, for the first change that fails; err->offset is its index.
  */
 AGENT_TRACE_API agt_status agt_batch(agt_store *store, const agt_caller *caller,
-                                     const agt_change *changes, size_t count,
-                                     uint32_t durability, agt_write_result *results,
-                                     agt_error *err);
+                                     const agt_change *changes, size_t count, uint32_t durability,
+                                     agt_write_result *results, agt_error *err);
 
 /* Makes several independent changes with one sync: a record and a commit each, in order. One that
  * fails stops nothing else. Blocks.
@@ -492,7 +504,8 @@ AGENT_TRACE_API agt_status agt_batch(agt_store *store, const agt_caller *caller,
  *   results  an array of `count` initialised results; each gets its own status and message.
  *
  * Returns  AGT_OK (look at each result), AGT_BUSY, AGT_INVALID, AGT_LIMIT, AGT_CORRUPT, AGT_NOMEM,
- *          AGT_IO (nothing is acknowledged; see err->outcome_unknown), AGT_UNSUPPORTED.
+ *          AGT_IO (see err->outcome_unknown), AGT_UNSUPPORTED. Whatever it is, a result whose
+ * status is AGT_OK is safe; large groups are committed in several parts.
  */
 AGENT_TRACE_API agt_status agt_group(agt_store *store, const agt_change *changes, size_t count,
                                      uint32_t durability, agt_write_result *results,
@@ -535,8 +548,8 @@ AGENT_TRACE_API agt_status agt_document_get(agt_store *store, const char *path, 
  * Returns  AGT_OK, AGT_NOT_FOUND, AGT_INVALID, AGT_CORRUPT, AGT_NOMEM, AGT_IO, AGT_BUSY, AGT_GIT,
  *          AGT_LIMIT, AGT_UNSUPPORTED (built without git).
  */
-AGENT_TRACE_API agt_status agt_diff(agt_store *store, const char *path, uint32_t from,
-                                    uint32_t to, agt_bytes *out, agt_error *err);
+AGENT_TRACE_API agt_status agt_diff(agt_store *store, const char *path, uint32_t from, uint32_t to,
+                                    agt_bytes *out, agt_error *err);
 
 /* ---- Cursors: lists of documents, and the trace --------------------------------------------- */
 
@@ -547,10 +560,10 @@ AGENT_TRACE_API void agt_cursor_close(agt_cursor *cursor);
 
 typedef struct agt_list_options {
     uint32_t size;
-    uint32_t type;        /* an agt_type; 0: all */
-    uint32_t deleted;     /* 1: deleted documents too */
-    uint32_t look;        /* 1: look at each file for modified_outside */
-    const char *under;    /* NULL, or a folder: only documents in it */
+    uint32_t type;     /* an agt_type; 0: all */
+    uint32_t deleted;  /* 1: deleted documents too */
+    uint32_t look;     /* 1: look at each file for modified_outside */
+    const char *under; /* NULL, or a folder: only documents in it */
 } agt_list_options;
 #define AGT_LIST_OPTIONS_INIT                                                                      \
     { sizeof(agt_list_options), 0, 0, 0, 0 }
@@ -572,39 +585,41 @@ AGENT_TRACE_API agt_status agt_list_next(agt_cursor *cursor, agt_document *out, 
  * next call; an absent or null one has data NULL. */
 typedef struct agt_event {
     uint32_t size;
-    uint32_t version;      /* the document's version this event made; 0 if it made none */
+    uint32_t version; /* the document's version this event made; 0 if it made none */
     uint64_t seq;
-    uint64_t doc_prev;     /* seq of the same document's event before; 0 if none */
-    int64_t at_unix_ms;    /* the author's time */
+    uint64_t doc_prev;        /* seq of the same document's event before; 0 if none */
+    int64_t at_unix_ms;       /* the author's time */
     int64_t recorded_unix_ms; /* when it was recorded; the same unless the caller gave a time */
     int64_t lines_added;
     int64_t lines_removed;
-    agt_text line;         /* the line itself, byte for byte, newline included */
+    agt_text line; /* the line itself, byte for byte, newline included */
     agt_text actor, agent_name, session_id;
-    agt_text action;       /* create modify delete restore rename violation, or a host's own */
-    agt_text change_kind;  /* for a violation what was attempted; else as action */
+    agt_text action;      /* create modify delete restore rename violation, or a host's own */
+    agt_text change_kind; /* for a violation what was attempted; else as action */
     agt_text path, doc_type, summary, source, detected_by;
     agt_text replica, blob, doc, prev; /* hexadecimal; doc is a UUID */
     agt_text rejected; /* a violation's refused bytes: their name in .agent-trace/rejected */
 } agt_event;
 #define AGT_EVENT_INIT                                                                             \
     {                                                                                              \
-        sizeof(agt_event), 0, 0, 0, 0, 0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0},       \
-            {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}         \
+        sizeof(agt_event), 0, 0, 0, 0, 0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0},    \
+            {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {              \
+            0, 0                                                                                   \
+        }                                                                                          \
     }
 
 typedef struct agt_trace_options {
     uint32_t size;
-    uint32_t newest_first;  /* 1: from the end backward */
-    uint64_t from_seq;      /* 0: no bound; else events with seq >= from_seq */
-    int64_t since_unix_ms;  /* 0: no bound; else events not older than that */
-    const char *path;       /* NULL: all; exact */
-    const char *actor;      /* NULL: all; "agent" means any agent */
-    const char *action;     /* NULL: all */
-    const char *session;    /* NULL: all */
-    uint32_t type;          /* an agt_type; 0: all */
-    uint32_t reserved;      /* 0 */
-    uint64_t limit;         /* 0: all; else at most so many after filtering */
+    uint32_t newest_first; /* 1: from the end backward */
+    uint64_t from_seq;     /* 0: no bound; else events with seq >= from_seq */
+    int64_t since_unix_ms; /* 0: no bound; else events not older than that */
+    const char *path;      /* NULL: all; exact */
+    const char *actor;     /* NULL: all; "agent" means any agent */
+    const char *action;    /* NULL: all */
+    const char *session;   /* NULL: all */
+    uint32_t type;         /* an agt_type; 0: all */
+    uint32_t reserved;     /* 0 */
+    uint64_t limit;        /* 0: all; else at most so many after filtering */
 } agt_trace_options;
 #define AGT_TRACE_OPTIONS_INIT                                                                     \
     { sizeof(agt_trace_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
@@ -679,9 +694,9 @@ enum agt_sys_class {
     AGT_SYS_NOMEM,     /* out of memory */
     AGT_SYS_IO         /* everything else */
 };
-#define AGT_SYS_ERR(cls, code) (-(((int)(cls) << 16) | ((int)(code) & 0xffff)))
+#define AGT_SYS_ERR(cls, code) (-(((int)(cls) << 16) | ((int)(code)&0xffff)))
 #define AGT_SYS_CLASS(rc)      ((int)(-(rc) >> 16))
-#define AGT_SYS_CODE(rc)       ((int)(-(rc) & 0xffff))
+#define AGT_SYS_CODE(rc)       ((int)(-(rc)&0xffff))
 
 enum agt_file_kind { AGT_FILE_REGULAR = 1, AGT_FILE_FOLDER, AGT_FILE_LINK, AGT_FILE_OTHER };
 
@@ -709,8 +724,8 @@ enum agt_lock_kind { AGT_LOCK_UNLOCK = 0, AGT_LOCK_SHARED = 1, AGT_LOCK_EXCLUSIV
 /* Who this process is, as far as the system tells; empty texts where it does not. */
 typedef struct agt_process {
     int64_t pid;
-    uint64_t start;    /* start time in the system's own unit; 0 unknown */
-    char boot[40];     /* id of this boot; empty: unknown, then nothing is trusted across opens */
+    uint64_t start; /* start time in the system's own unit; 0 unknown */
+    char boot[40];  /* id of this boot; empty: unknown, then nothing is trusted across opens */
     char pid_space[32];
     char time_space[32];
     char host[64];
@@ -732,9 +747,9 @@ struct agt_sys {
     void (*close)(void *ctx, agt_fd fd);
     int64_t (*pread)(void *ctx, agt_fd fd, void *buf, size_t n, uint64_t offset);
     int64_t (*pwrite)(void *ctx, agt_fd fd, const void *buf, size_t n, uint64_t offset);
-    int (*sync)(void *ctx, agt_fd fd);   /* data and size of a file; for a folder its names */
+    int (*sync)(void *ctx, agt_fd fd); /* data and size of a file; for a folder its names */
     int (*truncate)(void *ctx, agt_fd fd, uint64_t size);
-    int (*reserve)(void *ctx, agt_fd fd, uint64_t offset, uint64_t n); /* may answer NOSYS */
+    int (*reserve)(void *ctx, agt_fd fd, uint64_t offset, uint64_t n);   /* may answer NOSYS */
     int (*stat)(void *ctx, agt_fd dir, const char *name, agt_stat *out); /* follows no link */
     int (*fstat)(void *ctx, agt_fd fd, agt_stat *out);
     int (*set_mode)(void *ctx, agt_fd fd, uint32_t mode);

@@ -37,8 +37,12 @@
 #ifdef AGENT_TRACE_NO_GIT
 #include "git/none.c"
 #else
-#include "git/pack.c"
+#include "git/codec.c"
+#include "git/objects.c"
 #include "git/libgit2.c"
+#include "git/tree.c"
+#include "git/pack.c"
+#include "git/repo.c"
 #endif
 /* floor 3 */
 #include "lock/flock.c"
@@ -55,6 +59,8 @@
 #include "store/recover.c"
 #include "store/apply.c"
 #include "store/write.c"
+#include "store/change.c"
 #include "store/publish.c"
 #include "store/checkpoint.c"
 #include "store/history.c"
+#include "store/cursor.c"

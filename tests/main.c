@@ -52,8 +52,12 @@ uint64_t test_random(void) { /* splitmix64 */
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);
 }
-uint64_t test_random_below(uint64_t n) { return n ? test_random() % n : 0; }
-int test_all(void) { return run_all; }
+uint64_t test_random_below(uint64_t n) {
+    return n ? test_random() % n : 0;
+}
+int test_all(void) {
+    return run_all;
+}
 
 static void remove_tree(const char *path) {
     struct stat st;
@@ -144,19 +148,29 @@ int main(int argc, char **argv) {
     owner = getpid();
     seed = (uint64_t)time(NULL) ^ (uint64_t)owner << 20;
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--list")) list = 1;
-        else if (!strcmp(argv[i], "--all")) run_all = 1;
-        else if (!strcmp(argv[i], "-v")) verbose = 1;
-        else if (!strcmp(argv[i], "--filter") && i + 1 < argc) filter = argv[++i];
-        else if (!strcmp(argv[i], "--seed") && i + 1 < argc) seed = strtoull(argv[++i], NULL, 10);
-        else return fprintf(stderr, "usage: tests [--list] [--filter TEXT] [--seed N] [--all] [-v]\n"), 2;
+        if (!strcmp(argv[i], "--list"))
+            list = 1;
+        else if (!strcmp(argv[i], "--all"))
+            run_all = 1;
+        else if (!strcmp(argv[i], "-v"))
+            verbose = 1;
+        else if (!strcmp(argv[i], "--filter") && i + 1 < argc)
+            filter = argv[++i];
+        else if (!strcmp(argv[i], "--seed") && i + 1 < argc)
+            seed = strtoull(argv[++i], NULL, 10);
+        else
+            return fprintf(stderr,
+                           "usage: tests [--list] [--filter TEXT] [--seed N] [--all] [-v]\n"),
+                   2;
     }
     for (test_case *t = all_tests; t; t = t->next) {
         char whole[512];
         snprintf(whole, sizeof whole, "%s_%s", t->topic, t->name);
         if (filter && !strstr(whole, filter)) continue;
-        if (list) printf("%s: %s\n", t->topic, t->name);
-        else run_one(t, &passed, &failed, &skipped);
+        if (list)
+            printf("%s: %s\n", t->topic, t->name);
+        else
+            run_one(t, &passed, &failed, &skipped);
     }
     if (list) return 0;
     printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);

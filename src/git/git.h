@@ -23,8 +23,7 @@ AGT_PRIVATE void agt__git_close(agt_git *git);
 
 /* Reads an object's bytes behind what `out` holds: hash checked. AGT_NOT_FOUND if it is not there
  * (an empty or damaged loose file is AGT_CORRUPT). */
-AGT_PRIVATE agt_status agt__git_read(agt_git *git, const agt_oid *id, agt_buf *out,
-                                     agt_error *err);
+AGT_PRIVATE agt_status agt__git_read(agt_git *git, const agt_oid *id, agt_buf *out, agt_error *err);
 
 /* What refs/heads/main names; found = false if it does not exist. Reads the ref's file through
  * sys (loose refs only: we write no packed-refs; one made by somebody's git is read too). */

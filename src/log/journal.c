@@ -9,7 +9,9 @@
 #define RECORD_HEADER        64u
 #define RECORD_ENTRY         16u
 
-static size_t record_pad(size_t n) { return (n + 7u) & ~(size_t)7u; }
+static size_t record_pad(size_t n) {
+    return (n + 7u) & ~(size_t)7u;
+}
 
 /* ---- headers ---- */
 
@@ -19,7 +21,6 @@ static void header_encode(agt_journal_header *h, agt_cpu cpu, unsigned char slot
     agt__put32(slot + 8, JOURNAL_FORMAT);
     agt__put32(slot + 12, 0); /* must-understand flags: this version knows none */
     agt__put64(slot + 16, h->generation);
-    agt__put32(slot + 24, h->flags);
     agt__put64(slot + 32, h->capacity);
     agt__put64(slot + 40, h->next_seq);
     agt__put64(slot + 48, h->trace.segment);
@@ -50,7 +51,6 @@ static agt_status header_decode(agt_journal_header *h, agt_cpu cpu, const unsign
                          "agent_trace",
                          (unsigned)agt__get32(slot + 8), JOURNAL_FORMAT);
     h->generation = agt__get64(slot + 16);
-    h->flags = agt__get32(slot + 24);
     h->capacity = agt__get64(slot + 32);
     h->next_seq = agt__get64(slot + 40);
     h->trace.segment = agt__get64(slot + 48);
@@ -129,8 +129,8 @@ AGT_PRIVATE agt_status agt__journal_open(agt_journal *j, const agt_sys *sys, agt
     j->sys = sys;
     j->cpu = cpu;
     j->dir = dir;
-    j->fd = sys->open(sys->ctx, dir, JOURNAL_NAME,
-                      writable ? AGT_O_READ | AGT_O_WRITE : AGT_O_READ, 0);
+    j->fd =
+        sys->open(sys->ctx, dir, JOURNAL_NAME, writable ? AGT_O_READ | AGT_O_WRITE : AGT_O_READ, 0);
     if (j->fd < 0) {
         int rc = (int)j->fd;
         j->fd = AGT_FD_NONE;
@@ -138,10 +138,12 @@ AGT_PRIVATE agt_status agt__journal_open(agt_journal *j, const agt_sys *sys, agt
     }
     int rc = sys->fstat(sys->ctx, j->fd, &st);
     agt_status status = AGT_OK;
-    if (rc < 0) status = agt__fail_io(err, rc, "cannot look at .agent-trace/journal");
+    if (rc < 0)
+        status = agt__fail_io(err, rc, "cannot look at .agent-trace/journal");
     else if (st.kind != AGT_FILE_REGULAR)
         status = agt__fail(err, AGT_CORRUPT, ".agent-trace/journal is not a regular file");
-    else status = agt__journal_reload(j, err);
+    else
+        status = agt__journal_reload(j, err);
     if (status != AGT_OK) {
         agt__journal_close(j);
         return status;
@@ -243,7 +245,8 @@ static bool record_entries_fit(const agt_record *r) {
     agt_entry e;
     size_t at = 0;
     uint32_t n = 0;
-    while (agt__record_next(r, &at, &e)) n++;
+    while (agt__record_next(r, &at, &e))
+        n++;
     return n == r->entries && at == r->length;
 }
 

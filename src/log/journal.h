@@ -19,17 +19,14 @@
 #define AGT_JOURNAL_BYTES (8u * 1024 * 1024)
 #define AGT_JOURNAL_HALF  (AGT_JOURNAL_BYTES / 2)
 
-enum { AGT_HEADER_GIT_UNCLEAN = 1 /* git may hold objects a power cut emptied */ };
-
 typedef struct agt_journal_header {
     uint64_t generation;
-    uint32_t flags;
-    uint64_t capacity;   /* bytes of the file */
-    uint64_t next_seq;   /* of the generation's first event */
-    agt_trace_end trace; /* where the trace ended */
-    uint64_t catalog;    /* number in the catalog's name; 0: no document yet */
-    uint64_t packed_seq; /* newest event that git holds durably */
-    agt_oid packed_head; /* and its commit; zero if packed_seq is 0 */
+    uint64_t capacity;    /* bytes of the file */
+    uint64_t next_seq;    /* of the generation's first event */
+    agt_trace_end trace;  /* where the trace ended */
+    uint64_t catalog;     /* number in the catalog's name; 0: no document yet */
+    uint64_t packed_seq;  /* newest event that git holds durably */
+    agt_oid packed_head;  /* and its commit; zero if packed_seq is 0 */
     uint64_t unpublished; /* seq of the first record in unpublished/; 0: none there is needed */
     unsigned char replica[8];
     uint64_t dev, ino; /* of this file when it was written: another one is a copy */

@@ -22,7 +22,9 @@ AGT_PRIVATE agt_catalog agt__catalog(const agt_mem *mem) {
     return c;
 }
 
-static size_t catalog_row_size(const agt_row *r) { return sizeof *r + r->path_len + 1; }
+static size_t catalog_row_size(const agt_row *r) {
+    return sizeof *r + r->path_len + 1;
+}
 
 static void catalog_drop_overlay(agt_catalog *c) {
     for (size_t i = 0; i < c->slot_count; i++)
@@ -41,10 +43,12 @@ AGT_PRIVATE void agt__catalog_free(agt_catalog *c) {
 AGT_PRIVATE void agt__catalog_name(uint64_t number, char out[32]) {
     char digits[24];
     size_t n = 0;
-    do digits[n++] = (char)('0' + number % 10);
+    do
+        digits[n++] = (char)('0' + number % 10);
     while ((number /= 10) != 0);
     memcpy(out, "catalog.", 8);
-    for (size_t i = 0; i < n; i++) out[8 + i] = digits[n - 1 - i];
+    for (size_t i = 0; i < n; i++)
+        out[8 + i] = digits[n - 1 - i];
     out[8 + n] = 0;
 }
 
@@ -176,7 +180,8 @@ AGT_PRIVATE agt_status agt__catalog_encode(const agt_catalog *c, agt_cpu cpu, ui
     agt__put64(p + 24, out->len - text);
     agt__put64(p + 32, (uint64_t)c->live);
     agt__put32(p + 40, c->refusal_at);
-    for (int i = 0; i < AGT_REFUSALS; i++) agt__put64(p + 64 + i * 8, c->refusals[i]);
+    for (int i = 0; i < AGT_REFUSALS; i++)
+        agt__put64(p + 64 + i * 8, c->refusals[i]);
     agt__put32(p + 8, agt__crc32c(cpu, 0, p + 12, out->len - start - 12));
     return AGT_OK;
 }
@@ -191,7 +196,8 @@ static uint32_t catalog_lower_bound(const agt_catalog *c, const char *path, size
         const unsigned char *p = rows + (size_t)mid * CATALOG_ROW;
         if (agt__path_fold_compare(text + agt__get32(p), agt__get32(p + 4), path, len) < 0)
             lo = mid + 1;
-        else hi = mid;
+        else
+            hi = mid;
     }
     return lo;
 }
@@ -214,7 +220,8 @@ static unsigned char catalog_fold(char ch) {
 
 static size_t catalog_hash(const char *path, size_t len) {
     uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < len; i++) h = (h ^ catalog_fold(path[i])) * 0x100000001b3u;
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ catalog_fold(path[i])) * 0x100000001b3u;
     return (size_t)(h ^ (h >> 29));
 }
 
@@ -232,7 +239,8 @@ AGT_PRIVATE agt_row *agt__catalog_touched(const agt_catalog *c, const char *path
 
 static void catalog_insert(agt_row **slots, size_t count, agt_row *row) {
     size_t i = catalog_hash(row->path, row->path_len) & (count - 1);
-    while (slots[i]) i = (i + 1) & (count - 1);
+    while (slots[i])
+        i = (i + 1) & (count - 1);
     slots[i] = row;
 }
 
@@ -269,8 +277,10 @@ AGT_PRIVATE agt_row *agt__catalog_touch(agt_catalog *c, const char *path, size_t
 AGT_PRIVATE bool agt__catalog_find(const agt_catalog *c, const char *path, size_t len,
                                    agt_row *out) {
     const agt_row *r = agt__catalog_touched(c, path, len);
-    if (r) *out = *r;
-    else if (!catalog_base_find(c, path, len, out)) return false;
+    if (r)
+        *out = *r;
+    else if (!catalog_base_find(c, path, len, out))
+        return false;
     return out->version != 0;
 }
 
@@ -311,8 +321,7 @@ AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, 
     with_slash[len] = '/';
     for (uint32_t i = catalog_lower_bound(c, with_slash, len + 1); i < c->base_rows; i++) {
         catalog_base_row(c, i, &r);
-        if (r.path_len <= len ||
-            agt__path_fold_compare(r.path, len + 1, with_slash, len + 1) != 0)
+        if (r.path_len <= len || agt__path_fold_compare(r.path, len + 1, with_slash, len + 1) != 0)
             return false;
         if (r.exists && catalog_is_under(&r, path, len) &&
             !agt__catalog_touched(c, r.path, r.path_len))
@@ -342,7 +351,7 @@ AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, uint64_t hash) {
 
 AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t size) {
     char name[AGT_MAX_NAME + 1];
-    if (e->rejected.data) {
+    if (agt__text_is(e->action, "violation")) {
         uint64_t hash = agt__refusal_hash(e->actor, e->path, e->rejected);
         if (!agt__catalog_refused(c, hash)) {
             c->refusals[c->refusal_at] = hash;

@@ -29,6 +29,7 @@ typedef struct agt_row {
     /* the file as it was when we last wrote or checked it; all 0: must be looked at */
     uint64_t dev, ino;
     int64_t mtime_ns, ctime_ns;
+    uint32_t pending; /* a writer's own: 1 + the plan that changes it, while a transaction runs */
 } agt_row;
 
 #define AGT_REFUSALS 64 /* identical refusals are folded within the last so many */

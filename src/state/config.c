@@ -60,7 +60,8 @@ AGT_PRIVATE agt_status agt__config_read(const agt_sys *sys, agt_fd dir, const ag
             st = agt__fail_at(err, AGT_CORRUPT, inner.offset,
                               ".agent-trace/config.toml: %.200s; mend the file by hand",
                               inner.message);
-        else if (st != AGT_OK) st = agt__nomem(err);
+        else if (st != AGT_OK)
+            st = agt__nomem(err);
     }
     agt__buf_free(&text);
     if (st != AGT_OK) return st;
@@ -72,8 +73,7 @@ AGT_PRIVATE agt_status agt__config_read(const agt_sys *sys, agt_fd dir, const ag
                          "the store has format %lld, this library knows %d; use a newer "
                          "agent_trace",
                          (long long)out->format, CONFIG_FORMAT);
-    if (!out->id[0])
-        return agt__fail(err, AGT_CORRUPT, ".agent-trace/config.toml has no store.id");
+    if (!out->id[0]) return agt__fail(err, AGT_CORRUPT, ".agent-trace/config.toml has no store.id");
     return AGT_OK;
 }
 

@@ -17,11 +17,11 @@ enum { PERM_DENY = 0, PERM_ALLOW, PERM_CONFIRM };
 static const unsigned char perm_table[6][4] = {
     /* none, user, agent, system */
     {0, 0, 0, 0},
-    {0, PERM_ALLOW, PERM_ALLOW, PERM_DENY},    /* plan */
-    {0, PERM_CONFIRM, PERM_DENY, PERM_ALLOW},  /* context */
-    {0, PERM_CONFIRM, PERM_DENY, PERM_ALLOW},  /* log */
-    {0, PERM_ALLOW, PERM_DENY, PERM_DENY},     /* reference */
-    {0, PERM_ALLOW, PERM_ALLOW, PERM_ALLOW},   /* scratch */
+    {0, PERM_ALLOW, PERM_ALLOW, PERM_DENY},   /* plan */
+    {0, PERM_CONFIRM, PERM_DENY, PERM_ALLOW}, /* context */
+    {0, PERM_CONFIRM, PERM_DENY, PERM_ALLOW}, /* log */
+    {0, PERM_ALLOW, PERM_DENY, PERM_DENY},    /* reference */
+    {0, PERM_ALLOW, PERM_ALLOW, PERM_ALLOW},  /* scratch */
 };
 
 static const char *const perm_why[6] = {
@@ -87,6 +87,5 @@ AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_type type, cons
     agt_actor_kind kind = agt__actor_kind(agt__text(actor));
     if (kind == AGT_ACTOR_NONE) return AGT_INVALID;
     if (type == AGT_TYPE_DEFAULT) type = AGT_TYPE_SCRATCH;
-    return agt__perm_decide(kind, agt__perm_type(type, path, path ? strlen(path) : 0), false,
-                            &why);
+    return agt__perm_decide(kind, agt__perm_type(type, path, path ? strlen(path) : 0), false, &why);
 }

@@ -60,8 +60,8 @@ static bool shared_decode(agt_shared *s, agt_cpu cpu, const unsigned char *p) {
     return true;
 }
 
-AGT_PRIVATE agt_status agt__shared_read(const agt_sys *sys, agt_fd fd, agt_cpu cpu,
-                                        agt_shared *out, agt_error *err) {
+AGT_PRIVATE agt_status agt__shared_read(const agt_sys *sys, agt_fd fd, agt_cpu cpu, agt_shared *out,
+                                        agt_error *err) {
     unsigned char bytes[SHARED_STEP + SHARED_BYTES];
     agt_shared copy[2];
     memset(bytes, 0, sizeof bytes);
@@ -74,8 +74,8 @@ AGT_PRIVATE agt_status agt__shared_read(const agt_sys *sys, agt_fd fd, agt_cpu c
     return AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__shared_write(const agt_sys *sys, agt_fd fd, agt_cpu cpu,
-                                         agt_shared *s, agt_error *err) {
+AGT_PRIVATE agt_status agt__shared_write(const agt_sys *sys, agt_fd fd, agt_cpu cpu, agt_shared *s,
+                                         agt_error *err) {
     unsigned char p[SHARED_BYTES];
     s->flip++;
     shared_encode(s, cpu, p);

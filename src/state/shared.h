@@ -25,9 +25,9 @@ typedef struct agt_shared {
 } agt_shared;
 
 /* AGT_END: neither copy is valid. */
-AGT_PRIVATE agt_status agt__shared_read(const agt_sys *sys, agt_fd fd, agt_cpu cpu,
-                                        agt_shared *out, agt_error *err);
-AGT_PRIVATE agt_status agt__shared_write(const agt_sys *sys, agt_fd fd, agt_cpu cpu,
-                                         agt_shared *s, agt_error *err);
+AGT_PRIVATE agt_status agt__shared_read(const agt_sys *sys, agt_fd fd, agt_cpu cpu, agt_shared *out,
+                                        agt_error *err);
+AGT_PRIVATE agt_status agt__shared_write(const agt_sys *sys, agt_fd fd, agt_cpu cpu, agt_shared *s,
+                                         agt_error *err);
 
 #endif /* AGT_SHARED_H */

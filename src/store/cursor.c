@@ -1,0 +1,232 @@
+/* cursor: lists of documents, and the trace. A list is a copy made when it was asked for; a trace
+ * cursor reads the segments as they are. Neither holds a lock between calls. */
+#include "store.h"
+
+typedef enum cursor_kind { CURSOR_LIST = 1, CURSOR_TRACE } cursor_kind;
+
+struct agt_cursor {
+    cursor_kind kind;
+    agt_store *store;
+    /* list */
+    agt_rows rows;
+    agt_buf paths;
+    size_t at;
+    bool look;
+    /* trace */
+    agt_trace_reader *reader;
+    agt_trace_options filter;
+    char *texts[4]; /* path, actor, action, session */
+    size_t sizes[4];
+    agt_buf scratch;
+    uint64_t given;
+};
+
+AGENT_TRACE_API void agt_cursor_close(agt_cursor *c) {
+    if (!c) return;
+    const agt_mem *mem = &c->store->mem;
+    agt__rows_free(mem, &c->rows);
+    agt__buf_free(&c->paths);
+    agt__buf_free(&c->scratch);
+    if (c->reader) agt__trace_reader_close(c->reader);
+    for (size_t i = 0; i < AGT_COUNT(c->texts); i++)
+        if (c->texts[i]) agt__free(mem, c->texts[i], c->sizes[i]);
+    agt__free(mem, c, sizeof *c);
+}
+
+static agt_cursor *cursor_new(agt_store *s, cursor_kind kind) {
+    agt_cursor *c = agt__zalloc(&s->mem, sizeof *c);
+    if (!c) return NULL;
+    c->kind = kind;
+    c->store = s;
+    c->paths = c->scratch = agt__buf(&s->mem);
+    return c;
+}
+
+/* ---- documents ---- */
+
+static bool cursor_wants(const agt_list_options *o, const char *under, size_t under_len,
+                         const agt_row *r) {
+    if (!r->exists && !o->deleted) return false;
+    if (o->type && (uint32_t)r->type != o->type) return false;
+    if (!under_len) return true;
+    return r->path_len > under_len + 1 && r->path[under_len] == '/' &&
+           memcmp(r->path, under, under_len) == 0;
+}
+
+/* Keeps the wanted rows and copies their paths. */
+static agt_status cursor_keep(agt_cursor *c, const agt_list_options *o, const char *under,
+                              size_t under_len, agt_error *err) {
+    size_t kept = 0, at = 0;
+    for (size_t i = 0; i < c->rows.count; i++) {
+        if (!cursor_wants(o, under, under_len, &c->rows.row[i])) continue;
+        c->rows.row[kept] = c->rows.row[i];
+        agt__buf_put(&c->paths, c->rows.row[kept].path, c->rows.row[kept].path_len);
+        kept++;
+    }
+    c->rows.count = kept;
+    if (c->paths.failed) return agt__nomem(err);
+    for (size_t i = 0; i < kept; i++) {
+        c->rows.row[i].path = (const char *)c->paths.data + at;
+        at += c->rows.row[i].path_len;
+    }
+    return AGT_OK;
+}
+
+AGENT_TRACE_API agt_status agt_list(agt_store *store, const agt_list_options *opts,
+                                    agt_cursor **out, agt_error *err) {
+    agt_list_options o;
+    char under[AGT_MAX_PATH + 1];
+    size_t under_len = 0;
+    *out = NULL;
+    agt_status st = agt__options(&o, sizeof o, opts, "agt_list_options", err);
+    if (st != AGT_OK) return st;
+    if (o.type > AGT_TYPE_SCRATCH) return agt__fail(err, AGT_INVALID, "unknown document type");
+    if (o.under && o.under[0]) {
+        size_t n = strlen(o.under);
+        while (n > 1 && o.under[n - 1] == '/')
+            n--;
+        if ((st = agt__path_normalise(o.under, n, under, &under_len, err)) != AGT_OK) return st;
+    }
+    if ((st = agt__store_enter(store, err)) != AGT_OK) return st;
+    agt_cursor *c = cursor_new(store, CURSOR_LIST);
+    st = c ? agt__store_look_again(store, err) : agt__nomem(err);
+    if (st == AGT_OK) st = agt__catalog_rows(&store->catalog, AGT_ROWS_ALL, &c->rows, err);
+    if (st == AGT_OK) st = cursor_keep(c, &o, under, under_len, err);
+    agt__store_leave(store);
+    if (st != AGT_OK) {
+        agt_cursor_close(c);
+        return st;
+    }
+    c->look = o.look != 0;
+    *out = c;
+    return AGT_OK;
+}
+
+/* Is the file still as it was when it was last written or checked? A change within the clock's
+ * tick hides from this; writes look at the bytes. */
+static bool cursor_modified(agt_store *s, const agt_row *row) {
+    agt_stat now;
+    const char *leaf;
+    agt_fd folder = agt__open_parent(s, row->path, row->path_len, false, &leaf);
+    if (folder < 0) return row->exists;
+    char name[AGT_MAX_PATH + 1];
+    (void)agt__copy_text(name, sizeof name, leaf, (size_t)(row->path + row->path_len - leaf));
+    int rc = s->sys->stat(s->sys->ctx, folder, name, &now);
+    s->sys->close(s->sys->ctx, folder);
+    if (rc < 0) return row->exists;
+    if (!row->exists) return true;
+    if (row->ino && now.ino == row->ino && now.dev == row->dev && now.size == row->size &&
+        now.mtime_ns == row->mtime_ns && now.ctime_ns == row->ctime_ns)
+        return false;
+    agt_look look;
+    agt_buf bytes = agt__buf(&s->mem);
+    agt_status st = agt__look(s, row->path, row->path_len, &bytes, &look, NULL);
+    agt__buf_free(&bytes);
+    return st != AGT_OK || !look.on_disk || memcmp(look.blob.id, row->blob.id, 20) != 0;
+}
+
+AGENT_TRACE_API agt_status agt_list_next(agt_cursor *c, agt_document *out, agt_error *err) {
+    agt_document d = AGT_DOCUMENT_INIT;
+    AGENT_TRACE_ASSERT(c && out);
+    agt_status st = agt__options(&d, sizeof d, out, "agt_document", err);
+    if (st != AGT_OK) return st;
+    if (c->kind != CURSOR_LIST)
+        return agt__fail(err, AGT_INVALID, "this cursor reads the trace; use agt_trace_next");
+    if (c->at == c->rows.count) return agt__fail(err, AGT_END, "no more documents");
+    char path[AGT_MAX_PATH + 1];
+    agt_row row = c->rows.row[c->at++];
+    (void)agt__copy_text(path, sizeof path, row.path, row.path_len);
+    row.path = path;
+    agt__describe(&row, c->look && cursor_modified(c->store, &row), out);
+    return AGT_OK;
+}
+
+/* ---- the trace ---- */
+
+static agt_status cursor_copy_texts(agt_cursor *c, agt_trace_options *o, agt_error *err) {
+    const char **from[4] = {&o->path, &o->actor, &o->action, &o->session};
+    for (size_t i = 0; i < AGT_COUNT(from); i++) {
+        if (!*from[i]) continue;
+        c->sizes[i] = strlen(*from[i]) + 1;
+        c->texts[i] = agt__alloc(&c->store->mem, c->sizes[i]);
+        if (!c->texts[i]) return agt__nomem(err);
+        memcpy(c->texts[i], *from[i], c->sizes[i]);
+        *from[i] = c->texts[i];
+    }
+    c->filter = *o;
+    return AGT_OK;
+}
+
+AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *opts,
+                                     agt_cursor **out, agt_error *err) {
+    agt_trace_options o;
+    *out = NULL;
+    agt_status st = agt__options(&o, sizeof o, opts, "agt_trace_options", err);
+    if (st != AGT_OK) return st;
+    if (o.type > AGT_TYPE_SCRATCH || o.newest_first > 1)
+        return agt__fail(err, AGT_INVALID, "a trace option has a value that is none");
+    if ((st = agt__store_enter(store, err)) != AGT_OK) return st;
+    agt__store_leave(store);
+    agt_cursor *c = cursor_new(store, CURSOR_TRACE);
+    st = c ? cursor_copy_texts(c, &o, err) : agt__nomem(err);
+    if (st == AGT_OK)
+        st = agt__trace_reader_open(&c->reader, store->sys, store->trace_dir, &store->mem, err);
+    if (st == AGT_OK && o.newest_first)
+        st = agt__trace_seek_end(c->reader, err);
+    else if (st == AGT_OK && o.from_seq)
+        st = agt__trace_seek(c->reader, o.from_seq, err);
+    if (st != AGT_OK) {
+        agt_cursor_close(c);
+        return st;
+    }
+    *out = c;
+    return AGT_OK;
+}
+
+static bool cursor_passes(const agt_cursor *c, const agt_event *e) {
+    const agt_trace_options *f = &c->filter;
+    if (f->from_seq && e->seq < f->from_seq) return false;
+    if (f->since_unix_ms && e->at_unix_ms < f->since_unix_ms) return false;
+    if (f->path && !agt__text_is(e->path, f->path)) return false;
+    if (f->action && !agt__text_is(e->action, f->action)) return false;
+    if (f->session && !agt__text_is(e->session_id, f->session)) return false;
+    if (f->type && !agt__text_is(e->doc_type, agt_type_name((agt_type)f->type))) return false;
+    if (!f->actor || agt__text_is(e->actor, f->actor)) return true;
+    return strcmp(f->actor, "agent") == 0 && e->agent_name.data != NULL;
+}
+
+AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_error *err) {
+    agt_event e = AGT_EVENT_INIT;
+    agt_text line;
+    AGENT_TRACE_ASSERT(c && out);
+    agt_status st = agt__options(&e, sizeof e, out, "agt_event", err);
+    if (st != AGT_OK) return st;
+    if (c->kind != CURSOR_TRACE)
+        return agt__fail(err, AGT_INVALID, "this cursor lists documents; use agt_list_next");
+    if (c->store->sys->pid(c->store->sys->ctx) != c->store->self.pid)
+        return agt__fail(err, AGT_INVALID, "the cursor was opened before a fork");
+    for (;;) {
+        if (c->filter.limit && c->given == c->filter.limit)
+            return agt__fail(err, AGT_END, "no more events");
+        st = c->filter.newest_first ? agt__trace_line_back(c->reader, &line, err)
+                                    : agt__trace_line(c->reader, &line, err);
+        if (st == AGT_END) return agt__fail(err, AGT_END, "no more events");
+        if (st != AGT_OK) return st;
+        st = agt__event_parse(line.data, line.len, &c->scratch, &e, err);
+        if (st != AGT_OK) {
+            uint64_t segment, offset;
+            agt__trace_where(c->reader, &segment, &offset);
+            if (st == AGT_CORRUPT && err) err->offset = (int64_t)offset;
+            return st;
+        }
+        if (c->filter.newest_first && e.seq < c->filter.from_seq) {
+            c->given = c->filter.limit = 1; /* nothing older is wanted */
+            continue;
+        }
+        if (cursor_passes(c, &e)) break;
+    }
+    c->given++;
+    e.size = out->size;
+    memcpy(out, &e, out->size < sizeof e ? out->size : sizeof e);
+    return AGT_OK;
+}

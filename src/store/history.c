@@ -1,0 +1,318 @@
+/* history: reading documents, their versions, and the trace.
+ *
+ * (1) Readers take no lock. Bytes and version belong together: where the bytes on disk are not the
+ *     newest version's, they are read once more under the lock, and what still differs is
+ * somebody's edit. (2) Version n of a document is found by following doc_prev from its newest
+ * event: the cost is the document's versions, not the history's length. (3) Every version's bytes
+ * are checked against the blob its event names. */
+#include "store.h"
+
+/* ---- describing ---- */
+
+AGT_PRIVATE void agt__describe(const agt_row *row, bool modified, agt_document *out) {
+    agt_document d = AGT_DOCUMENT_INIT;
+    d.version = row->version;
+    d.exists = row->exists;
+    d.type = (uint32_t)row->type;
+    d.size_bytes = row->size;
+    d.last_seq = row->last_seq;
+    d.changed_unix_ms = row->changed_unix_ms;
+    d.modified_outside = modified;
+    memcpy(d.id, row->doc, sizeof row->doc);
+    if (row->exists) agt__hex(row->blob.id, 20, d.blob);
+    (void)agt__copy_text(d.path, sizeof d.path, row->path, row->path_len);
+    (void)agt__copy_text(d.agent, sizeof d.agent, row->agent, strlen(row->agent));
+    d.size = out->size;
+    memcpy(out, &d, out->size < sizeof d ? out->size : sizeof d);
+}
+
+static agt_status history_document_check(const agt_document *out, agt_error *err) {
+    agt_document known;
+    return out ? agt__options(&known, sizeof known, out, "agt_document", err) : AGT_OK;
+}
+
+typedef struct history_path {
+    char text[AGT_MAX_PATH + 1];
+    size_t len;
+} history_path;
+
+/* The row, with its path in `at` (the catalog's own may go away). */
+static agt_status history_row(agt_store *s, const history_path *at, agt_row *row, agt_error *err) {
+    char shown[200];
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    st = agt__store_look_again(s, err);
+    if (st == AGT_OK && !agt__catalog_find(&s->catalog, at->text, at->len, row))
+        st = agt__fail(err, AGT_NOT_FOUND, "%s: no such document",
+                       agt__show_path(shown, sizeof shown, at->text, at->len));
+    agt__store_leave(s);
+    row->path = at->text;
+    row->path_len = at->len;
+    return st;
+}
+
+static agt_status history_find(agt_store *s, const char *path, history_path *at, agt_row *row,
+                               agt_error *err) {
+    AGENT_TRACE_ASSERT(s && path);
+    agt_status st = agt__path_normalise(path, strlen(path), at->text, &at->len, err);
+    return st == AGT_OK ? history_row(s, at, row, err) : st;
+}
+
+static bool history_fits(const agt_row *row, const agt_look *look) {
+    return look->on_disk == row->exists &&
+           (!row->exists || memcmp(look->blob.id, row->blob.id, 20) == 0);
+}
+
+/* (1) */
+static agt_status history_look(agt_store *s, const history_path *at, agt_row *row, agt_buf *bytes,
+                               agt_look *look, bool *modified, agt_error *err) {
+    agt_status st = agt__look(s, at->text, at->len, bytes, look, err);
+    *modified = st == AGT_INVALID; /* a link or folder where the document was */
+    if (st == AGT_INVALID) memset(look, 0, sizeof *look);
+    if (st == AGT_INVALID || (st == AGT_OK && history_fits(row, look))) return AGT_OK;
+    if (st != AGT_OK) return st;
+    *modified = true;
+    if (s->read_only) return AGT_OK;
+    if ((st = agt__store_lock(s, err)) != AGT_OK) return st;
+    if (agt__catalog_find(&s->catalog, at->text, at->len, row)) {
+        row->path = at->text;
+        st = agt__look(s, at->text, at->len, bytes, look, err);
+        *modified = st != AGT_OK || !history_fits(row, look);
+    }
+    agt__store_unlock(s);
+    return st == AGT_INVALID ? AGT_OK : st;
+}
+
+AGENT_TRACE_API agt_status agt_read(agt_store *store, const char *path, agt_bytes *out,
+                                    agt_document *info, agt_error *err) {
+    history_path at;
+    agt_row row;
+    agt_look look;
+    bool modified;
+    char shown[200];
+    memset(out, 0, sizeof *out);
+    agt_status st = history_document_check(info, err);
+    if (st == AGT_OK) st = history_find(store, path, &at, &row, err);
+    if (st != AGT_OK) return st;
+    agt_buf bytes = agt__buf(&store->mem);
+    st = history_look(store, &at, &row, &bytes, &look, &modified, err);
+    if (st == AGT_OK && !look.on_disk)
+        st = agt__fail(err, AGT_NOT_FOUND,
+                       row.exists ? "%s was removed outside the store; its versions can be "
+                                    "restored"
+                                  : "%s was deleted; its versions can be restored",
+                       agt__show_path(shown, sizeof shown, at.text, at.len));
+    if (st == AGT_OK) st = agt__buf_give(&bytes, out, err);
+    if (st == AGT_OK && info) agt__describe(&row, modified, info);
+    agt__buf_free(&bytes);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_document_get(agt_store *store, const char *path, agt_document *out,
+                                            agt_error *err) {
+    history_path at;
+    agt_row row;
+    agt_look look;
+    bool modified;
+    agt_status st = history_document_check(out, err);
+    if (st == AGT_OK) st = history_find(store, path, &at, &row, err);
+    if (st != AGT_OK) return st;
+    agt_buf bytes = agt__buf(&store->mem);
+    st = history_look(store, &at, &row, &bytes, &look, &modified, err);
+    agt__buf_free(&bytes);
+    if (st == AGT_OK) agt__describe(&row, modified, out);
+    return st;
+}
+
+/* ---- versions ---- */
+
+typedef struct history_wanted {
+    uint64_t seq;
+    agt_buf *line;
+} history_wanted;
+
+/* AGT_CONFLICT stops the walk: found. */
+static agt_status history_take_line(void *ctx, const agt_record *r, agt_error *err) {
+    history_wanted *w = ctx;
+    agt_entry e;
+    uint64_t seq = r->first_seq;
+    (void)err;
+    if (seq > w->seq) return AGT_NOT_FOUND;
+    for (size_t at = 0; agt__record_next(r, &at, &e); seq++) {
+        if (seq != w->seq) continue;
+        agt__buf_put(w->line, e.line, e.line_len);
+        return AGT_CONFLICT;
+    }
+    return AGT_OK;
+}
+
+/* The event `seq`, from the trace, or from the journal where it is not applied yet. `line` keeps
+ * the bytes the event points into. */
+static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t seq, agt_buf *line,
+                                agt_buf *scratch, agt_event *e, agt_error *err) {
+    agt_text found;
+    agt_status st = agt__trace_find(reader, seq, &found, err);
+    line->len = 0;
+    if (st == AGT_OK) agt__buf_put(line, found.data, found.len);
+    if (st == AGT_NOT_FOUND) {
+        history_wanted w = {seq, line};
+        if ((st = agt__store_enter(s, err)) != AGT_OK) return st;
+        st = agt__each_record(s, &s->journal, seq, history_take_line, &w, err);
+        agt__store_leave(s);
+        if (st == AGT_OK || st == AGT_NOT_FOUND)
+            return agt__fail(err, AGT_CORRUPT, "event %llu is missing in the trace",
+                             (unsigned long long)seq);
+        if (st == AGT_CONFLICT) st = AGT_OK;
+    }
+    if (st != AGT_OK) return st;
+    if (line->failed) return agt__nomem(err);
+    return agt__event_parse((const char *)line->data, line->len, scratch, e, err);
+}
+
+/* The seq and blob of version n (2). */
+static agt_status history_version(agt_store *s, const agt_row *row, uint32_t version, uint64_t *seq,
+                                  agt_oid *blob, bool *exists, agt_error *err) {
+    agt_trace_reader *reader;
+    agt_event e = AGT_EVENT_INIT;
+    char shown[200];
+    *seq = row->last_seq;
+    *blob = row->blob;
+    *exists = row->exists;
+    if (version == row->version) return AGT_OK;
+    agt_status st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
+    if (st != AGT_OK) return st;
+    agt_buf line = agt__buf(&s->mem), scratch = agt__buf(&s->mem);
+    for (uint32_t now = row->version; st == AGT_OK;) {
+        st = history_event(s, reader, *seq, &line, &scratch, &e, err);
+        if (st != AGT_OK || now == version) break;
+        if (e.version != now || e.doc_prev >= *seq || !e.doc_prev)
+            st = agt__fail(err, AGT_CORRUPT,
+                           "the versions of %s do not follow each other at event "
+                           "%llu",
+                           agt__show_path(shown, sizeof shown, row->path, row->path_len),
+                           (unsigned long long)*seq);
+        *seq = e.doc_prev;
+        now--;
+    }
+    if (st == AGT_OK) {
+        *exists = e.blob.data != NULL;
+        if (*exists && !agt__unhex(e.blob.data, e.blob.len, blob->id, 20))
+            st = agt__fail(err, AGT_CORRUPT, "event %llu names no blob", (unsigned long long)*seq);
+    }
+    agt__buf_free(&line);
+    agt__buf_free(&scratch);
+    agt__trace_reader_close(reader);
+    return st;
+}
+
+static agt_status history_content(agt_store *s, uint64_t seq, const agt_oid *blob, agt_buf *out,
+                                  agt_error *err) {
+    agt_oid id;
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    st = agt__store_look_again(s, err);
+    bool journalled = seq >= s->journal.header.next_seq;
+    if (st == AGT_OK) st = journalled ? agt__journalled_content(s, seq, out, err) : AGT_NOT_FOUND;
+    agt__store_leave(s);
+    if (st == AGT_NOT_FOUND) {
+        agt_error why;
+        memset(&why, 0, sizeof why);
+        out->len = 0;
+        st = agt__git_content(s, blob, out, &why);
+        if (st != AGT_OK && agt__store_enter(s, err) == AGT_OK) { /* not published yet? */
+            out->len = 0;
+            agt_status kept = agt__journalled_content(s, seq, out, NULL);
+            agt__store_leave(s);
+            if (kept == AGT_OK) st = AGT_OK;
+        }
+        if (st != AGT_OK) {
+            if (err) *err = why;
+            return st == AGT_NOT_FOUND
+                       ? agt__fail(err, AGT_CORRUPT, "git lost the bytes of event %llu",
+                                   (unsigned long long)seq)
+                       : st;
+        }
+    }
+    if (st != AGT_OK) return st;
+    agt__git_id(s->cpu, "blob", out->data, out->len, id.id);
+    if (memcmp(id.id, blob->id, 20) != 0) /* (3) */
+        return agt__fail(err, AGT_CORRUPT, "the bytes of event %llu are not what it names",
+                         (unsigned long long)seq);
+    return AGT_OK;
+}
+
+/* One version's bytes; *exists false for a deletion. version 0: the newest. */
+static agt_status history_bytes(agt_store *s, const agt_row *row, uint32_t version, agt_buf *out,
+                                bool *exists, agt_error *err) {
+    char shown[200];
+    uint64_t seq;
+    agt_oid blob;
+    if (!version) version = row->version;
+    if (version > row->version)
+        return agt__fail(err, AGT_NOT_FOUND, "%s has %u versions, there is no version %u",
+                         agt__show_path(shown, sizeof shown, row->path, row->path_len),
+                         (unsigned)row->version, (unsigned)version);
+    agt_status st = history_version(s, row, version, &seq, &blob, exists, err);
+    if (st != AGT_OK || !*exists) return st;
+    return history_content(s, seq, &blob, out, err);
+}
+
+AGENT_TRACE_API agt_status agt_read_version(agt_store *store, const char *path, uint32_t version,
+                                            agt_bytes *out, agt_error *err) {
+    history_path at;
+    agt_row row;
+    bool exists;
+    char shown[200];
+    memset(out, 0, sizeof *out);
+    agt_status st = history_find(store, path, &at, &row, err);
+    if (st != AGT_OK) return st;
+    agt_buf bytes = agt__buf(&store->mem);
+    st = history_bytes(store, &row, version, &bytes, &exists, err);
+    if (st == AGT_OK && !exists)
+        st = agt__fail(err, AGT_INVALID, "version %u of %s is a deletion; choose another",
+                       (unsigned)(version ? version : row.version),
+                       agt__show_path(shown, sizeof shown, at.text, at.len));
+    if (st == AGT_OK) st = agt__buf_give(&bytes, out, err);
+    agt__buf_free(&bytes);
+    return st;
+}
+
+static agt_status history_diff(agt_store *s, const char *path, const agt_buf *a, bool a_exists,
+                               const agt_buf *b, bool b_exists, agt_bytes *out, agt_error *err) {
+    agt_buf patch = agt__buf(&s->mem);
+    agt_status st = AGT_OK;
+    const void *from = a->data ? (const void *)a->data : "";
+    const void *to = b->data ? (const void *)b->data : "";
+    bool same = a_exists == b_exists && a->len == b->len && memcmp(from, to, a->len) == 0;
+    if (!same) {
+        s->sys->mutex_lock(s->sys->ctx, s->reader_mutex);
+        st = agt__git_diff(s->reader, path, a_exists ? from : NULL, a->len, b_exists ? to : NULL,
+                           b->len, &patch, err);
+        s->sys->mutex_unlock(s->sys->ctx, s->reader_mutex);
+    }
+    if (st == AGT_OK) st = agt__buf_give(&patch, out, err);
+    agt__buf_free(&patch);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_diff(agt_store *store, const char *path, uint32_t from, uint32_t to,
+                                    agt_bytes *out, agt_error *err) {
+    history_path at;
+    agt_row row;
+    agt_look look;
+    bool a_exists = false, b_exists = false, modified;
+    memset(out, 0, sizeof *out);
+    agt_status st = history_find(store, path, &at, &row, err);
+    if (st != AGT_OK) return st;
+    agt_buf a = agt__buf(&store->mem), b = agt__buf(&store->mem);
+    st = history_bytes(store, &row, from, &a, &a_exists, err);
+    if (st == AGT_OK && to) st = history_bytes(store, &row, to, &b, &b_exists, err);
+    if (st == AGT_OK && !to) {
+        st = history_look(store, &at, &row, &b, &look, &modified, err);
+        b_exists = look.on_disk;
+    }
+    if (st == AGT_OK) st = history_diff(store, at.text, &a, a_exists, &b, b_exists, out, err);
+    agt__buf_free(&a);
+    agt__buf_free(&b);
+    return st;
+}

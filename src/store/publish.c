@@ -1,0 +1,461 @@
+/* publish: from records to commits.
+ *
+ * One commit a record, made only from the record and its parent, so that doing it again makes the
+ * same ids. Few commits go out as loose objects, unsynced; many, and all at a checkpoint, as one
+ * synced pack that begins at the last packed commit. Then the ref; then the shared state.
+ *
+ * (1) Records are immutable, so they are read without the store lock. A journal that begins a new
+ *     generation meanwhile (only a recovery does that without the publish lock) is noticed by the
+ *     checksum chain, and the publisher starts over.
+ * (2) After a recovery git is mended first: a power cut may have emptied loose objects.
+ * (3) Only refs/heads/main is ours. Where somebody moved it, what it named is kept as
+ *     refs/heads/found-<seq>.
+ *
+ * The message of a commit:
+ *
+ *     [agent-trace] <action> <type>: <path>
+ *
+ *     summary: <text>
+ *     actor: <actor>
+ *     agent: <name>                      an agent's only
+ *     session: <session>                 where there is one
+ *     file:<TAB><path><TAB><action><TAB><type>       one a document
+ *
+ *     event: <the line of the trace>     one an event */
+#include "store.h"
+
+#define PUBLISH_LOOSE_MAX 16u                 /* more commits than that go into a pack */
+#define PUBLISH_BEHIND    512u                /* so many loose commits are packed */
+#define PUBLISH_CHUNK     (32u * 1024 * 1024) /* bytes of content in one pack */
+#define PUBLISH_COMMITS   2000u
+
+AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err) {
+    AGENT_TRACE_ASSERT(s != NULL);
+    if (s->sys->pid(s->sys->ctx) != s->self.pid)
+        return agt__fail(err, AGT_INVALID, "the store handle was opened before a fork");
+    if (s->read_only) return agt__fail(err, AGT_INVALID, "the store was opened read-only");
+    s->sys->mutex_lock(s->sys->ctx, s->publish_mutex);
+    agt_status st = agt__flock_take(&s->publish_lock, timeout_ms, err);
+    if (st != AGT_OK) s->sys->mutex_unlock(s->sys->ctx, s->publish_mutex);
+    return st;
+}
+
+AGT_PRIVATE void agt__publish_leave(agt_store *s) {
+    agt__flock_drop(&s->publish_lock);
+    s->sys->mutex_unlock(s->sys->ctx, s->publish_mutex);
+}
+
+AGT_PRIVATE void agt__side_name(uint64_t seq, char out[40]) {
+    memcpy(out, "side-", 5);
+    char digits[40];
+    agt__seq_name(seq, "", digits);
+    memcpy(out + 5, digits, strlen(digits) + 1);
+}
+
+AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_entry *entry,
+                                        agt_buf *out, const void **bytes, agt_error *err) {
+    char name[40];
+    *bytes = entry->content ? (const void *)entry->content : "";
+    if (!(entry->flags & AGT_ENTRY_SIDE)) return AGT_OK;
+    agt__side_name(seq, name);
+    out->len = 0;
+    agt_status st =
+        agt__read_file(s->sys, s->unpublished, name, (size_t)AGT_MAX_DOCUMENT, out, err);
+    if (st == AGT_OK && out->len != entry->content_len)
+        st = agt__fail(err, AGT_CORRUPT, ".agent-trace/unpublished/%s is damaged", name);
+    *bytes = out->data ? (const void *)out->data : "";
+    return st;
+}
+
+/* ---- walking records ---- */
+
+typedef struct publish_files {
+    uint64_t after, first; /* the smallest first seq greater than `after`; 0: none */
+    uint64_t upto, start;  /* the greatest first seq that is <= upto; 0: none */
+} publish_files;
+
+static int publish_find_file(void *ctx, const char *name) {
+    publish_files *f = ctx;
+    uint64_t n = 0;
+    const char *p = name;
+    for (; *p >= '0' && *p <= '9' && n < UINT64_MAX / 10 - 9; p++)
+        n = n * 10 + (uint64_t)(*p - '0');
+    if (p == name || strcmp(p, ".records") != 0) return 0;
+    if (n > f->after && (!f->first || n < f->first)) f->first = n;
+    if (n <= f->upto && n > f->start) f->start = n;
+    return 0;
+}
+
+static agt_status publish_walk_bytes(agt_store *s, const unsigned char *data, size_t n,
+                                     uint64_t *seq, agt_record_fn each, void *ctx, agt_error *err) {
+    agt_record r;
+    if (n < 32 || memcmp(data, "AGTUNPB2", 8) != 0)
+        return agt__fail(err, AGT_CORRUPT, "a file in .agent-trace/unpublished is damaged");
+    uint64_t generation = agt__get64(data + 8), next = agt__get64(data + 16);
+    uint32_t chain = agt__get32(data + 24);
+    for (size_t at = 32; at < n; at += r.length) {
+        if (agt__record_parse(data + at, n - at, s->cpu, generation, next, chain, &r) != AGT_OK)
+            return agt__fail_at(err, AGT_CORRUPT, (int64_t)at,
+                                "a file in .agent-trace/unpublished is damaged");
+        if (r.first_seq + r.entries > *seq) {
+            agt_status st = each(ctx, &r, err);
+            if (st != AGT_OK) return st;
+            *seq = r.first_seq + r.entries;
+        }
+        next += r.entries;
+        chain = r.crc;
+    }
+    return AGT_OK;
+}
+
+static agt_status publish_walk_files(agt_store *s, uint64_t below, uint64_t *seq,
+                                     agt_record_fn each, void *ctx, agt_error *err) {
+    char name[40];
+    publish_files f = {0, 0, *seq, 0};
+    if (s->unpublished == AGT_FD_NONE) return AGT_OK;
+    int rc = s->sys->list(s->sys->ctx, s->unpublished, publish_find_file, &f);
+    agt_status st = rc < 0 ? agt__fail_io(err, rc, "cannot list .agent-trace/unpublished") : AGT_OK;
+    uint64_t now = f.start ? f.start : f.first;
+    while (st == AGT_OK && now && now < below && *seq < below) {
+        agt_buf bytes = agt__buf(&s->mem);
+        agt__seq_name(now, ".records", name);
+        st = agt__read_file(s->sys, s->unpublished, name, SIZE_MAX / 2, &bytes, err);
+        if (st == AGT_OK) st = publish_walk_bytes(s, bytes.data, bytes.len, seq, each, ctx, err);
+        agt__buf_free(&bytes);
+        f = (publish_files){now, 0, 0, 0};
+        (void)s->sys->list(s->sys->ctx, s->unpublished, publish_find_file, &f);
+        now = f.first;
+    }
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint64_t seq,
+                                        agt_record_fn each, void *ctx, agt_error *err) {
+    agt_record r;
+    const agt_journal_header h = j->header;
+    agt_buf bytes = agt__buf(&s->mem);
+    agt_status st =
+        seq < h.next_seq ? publish_walk_files(s, h.next_seq, &seq, each, ctx, err) : AGT_OK;
+    uint64_t at = AGT_JOURNAL_START, next = h.next_seq;
+    uint32_t chain = h.crc;
+    while (st == AGT_OK) {
+        st = agt__record_read(s->sys, j->fd, at, h.capacity, s->cpu, h.generation, next, chain,
+                              &bytes, &r, err);
+        if (st == AGT_OK && r.first_seq + r.entries > seq) st = each(ctx, &r, err);
+        at += r.length;
+        next += r.entries;
+        chain = r.crc;
+    }
+    agt__buf_free(&bytes);
+    return st == AGT_END ? AGT_OK : st;
+}
+
+typedef struct publish_wanted {
+    agt_store *s;
+    uint64_t seq;
+    agt_buf *out;
+} publish_wanted;
+
+/* AGT_CONFLICT stops the walk: found. */
+static agt_status publish_take_content(void *ctx, const agt_record *r, agt_error *err) {
+    publish_wanted *w = ctx;
+    agt_entry e;
+    const void *bytes;
+    uint64_t seq = r->first_seq;
+    if (seq > w->seq) return AGT_NOT_FOUND;
+    for (size_t at = 0; agt__record_next(r, &at, &e); seq++) {
+        if (seq != w->seq) continue;
+        if (!(e.flags & AGT_ENTRY_CONTENT)) return AGT_NOT_FOUND;
+        agt_buf side = agt__buf(&w->s->mem);
+        agt_status st = agt__entry_bytes(w->s, seq, &e, &side, &bytes, err);
+        if (st == AGT_OK) agt__buf_put(w->out, bytes, (size_t)e.content_len);
+        agt__buf_free(&side);
+        if (st == AGT_OK && w->out->failed) st = agt__nomem(err);
+        return st == AGT_OK ? AGT_CONFLICT : st;
+    }
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
+                                               agt_error *err) {
+    publish_wanted w = {s, seq, out};
+    agt_status st = agt__each_record(s, &s->journal, seq, publish_take_content, &w, err);
+    if (st == AGT_CONFLICT) return AGT_OK;
+    return st == AGT_OK ? AGT_NOT_FOUND : st;
+}
+
+AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_buf *out,
+                                        agt_error *err) {
+    s->sys->mutex_lock(s->sys->ctx, s->reader_mutex);
+    agt_status st = agt__git_read(s->reader, blob, out, err);
+    s->sys->mutex_unlock(s->sys->ctx, s->reader_mutex);
+    return st;
+}
+
+/* ---- commits ---- */
+
+typedef struct publish_run {
+    agt_store *s;
+    uint64_t last_seq; /* publish up to this event */
+    uint64_t done_seq; /* committed in git */
+    agt_oid head;      /* of done_seq */
+    uint64_t open_seq; /* committed in the transaction */
+    agt_oid open_head;
+    size_t commits;
+    uint64_t bytes;
+    bool pack, begun;
+    agt_buf message, files, events, side;
+} publish_run;
+
+static void publish_names(const agt_event *e, agt_buf *name, agt_git_signature *who) {
+    name->len = 0;
+    if (e->agent_name.data) {
+        agt__buf_text(name, "Agent: ");
+        agt__buf_put(name, e->agent_name.data, e->agent_name.len);
+        who->email = agt__text("agent@agent-trace");
+    } else if (agt__text_is(e->actor, "system")) {
+        agt__buf_text(name, "agent-trace");
+        who->email = agt__text("system@agent-trace");
+    } else {
+        agt__buf_text(name, "User");
+        who->email = agt__text("user@agent-trace");
+    }
+    who->name = (agt_text){(const char *)name->data, name->len};
+    who->unix_s = e->at_unix_ms / 1000;
+}
+
+static void publish_line(agt_buf *b, const char *label, agt_text text) {
+    if (!text.data) return;
+    agt__buf_text(b, label);
+    agt__buf_put(b, text.data, text.len);
+    agt__buf_byte(b, '\n');
+}
+
+static void publish_put(agt_buf *b, agt_text t) {
+    agt__buf_put(b, t.data, t.len);
+}
+
+/* The header lines come from the record's first event. */
+static void publish_message_head(agt_buf *m, const agt_event *e) {
+    m->len = 0;
+    agt__buf_text(m, "[agent-trace] ");
+    publish_put(m, e->action);
+    if (e->path.data) {
+        agt__buf_byte(m, ' ');
+        publish_put(m, e->doc_type.data ? e->doc_type : agt__text("scratch"));
+        agt__buf_text(m, ": ");
+        publish_put(m, e->path);
+    }
+    agt__buf_text(m, "\n\n");
+    publish_line(m, "summary: ", e->summary);
+    publish_line(m, "actor: ", e->actor);
+    publish_line(m, "agent: ", e->agent_name);
+    publish_line(m, "session: ", e->session_id);
+}
+
+static void publish_message_event(publish_run *run, const agt_event *e, const agt_entry *entry) {
+    if (e->path.data) {
+        agt__buf_text(&run->files, "file:\t");
+        publish_put(&run->files, e->path);
+        agt__buf_byte(&run->files, '\t');
+        publish_put(&run->files, e->change_kind.data ? e->change_kind : e->action);
+        agt__buf_byte(&run->files, '\t');
+        publish_put(&run->files, e->doc_type.data ? e->doc_type : agt__text("scratch"));
+        agt__buf_byte(&run->files, '\n');
+    }
+    agt__buf_text(&run->events, "event: ");
+    agt__buf_put(&run->events, entry->line, entry->line_len);
+}
+
+static agt_status publish_tree(publish_run *run, const agt_event *e, const agt_entry *entry,
+                               agt_error *err) {
+    agt_store *s = run->s;
+    agt_oid blob;
+    const void *bytes;
+    if (!e->version || !e->path.data) return AGT_OK;
+    if (!e->blob.data) return agt__git_remove(s->git, e->path.data, e->path.len, err);
+    if (!agt__unhex(e->blob.data, e->blob.len, blob.id, 20))
+        return agt__fail(err, AGT_CORRUPT, "event %llu names no blob", (unsigned long long)e->seq);
+    agt_status st = agt__entry_bytes(s, e->seq, entry, &run->side, &bytes, err);
+    if (st != AGT_OK) return st;
+    run->bytes += entry->content_len;
+    return agt__git_put(s->git, e->path.data, e->path.len, &blob, bytes, (size_t)entry->content_len,
+                        err);
+}
+
+static agt_status publish_commit(publish_run *run, const agt_record *r, agt_error *err) {
+    agt_store *s = run->s;
+    agt_entry entry;
+    agt_event e = AGT_EVENT_INIT;
+    agt_git_signature who;
+    agt_buf name = agt__buf(&s->mem), texts = agt__buf(&s->mem);
+    agt_status st = AGT_OK;
+    bool first = true;
+    run->files.len = run->events.len = 0;
+    for (size_t at = 0; st == AGT_OK && agt__record_next(r, &at, &entry);) {
+        st = agt__event_parse(entry.line, entry.line_len, &texts, &e, err);
+        if (st != AGT_OK) break;
+        if (first) {
+            publish_message_head(&run->message, &e);
+            publish_names(&e, &name, &who);
+            first = false;
+        }
+        publish_message_event(run, &e, &entry);
+        st = publish_tree(run, &e, &entry, err);
+    }
+    agt__buf_put(&run->message, run->files.data, run->files.len);
+    agt__buf_byte(&run->message, '\n');
+    agt__buf_put(&run->message, run->events.data, run->events.len);
+    if (st == AGT_OK &&
+        (run->message.failed || run->files.failed || run->events.failed || name.failed))
+        st = agt__nomem(err);
+    if (st == AGT_OK)
+        st = agt__git_commit(s->git, &who, r->recorded_unix_ms / 1000,
+                             (agt_text){(const char *)run->message.data, run->message.len},
+                             &run->open_head, err);
+    if (st == AGT_OK) run->open_seq = r->first_seq + r->entries - 1;
+    agt__buf_free(&name);
+    agt__buf_free(&texts);
+    return st;
+}
+
+static agt_status publish_write(publish_run *run, agt_error *err) {
+    agt_store *s = run->s;
+    if (!run->begun) return AGT_OK;
+    agt_status st = agt__git_write(s->git, run->pack ? AGT_GIT_PACK : AGT_GIT_LOOSE, err);
+    run->begun = false;
+    if (st != AGT_OK) return st;
+    st = agt__git_set_head(s->git, &run->open_head, run->pack, err);
+    if (st != AGT_OK) return st;
+    run->head = run->open_head;
+    run->done_seq = run->open_seq;
+    run->commits = 0;
+    run->bytes = 0;
+    return AGT_OK;
+}
+
+/* AGT_END: enough. */
+static agt_status publish_record(void *ctx, const agt_record *r, agt_error *err) {
+    publish_run *run = ctx;
+    agt_status st = AGT_OK;
+    if (r->first_seq > run->last_seq) return AGT_END;
+    if (r->first_seq != run->open_seq + 1)
+        return agt__fail(err, AGT_CORRUPT,
+                         "the record of event %llu is missing in .agent-trace/unpublished",
+                         (unsigned long long)(run->open_seq + 1));
+    if (run->begun && (run->commits >= PUBLISH_COMMITS || run->bytes > PUBLISH_CHUNK))
+        st = publish_write(run, err);
+    if (st == AGT_OK && !run->begun) {
+        st = agt__git_begin(run->s->git, run->done_seq ? &run->head : NULL, err);
+        run->begun = st == AGT_OK;
+    }
+    if (st == AGT_OK) st = publish_commit(run, r, err);
+    run->commits++;
+    return st;
+}
+
+/* ---- the ref (3), and mending (2) ---- */
+
+static agt_status publish_check_head(agt_store *s, const agt_oid *ours, bool exists, uint64_t seq,
+                                     agt_error *err) {
+    agt_oid theirs;
+    bool found;
+    char name[48];
+    agt_status st = agt__git_head(s->git, &theirs, &found, err);
+    if (st == AGT_CORRUPT) { /* a ref a power cut emptied */
+        found = false;
+        st = AGT_OK;
+    }
+    if (st != AGT_OK || (found && exists && memcmp(theirs.id, ours->id, 20) == 0)) return st;
+    if (found) {
+        memcpy(name, "found-", 6);
+        agt__seq_name(seq, "", name + 6);
+        st = agt__git_keep_ref(s->git, name, &theirs, err);
+    }
+    return st == AGT_OK && exists ? agt__git_set_head(s->git, ours, true, err) : st;
+}
+
+static agt_status publish_mend(agt_store *s, agt_shared *sh, agt_error *err) {
+    agt_status st = agt__git_clean_loose(s->git, true, err);
+    sh->published_seq = sh->packed_seq;
+    sh->head = sh->packed_head;
+    if (st == AGT_OK && sh->packed_seq) st = agt__git_set_head(s->git, &sh->head, true, err);
+    return st;
+}
+
+static agt_status publish_done(agt_store *s, const publish_run *run, uint64_t generation,
+                               agt_error *err) {
+    agt_status st = agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    if (s->journal.header.generation == generation) {
+        s->shared.published_seq = run->done_seq;
+        s->shared.head = run->head;
+        if (run->pack) {
+            s->shared.packed_seq = run->done_seq;
+            s->shared.packed_head = run->head;
+        }
+        s->shared.git_clean = 1;
+        agt__store_save(s);
+    } /* else a recovery came between: it counts from what is durable, and so does the next */
+    agt__store_unlock(s);
+    return AGT_OK;
+}
+
+static agt_status publish_all(publish_run *run, agt_error *err) {
+    agt_store *s = run->s;
+    agt_journal j; /* our own: another thread may renew the handle's */
+    agt_status st = agt__journal_open(&j, s->sys, s->at, s->cpu, false, err);
+    if (st != AGT_OK) return st;
+    st = agt__each_record(s, &j, run->done_seq + 1, publish_record, run, err);
+    agt__journal_close(&j);
+    if (st == AGT_END) st = AGT_OK;
+    if (st == AGT_OK && run->open_seq < run->last_seq)
+        st = agt__fail(err, AGT_BUSY, "the journal was renewed while it was published; try again");
+    if (st == AGT_OK) st = publish_write(run, err);
+    if (run->begun) agt__git_abort(s->git);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err) {
+    publish_run run;
+    agt_status st = agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    agt_shared sh = s->shared;
+    uint64_t generation = s->journal.header.generation;
+    agt__store_unlock(s);
+    uint64_t last = sh.next_seq - 1;
+    bool mend = !sh.git_clean;
+    if (mend && (st = publish_mend(s, &sh, err)) != AGT_OK) return st;
+    memset(&run, 0, sizeof run);
+    run.s = s;
+    run.last_seq = last;
+    run.pack = pack || last - sh.published_seq > PUBLISH_LOOSE_MAX ||
+               last - sh.packed_seq > PUBLISH_BEHIND;
+    run.done_seq = run.open_seq = run.pack ? sh.packed_seq : sh.published_seq;
+    run.head = run.pack ? sh.packed_head : sh.head;
+    bool nothing = run.done_seq == last;
+    if (nothing && !mend) return AGT_OK;
+    if (!nothing || mend)
+        st = publish_check_head(s, &sh.head, sh.published_seq != 0, sh.published_seq, err);
+    run.message = run.files = run.events = run.side = agt__buf(&s->mem);
+    if (st == AGT_OK && !nothing) st = publish_all(&run, err);
+    agt__buf_free(&run.message);
+    agt__buf_free(&run.files);
+    agt__buf_free(&run.events);
+    agt__buf_free(&run.side);
+    if (st == AGT_OK || run.done_seq > (run.pack ? sh.packed_seq : sh.published_seq)) {
+        agt_status saved = publish_done(s, &run, generation, st == AGT_OK ? err : NULL);
+        if (st == AGT_OK) st = saved;
+    }
+    if (st == AGT_OK && run.pack && sh.published_seq > sh.packed_seq)
+        st = agt__git_clean_loose(s->git, false, err);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err) {
+    agt_status st = agt__publish_enter(store, store->timeout_ms, err);
+    if (st != AGT_OK) return st;
+    st = agt__publish_locked(store, false, err);
+    agt__publish_leave(store);
+    return st;
+}

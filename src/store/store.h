@@ -1,0 +1,171 @@
+/* store: the floor that knows how the parts fit. One handle, one store lock, one way in.
+ *
+ * The order of things, and the only one: lock, refresh, plan, append, sync, apply, save, unlock.
+ * Locks are taken publish before store, never the other way. */
+#ifndef AGT_STORE_PART_H
+#define AGT_STORE_PART_H
+
+#include "../git/git.h"
+#include "../lock/lock.h"
+#include "../log/journal.h"
+#include "../state/catalog.h"
+#include "../state/config.h"
+#include "../state/perm.h"
+#include "../state/shared.h"
+
+#define AGT_INLINE_MAX   (1024u * 1024)     /* longer contents go to a side file */
+#define AGT_BATCH_INLINE (2u * 1024 * 1024) /* together, in one record */
+#define AGT_STORE_NAME   ".agent-trace"
+
+/* How far this handle has read the journal. */
+typedef struct agt_seen {
+    uint64_t pos, next_seq;
+    uint32_t chain;
+} agt_seen;
+
+struct agt_store {
+    agt_mem mem;
+    const agt_sys *sys;
+    agt_cpu cpu;
+    agt_process self;
+    void *mutex;         /* guards everything below but `git` */
+    void *publish_mutex; /* taken before `mutex`; guards `git` */
+    void *reader_mutex;  /* taken last; guards `reader` */
+    bool read_only, opening, trusts_state, reload, recovered;
+    uint32_t durability, publish;
+    int32_t timeout_ms;
+    agt_config config;
+    agt_fd root, at; /* the folder, and .agent-trace in it */
+    agt_fd locks, tmp, trace_dir, unpublished, aside, rejected, git_dir;
+    agt_fd state_fd;
+    agt_flock lock, publish_lock;
+    agt_journal journal;
+    agt_shared shared;
+    agt_seen seen;
+    agt_catalog catalog;
+    agt_trace_writer trace;
+    uint64_t synced_docs_seq;            /* documents changed up to this event are durable */
+    agt_buf old, record, lines, scratch; /* working memory, kept between calls */
+    agt_git *git;                        /* the publisher's */
+    agt_git *reader; /* for history, so that readers never wait for a publisher */
+    char root_path[4096];
+};
+
+/* ---- store.c: entering and leaving ---- */
+
+/* Takes the handle's mutex; AGT_INVALID in a fork's child. */
+AGT_PRIVATE agt_status agt__store_enter(agt_store *s, agt_error *err);
+AGT_PRIVATE void agt__store_leave(agt_store *s);
+/* Takes mutex and store lock, and brings the handle up to date; recovers or finishes what a dead
+ * writer left. A read-only handle only enters and reads. */
+AGT_PRIVATE agt_status agt__store_lock(agt_store *s, agt_error *err);
+AGT_PRIVATE void agt__store_unlock(agt_store *s);
+/* Writes the shared state; a failure is not the caller's: the next holder recovers. */
+AGT_PRIVATE void agt__store_save(agt_store *s);
+/* A reader's refresh, without a lock: header, records, header again. Under the handle's mutex. */
+AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err);
+/* Loads header and catalog anew and forgets what was seen of the journal. */
+AGT_PRIVATE agt_status agt__store_reload(agt_store *s, agt_error *err);
+/* Reads records from `seen` up to `end` (or as long as they check, for UINT64_MAX) into the
+ * catalog. */
+AGT_PRIVATE agt_status agt__store_replay(agt_store *s, uint64_t end, agt_error *err);
+/* Touches and changes the catalog for each event of a record. */
+AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r, agt_error *err);
+
+/* ---- apply.c: what a committed record does to the files ---- */
+
+/* A document's file as it was looked at. */
+typedef struct agt_look {
+    bool on_disk;
+    agt_stat stat;
+    agt_oid blob;
+} agt_look;
+
+/* Reads the file into `bytes` (emptied first) without following links. AGT_INVALID: a link, a
+ * folder or another non-file is in the way; AGT_LIMIT; AGT_IO. Not there is AGT_OK. */
+AGT_PRIVATE agt_status agt__look(agt_store *s, const char *path, size_t len, agt_buf *bytes,
+                                 agt_look *out, agt_error *err);
+
+typedef struct agt_place {
+    const char *path;
+    size_t path_len;
+    uint64_t seq;    /* names the temporary file tmp/<seq>.new */
+    agt_look before; /* what was seen there; anything else is kept aside */
+    bool remove;
+    agt_stat staged; /* of the temporary file */
+    agt_stat after;  /* of the document when it is in place; ino 0: look again */
+    bool kept_aside;
+} agt_place;
+
+/* Writes tmp/<seq>.new with the bytes; fills p->staged. */
+AGT_PRIVATE agt_status agt__stage(agt_store *s, agt_place *p, const void *bytes, size_t len,
+                                  agt_error *err);
+AGT_PRIVATE void agt__unstage(agt_store *s, uint64_t seq);
+/* Puts the staged file in the document's place (or removes the document) and looks at what it
+ * replaced once more. Idempotent through agt__replay_documents. */
+AGT_PRIVATE agt_status agt__place(agt_store *s, agt_place *p, agt_error *err);
+/* Copies the file's identity into the row, so that a later look is cheap. */
+AGT_PRIVATE void agt__row_stat(agt_row *row, const agt_stat *st);
+/* Writes refused bytes to rejected/<sha256 in hex>. */
+AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
+                                          size_t len, bool durable, agt_error *err);
+/* Splits a path into an open folder and the leaf; makes folders if `make`. The fd or an error. */
+AGT_PRIVATE agt_fd agt__open_parent(agt_store *s, const char *path, size_t len, bool make,
+                                    const char **leaf);
+/* "<seq><suffix>" */
+AGT_PRIVATE void agt__seq_name(uint64_t seq, const char *suffix, char out[40]);
+
+/* ---- recover.c ---- */
+
+typedef enum agt_replay {
+    AGT_REPLAY_LEFT,   /* a writer died: files are whole */
+    AGT_REPLAY_CUT,    /* the power may have failed: files may be empty or torn */
+    AGT_REPLAY_REWRITE /* a sync failed: what is read may not be on the disk; write all anew */
+} agt_replay;
+/* Applies the records from journal byte `from` to the end again. Sets *pending if something is in
+ * the way of a document. */
+AGT_PRIVATE agt_status agt__replay_records(agt_store *s, uint64_t from, agt_replay mode,
+                                           bool *pending, agt_error *err);
+/* The whole recovery, under the store lock; ends with a checkpoint. */
+AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
+
+/* ---- checkpoint.c ---- */
+
+/* Under the store lock: makes everything durable in its place and begins a new generation, in a
+ * new journal file if `new_file` (after a failed sync). While a record waits to be applied it does
+ * nothing. */
+AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err);
+/* Before a write: checkpoints if the journal is half full, without waiting for other publishers
+ * unless it is nearly full. */
+AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err);
+
+/* ---- publish.c ---- */
+
+/* Under the publish lock: commits every record git does not have. `pack`: durably, and nothing
+ * stays loose. */
+AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err);
+/* Takes and drops publish mutex and lock. */
+AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err);
+AGT_PRIVATE void agt__publish_leave(agt_store *s);
+/* The content of the event `seq`, which made a blob, from the journal or unpublished/.
+ * AGT_NOT_FOUND if neither has it. Under the handle's mutex. */
+AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
+                                               agt_error *err);
+/* Reads a blob from git through the reader's handle. */
+AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_buf *out,
+                                        agt_error *err);
+/* Walks unpublished/<first seq> files and the journal, from the record with first seq `seq` on. */
+typedef agt_status (*agt_record_fn)(void *ctx, const agt_record *record, agt_error *err);
+AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint64_t seq,
+                                        agt_record_fn each, void *ctx, agt_error *err);
+/* An entry's bytes: inside the record, or read from its side file into `out` (emptied first). */
+AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_entry *entry,
+                                        agt_buf *out, const void **bytes, agt_error *err);
+AGT_PRIVATE void agt__side_name(uint64_t seq, char out[40]);
+
+/* ---- history.c ---- */
+
+/* Fills the caller's (initialised) struct from a row. */
+AGT_PRIVATE void agt__describe(const agt_row *row, bool modified, agt_document *out);
+
+#endif /* AGT_STORE_PART_H */

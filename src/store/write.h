@@ -1,0 +1,81 @@
+/* write: the transaction that every change goes through; its parts are write.c (plans and
+ * records) and change.c (the public calls). */
+#ifndef AGT_WRITE_H
+#define AGT_WRITE_H
+
+#include "store.h"
+
+typedef enum agt_plan_kind {
+    AGT_PLAN_NONE = 0, /* refused, unchanged or failed: nothing to put in place */
+    AGT_PLAN_WRITE,
+    AGT_PLAN_REMOVE
+} agt_plan_kind;
+
+/* One change, from what the caller passed to what became of it. */
+typedef struct agt_plan {
+    /* set by the caller of agt__plan_* */
+    agt_caller caller;
+    agt_write_options options;
+    const char *given_path;
+    const void *bytes;
+    size_t len;
+    bool remove, restore;
+    /* filled on the way */
+    char path[AGT_MAX_PATH + 1];
+    size_t path_len;
+    agt_plan_kind kind;
+    agt_row *row; /* the catalog's */
+    agt_row now;  /* the row as it is once an edit that was found is counted */
+    agt_type type;
+    agt_oid blob;
+    agt_place place;
+    bool staged, side;
+    agt_write_result result;
+} agt_plan;
+
+/* Several records under one lock and one sync. A record is built, sealed, and with others that
+ * belong to it flushed: one pwrite. */
+typedef struct agt_txn {
+    agt_store *s;
+    bool full, atomic, appended, wants_sync;
+    agt_shared draft;     /* the shared state as it will be, sealed records included */
+    agt_shared flushed;   /* the same without what is not in the journal yet */
+    size_t flushed_lines; /* of s->lines */
+    agt_record record;    /* being built in s->record */
+    size_t record_start, record_lines;
+    uint64_t inline_bytes, side_bytes;
+    int64_t now_unix_ms;
+    agt_plan *plans;
+    size_t count;
+} agt_txn;
+
+/* Checks what needs no lock: caller, options, path. */
+AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err);
+/* Begins under the store lock. */
+AGT_PRIVATE void agt__txn_begin(agt_txn *t, agt_store *s, agt_plan *plans, bool full, bool atomic);
+AGT_PRIVATE void agt__txn_record_begin(agt_txn *t);
+/* Ends the record; an empty one is nothing. On failure it is taken back. */
+AGT_PRIVATE agt_status agt__txn_seal(agt_txn *t, agt_error *err);
+/* Appends the sealed records with one pwrite. On failure nothing was appended, and they are taken
+ * back. */
+AGT_PRIVATE agt_status agt__txn_flush(agt_txn *t, agt_error *err);
+/* Takes back what was not flushed. */
+AGT_PRIVATE void agt__txn_rollback(agt_txn *t);
+/* Decides one change: AGT_OK and result.unchanged 0 means that agt__txn_change follows. An edit
+ * that was found, or a violation, is sealed as a record of its own. */
+AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err);
+/* Stages the file and adds the change's event to the open record. */
+AGT_PRIVATE agt_status agt__txn_change(agt_txn *t, size_t index, agt_error *err);
+/* Adds an event that is no document's to the open record. */
+AGT_PRIVATE agt_status agt__txn_event(agt_txn *t, const agt_plan *p, const char *action,
+                                      agt_error *err);
+/* Look, record, change, seal, flush, for a change with a record of its own. */
+AGT_PRIVATE agt_status agt__txn_single(agt_txn *t, size_t index, agt_error *err);
+/* The plan's record is in the journal: later plans of the transaction build on it. */
+AGT_PRIVATE void agt__txn_took(agt_txn *t, size_t index);
+/* Syncs (the commit point at full), applies, saves. */
+AGT_PRIVATE agt_status agt__txn_commit(agt_txn *t, agt_error *err);
+/* Removes what was prepared for plans from..to that were not appended. */
+AGT_PRIVATE void agt__txn_discard(agt_txn *t, size_t from, size_t to);
+
+#endif /* AGT_WRITE_H */
