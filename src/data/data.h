@@ -10,6 +10,12 @@
 /* The number of leading bytes that are valid UTF-8 (no surrogates, no overlong forms, at most
  * U+10FFFF); n if all are. */
 AGT_PRIVATE size_t agt__utf8_valid(const char *s, size_t n);
+/* The length (1 to 4) of the valid character at the beginning; 0 if there is none. */
+AGT_PRIVATE size_t agt__utf8_char(const char *s, size_t n);
+/* The code point of a valid character of that length. */
+AGT_PRIVATE uint32_t agt__utf8_code(const char *s, size_t len);
+/* Writes a code point as 1 to 4 bytes; returns how many. */
+AGT_PRIVATE size_t agt__utf8_put(char *out, uint32_t code);
 
 /* ---- hash ---- */
 
