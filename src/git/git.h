@@ -45,9 +45,12 @@ typedef struct agt_git_signature {
  * the parent are read as they are needed; trees the handle wrote last are remembered, so that a
  * long-lived publisher reads nothing. */
 AGT_PRIVATE agt_status agt__git_begin(agt_git *git, const agt_oid *parent, agt_error *err);
-/* Puts (or with blob NULL removes) a file in the tree of the commit to come. The bytes are copied
- * or compressed before the call returns. `known` is the blob's id, already computed. A blob
- * whose bytes are NULL exists already and is only named. Removing what is not there is AGT_OK. */
+/* Puts a file in the tree of the commit to come. The bytes are copied before the call returns.
+ * `known` is the blob's id, already computed. A blob whose bytes are NULL exists already and is
+ * only named (the empty one is made). A folder at that path makes way, with all that is in it, as
+ * does a file where a folder of the path is needed. Removing what is not there is AGT_OK. A call
+ * of put, remove, commit or write that fails ends the transaction: the next one answers
+ * AGT_INVALID, and agt__git_begin begins anew. */
 AGT_PRIVATE agt_status agt__git_put(agt_git *git, const char *path, size_t path_len,
                                     const agt_oid *known, const void *bytes, size_t len,
                                     agt_error *err);
@@ -77,8 +80,9 @@ AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, bool d
 AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const agt_oid *id,
                                          agt_error *err);
 /* Deletes every loose object (after a pack holds them, or because they cannot be trusted): those
- * whose content does not hash to their name if `only_bad`, else all. Removes stale *.lock and
- * temporary files. Forgets remembered trees. */
+ * whose content does not hash to their name if `only_bad`, else all. Removes temporaries and
+ * *.lock files: those of our own names at once, others (a git command may be at work) once they
+ * are ten seconds old. Forgets remembered trees and ends an open transaction. */
 AGT_PRIVATE agt_status agt__git_clean_loose(agt_git *git, bool only_bad, agt_error *err);
 
 #endif /* AGT_GIT_H */

@@ -1,0 +1,95 @@
+/* none: what stands in git's place in a build without it. Making the repository succeeds and makes
+ * nothing, so that a store is made the same way; everything else answers AGT_UNSUPPORTED. */
+#include "git.h"
+
+static agt_status none_answer(agt_error *err) {
+    return agt__fail(err, AGT_UNSUPPORTED,
+                     "this build has no git; build without AGENT_TRACE_NO_GIT to read history");
+}
+
+AGT_PRIVATE agt_status agt__git_init(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                     agt_error *err) {
+    (void)sys, (void)dir, (void)mem, (void)err;
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__git_open(agt_git **out, const agt_sys *sys, agt_fd dir,
+                                     const agt_mem *mem, agt_cpu cpu, agt_error *err) {
+    (void)sys, (void)dir, (void)mem, (void)cpu;
+    *out = NULL;
+    return none_answer(err);
+}
+
+AGT_PRIVATE void agt__git_close(agt_git *git) {
+    (void)git;
+}
+
+AGT_PRIVATE agt_status agt__git_read(agt_git *git, const agt_oid *id, agt_buf *out,
+                                     agt_error *err) {
+    (void)git, (void)id, (void)out;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_head(agt_git *git, agt_oid *out, bool *found, agt_error *err) {
+    (void)git, (void)out;
+    *found = false;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_diff(agt_git *git, const char *path, const void *from,
+                                     size_t from_len, const void *to, size_t to_len, agt_buf *out,
+                                     agt_error *err) {
+    (void)git, (void)path, (void)from, (void)from_len, (void)to, (void)to_len, (void)out;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_begin(agt_git *git, const agt_oid *parent, agt_error *err) {
+    (void)git, (void)parent;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_put(agt_git *git, const char *path, size_t path_len,
+                                    const agt_oid *known, const void *bytes, size_t len,
+                                    agt_error *err) {
+    (void)git, (void)path, (void)path_len, (void)known, (void)bytes, (void)len;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_remove(agt_git *git, const char *path, size_t path_len,
+                                       agt_error *err) {
+    (void)git, (void)path, (void)path_len;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_commit(agt_git *git, const agt_git_signature *author,
+                                       int64_t committed_unix_s, agt_text message, agt_oid *out,
+                                       agt_error *err) {
+    (void)git, (void)author, (void)committed_unix_s, (void)message, (void)out;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_write(agt_git *git, agt_git_write how, agt_error *err) {
+    (void)git, (void)how;
+    return none_answer(err);
+}
+
+AGT_PRIVATE void agt__git_abort(agt_git *git) {
+    (void)git;
+}
+
+AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, bool durable,
+                                         agt_error *err) {
+    (void)git, (void)id, (void)durable;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const agt_oid *id,
+                                         agt_error *err) {
+    (void)git, (void)name, (void)id;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_clean_loose(agt_git *git, bool only_bad, agt_error *err) {
+    (void)git, (void)only_bad;
+    return none_answer(err);
+}

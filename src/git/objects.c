@@ -1,0 +1,556 @@
+/* objects: reading what git's folder holds, through sys.
+ *
+ * Three places, in this order: a loose file objects/ab/cdef..., a pack of version 2 beside its
+ * index of version 2, and last libgit2, which knows what else there may be (alternates, other
+ * versions). The first two are read here: they are all we write, a machine without a disk has
+ * nothing else, and a tree or a version is read without starting libgit2.
+ *
+ *     loose   zlib stream of "<kind> <size>\0" and the bytes
+ *     pack    "PACK" version count, entries, SHA-1; an entry is kind and size (4 bits, then 7 a
+ *             byte), for OFS_DELTA the distance back to its base, for REF_DELTA the base's id,
+ *             and a zlib stream
+ *     index   ff 't' 'O' 'c', version, 256 running counts, ids, crc32s, offsets (31 bits, or the
+ *             number of one of 64 bits), 64-bit offsets, SHA-1 of the pack, SHA-1
+ *
+ * (1) Every object that is handed out was hashed and is what its id says.
+ * (2) A damaged loose file does not hide a good copy in a pack: damage is only reported where no
+ *     good copy is found.
+ * (3) The list of packs is read once, and again when an object is missed: somebody's `git gc` may
+ *     have moved everything. An open pack stays readable when its name is gone.
+ * (4) Chains of deltas are followed in a loop; offsets only go down, ids at most OBJECTS_CHAIN. */
+#include "parts.h"
+
+#define OBJECTS_HEAD   32u   /* "<kind> <size>\0" fits */
+#define OBJECTS_CHAIN  5000u /* git's own limit is 4,095 */
+#define OBJECTS_RATIO  1040u /* zlib cannot make more bytes of one */
+#define OBJECTS_IDS    (8u + 1024u)
+#define OBJECTS_WINDOW 64u
+#define OBJECTS_SHORT  AGT_SYS_ERR(AGT_SYS_NOSYS, 0) /* the file ends too early */
+
+AGT_PRIVATE agt_status agt__git_objects(agt_git *git, bool make, agt_fd *out, agt_error *err) {
+    if (git->objects == AGT_FD_NONE) {
+        agt_status status =
+            agt__open_folder(git->sys, git->dir, "objects", make, &git->objects, err);
+        if (status != AGT_OK) git->objects = AGT_FD_NONE;
+        if (status != AGT_OK) return status;
+    }
+    *out = git->objects;
+    return AGT_OK;
+}
+
+static agt_status objects_corrupt(agt_error *err, const agt_oid *id) {
+    char hex[AGT_GIT_HEX];
+    agt__hex(id->id, sizeof id->id, hex);
+    return agt__fail(err, AGT_CORRUPT,
+                     "git object %.40s is damaged; publish again from the journal, or restore "
+                     "the git folder from a copy",
+                     hex);
+}
+
+/* Why an inflation ended early. */
+static agt_status objects_unzip_fail(const agt_git_unzip *z, const agt_oid *id, agt_error *err) {
+    if (z->nomem) return agt__nomem(err);
+    if (z->rc < 0) return agt__fail_io(err, z->rc, "cannot read a git object");
+    return objects_corrupt(err, id);
+}
+
+/* Inflates the rest of a stream, exactly n bytes and its end, behind what `out` holds. */
+static agt_status objects_inflate(agt_git_unzip *z, size_t n, const agt_oid *id, agt_buf *out,
+                                  agt_error *err) {
+    if (!agt__buf_reserve(out, n)) return agt__nomem(err);
+    size_t got = n ? agt__git_unzip(z, out->data + out->len, n) : 0;
+    if (got < n || !agt__git_unzip_end(z)) return objects_unzip_fail(z, id, err);
+    out->len += n;
+    return AGT_OK;
+}
+
+/* Could a stream of `from` bytes make n? Asked before memory is. */
+static bool objects_plausible(uint64_t n, uint64_t from) {
+    return n <= AGT_GIT_MAX_RAW && n / OBJECTS_RATIO <= from;
+}
+
+/* ---- loose ---- */
+
+/* Reads "<kind> <size>\0"; the header's length, or 0. */
+static size_t objects_loose_head(const unsigned char *p, size_t n, int *kind, uint64_t *size) {
+    const unsigned char *end = memchr(p, 0, n);
+    size_t at = 0;
+    for (*kind = AGT_GIT_TAG; *kind; --*kind) {
+        const char *name = agt__git_kind(*kind);
+        at = strlen(name);
+        if (n > at && memcmp(p, name, at) == 0 && p[at] == ' ') break;
+    }
+    if (!end || !*kind || p + at + 1 == end || end - p - (ptrdiff_t)at > 20) return 0;
+    for (*size = 0, at++; p + at < end; at++) {
+        if (p[at] < '0' || p[at] > '9') return 0;
+        *size = *size * 10 + (uint64_t)(p[at] - '0');
+    }
+    return at + 1;
+}
+
+static agt_status objects_loose_read(agt_git *git, agt_fd fd, const agt_oid *id, int *kind,
+                                     agt_buf *out, agt_error *err) {
+    unsigned char head[OBJECTS_HEAD], sum[20];
+    agt_stat st;
+    agt_git_unzip z;
+    uint64_t size = 0;
+    size_t start = out->len;
+    int rc = git->sys->fstat(git->sys->ctx, fd, &st);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at a git object");
+    agt_status status = agt__git_unzip_begin(&z, git, fd, 0, st.size, err);
+    if (status != AGT_OK) return status;
+    size_t got = agt__git_unzip(&z, head, sizeof head);
+    if (z.rc < 0 || z.nomem) return objects_unzip_fail(&z, id, err);
+    size_t skip = objects_loose_head(head, got, kind, &size), some = got - skip;
+    if (!skip || !objects_plausible(size, st.size) || some > size) return objects_corrupt(err, id);
+    if (!agt__buf_reserve(out, (size_t)size)) return agt__nomem(err);
+    agt__buf_put(out, head + skip, some);
+    status = objects_inflate(&z, (size_t)size - some, id, out, err);
+    if (status != AGT_OK) return status;
+    agt__git_id(git->cpu, agt__git_kind(*kind), out->data ? out->data + start : NULL,
+                out->len - start, sum);
+    return memcmp(sum, id->id, sizeof sum) == 0 ? AGT_OK : objects_corrupt(err, id);
+}
+
+AGT_PRIVATE agt_status agt__git_load_loose(agt_git *git, agt_fd folder, const char *name,
+                                           const agt_oid *id, int *kind, agt_buf *out,
+                                           agt_error *err) {
+    size_t start = out->len;
+    agt_fd fd = git->sys->open(git->sys->ctx, folder, name, AGT_O_READ, 0);
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open a git object");
+    agt_status status = objects_loose_read(git, fd, id, kind, out, err);
+    git->sys->close(git->sys->ctx, fd);
+    if (status != AGT_OK) out->len = start;
+    return status;
+}
+
+static agt_status objects_find_loose(agt_git *git, const agt_oid *id, int *kind, agt_buf *out,
+                                     agt_error *err) {
+    char hex[AGT_GIT_HEX + 1] = {0}, folder[3] = {0};
+    agt_fd objects, fd;
+    agt__hex(id->id, sizeof id->id, hex);
+    memcpy(folder, hex, 2);
+    agt_status status = agt__git_objects(git, false, &objects, err);
+    if (status != AGT_OK) return status;
+    fd = git->sys->open(git->sys->ctx, objects, folder, AGT_O_READ | AGT_O_FOLDER, 0);
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open objects/%s", folder);
+    status = agt__git_load_loose(git, fd, hex + 2, id, kind, out, err);
+    git->sys->close(git->sys->ctx, fd);
+    return status;
+}
+
+/* ---- packs: their files ---- */
+
+static void objects_pack_close(agt_git *git, agt_git_pack *p) {
+    if (p->pack == AGT_FD_NONE) return;
+    git->sys->close(git->sys->ctx, p->pack);
+    git->sys->close(git->sys->ctx, p->idx);
+    p->pack = p->idx = AGT_FD_NONE;
+    git->pack_open--;
+}
+
+static agt_fd objects_pack_file(agt_git *git, agt_fd folder, const char *stem, const char *ext,
+                                uint64_t *size) {
+    char name[96];
+    agt_stat st;
+    size_t n = strlen(stem);
+    memcpy(name, stem, n);
+    memcpy(name + n, ext, strlen(ext) + 1);
+    agt_fd fd = git->sys->open(git->sys->ctx, folder, name, AGT_O_READ, 0);
+    if (fd < 0) return fd;
+    int rc = git->sys->fstat(git->sys->ctx, fd, &st);
+    *size = st.size;
+    if (rc == 0) return fd;
+    git->sys->close(git->sys->ctx, fd);
+    return rc;
+}
+
+/* Closes the pack that was used longest ago where too many are open. */
+static void objects_pack_make_room(agt_git *git) {
+    agt_git_pack *oldest = NULL;
+    if (git->pack_open < AGT_GIT_OPEN) return;
+    for (size_t i = 0; i < git->pack_count; i++) {
+        agt_git_pack *p = git->packs[i];
+        if (p->pack != AGT_FD_NONE && (!oldest || p->used < oldest->used)) oldest = p;
+    }
+    if (oldest) objects_pack_close(git, oldest);
+}
+
+/* Opens both files of a pack. AGT_NOT_FOUND: somebody deleted it. */
+static agt_status objects_pack_open(agt_git *git, agt_git_pack *p, agt_error *err) {
+    agt_fd objects, folder;
+    p->used = ++git->pack_clock;
+    if (p->pack != AGT_FD_NONE) return AGT_OK;
+    objects_pack_make_room(git);
+    agt_status status = agt__git_objects(git, false, &objects, err);
+    if (status != AGT_OK) return status;
+    folder = git->sys->open(git->sys->ctx, objects, "pack", AGT_O_READ | AGT_O_FOLDER, 0);
+    if (folder < 0) return agt__fail_sys(err, folder, "cannot open objects/pack");
+    agt_fd pack = objects_pack_file(git, folder, p->name, ".pack", &p->pack_size);
+    agt_fd idx = pack < 0 ? pack : objects_pack_file(git, folder, p->name, ".idx", &p->idx_size);
+    git->sys->close(git->sys->ctx, folder);
+    if (pack >= 0 && idx < 0) git->sys->close(git->sys->ctx, pack);
+    if (idx < 0) return agt__fail_sys(err, idx, "cannot open %s", p->name);
+    p->pack = pack;
+    p->idx = idx;
+    git->pack_open++;
+    return AGT_OK;
+}
+
+static uint32_t objects_be32(const unsigned char *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* Reads exactly n bytes. 0, or negative: an agt_sys result, or OBJECTS_SHORT. */
+static int64_t objects_get(agt_git *git, agt_fd fd, void *out, size_t n, uint64_t at) {
+    int64_t got = agt__read_all(git->sys, fd, out, n, at);
+    if (got < 0) return got;
+    return (size_t)got == n ? 0 : OBJECTS_SHORT;
+}
+
+/* Opens a pack and reads the counts of its index. AGT_NOT_FOUND: it cannot be used here. */
+static agt_status objects_pack_ready(agt_git *git, agt_git_pack *p, agt_error *err) {
+    static const unsigned char magic[8] = {0xff, 't', 'O', 'c', 0, 0, 0, 2};
+    unsigned char head[OBJECTS_IDS], pack[12];
+    uint32_t before = 0;
+    if (p->bad) return AGT_NOT_FOUND;
+    agt_status status = objects_pack_open(git, p, err);
+    if (status != AGT_OK || p->known) return status;
+    int64_t rc = objects_get(git, p->idx, head, sizeof head, 0);
+    if (rc == 0) rc = objects_get(git, p->pack, pack, sizeof pack, 0);
+    if (rc < 0 && rc != OBJECTS_SHORT) return agt__fail_io(err, rc, "cannot read %s", p->name);
+    p->bad = rc < 0 || memcmp(head, magic, sizeof magic) != 0;
+    for (size_t i = 0; i < 256 && !p->bad; i++) {
+        p->fan[i] = objects_be32(head + 8 + 4 * i);
+        p->bad = p->fan[i] < before;
+        before = p->fan[i];
+    }
+    p->count = before;
+    if (!p->bad) p->bad = p->idx_size < OBJECTS_IDS + 28 * (uint64_t)p->count + 40;
+    if (!p->bad) p->bad = memcmp(pack, "PACK\0\0\0\2", 8) || objects_be32(pack + 8) != p->count;
+    p->known = !p->bad;
+    if (p->known) return AGT_OK;
+    objects_pack_close(git, p);
+    return AGT_NOT_FOUND;
+}
+
+/* ---- packs: the list ---- */
+
+typedef struct objects_listing {
+    agt_git *git;
+    bool nomem, news;
+} objects_listing;
+
+static int objects_list_one(void *ctx, const char *name) {
+    objects_listing *l = ctx;
+    agt_git *git = l->git;
+    size_t n = strlen(name);
+    if (n < 10 || n - 4 >= sizeof git->packs[0]->name || memcmp(name, "pack-", 5) != 0) return 0;
+    if (memcmp(name + n - 4, ".idx", 4) != 0) return 0;
+    n -= 4;
+    for (size_t i = 0; i < git->pack_count; i++) {
+        agt_git_pack *p = git->packs[i];
+        if (strlen(p->name) != n || memcmp(p->name, name, n) != 0) continue;
+        p->seen = true;
+        return 0;
+    }
+    if (git->pack_count == git->pack_cap) {
+        size_t cap = git->pack_cap ? git->pack_cap * 2 : 8;
+        agt_git_pack **more =
+            agt__realloc(&git->mem, git->packs, git->pack_cap * sizeof *more, cap * sizeof *more);
+        if (!more) return l->nomem = true;
+        git->packs = more;
+        git->pack_cap = cap;
+    }
+    agt_git_pack *p = agt__zalloc(&git->mem, sizeof *p);
+    if (!p) return l->nomem = true;
+    memcpy(p->name, name, n);
+    p->pack = p->idx = AGT_FD_NONE;
+    p->seen = l->news = true;
+    git->packs[git->pack_count++] = p;
+    return 0;
+}
+
+static void objects_pack_free(agt_git *git, agt_git_pack *p) {
+    objects_pack_close(git, p);
+    agt__free(&git->mem, p, sizeof *p);
+}
+
+/* Lists objects/pack anew. *news: there is a pack that was not known, or one came back. */
+static agt_status objects_list(agt_git *git, bool *news, agt_error *err) {
+    objects_listing l = {git, false, false};
+    agt_fd objects, folder;
+    agt_status status = agt__git_objects(git, false, &objects, err);
+    if (status != AGT_OK) return status;
+    folder = git->sys->open(git->sys->ctx, objects, "pack", AGT_O_READ | AGT_O_FOLDER, 0);
+    if (folder < 0) return agt__fail_sys(err, folder, "cannot open objects/pack");
+    for (size_t i = 0; i < git->pack_count; i++)
+        git->packs[i]->seen = false;
+    int rc = git->sys->list(git->sys->ctx, folder, objects_list_one, &l);
+    git->sys->close(git->sys->ctx, folder);
+    if (l.nomem) return agt__nomem(err);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot list objects/pack");
+    size_t kept = 0;
+    for (size_t i = 0; i < git->pack_count; i++) {
+        agt_git_pack *p = git->packs[i];
+        if (p->bad && p->seen) p->bad = p->known = false; /* it may have been replaced */
+        if (p->seen)
+            git->packs[kept++] = p;
+        else
+            objects_pack_free(git, p);
+    }
+    git->pack_count = kept;
+    git->listed = true;
+    *news = l.news;
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__git_objects_free(agt_git *git) {
+    for (size_t i = 0; i < git->pack_count; i++)
+        objects_pack_free(git, git->packs[i]);
+    agt__free(&git->mem, git->packs, git->pack_cap * sizeof *git->packs);
+    git->packs = NULL;
+    git->pack_count = git->pack_cap = 0;
+    git->listed = false;
+    for (size_t i = 0; i < AGT_COUNT(git->work); i++)
+        agt__buf_free(&git->work[i]);
+    if (git->objects != AGT_FD_NONE) git->sys->close(git->sys->ctx, git->objects);
+    git->objects = AGT_FD_NONE;
+}
+
+/* ---- packs: finding and reading an object ---- */
+
+/* Narrows [lo, hi) of the sorted ids until one read covers it. 0 or a negative agt_sys result. */
+static int64_t objects_narrow(agt_git *git, const agt_git_pack *p, const agt_oid *id, uint32_t *lo,
+                              uint32_t *hi) {
+    while (*hi - *lo > OBJECTS_WINDOW) {
+        unsigned char found[20];
+        uint32_t mid = *lo + (*hi - *lo) / 2;
+        int64_t rc = objects_get(git, p->idx, found, 20, OBJECTS_IDS + 20 * (uint64_t)mid);
+        if (rc < 0) return rc;
+        if (memcmp(id->id, found, 20) < 0)
+            *hi = mid;
+        else
+            *lo = mid;
+    }
+    return 0;
+}
+
+/* Where an object stands in a pack. AGT_NOT_FOUND, AGT_CORRUPT, AGT_IO. */
+static agt_status objects_pack_find(agt_git *git, const agt_git_pack *p, const agt_oid *id,
+                                    uint64_t *offset, agt_error *err) {
+    unsigned char ids[OBJECTS_WINDOW * 20], word[8];
+    uint32_t hi = p->fan[id->id[0]], lo = id->id[0] ? p->fan[id->id[0] - 1] : 0, i = 0;
+    int64_t rc = objects_narrow(git, p, id, &lo, &hi);
+    uint32_t n = rc < 0 ? 0 : hi - lo;
+    if (rc == 0) rc = objects_get(git, p->idx, ids, n * 20u, OBJECTS_IDS + 20 * (uint64_t)lo);
+    while (rc == 0 && i < n && memcmp(ids + 20 * (size_t)i, id->id, 20) != 0)
+        i++;
+    if (rc == 0 && i == n) return agt__fail(err, AGT_NOT_FOUND, "no such git object");
+    uint64_t table = OBJECTS_IDS + 24 * (uint64_t)p->count;
+    if (rc == 0) rc = objects_get(git, p->idx, word, 4, table + 4 * (uint64_t)(lo + i));
+    if (rc == 0) *offset = objects_be32(word);
+    if (rc == 0 && *offset >> 31) {
+        table += 4 * (uint64_t)p->count + 8 * (*offset & 0x7fffffffu);
+        rc = objects_get(git, p->idx, word, 8, table);
+        *offset = (uint64_t)objects_be32(word) << 32 | objects_be32(word + 4);
+    }
+    if (rc < 0 && rc != OBJECTS_SHORT) return agt__fail_io(err, rc, "cannot read %s.idx", p->name);
+    if (rc < 0 || *offset < 12 || *offset + 20 >= p->pack_size)
+        return agt__fail(err, AGT_CORRUPT, "%s.idx is damaged", p->name);
+    return AGT_OK;
+}
+
+typedef struct objects_entry {
+    int kind;      /* 1 to 4, or a delta's */
+    uint64_t data; /* offset of the zlib stream */
+    uint64_t size, base;
+} objects_entry;
+
+/* The distance back to an OFS_DELTA's base, from `p` on; bytes used, or 0. */
+static size_t objects_distance(const unsigned char *p, size_t n, uint64_t *out) {
+    size_t at = 0;
+    *out = n ? p[at++] & 127u : 0;
+    while (at && at < n && p[at - 1] & 128) {
+        if (*out >> 55) return 0;
+        *out = (*out + 1) << 7 | (p[at++] & 127u);
+    }
+    return at && !(p[at - 1] & 128) ? at : 0;
+}
+
+/* Reads the header of the entry at `offset`; finds the base of a delta. */
+static agt_status objects_entry_read(agt_git *git, const agt_git_pack *p, uint64_t offset,
+                                     objects_entry *e, agt_error *err) {
+    unsigned char b[40];
+    agt_oid base;
+    uint64_t distance;
+    int64_t got = agt__read_all(git->sys, p->pack, b, sizeof b, offset);
+    if (got < 0) return agt__fail_io(err, got, "cannot read %s.pack", p->name);
+    size_t n = (size_t)got, at = 1, used;
+    unsigned shift = 4;
+    e->kind = n ? b[0] >> 4 & 7 : 0;
+    e->size = b[0] & 15u;
+    for (; at < n && b[at - 1] & 128 && shift < 60; shift += 7)
+        e->size |= (uint64_t)(b[at++] & 127u) << shift;
+    bool good = n && !(b[at - 1] & 128) && (agt__git_kind(e->kind) || e->kind >= AGT_GIT_OFS_DELTA);
+    if (good && e->kind == AGT_GIT_OFS_DELTA) {
+        used = objects_distance(b + at, n - at, &distance);
+        at += used;
+        good = used && distance && distance <= offset - 12;
+        e->base = offset - (good ? distance : 0);
+    } else if (good && e->kind == AGT_GIT_REF_DELTA) {
+        good = n - at >= sizeof base.id;
+        memcpy(base.id, b + at, good ? sizeof base.id : 0);
+        at += sizeof base.id;
+        if (good) good = objects_pack_find(git, p, &base, &e->base, NULL) == AGT_OK;
+    }
+    e->data = offset + at;
+    if (!good || !objects_plausible(e->size, p->pack_size - offset))
+        return agt__fail_at(err, AGT_CORRUPT, (int64_t)offset, "%s.pack is damaged", p->name);
+    return AGT_OK;
+}
+
+static agt_status objects_entry_inflate(agt_git *git, const agt_git_pack *p, const objects_entry *e,
+                                        const agt_oid *id, agt_buf *out, agt_error *err) {
+    agt_git_unzip z;
+    agt_status status = agt__git_unzip_begin(&z, git, p->pack, e->data, p->pack_size - 20, err);
+    return status == AGT_OK ? objects_inflate(&z, (size_t)e->size, id, out, err) : status;
+}
+
+/* Walks from the entry at `offset` to the whole object beneath it; the deltas passed on the way
+ * are gathered in `chain`, the topmost first. */
+static agt_status objects_chain(agt_git *git, const agt_git_pack *p, uint64_t offset,
+                                agt_buf *chain, objects_entry *whole, agt_error *err) {
+    agt_status status = objects_entry_read(git, p, offset, whole, err);
+    while (status == AGT_OK && whole->kind >= AGT_GIT_OFS_DELTA) {
+        agt__buf_put(chain, whole, sizeof *whole);
+        if (chain->failed) return agt__nomem(err);
+        if (chain->len > OBJECTS_CHAIN * sizeof *whole) /* (4) */
+            return agt__fail(err, AGT_CORRUPT, "%s.pack has an endless chain", p->name);
+        status = objects_entry_read(git, p, whole->base, whole, err);
+    }
+    return status;
+}
+
+/* Reads the object at `offset` behind what `out` holds. */
+static agt_status objects_pack_read(agt_git *git, const agt_git_pack *p, uint64_t offset,
+                                    const agt_oid *id, int *kind, agt_buf *out, agt_error *err) {
+    agt_buf *chain = &git->work[0], *delta = &git->work[1];
+    agt_buf *base = &git->work[2], *next = &git->work[3];
+    objects_entry e;
+    agt__git_reuse(chain);
+    agt_status status = objects_chain(git, p, offset, chain, &e, err);
+    if (status != AGT_OK) return status;
+    *kind = e.kind;
+    if (!chain->len) return objects_entry_inflate(git, p, &e, id, out, err);
+    agt__git_reuse(base);
+    status = objects_entry_inflate(git, p, &e, id, base, err);
+    while (status == AGT_OK && chain->len) {
+        chain->len -= sizeof e;
+        memcpy(&e, chain->data + chain->len, sizeof e);
+        agt__git_reuse(delta);
+        agt__git_reuse(next);
+        status = objects_entry_inflate(git, p, &e, id, delta, err);
+        if (status != AGT_OK) break;
+        status = agt__git_delta_apply(base->data, base->len, delta->data, delta->len,
+                                      chain->len ? next : out, err);
+        agt_buf swap = *base;
+        *base = *next;
+        *next = swap;
+    }
+    return status;
+}
+
+/* Reads an object from one pack, and checks it. */
+static agt_status objects_pack_load(agt_git *git, agt_git_pack *p, const agt_oid *id, int *kind,
+                                    agt_buf *out, agt_error *err) {
+    uint64_t offset = 0;
+    unsigned char sum[20];
+    size_t start = out->len;
+    agt_status status = objects_pack_ready(git, p, err);
+    if (status == AGT_OK) status = objects_pack_find(git, p, id, &offset, err);
+    if (status == AGT_OK) status = objects_pack_read(git, p, offset, id, kind, out, err);
+    if (status == AGT_OK) {
+        agt__git_id(git->cpu, agt__git_kind(*kind), out->data ? out->data + start : NULL,
+                    out->len - start, sum);
+        if (memcmp(sum, id->id, sizeof sum) != 0) status = objects_corrupt(err, id);
+    }
+    if (status != AGT_OK) out->len = start;
+    return status;
+}
+
+/* Looks through all known packs, the one used last first. AGT_NOT_FOUND: none has it; another
+ * failure: none has it that could be read. */
+static agt_status objects_find_packed(agt_git *git, const agt_oid *id, int *kind, agt_buf *out,
+                                      agt_error *err) {
+    agt_status worst = AGT_NOT_FOUND;
+    for (size_t i = git->pack_count; i-- > 0;) {
+        agt_git_pack *p = git->packs[i];
+        agt_error mine;
+        agt_status status = objects_pack_load(git, p, id, kind, out, &mine);
+        if (status == AGT_NOT_FOUND) continue;
+        if (status == AGT_OK) {
+            size_t behind = git->pack_count - i - 1;
+            memmove(git->packs + i, git->packs + i + 1, behind * sizeof(agt_git_pack *));
+            git->packs[git->pack_count - 1] = p;
+            return AGT_OK;
+        }
+        if (worst == AGT_NOT_FOUND || status != AGT_CORRUPT) {
+            worst = status;
+            *err = mine;
+        }
+        if (status == AGT_NOMEM) break;
+    }
+    return worst;
+}
+
+/* ---- all places ---- */
+
+static bool objects_try_on(agt_status status) {
+    return status == AGT_NOT_FOUND || status == AGT_CORRUPT;
+}
+
+/* err is not NULL here, and may be filled though the answer is AGT_OK. */
+static agt_status objects_load(agt_git *git, const agt_oid *id, int *kind, agt_buf *out,
+                               agt_error *err) {
+    bool news = true;
+    agt_error damage;
+    agt_status packed = AGT_NOT_FOUND, loose = objects_find_loose(git, id, kind, out, err);
+    if (!objects_try_on(loose)) return loose;
+    damage = *err;
+    if (git->listed) packed = objects_find_packed(git, id, kind, out, err);
+    if (objects_try_on(packed)) { /* (3) */
+        agt_status list = objects_list(git, &news, err);
+        if (list != AGT_OK && list != AGT_NOT_FOUND) return list;
+        if (news) packed = objects_find_packed(git, id, kind, out, err);
+    }
+    if (!objects_try_on(packed)) return packed;
+    if (packed == AGT_CORRUPT) damage = *err;
+    agt_status foreign = agt__git_foreign_load(git, id, kind, out, err);
+    if (foreign != AGT_NOT_FOUND) return foreign;
+    if (packed == AGT_CORRUPT || loose == AGT_CORRUPT) { /* (2) */
+        *err = damage;
+        return AGT_CORRUPT;
+    }
+    return objects_find_loose(git, id, kind, out, err); /* unpacked while we looked? */
+}
+
+AGT_PRIVATE agt_status agt__git_load(agt_git *git, const agt_oid *id, int *kind, agt_buf *out,
+                                     agt_error *err) {
+    agt_error mine;
+    char hex[AGT_GIT_HEX];
+    agt_status status = objects_load(git, id, kind, out, &mine);
+    if (status == AGT_OK) return AGT_OK;
+    agt__hex(id->id, sizeof id->id, hex);
+    if (status == AGT_NOT_FOUND) return agt__fail(err, status, "there is no git object %.40s", hex);
+    if (err) *err = mine;
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__git_read(agt_git *git, const agt_oid *id, agt_buf *out,
+                                     agt_error *err) {
+    int kind = 0;
+    uint32_t object = agt__git_txn_find(git, id);
+    if (object != AGT_GIT_NONE) return agt__git_txn_bytes(git, object, out, err);
+    return agt__git_load(git, id, &kind, out, err);
+}
