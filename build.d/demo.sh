@@ -1,0 +1,9 @@
+# demo: what the program does, in a minute, on a store of real documents.
+command_demo() {
+    need $NEED_BUILD python3
+    . build.d/build.sh
+    command_build
+    [ -x "$B/agent-trace" ] || die "there is no program yet: cli/ is empty"
+    case $B in /*) out=$B ;; *) out=$(pwd)/$B ;; esac
+    AGENT_TRACE_ROOT=$(pwd) AGENT_TRACE_PROGRAM=$out/agent-trace sh examples/demo.sh
+}
