@@ -35,7 +35,9 @@
  *   AGENT_TRACE_API             linkage of public functions; default extern
  *   AGENT_TRACE_STATIC          every function static, for #include "agent_trace.c"; two copies in
  *                               one program do not clash
- *   AGENT_TRACE_IMPLEMENTATION  before this header, in one C file: includes agent_trace.c as well
+ *   AGENT_TRACE_IMPLEMENTATION  before this header, in one C file: includes agent_trace.c as well.
+ *                               There, as with AGENT_TRACE_STATIC, no header of the system may come
+ *                               before
  *   AGENT_TRACE_DLL             import from (or, with AGENT_TRACE_BUILDING, export to) a DLL
  *   AGENT_TRACE_SYS             declares struct agt_sys, the seam to the operating system. Static
  *                               linking only; no promise of stability
@@ -44,6 +46,10 @@
  *   AGENT_TRACE_PLAIN_POSIX     POSIX calls only, no Linux ones
  *   AGENT_TRACE_ASSERT(c)       what checks for bugs in the caller; default assert
  */
+#if defined(AGENT_TRACE_IMPLEMENTATION) && !defined(AGENT_TRACE_C)
+#include "agent_trace.c" /* first, for its feature macros; it includes this header in its turn */
+#endif
+
 #ifndef AGENT_TRACE_H
 #define AGENT_TRACE_H
 
@@ -60,7 +66,9 @@ extern "C" {
 #define AGENT_TRACE_VERSION       "1.0.0"
 
 #ifndef AGENT_TRACE_API
-#if defined(AGENT_TRACE_STATIC)
+#if defined(AGENT_TRACE_STATIC) && defined(__GNUC__)
+#define AGENT_TRACE_API __attribute__((unused)) static
+#elif defined(AGENT_TRACE_STATIC)
 #define AGENT_TRACE_API static
 #elif defined(_WIN32) && defined(AGENT_TRACE_DLL) && defined(AGENT_TRACE_BUILDING)
 #define AGENT_TRACE_API __declspec(dllexport)
@@ -657,10 +665,6 @@ AGENT_TRACE_API agt_status agt_event_append(agt_store *store, const agt_caller *
 
 #ifdef __cplusplus
 }
-#endif
-
-#if defined(AGENT_TRACE_IMPLEMENTATION) && !defined(AGENT_TRACE_C)
-#include "agent_trace.c"
 #endif
 
 #endif /* AGENT_TRACE_H */

@@ -34,6 +34,7 @@
 #include "data/lines.c"
 #include "sys/sys.c"
 #include "sys/posix.c"
+#include "git/git.h" /* both branches need it */
 #ifdef AGENT_TRACE_NO_GIT
 #include "git/none.c"
 #else
