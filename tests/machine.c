@@ -1651,6 +1651,16 @@ char *machine_tree(const machine *m, const char *path) {
 
 /* ---- the books ---- */
 
+uint64_t machine_pages(const machine *m) {
+    uint64_t n = 0;
+    for (uint32_t i = 1; i < m->disk.count; i++) {
+        const struct blob *b = m->disk.node[i].now;
+        for (uint64_t j = 0; b && j < (uint64_t)b->n * DISK_CHUNK; j++)
+            n += disk_page(b, j) != NULL;
+    }
+    return n;
+}
+
 const char *machine_verify(const machine *m) {
     const struct disk *k = &m->disk;
     struct counts {
@@ -1764,8 +1774,8 @@ static void *memory_resize(void *ctx, void *ptr, size_t old_size, size_t new_siz
     mem->blocks_ = b;
     mem->live_bytes += new_size;
     mem->live_blocks++;
-    if (old) memory_drop(mem, old);
     if (mem->live_bytes > mem->peak_bytes) mem->peak_bytes = mem->live_bytes;
+    if (old) memory_drop(mem, old);
     return data;
 }
 

@@ -295,6 +295,8 @@ int machine_set_mtime(machine *m, const char *path, int64_t ns); /* ctime too is
 char *machine_tree(const machine *m, const char *path);
 /* Is any process holding a flock on it? */
 bool machine_locked(const machine *m, const char *path);
+/* Pages of 4,096 bytes that files really take in this process' memory; runs of zeros take none. */
+uint64_t machine_pages(const machine *m);
 /* NULL if the machine's own books are right, else what is wrong. For tests of the machine. */
 const char *machine_verify(const machine *m);
 
