@@ -51,8 +51,8 @@ static bool flock_owner_fits(const agt_stat *file, const agt_stat *folder) {
     return file->owner == folder->owner || file->owner == 0 || shared;
 }
 
-/* Looks at what was opened. *gone: it was unlinked meanwhile, open again. */
-static agt_status flock_check(agt_flock *l, bool *gone, agt_error *err) {
+/* Looks at what was opened. That it still stands at the name is asked later, under the lock. */
+static agt_status flock_check(agt_flock *l, agt_error *err) {
     agt_stat file, folder;
     int rc = l->sys->fstat(l->sys->ctx, l->fd, &file);
     if (rc < 0) return agt__fail_io(err, rc, "cannot look at the lock %s", l->name);
@@ -74,11 +74,10 @@ static agt_status flock_check(agt_flock *l, bool *gone, agt_error *err) {
                          l->name, (unsigned long)file.owner, (unsigned long)folder.owner);
     l->dev = file.dev;
     l->ino = file.ino;
-    *gone = file.links == 0;
     return AGT_OK;
 }
 
-static agt_status flock_open(agt_flock *l, bool *gone, agt_error *err) {
+static agt_status flock_open(agt_flock *l, agt_error *err) {
     l->fd =
         l->sys->open(l->sys->ctx, l->dir, l->name, AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE, 0600);
     if (l->fd < 0) {
@@ -86,8 +85,8 @@ static agt_status flock_open(agt_flock *l, bool *gone, agt_error *err) {
         l->fd = AGT_FD_NONE;
         return agt__fail_sys(err, rc, "cannot open the lock %s", l->name);
     }
-    agt_status status = flock_check(l, gone, err);
-    if (status != AGT_OK || *gone) agt__flock_close(l);
+    agt_status status = flock_check(l, err);
+    if (status != AGT_OK) agt__flock_close(l);
     return status;
 }
 
@@ -113,12 +112,8 @@ static int flock_exclusive(const agt_flock *l) {
 /* One try. On AGT_BUSY *err is left to the caller. */
 static agt_status flock_try(agt_flock *l, agt_error *err) {
     for (int i = 0; i < FLOCK_REOPENS; i++) {
-        bool gone = false;
-        if (l->fd == AGT_FD_NONE) {
-            agt_status status = flock_open(l, &gone, err);
-            if (status != AGT_OK) return status;
-            if (gone) continue;
-        }
+        agt_status status = l->fd == AGT_FD_NONE ? flock_open(l, err) : AGT_OK;
+        if (status != AGT_OK) return status;
         int rc = flock_exclusive(l);
         bool busy = rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_BUSY;
         if (rc < 0 && !busy)
