@@ -1,0 +1,164 @@
+/* args: options and words. One table says how each option is spelled; a command says which of them
+ * it takes. Options may stand anywhere among the words until "--". */
+#include "cli.h"
+
+#include "output.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct args_spec {
+    cli_option option;
+    const char *name;
+    char letter;
+    bool has_value;
+} args_spec;
+
+static const args_spec args_specs[] = {
+    {OPT_DIR, NULL, 'C', true},
+    {OPT_HELP, "help", 'h', false},
+    {OPT_VERSION, "version", 'V', false},
+    {OPT_JSON, "json", 0, false},
+    {OPT_ACTOR, "actor", 0, true},
+    {OPT_PUBLISH, "publish", 0, true},
+    {OPT_BY, "actor", 0, true},
+    {OPT_SESSION, "session", 0, true},
+    {OPT_SUMMARY, "summary", 0, true},
+    {OPT_YES, "yes", 'y', false},
+    {OPT_DURABILITY, "durability", 0, true},
+    {OPT_CONTENT, "content", 0, true},
+    {OPT_FILE, "file", 0, true},
+    {OPT_TYPE, "type", 0, true},
+    {OPT_EXPECT, "expect", 0, true},
+    {OPT_DISK, "disk", 0, false},
+    {OPT_DELETED, "deleted", 0, false},
+    {OPT_ACTION, "action", 0, true},
+    {OPT_SINCE, "since", 0, true},
+    {OPT_LIMIT, "limit", 'n', true},
+    {OPT_SEQ, "seq", 0, true},
+    {OPT_PATH, "path", 0, true},
+    {OPT_FOLLOW, "follow", 'f', false},
+    {OPT_TIMEOUT, "timeout", 0, true},
+    {OPT_BATCH, "batch", 0, true},
+    {OPT_ACK, "ack", 0, false},
+    {OPT_STRICT, "strict", 0, false},
+};
+#define ARGS_SPECS (sizeof args_specs / sizeof args_specs[0])
+
+/* The option that `s` (n bytes) or `letter` spells among the allowed ones. */
+static const args_spec *args_find(const char *s, size_t n, char letter, uint32_t allowed) {
+    for (size_t i = 0; i < ARGS_SPECS; i++) {
+        const args_spec *spec = &args_specs[i];
+        if (!(allowed >> spec->option & 1)) continue;
+        if (letter && spec->letter == letter) return spec;
+        if (s && spec->name && strlen(spec->name) == n && memcmp(spec->name, s, n) == 0)
+            return spec;
+    }
+    return NULL;
+}
+
+static int args_take(cli_args *a, const args_spec *spec, const char *value) {
+    a->value[spec->option] = value;
+    if (spec->option != OPT_DIR || !value[0] || chdir(value) == 0) return CLI_DONE;
+    return out_fail(errno == ENOENT ? CLI_NOT_FOUND : CLI_ERROR, "cannot go to the folder %s: %s",
+                    value, strerror(errno));
+}
+
+typedef struct args_walk {
+    const char *command;
+    int argc, *at;
+    char **argv;
+    uint32_t allowed;
+} args_walk;
+
+static int args_unknown(const args_walk *w, const char *shown, int n) {
+    if (!w->command) return out_usage(NULL, "unknown option %.*s", n, shown);
+    return out_usage(w->command, "%s takes no option %.*s", w->command, n, shown);
+}
+
+/* "--name", "--name=value" or "--name value". */
+static int args_long(cli_args *a, const args_walk *w) {
+    char *arg = w->argv[*w->at], *name = arg + 2, *equals = strchr(name, '=');
+    size_t n = equals ? (size_t)(equals - name) : strlen(name);
+    const args_spec *spec = args_find(name, n, 0, w->allowed);
+    if (!spec) return args_unknown(w, arg, (int)n + 2);
+    ++*w->at;
+    if (!spec->has_value) {
+        if (equals) return out_usage(w->command, "--%s takes no value", spec->name);
+        return args_take(a, spec, "");
+    }
+    if (equals) return args_take(a, spec, equals + 1);
+    if (*w->at >= w->argc) return out_usage(w->command, "--%s needs a value", spec->name);
+    return args_take(a, spec, w->argv[(*w->at)++]);
+}
+
+/* "-x", "-xy", "-xVALUE" or "-x VALUE". */
+static int args_short(cli_args *a, const args_walk *w) {
+    const char *s = w->argv[(*w->at)++] + 1;
+    for (; *s; s++) {
+        const args_spec *spec = args_find(NULL, 0, *s, w->allowed);
+        char shown[3] = {'-', *s, 0};
+        if (!spec) return args_unknown(w, shown, 2);
+        if (!spec->has_value) {
+            (void)args_take(a, spec, "");
+            continue;
+        }
+        if (s[1]) return args_take(a, spec, s + 1);
+        if (*w->at >= w->argc) return out_usage(w->command, "-%c needs a value", *s);
+        return args_take(a, spec, w->argv[(*w->at)++]);
+    }
+    return CLI_DONE;
+}
+
+int args_read(cli_args *a, const char *command, int argc, char **argv, int *at, uint32_t allowed,
+              bool stop) {
+    args_walk w = {command, argc, at, argv, allowed};
+    a->words = argv + *at; /* words move to the front of what was read */
+    a->count = 0;
+    while (*at < argc) {
+        char *arg = argv[*at];
+        bool option = arg[0] == '-' && arg[1];
+        if (option && strcmp(arg, "--") == 0) {
+            ++*at;
+            stop = option = false;
+            while (*at < argc)
+                a->words[a->count++] = argv[(*at)++];
+            break;
+        }
+        if (!option && stop) break;
+        if (!option) {
+            a->words[a->count++] = argv[(*at)++];
+            continue;
+        }
+        int code = arg[1] == '-' ? args_long(a, &w) : args_short(a, &w);
+        if (code != CLI_DONE) return code;
+    }
+    if (stop) { /* the rest is left to the caller */
+        a->words = argv + *at;
+        a->count = argc - *at;
+    }
+    return CLI_DONE;
+}
+
+bool args_number(const char *s, uint64_t max, uint64_t *out) {
+    uint64_t value = 0;
+    if (!*s) return false;
+    for (; *s; s++) {
+        if (*s < '0' || *s > '9') return false;
+        uint64_t digit = (uint64_t)(*s - '0');
+        if (digit > max || value > (max - digit) / 10) return false;
+        value = value * 10 + digit;
+    }
+    *out = value;
+    return true;
+}
+
+int args_version(const char *s, const char *what, uint32_t min, uint32_t *out) {
+    uint64_t value;
+    if (!args_number(s[0] == 'v' ? s + 1 : s, UINT32_MAX, &value) || value < min)
+        return out_fail(CLI_USAGE, "%s '%s' is no version; versions are numbers from %u on", what,
+                        s, min);
+    *out = (uint32_t)value;
+    return CLI_DONE;
+}

@@ -1,0 +1,235 @@
+/* commands_read: show, diff, ls and status. None of them changes a document. */
+#include "cli.h"
+
+#include "output.h"
+#include "text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Opens the store and turns the first word into a path. */
+static int read_begin(cli *c, char *path, size_t size) {
+    int code = cli_find(c);
+    if (code == CLI_DONE) code = cli_document_path(c, c->args.words[0], path, size);
+    return code == CLI_DONE ? cli_open(c, false) : code;
+}
+
+/* ---- show ---- */
+
+typedef struct show {
+    char path[AGT_MAX_PATH * 4];
+    uint32_t version; /* 0: the newest */
+    bool disk;
+    agt_document document;
+    agt_bytes bytes;
+} show;
+
+static agt_status show_read(cli *c, show *s, agt_error *err) {
+    if (s->disk) return agt_read(c->store, s->path, &s->bytes, &s->document, err);
+    agt_status st = agt_read_version(c->store, s->path, s->version, &s->bytes, err);
+    if (st == AGT_OK && c->json) st = agt_document_get(c->store, s->path, &s->document, err);
+    return st;
+}
+
+/* A deleted document is, to the one who asks, not there; its versions are. */
+static int show_refused(cli *c, show *s, agt_status st, const agt_error *err) {
+    if (s->version == 0 && agt_document_get(c->store, s->path, &s->document, NULL) == AGT_OK &&
+        !s->document.exists)
+        return out_fail(CLI_NOT_FOUND,
+                        "%s was deleted; 'agent-trace log %s' names its versions, and 'agent-trace "
+                        "show %s %u' shows the one before",
+                        s->path, s->path, s->path, s->document.version - 1);
+    return out_fail(cli_exit_code(st), "%s", err->message);
+}
+
+static void show_print_json(const show *s) {
+    const agt_document *d = &s->document;
+    const char *text = (const char *)s->bytes.data;
+    bool utf8 = text_is_utf8(text, s->bytes.len);
+    out_json j = {0};
+    json_open(&j, NULL, '{');
+    json_put(&j, "path", d->path);
+    json_put_u64(&j, "version", s->version ? s->version : d->version);
+    json_put_u64(&j, "newest_version", d->version);
+    json_put(&j, "type", agt_type_name((agt_type)d->type));
+    json_put_bool(&j, "exists", d->exists != 0);
+    json_put_bool(&j, "modified_outside", d->modified_outside != 0);
+    json_put_u64(&j, "size_bytes", s->bytes.len);
+    json_put(&j, "encoding", utf8 ? "utf-8" : "base64");
+    if (utf8)
+        json_put_text(&j, "content", text ? text : "", s->bytes.len);
+    else
+        json_put_base64(&j, "content", s->bytes.data, s->bytes.len);
+    json_close(&j, '}');
+}
+
+int command_show(cli *c) {
+    const agt_document empty = AGT_DOCUMENT_INIT;
+    show s = {.document = empty};
+    agt_error err;
+    int code = CLI_DONE;
+    s.disk = c->args.value[OPT_DISK] != NULL;
+    if (c->args.count > 1) code = args_version(c->args.words[1], "the version", 1, &s.version);
+    if (code == CLI_DONE && s.disk && s.version)
+        code = out_usage(c->command, "--disk shows the file; leave the version out");
+    if (code == CLI_DONE) code = read_begin(c, s.path, sizeof s.path);
+    if (code != CLI_DONE) return code;
+    agt_status st = show_read(c, &s, &err);
+    if (st != AGT_OK) return cli_close(c, show_refused(c, &s, st, &err));
+    if (c->json)
+        show_print_json(&s);
+    else
+        (void)fwrite(s.bytes.data, 1, s.bytes.len, stdout);
+    agt_bytes_free(&s.bytes);
+    return cli_close(c, CLI_DONE);
+}
+
+/* ---- diff ---- */
+
+static out_style diff_style(const char *line, size_t n) {
+    if (n >= 4 && (memcmp(line, "--- ", 4) == 0 || memcmp(line, "+++ ", 4) == 0)) return OUT_BOLD;
+    if (line[0] == '@') return OUT_CYAN;
+    if (line[0] == '+') return OUT_GREEN;
+    if (line[0] == '-') return OUT_RED;
+    return line[0] == ' ' ? OUT_PLAIN : OUT_BOLD;
+}
+
+/* The patch with colours, which only the header's lines before the first "@@" could confuse. */
+static void diff_print(const char *patch, size_t len) {
+    bool header = true;
+    for (size_t n; len > 0; patch += n, len -= n) {
+        const char *end = memchr(patch, '\n', len);
+        n = end ? (size_t)(end - patch) + 1 : len;
+        size_t text = end ? n - 1 : n;
+        if (patch[0] == '@') header = false;
+        out_style style = diff_style(patch, text);
+        if (!header && style == OUT_BOLD && patch[0] != '\\')
+            style = patch[0] == '+' ? OUT_GREEN : OUT_RED;
+        out_set(style);
+        (void)fwrite(patch, 1, text, stdout);
+        if (style != OUT_PLAIN) out_set(OUT_PLAIN);
+        if (end) (void)putchar('\n');
+    }
+}
+
+int command_diff(cli *c) {
+    uint32_t from = 0, to = 0;
+    agt_error err;
+    agt_bytes patch = {0};
+    char path[AGT_MAX_PATH * 4];
+    int code = CLI_DONE;
+    if (c->args.count > 1) code = args_version(c->args.words[1], "FROM", 1, &from);
+    if (code == CLI_DONE && c->args.count > 2) code = args_version(c->args.words[2], "TO", 1, &to);
+    if (code == CLI_DONE) code = read_begin(c, path, sizeof path);
+    if (code != CLI_DONE) return code;
+    agt_status st = agt_diff(c->store, path, from, to, &patch, &err);
+    if (st != AGT_OK) return cli_close(c, out_fail(cli_exit_code(st), "%s", err.message));
+    diff_print((const char *)patch.data, patch.len);
+    agt_bytes_free(&patch);
+    return cli_close(c, CLI_DONE);
+}
+
+/* ---- ls ---- */
+
+static void ls_json(out_json *j, const agt_document *d) {
+    json_open(j, NULL, '{');
+    json_put(j, "path", d->path);
+    json_put(j, "type", agt_type_name((agt_type)d->type));
+    json_put_u64(j, "version", d->version);
+    json_put_bool(j, "exists", d->exists != 0);
+    json_put_bool(j, "modified_outside", d->modified_outside != 0);
+    json_put_u64(j, "size_bytes", d->size_bytes);
+    json_put_time(j, "changed", d->changed_unix_ms);
+    json_put_u64(j, "last_seq", d->last_seq);
+    json_put(j, "agent", d->agent[0] ? d->agent : NULL);
+    json_put(j, "id", d->id);
+    json_put(j, "blob", d->blob[0] ? d->blob : NULL);
+    json_close(j, '}');
+}
+
+/* "scratch  v3  2026-11-24 01:54:45  1.2 KB  notes.md" and what is special about it. */
+static void ls_row(const cli *c, out_table *t, const agt_document *d) {
+    char shown[AGT_MAX_PATH * 4], time[CLI_TIME_TEXT], size[24], mark[AGT_MAX_PATH * 4 + 32];
+    cli_shown(c, d->path, strlen(d->path), shown, sizeof shown);
+    const char *state = !d->exists            ? "  (deleted)"
+                        : d->modified_outside ? "  (modified outside)"
+                                              : "";
+    int n = snprintf(mark, sizeof mark, "%s%s", shown, state);
+    out_cellf(t, OUT_CYAN, "%s", agt_type_name((agt_type)d->type));
+    out_cellf(t, OUT_PLAIN, "v%u", d->version);
+    out_cellf(t, OUT_DIM, "%s", time_shown(d->changed_unix_ms, time));
+    out_cellf(t, OUT_PLAIN, "%s", d->exists ? out_bytes(d->size_bytes, size) : "-");
+    out_cell(t,
+             !d->exists            ? OUT_DIM
+             : d->modified_outside ? OUT_YELLOW
+                                   : OUT_PLAIN,
+             mark, n < 0 ? 0 : (size_t)n);
+}
+
+typedef struct listing {
+    const cli *c;
+    out_table table;
+    out_json json;
+    uint64_t count;
+} listing;
+
+static void ls_add(listing *l, const agt_document *d) {
+    l->count++;
+    if (l->c->json)
+        ls_json(&l->json, d);
+    else
+        ls_row(l->c, &l->table, d);
+    if (l->table.count >= 5 * 1000) out_rows(&l->table);
+}
+
+static agt_status ls_walk(cli *c, const agt_list_options *o, listing *l, agt_error *err) {
+    agt_cursor *cursor;
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_status st = agt_list(c->store, o, &cursor, err);
+    if (st != AGT_OK) return st;
+    while (!out_is_broken() && (st = agt_list_next(cursor, &d, err)) == AGT_OK)
+        ls_add(l, &d);
+    agt_cursor_close(cursor);
+    return st == AGT_END ? AGT_OK : st;
+}
+
+/* The word may also name a document. */
+static agt_status ls_one(cli *c, const agt_list_options *o, listing *l, agt_error *err) {
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_status st = agt_document_get(c->store, o->under, &d, err);
+    if (st == AGT_OK && (d.exists || o->deleted) && (!o->type || d.type == o->type))
+        ls_add(l, &d);
+    else if (st == AGT_OK || st == AGT_NOT_FOUND)
+        (void)snprintf(err->message, sizeof err->message, "no document is, or is in, %.400s",
+                       o->under);
+    return l->count || (st != AGT_OK && st != AGT_NOT_FOUND) ? st : AGT_NOT_FOUND;
+}
+
+int command_ls(cli *c) {
+    agt_error err;
+    agt_list_options o = AGT_LIST_OPTIONS_INIT;
+    char under[AGT_MAX_PATH * 4] = "";
+    listing l = {
+        .c = c, .table = {.columns = 5, .right = 1u << 1 | 1u << 3}, .json = {.lines = true}};
+    o.deleted = c->args.value[OPT_DELETED] != NULL;
+    o.look = 1;
+    int code = cli_type(c, &o.type);
+    if (code == CLI_DONE) code = cli_find(c);
+    if (code == CLI_DONE && c->args.count)
+        code = cli_folder_path(c, c->args.words[0], under, sizeof under);
+    if (code == CLI_DONE) code = cli_open(c, false);
+    if (code != CLI_DONE) return code;
+    if (under[0]) o.under = under;
+    if (c->json) json_open(&l.json, NULL, '[');
+    agt_status st = ls_walk(c, &o, &l, &err);
+    if (st == AGT_OK && under[0] && !l.count) st = ls_one(c, &o, &l, &err);
+    if (c->json) json_close(&l.json, ']');
+    out_rows(&l.table);
+    out_table_free(&l.table);
+    if (st != AGT_OK)
+        code = out_fail(cli_exit_code(st), "%s", err.message);
+    else if (!l.count && !c->json && out_is_terminal(1))
+        out_note("there is no document to list");
+    return cli_close(c, code);
+}

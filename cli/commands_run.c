@@ -1,0 +1,253 @@
+/* commands_run: lock and git, which run other programs.
+ *
+ * lock hold: the lock is this process's and lives as long as it does. The command does not inherit
+ * it (every descriptor of the library is closed on exec), so a daemon that the command leaves
+ * behind holds nothing. Signals that would end this process before the command are passed on to the
+ * command, so that the lock is never let go under a command that still runs. */
+#include "cli.h"
+
+#include "output.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { RUN_CANNOT = 126, RUN_NO_SUCH = 127, RUN_SIGNAL = 128 }; /* as shells answer */
+
+/* ---- lock ---- */
+
+static void lock_holder_text(const agt_lock_holder *h, char *out, size_t size) {
+    char time[CLI_TIME_TEXT], since[64] = "";
+    if (h->since_unix_ms)
+        (void)snprintf(since, sizeof since, ", since %s", time_shown(h->since_unix_ms, time));
+    (void)snprintf(out, size, "%s, process %lld on %s%s",
+                   h->program[0] ? h->program : "a program without a name", (long long)h->pid,
+                   h->host[0] ? h->host : "an unknown host", since);
+}
+
+static void lock_json(const agt_lock_holder *h, bool held) {
+    out_json j = {0};
+    json_open(&j, NULL, '{');
+    json_put_bool(&j, "held", held);
+    if (held) {
+        json_put_i64(&j, "pid", h->pid);
+        json_put(&j, "host", h->host[0] ? h->host : NULL);
+        json_put(&j, "program", h->program[0] ? h->program : NULL);
+        json_put_time(&j, "since", h->since_unix_ms);
+    }
+    json_close(&j, '}');
+}
+
+/* Says on stderr (or as JSON) who has it. */
+static int lock_busy(const cli *c) {
+    agt_lock_holder h = AGT_LOCK_HOLDER_INIT;
+    char who[320];
+    if (agt_poll_lock_holder(c->root, &h, NULL) != AGT_OK)
+        return out_fail(CLI_BUSY, "the poll lock is held by another process");
+    if (c->json) lock_json(&h, true);
+    lock_holder_text(&h, who, sizeof who);
+    return out_fail(CLI_BUSY, "the poll lock is held by %s", who);
+}
+
+static int lock_status(const cli *c) {
+    agt_lock_holder h = AGT_LOCK_HOLDER_INIT;
+    agt_error err;
+    char who[320];
+    agt_status st = agt_poll_lock_holder(c->root, &h, &err);
+    if (st != AGT_OK && st != AGT_NOT_FOUND) return out_fail(cli_exit_code(st), "%s", err.message);
+    bool held = st == AGT_OK && h.held;
+    if (c->json) {
+        lock_json(&h, held);
+        return CLI_DONE;
+    }
+    if (held) lock_holder_text(&h, who, sizeof who);
+    (void)fputs(held ? "held by " : "free", stdout);
+    if (held) out_text(who, strlen(who));
+    (void)putchar('\n');
+    return CLI_DONE;
+}
+
+static int lock_try(const cli *c) {
+    agt_poll_lock *lock;
+    agt_error err;
+    agt_status st = agt_poll_lock_try(&lock, c->root, &err);
+    if (st == AGT_BUSY) return lock_busy(c);
+    if (st != AGT_OK) return out_fail(cli_exit_code(st), "%s", err.message);
+    agt_poll_lock_release(lock);
+    if (c->json)
+        lock_json(NULL, false);
+    else
+        (void)puts("free");
+    return CLI_DONE;
+}
+
+static volatile sig_atomic_t run_child;
+
+/* The terminal sends its signals to the command as well; the others are passed on. */
+static void run_pass_on(int signal) {
+    if (signal != SIGINT && signal != SIGQUIT && run_child > 0)
+        (void)kill((pid_t)run_child, signal);
+}
+
+static const int run_signals[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
+#define RUN_SIGNALS (sizeof run_signals / sizeof run_signals[0])
+
+static void run_exec(char **argv) {
+    execvp(argv[0], argv);
+    int code = errno == ENOENT ? RUN_NO_SUCH : RUN_CANNOT;
+    _exit(out_fail(code, "cannot run %s: %s", argv[0], strerror(errno)));
+}
+
+/* Runs the command and waits for it. Returns its exit code, or 128 and the signal. */
+static int run_wait(char **argv) {
+    struct sigaction pass, before[RUN_SIGNALS];
+    sigset_t all, mask;
+    int status = 0;
+    (void)fflush(NULL);
+    (void)sigfillset(&all);
+    (void)sigprocmask(SIG_BLOCK, &all, &mask);
+    memset(&pass, 0, sizeof pass);
+    pass.sa_handler = run_pass_on;
+    pass.sa_flags = SA_RESTART;
+    pid_t child = fork();
+    if (child == 0) {
+        out_child();
+        (void)sigprocmask(SIG_SETMASK, &mask, NULL);
+        run_exec(argv);
+    }
+    if (child > 0) run_child = (sig_atomic_t)child;
+    for (size_t i = 0; child > 0 && i < RUN_SIGNALS; i++) {
+        (void)sigaction(run_signals[i], NULL, &before[i]);
+        if (before[i].sa_handler != SIG_IGN) (void)sigaction(run_signals[i], &pass, NULL);
+    }
+    (void)sigprocmask(SIG_SETMASK, &mask, NULL);
+    if (child < 0) return out_fail(CLI_ERROR, "cannot start a process: %s", strerror(errno));
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    run_child = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : RUN_SIGNAL + WTERMSIG(status);
+}
+
+/* "5", "0.5", "0": seconds, as milliseconds; 0 becomes AGT_TRY. */
+static int lock_timeout(const char *s, int32_t *out) {
+    int64_t ms;
+    *out = CLI_LOCK_WAIT_S * 1000;
+    if (!s) return CLI_DONE;
+    if (!time_parse_seconds(s, strlen(s), &ms) || ms > INT32_MAX)
+        return out_fail(CLI_USAGE, "--timeout '%s' is no number of seconds", s);
+    *out = ms == 0 ? AGT_TRY : (int32_t)ms;
+    return CLI_DONE;
+}
+
+static int lock_hold(const cli *c, char **argv) {
+    agt_poll_lock_options o = AGT_POLL_LOCK_OPTIONS_INIT;
+    agt_poll_lock *lock;
+    agt_error err;
+    const char *slash = strrchr(argv[0], '/');
+    char program[64];
+    int code = lock_timeout(c->args.value[OPT_TIMEOUT], &o.timeout_ms);
+    if (code != CLI_DONE) return code;
+    (void)snprintf(program, sizeof program, "%.60s", slash && slash[1] ? slash + 1 : argv[0]);
+    o.program = program;
+    agt_status st = agt_poll_lock_acquire(&lock, c->root, &o, &err);
+    if (st == AGT_BUSY) return lock_busy(c);
+    if (st != AGT_OK) return out_fail(cli_exit_code(st), "%s", err.message);
+    code = run_wait(argv);
+    agt_poll_lock_release(lock);
+    return code;
+}
+
+int command_lock(cli *c) {
+    const char *what = c->args.words[0];
+    char **words = c->args.words;
+    bool hold = strcmp(what, "hold") == 0;
+    int at = 1;
+    if (!hold && strcmp(what, "status") != 0 && strcmp(what, "try") != 0)
+        return out_usage(c->command, "lock does not know '%s'; say status, try or hold", what);
+    int code = args_read(&c->args, c->command, c->args.count, words, &at,
+                         OPTS_ALWAYS | OPT(JSON) | (hold ? OPT(TIMEOUT) : 0), hold);
+    if (code != CLI_DONE) return code;
+    if (c->args.value[OPT_HELP]) return help_one(c->command) ? CLI_DONE : CLI_ERROR;
+    c->json = c->args.value[OPT_JSON] != NULL;
+    if (hold && c->args.count == 0) return out_usage(c->command, "which command is to run?");
+    if (!hold && c->args.count > 0)
+        return out_usage(c->command, "'lock %s' takes no '%s'", what, c->args.words[0]);
+    code = cli_find(c);
+    if (code != CLI_DONE) return code;
+    if (hold) return lock_hold(c, c->args.words);
+    return what[0] == 's' ? lock_status(c) : lock_try(c);
+}
+
+/* ---- git ---- */
+
+/* What would make git look at another repository, or at this one with other eyes. */
+static bool git_redirects(const char *variable) {
+    static const char *const names[] = {"GIT_DIR",
+                                        "GIT_WORK_TREE",
+                                        "GIT_IMPLICIT_WORK_TREE",
+                                        "GIT_COMMON_DIR",
+                                        "GIT_INDEX_FILE",
+                                        "GIT_OBJECT_DIRECTORY",
+                                        "GIT_NAMESPACE",
+                                        "GIT_PREFIX",
+                                        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+                                        "GIT_GRAFT_FILE",
+                                        "GIT_SHALLOW_FILE",
+                                        "GIT_INTERNAL_SUPER_PREFIX",
+                                        "GIT_REPLACE_REF_BASE",
+                                        "GIT_NO_REPLACE_OBJECTS",
+                                        "GIT_CONFIG",
+                                        "GIT_CONFIG_PARAMETERS",
+                                        "GIT_CONFIG_COUNT"};
+    size_t n = strcspn(variable, "=");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strlen(names[i]) == n && memcmp(names[i], variable, n) == 0) return true;
+    return false;
+}
+
+static void git_clean_environment(void) {
+    size_t kept = 0;
+    for (size_t i = 0; environ[i]; i++)
+        if (!git_redirects(environ[i])) environ[kept++] = environ[i];
+    environ[kept] = NULL;
+}
+
+static int git_exec(cli *c) {
+    char folder[sizeof c->root + 32];
+    size_t count = (size_t)c->args.count;
+    char **argv = out_alloc((count + 3) * sizeof argv[0]);
+    char name[] = "git";
+    (void)snprintf(folder, sizeof folder, "--git-dir=%s/.agent-trace/git",
+                   strcmp(c->root, "/") == 0 ? "" : c->root);
+    argv[0] = name;
+    argv[1] = folder;
+    memcpy(argv + 2, c->args.words, count * sizeof argv[0]);
+    argv[count + 2] = NULL;
+    git_clean_environment();
+    out_child();
+    execvp(argv[0], argv);
+    int code =
+        out_fail(errno == ENOENT ? RUN_NO_SUCH : RUN_CANNOT, "cannot run git: %s", strerror(errno));
+    free(argv);
+    return code;
+}
+
+int command_git(cli *c) {
+    agt_error err;
+    int code = cli_open(c, true);
+    if (code != CLI_DONE) return code;
+    agt_status st = agt_publish(c->store, &err);
+    if (st == AGT_UNSUPPORTED)
+        code = out_fail(cli_exit_code(st), "%s", err.message);
+    else if (st != AGT_OK)
+        out_note("git does not have the newest changes: %s", err.message);
+    (void)agt_close(c->store, NULL);
+    c->store = NULL;
+    return code == CLI_DONE ? git_exec(c) : code;
+}

@@ -1,0 +1,198 @@
+/* commands_status: status, the one page that says how a store is. */
+#include "cli.h"
+
+#include "output.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STATUS_SHOWN 20 /* documents named before the rest is only counted */
+
+typedef struct status {
+    agt_store_info info;
+    agt_lock_holder leader;
+    bool has_last;
+    int64_t last_ms;
+    char last[AGT_MAX_PATH + 256]; /* who did what to what */
+    char **modified;               /* documents whose file somebody edited */
+    size_t modified_count;
+} status;
+
+static agt_status status_last(cli *c, status *s, agt_error *err) {
+    agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
+    agt_event e = AGT_EVENT_INIT;
+    agt_cursor *cursor;
+    o.newest_first = 1;
+    o.limit = 1;
+    agt_status st = agt_trace(c->store, &o, &cursor, err);
+    if (st != AGT_OK) return st;
+    st = agt_trace_next(cursor, &e, err);
+    if (st == AGT_OK) {
+        s->has_last = true;
+        s->last_ms = e.recorded_unix_ms;
+        (void)snprintf(s->last, sizeof s->last, "%.*s %.*s %.*s", (int)e.actor.len, e.actor.data,
+                       (int)e.action.len, e.action.data, (int)e.path.len,
+                       e.path.data ? e.path.data : "");
+    }
+    agt_cursor_close(cursor);
+    return st == AGT_END ? AGT_OK : st;
+}
+
+static agt_status status_modified(cli *c, status *s, agt_error *err) {
+    agt_list_options o = AGT_LIST_OPTIONS_INIT;
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_cursor *cursor;
+    size_t room = 0;
+    o.look = 1;
+    agt_status st = agt_list(c->store, &o, &cursor, err);
+    if (st != AGT_OK) return st;
+    while ((st = agt_list_next(cursor, &d, err)) == AGT_OK) {
+        if (!d.modified_outside) continue;
+        if (s->modified_count == room) {
+            room = room ? room * 2 : 16;
+            s->modified = out_grow(s->modified, room * sizeof s->modified[0]);
+        }
+        size_t n = strlen(d.path) + 1;
+        s->modified[s->modified_count] = out_alloc(n);
+        memcpy(s->modified[s->modified_count++], d.path, n);
+    }
+    agt_cursor_close(cursor);
+    return st == AGT_END ? AGT_OK : st;
+}
+
+static agt_status status_read(cli *c, status *s, agt_error *err) {
+    agt_status st = agt_store_get_info(c->store, &s->info, err);
+    if (st == AGT_OK) st = status_last(c, s, err);
+    if (st == AGT_OK) st = status_modified(c, s, err);
+    if (st != AGT_OK) return st;
+    st = agt_poll_lock_holder(c->root, &s->leader, err);
+    return st == AGT_NOT_FOUND ? AGT_OK : st;
+}
+
+static uint64_t status_pending(const status *s) {
+    return s->info.last_seq > s->info.published_seq ? s->info.last_seq - s->info.published_seq : 0;
+}
+
+static void status_print_json(const cli *c, const status *s) {
+    const agt_store_info *i = &s->info;
+    out_json j = {0};
+    json_open(&j, NULL, '{');
+    json_put(&j, "root", c->root);
+    json_put(&j, "id", i->id);
+    json_put(&j, "replica", i->replica);
+    json_put_u64(&j, "documents", i->documents);
+    json_put_u64(&j, "last_seq", i->last_seq);
+    json_put_u64(&j, "published_seq", i->published_seq);
+    json_put_u64(&j, "pending", status_pending(s));
+    json_put(&j, "head", i->head[0] ? i->head : NULL);
+    json_put_u64(&j, "generation", i->generation);
+    json_put_u64(&j, "journal_bytes", i->journal_bytes);
+    json_put_u64(&j, "trace_bytes", i->trace_bytes);
+    json_put_u64(&j, "edits_kept_aside", i->edits_kept_aside);
+    json_put_bool(&j, "failed", i->failed != 0);
+    json_put_bool(&j, "apply_pending", i->apply_pending != 0);
+    json_put_bool(&j, "recovered", i->recovered != 0);
+    json_put_bool(&j, "leader", s->leader.held != 0);
+    if (s->leader.held) json_put_i64(&j, "leader_pid", s->leader.pid);
+    json_open(&j, "modified_outside", '[');
+    for (size_t n = 0; n < s->modified_count; n++)
+        json_put(&j, NULL, s->modified[n]);
+    json_close(&j, ']');
+    json_close(&j, '}');
+}
+
+static void status_label(const char *label) {
+    out_set(OUT_DIM);
+    (void)printf("%-11s ", label);
+    out_set(OUT_PLAIN);
+}
+
+static void status_line(const char *label, out_style style, const char *value) {
+    status_label(label);
+    out_styled(style, value);
+    (void)putchar('\n');
+}
+
+static void status_print_git(const status *s) {
+    char text[160];
+    unsigned long long pending = status_pending(s);
+    if (!pending && !s->info.head[0])
+        (void)snprintf(text, sizeof text, "nothing to publish yet");
+    else if (!pending)
+        (void)snprintf(text, sizeof text, "up to date, at %.10s", s->info.head);
+    else
+        (void)snprintf(text, sizeof text, "%llu event%s not published yet", pending,
+                       pending == 1 ? "" : "s");
+    status_line("git", pending ? OUT_YELLOW : OUT_PLAIN, text);
+}
+
+static void status_print_modified(const cli *c, const status *s) {
+    char shown[AGT_MAX_PATH * 4];
+    for (size_t i = 0; i < s->modified_count && i < STATUS_SHOWN; i++) {
+        cli_shown(c, s->modified[i], strlen(s->modified[i]), shown, sizeof shown);
+        status_line(i == 0 ? "modified" : "", OUT_YELLOW, shown);
+    }
+    if (s->modified_count > STATUS_SHOWN) {
+        (void)snprintf(shown, sizeof shown, "and %zu more", s->modified_count - STATUS_SHOWN);
+        status_line("", OUT_YELLOW, shown);
+    }
+}
+
+static void status_print_troubles(const status *s) {
+    char text[160];
+    if (s->info.edits_kept_aside) {
+        (void)snprintf(text, sizeof text, "%u edit%s that met a write, in .agent-trace/aside",
+                       s->info.edits_kept_aside, s->info.edits_kept_aside == 1 ? "" : "s");
+        status_line("kept aside", OUT_YELLOW, text);
+    }
+    if (s->info.apply_pending)
+        status_line("pending", OUT_YELLOW,
+                    "a change is recorded, but something stands in its file's way");
+    if (s->info.failed)
+        status_line("failed", OUT_RED, "a sync failed; the next command that writes recovers");
+    if (s->info.recovered) status_line("recovered", OUT_GREEN, "what a crash had left was mended");
+}
+
+static void status_print(const cli *c, const status *s) {
+    char text[AGT_MAX_PATH + 320], time[CLI_TIME_TEXT], size[24];
+    status_line("store", OUT_BOLD, c->root);
+    (void)snprintf(text, sizeof text, "%u", s->info.documents);
+    status_line("documents", OUT_PLAIN, text);
+    if (s->has_last)
+        (void)snprintf(text, sizeof text, "%llu, %s: %s", (unsigned long long)s->info.last_seq,
+                       time_shown(s->last_ms, time), s->last);
+    status_line("last event", OUT_PLAIN, s->has_last ? text : "none yet");
+    status_print_git(s);
+    (void)snprintf(text, sizeof text, "%s, generation %llu", out_bytes(s->info.journal_bytes, size),
+                   (unsigned long long)s->info.generation);
+    status_line("journal", OUT_PLAIN, text);
+    status_line("trace", OUT_PLAIN, out_bytes(s->info.trace_bytes, size));
+    if (s->leader.held) {
+        (void)snprintf(text, sizeof text, "%s, process %lld on %s", s->leader.program,
+                       (long long)s->leader.pid, s->leader.host);
+        status_line("leader", OUT_PLAIN, text);
+    }
+    status_print_troubles(s);
+    status_print_modified(c, s);
+}
+
+int command_status(cli *c) {
+    const agt_store_info info = AGT_STORE_INFO_INIT;
+    const agt_lock_holder leader = AGT_LOCK_HOLDER_INIT;
+    status s = {.info = info, .leader = leader};
+    agt_error err;
+    int code = cli_open(c, false);
+    if (code != CLI_DONE) return code;
+    agt_status st = status_read(c, &s, &err);
+    if (st != AGT_OK)
+        code = out_fail(cli_exit_code(st), "%s", err.message);
+    else if (c->json)
+        status_print_json(c, &s);
+    else
+        status_print(c, &s);
+    for (size_t i = 0; i < s.modified_count; i++)
+        free(s.modified[i]);
+    free(s.modified);
+    return cli_close(c, code);
+}

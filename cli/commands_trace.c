@@ -1,0 +1,235 @@
+/* commands_trace: log for people, trace for programs. Both read the same events with the same
+ * filters. */
+#include "cli.h"
+
+#include "output.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TRACE_POLL_MS 200
+
+/* ---- filters ---- */
+
+static int trace_by(const char *actor) {
+    if (strcmp(actor, "agent") == 0) return CLI_DONE;
+    if (agt_permission(actor, AGT_TYPE_SCRATCH, NULL) != AGT_INVALID) return CLI_DONE;
+    return out_fail(CLI_USAGE, "--actor '%s' is no actor; use user, system, agent or agent:NAME",
+                    actor);
+}
+
+static int trace_number(const char *s, const char *what, uint64_t *out) {
+    if (!s || args_number(s, INT64_MAX, out)) return CLI_DONE;
+    return out_fail(CLI_USAGE, "%s '%s' is no number", what, s);
+}
+
+/* Everything but the path. */
+static int trace_filters(const cli *c, agt_trace_options *o) {
+    const char *const *value = c->args.value;
+    int code = cli_type(c, &o->type);
+    o->actor = value[OPT_BY];
+    o->action = value[OPT_ACTION];
+    o->session = value[OPT_SESSION];
+    if (code == CLI_DONE && o->actor) code = trace_by(o->actor);
+    if (code == CLI_DONE) code = trace_number(value[OPT_LIMIT], "--limit", &o->limit);
+    if (code == CLI_DONE) code = trace_number(value[OPT_SEQ], "--seq", &o->from_seq);
+    if (code != CLI_DONE || !value[OPT_SINCE]) return code;
+    if (time_parse_since(value[OPT_SINCE], time_now(), &o->since_unix_ms)) return CLI_DONE;
+    return out_fail(CLI_USAGE,
+                    "--since '%s' is no time; use 2h, 3d, 2026-11-24 or 2026-11-24T01:54:45Z",
+                    value[OPT_SINCE]);
+}
+
+/* The next event; a damaged line is reported and passed. */
+static agt_status trace_step(agt_cursor *cursor, agt_event *e, agt_error *err, bool *damaged) {
+    for (;;) {
+        agt_status st = agt_trace_next(cursor, e, err);
+        if (st != AGT_CORRUPT) return st;
+        *damaged = true;
+        (void)out_fail(CLI_ERROR, "%s", err->message);
+        if (out_is_broken()) return AGT_END;
+    }
+}
+
+/* ---- log ---- */
+
+static bool log_is(agt_text text, const char *word) {
+    return text.len == strlen(word) && memcmp(text.data, word, text.len) == 0;
+}
+
+static out_style log_style(agt_text action) {
+    if (log_is(action, "violation")) return OUT_RED;
+    if (log_is(action, "create") || log_is(action, "restore")) return OUT_GREEN;
+    if (log_is(action, "delete")) return OUT_YELLOW;
+    return OUT_PLAIN;
+}
+
+/* The summary, unless it is the one that is made from the path and the counts. A refusal's is cut
+ * to its reason: who, what and where stand in the row already. */
+static agt_text log_summary(const agt_event *e) {
+    agt_text s = e->summary, none = {NULL, 0};
+    if (!s.data || !e->path.data) return s;
+    bool made = s.len > e->path.len + 3 && memcmp(s.data, e->path.data, e->path.len) == 0 &&
+                memcmp(s.data + e->path.len, ": +", 3) == 0;
+    if (made) return none;
+    if (!log_is(e->action, "violation")) return s;
+    for (size_t i = 0; i + e->path.len + 2 < s.len; i++)
+        if (memcmp(s.data + i, e->path.data, e->path.len) == 0 &&
+            memcmp(s.data + i + e->path.len, ": ", 2) == 0) {
+            size_t skip = i + e->path.len + 2;
+            return (agt_text){s.data + skip, s.len - skip};
+        }
+    return s;
+}
+
+/* "2026-11-24 01:54:45  agent:claude  modify  v3  +12 -1  docs/plan.md  summary" */
+static void log_row(const cli *c, out_table *t, const agt_event *e) {
+    char time[CLI_TIME_TEXT], shown[AGT_MAX_PATH * 4];
+    agt_text summary = log_summary(e);
+    out_cellf(t, OUT_DIM, "%s", time_shown(e->at_unix_ms, time));
+    out_cell(t, OUT_CYAN, e->actor.data, e->actor.len);
+    out_cell(t, log_style(e->action), e->action.data, e->action.len);
+    if (e->version) {
+        out_cellf(t, OUT_PLAIN, "v%u", e->version);
+        out_cellf(t, OUT_GREEN, "+%lld", (long long)e->lines_added);
+        out_cellf(t, OUT_RED, "-%lld", (long long)e->lines_removed);
+    } else { /* a refusal, or an event of a host's own: it made no version */
+        for (int i = 0; i < 3; i++)
+            out_cell(t, OUT_PLAIN, "", 0);
+    }
+    if (e->path.data) cli_shown(c, e->path.data, e->path.len, shown, sizeof shown);
+    out_cell(t, OUT_BOLD, e->path.data ? shown : "", e->path.data ? strlen(shown) : 0);
+    out_cell(t, OUT_DIM, summary.data, summary.data ? summary.len : 0);
+}
+
+typedef struct log_state {
+    out_table table;
+    out_json json;
+    uint64_t count;
+    bool damaged;
+} log_state;
+
+static agt_status log_walk(cli *c, const agt_trace_options *o, log_state *l, agt_error *err) {
+    agt_cursor *cursor;
+    agt_event e = AGT_EVENT_INIT;
+    agt_status st = agt_trace(c->store, o, &cursor, err);
+    if (st != AGT_OK) return st;
+    while (!out_is_broken() && (st = trace_step(cursor, &e, err, &l->damaged)) == AGT_OK) {
+        l->count++;
+        if (c->json)
+            json_put_raw(&l->json, NULL, e.line.data, e.line.len - 1);
+        else
+            log_row(c, &l->table, &e);
+        if (l->table.count >= 8 * 1000) out_rows(&l->table);
+    }
+    agt_cursor_close(cursor);
+    return st == AGT_END ? AGT_OK : st;
+}
+
+/* Nothing was found: is it because there is no such document? */
+static agt_status log_nothing(cli *c, const char *path, agt_error *err) {
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_status st = agt_document_get(c->store, path, &d, err);
+    return st == AGT_NOT_FOUND || st == AGT_INVALID ? st : AGT_OK;
+}
+
+int command_log(cli *c) {
+    agt_error err;
+    agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
+    char path[AGT_MAX_PATH * 4];
+    log_state l = {.table = {.columns = 8, .right = 7u << 3, .cut = true}, .json = {.lines = true}};
+    o.newest_first = 1;
+    o.limit = CLI_LOG_LIMIT;
+    int code = trace_filters(c, &o);
+    if (code == CLI_DONE) code = cli_find(c);
+    if (code == CLI_DONE && c->args.count) {
+        code = cli_document_path(c, c->args.words[0], path, sizeof path);
+        o.path = path;
+    }
+    if (code == CLI_DONE) code = cli_open(c, false);
+    if (code != CLI_DONE) return code;
+    if (c->json) json_open(&l.json, NULL, '[');
+    agt_status st = log_walk(c, &o, &l, &err);
+    if (c->json) json_close(&l.json, ']');
+    out_rows(&l.table);
+    out_table_free(&l.table);
+    if (st == AGT_OK && o.path && !l.count) st = log_nothing(c, path, &err);
+    if (st != AGT_OK)
+        code = out_fail(cli_exit_code(st), "%s", err.message);
+    else if (l.damaged)
+        code = CLI_ERROR;
+    else if (!l.count && !c->json && out_is_terminal(1))
+        out_note("no event to show");
+    return cli_close(c, code);
+}
+
+/* ---- trace ---- */
+
+static volatile sig_atomic_t trace_stop;
+
+static void trace_on_signal(int signal) {
+    (void)signal;
+    trace_stop = 1;
+}
+
+static void trace_catch(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = trace_on_signal;
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+/* Waits a moment; false if it is time to end: a signal came or the reader of stdout is gone. */
+static bool trace_wait(void) {
+    struct pollfd reader = {.fd = 1, .events = 0};
+    if (fflush(stdout) != 0) return false;
+    int n = poll(&reader, 1, TRACE_POLL_MS);
+    if (n < 0 && errno != EINTR) return false;
+    return !trace_stop && !(n > 0 && reader.revents & (POLLERR | POLLHUP | POLLNVAL));
+}
+
+/* `limit` counts here: a cursor that ends because of it could not be told from one that waits. */
+static agt_status trace_print(agt_cursor *cursor, bool follow, uint64_t limit, bool *damaged,
+                              agt_error *err) {
+    agt_event e = AGT_EVENT_INIT;
+    for (uint64_t n = 0; !out_is_broken() && !trace_stop && (!limit || n < limit);) {
+        agt_status st = trace_step(cursor, &e, err, damaged);
+        if (st == AGT_END && !(follow && trace_wait())) return AGT_OK;
+        if (st == AGT_END) continue;
+        if (st != AGT_OK) return st;
+        (void)fwrite(e.line.data, 1, e.line.len, stdout);
+        n++;
+    }
+    return AGT_OK;
+}
+
+int command_trace(cli *c) {
+    agt_error err;
+    agt_cursor *cursor = NULL;
+    agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
+    char path[AGT_MAX_PATH * 4];
+    bool damaged = false, follow = c->args.value[OPT_FOLLOW] != NULL;
+    int code = trace_filters(c, &o);
+    if (code == CLI_DONE) code = cli_find(c);
+    if (code == CLI_DONE && c->args.value[OPT_PATH]) {
+        code = cli_document_path(c, c->args.value[OPT_PATH], path, sizeof path);
+        o.path = path;
+    }
+    if (code == CLI_DONE) code = cli_open(c, false);
+    if (code != CLI_DONE) return code;
+    uint64_t limit = o.limit;
+    o.limit = 0;
+    if (follow) trace_catch();
+    agt_status st = agt_trace(c->store, &o, &cursor, &err);
+    if (st == AGT_OK) st = trace_print(cursor, follow, limit, &damaged, &err);
+    agt_cursor_close(cursor);
+    if (st != AGT_OK)
+        code = out_fail(cli_exit_code(st), "%s", err.message);
+    else if (damaged)
+        code = CLI_ERROR;
+    return cli_close(c, code);
+}

@@ -1,0 +1,274 @@
+/* commands_write: init, write, rm and restore.
+ *
+ * The three that change a document are one procedure (run_change): read what is to be written, find
+ * the store, decide who acts, ask the library, ask the person where the library says so, report.
+ * Nothing is opened before the arguments and the bytes are known to be good. */
+#include "cli.h"
+
+#include "output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- init ---- */
+
+static int init_report(const cli *c, const char *root, bool made) {
+    agt_store_info info = AGT_STORE_INFO_INIT;
+    agt_error err;
+    agt_status st = agt_store_get_info(c->store, &info, &err);
+    if (st != AGT_OK) return out_fail(cli_exit_code(st), "%s", err.message);
+    if (c->json) {
+        out_json j = {0};
+        json_open(&j, NULL, '{');
+        json_put(&j, "root", root);
+        json_put_bool(&j, "created", made);
+        json_put(&j, "id", info.id);
+        json_close(&j, '}');
+        return CLI_DONE;
+    }
+    (void)printf(made ? "made a store in " : "there is a store already in ");
+    out_text(root, strlen(root));
+    if (made) (void)printf("\nwrite a document with: agent-trace write notes.md --content 'hello'");
+    (void)putchar('\n');
+    return CLI_DONE;
+}
+
+/* A store inside the private folder of another would be taken for damage there. */
+static bool init_is_private(const char *folder) {
+    static const char name[] = "/.agent-trace";
+    char *whole = realpath(folder, NULL), *at = whole;
+    bool inside = false;
+    while (at && !inside && (at = strstr(at, name)) != NULL) {
+        at += sizeof name - 1;
+        inside = *at == 0 || *at == '/';
+    }
+    free(whole);
+    return inside;
+}
+
+int command_init(cli *c) {
+    agt_error err;
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    const char *folder = c->args.count ? c->args.words[0] : ".";
+    char absolute[4096];
+    if (!folder[0]) return out_usage(c->command, "the folder's name is empty");
+    if (init_is_private(folder))
+        return out_fail(CLI_USAGE, "%s belongs to a store; make one in a folder of your own",
+                        folder);
+    o.publish = AGT_PUBLISH_MANUAL;
+    agt_status st = agt_open(&c->store, folder, &o, &err);
+    bool made = st == AGT_NOT_FOUND;
+    if (made) {
+        o.create = 1;
+        st = agt_open(&c->store, folder, &o, &err);
+    }
+    if (st == AGT_OK) st = agt_store_find(folder, absolute, sizeof absolute, &err);
+    if (st != AGT_OK) return cli_close(c, out_fail(cli_exit_code(st), "%s", err.message));
+    return cli_close(c, init_report(c, absolute, made));
+}
+
+/* ---- the bytes to write ---- */
+
+typedef struct write_bytes {
+    unsigned char *data;
+    size_t len, cap;
+} write_bytes;
+
+static int write_read_all(int fd, const char *name, write_bytes *b) {
+    struct stat st;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0)
+        b->cap = (uint64_t)st.st_size < AGT_MAX_DOCUMENT ? (size_t)st.st_size + 1 : 0;
+    if (b->cap) b->data = out_alloc(b->cap);
+    for (;;) {
+        if (b->len == b->cap) {
+            b->cap = b->cap ? b->cap * 2 : 65536;
+            b->data = out_grow(b->data, b->cap);
+        }
+        ssize_t n = read(fd, b->data + b->len, b->cap - b->len);
+        if (n == 0) return CLI_DONE;
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return out_fail(CLI_ERROR, "cannot read %s: %s", name, strerror(errno));
+        b->len += (size_t)n;
+        if (b->len > AGT_MAX_DOCUMENT)
+            return out_fail(CLI_USAGE, "%s has more than %u bytes, the most a document may have",
+                            name, AGT_MAX_DOCUMENT);
+    }
+}
+
+static int write_input(const cli *c, write_bytes *b) {
+    const char *content = c->args.value[OPT_CONTENT], *file = c->args.value[OPT_FILE];
+    if (content && file) return out_usage(c->command, "give --content or --file, not both");
+    if (content) {
+        b->len = strlen(content);
+        b->data = out_alloc(b->len);
+        memcpy(b->data, content, b->len);
+        return CLI_DONE;
+    }
+    if (!file || strcmp(file, "-") == 0) {
+        if (out_is_terminal(0)) out_note("reading the document from the terminal; Ctrl-D ends it");
+        return write_read_all(0, "stdin", b);
+    }
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return out_fail(errno == ENOENT ? CLI_NOT_FOUND : CLI_ERROR, "cannot read %s: %s", file,
+                        strerror(errno));
+    int code = write_read_all(fd, file, b);
+    (void)close(fd);
+    return code;
+}
+
+/* ---- one change ---- */
+
+typedef enum change_kind { CHANGE_WRITE = 0, CHANGE_DELETE, CHANGE_RESTORE } change_kind;
+
+typedef struct change {
+    change_kind kind;
+    char path[AGT_MAX_PATH * 4];
+    write_bytes bytes;
+    uint32_t version; /* to restore */
+    agt_caller caller;
+    agt_write_options options;
+    agt_write_result result;
+} change;
+
+static agt_status change_make(cli *c, change *ch, agt_error *err) {
+    if (ch->kind == CHANGE_WRITE)
+        return agt_write(c->store, &ch->caller, ch->path, ch->bytes.data, ch->bytes.len,
+                         &ch->options, &ch->result, err);
+    if (ch->kind == CHANGE_RESTORE)
+        return agt_restore(c->store, &ch->caller, ch->path, ch->version, &ch->options, &ch->result,
+                           err);
+    return agt_remove(c->store, &ch->caller, ch->path, &ch->options, &ch->result, err);
+}
+
+/* Asks on the terminal. Only "y" and "yes" are a yes. */
+static bool change_confirmed(const char *why) {
+    char answer[64];
+    if (!out_is_terminal(0)) return false;
+    out_note("%s", why);
+    (void)fputs("do it all the same? [y/N] ", stderr);
+    ssize_t n = read(0, answer, sizeof answer - 1);
+    if (n < 0) n = 0;
+    answer[n] = 0;
+    answer[strcspn(answer, "\r\n")] = 0;
+    return strcmp(answer, "y") == 0 || strcmp(answer, "yes") == 0;
+}
+
+static int change_refused(agt_status st, const change *ch, const agt_error *err) {
+    if (st == AGT_NEEDS_CONFIRMATION)
+        return out_fail(CLI_DENIED, "%s; nothing was changed, repeat with --yes to do it",
+                        err->message);
+    if (st == AGT_DENIED && ch->result.seq)
+        return out_fail(CLI_DENIED, "denied: %s (recorded as event %llu)", err->message,
+                        (unsigned long long)ch->result.seq);
+    if (st == AGT_DENIED) return out_fail(CLI_DENIED, "denied: %s", err->message);
+    if (err->outcome_unknown)
+        return out_fail(CLI_ERROR, "%s; the change may or may not appear later", err->message);
+    return out_fail(cli_exit_code(st), "%s", err->message);
+}
+
+static void change_print_json(const change *ch) {
+    static const char *const done[] = {"write", "delete", "restore"};
+    const agt_write_result *r = &ch->result;
+    out_json j = {0};
+    json_open(&j, NULL, '{');
+    json_put(&j, "path", ch->path);
+    json_put(&j, "action", done[ch->kind]);
+    json_put_u64(&j, "version", r->version);
+    json_put_u64(&j, "seq", r->seq);
+    json_put_bool(&j, "unchanged", r->unchanged != 0);
+    json_put_bool(&j, "edit_recorded", r->edit_recorded != 0);
+    json_put_bool(&j, "edit_kept_aside", r->edit_kept_aside != 0);
+    json_put_bool(&j, "apply_pending", r->apply_pending != 0);
+    json_close(&j, '}');
+}
+
+static void change_print(const cli *c, const change *ch) {
+    const agt_write_result *r = &ch->result;
+    char shown[AGT_MAX_PATH * 4];
+    cli_shown(c, ch->path, strlen(ch->path), shown, sizeof shown);
+    out_text(shown, strlen(shown));
+    if (r->unchanged)
+        (void)printf(": unchanged, still version %u\n", r->version);
+    else if (ch->kind == CHANGE_RESTORE)
+        (void)printf(": version %u is back, as version %u\n", ch->version, r->version);
+    else if (ch->kind == CHANGE_DELETE)
+        (void)printf(": deleted, version %u\n", r->version);
+    else
+        (void)printf(": version %u\n", r->version);
+}
+
+static void change_notes(const agt_write_result *r) {
+    if (r->edit_recorded)
+        out_note("somebody had edited the file; that edit was recorded first, as a version of its "
+                 "own");
+    if (r->edit_kept_aside) out_note("an edit met this write; it is kept in .agent-trace/aside");
+    if (r->apply_pending)
+        out_note("the change is recorded, but something stands in the file's way; the file follows "
+                 "when that is gone");
+}
+
+static int change_options(cli *c, change *ch) {
+    const char *expect = c->args.value[OPT_EXPECT];
+    ch->options.summary = c->args.value[OPT_SUMMARY];
+    int code = cli_type(c, &ch->options.type);
+    if (code == CLI_DONE) code = cli_durability(c, &ch->options.durability);
+    if (code == CLI_DONE && expect) {
+        ch->options.check_version = 1;
+        code = args_version(expect, "--expect", 0, &ch->options.expected_version);
+    }
+    return code;
+}
+
+static int run_change(cli *c, change *ch) {
+    agt_error err;
+    int code = change_options(c, ch);
+    if (code == CLI_DONE) code = cli_caller(c, "cli", &ch->caller);
+    if (code == CLI_DONE) code = cli_find(c);
+    if (code == CLI_DONE) code = cli_document_path(c, c->args.words[0], ch->path, sizeof ch->path);
+    if (code == CLI_DONE && ch->kind == CHANGE_WRITE) code = write_input(c, &ch->bytes);
+    if (code == CLI_DONE) code = cli_open(c, true);
+    if (code != CLI_DONE) return code;
+    agt_status st = change_make(c, ch, &err);
+    if (st == AGT_NEEDS_CONFIRMATION && change_confirmed(err.message)) {
+        ch->caller.confirm = 1;
+        st = change_make(c, ch, &err);
+    }
+    if (st != AGT_OK) return cli_close(c, change_refused(st, ch, &err));
+    if (c->json)
+        change_print_json(ch);
+    else
+        change_print(c, ch);
+    change_notes(&ch->result);
+    return cli_close(c, CLI_DONE);
+}
+
+static change change_new(change_kind kind) {
+    const agt_write_options options = AGT_WRITE_OPTIONS_INIT;
+    const agt_write_result result = AGT_WRITE_RESULT_INIT;
+    change ch = {.kind = kind, .options = options, .result = result};
+    return ch;
+}
+
+int command_write(cli *c) {
+    change ch = change_new(CHANGE_WRITE);
+    int code = run_change(c, &ch);
+    free(ch.bytes.data);
+    return code;
+}
+
+int command_rm(cli *c) {
+    change ch = change_new(CHANGE_DELETE);
+    return run_change(c, &ch);
+}
+
+int command_restore(cli *c) {
+    change ch = change_new(CHANGE_RESTORE);
+    int code = args_version(c->args.words[1], "the version", 1, &ch.version);
+    return code == CLI_DONE ? run_change(c, &ch) : code;
+}

@@ -1,0 +1,273 @@
+/* context: where the store is, what a path means there, who acts, and what a status is to a
+ * script.
+ *
+ * (1) Paths are typed relative to the current folder and handed to the library relative to the
+ *     root. ".." is resolved in the text, as git does; what is left outside the root is refused.
+ * (2) An agent's environment never acts as somebody else unseen: see cli_may_act_as. */
+#include "cli.h"
+
+#include "output.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- the one table of exit codes ---- */
+
+enum context_code {
+    CODE_OK = CLI_DONE,
+    CODE_BUSY = CLI_BUSY,
+    CODE_DENIED = CLI_DENIED,
+    CODE_NEEDS_CONFIRMATION = CLI_DENIED,
+    CODE_NOT_FOUND = CLI_NOT_FOUND,
+    CODE_CONFLICT = CLI_BUSY,
+    CODE_END = CLI_ERROR, /* never handed to a user */
+    CODE_INVALID = CLI_USAGE,
+    CODE_NOMEM = CLI_ERROR,
+    CODE_IO = CLI_ERROR,
+    CODE_CORRUPT = CLI_ERROR,
+    CODE_LIMIT = CLI_USAGE,
+    CODE_UNSUPPORTED = CLI_ERROR,
+    CODE_GIT = CLI_ERROR
+};
+
+int cli_exit_code(agt_status status) {
+    switch (status) {
+#define CONTEXT_CODE(name, value, kind, text)                                                      \
+    case AGT_##name: return CODE_##name;
+        AGT_STATUS_MAP(CONTEXT_CODE)
+#undef CONTEXT_CODE
+    case AGT_STATUS_LAST_: break;
+    }
+    return CLI_ERROR;
+}
+
+/* ---- paths ---- */
+
+/* Makes an absolute path out of two, without ".", ".." and "//". A slash at the end is kept: it
+ * says that a folder is meant. */
+static bool context_join(const char *cwd, const char *given, char *out, size_t size) {
+    const char *parts[2] = {given[0] == '/' ? "" : cwd, given};
+    size_t n = 0, len = 1;
+    for (int i = 0; i < 2; i++)
+        for (const char *p = parts[i]; *p; p += len) {
+            len = strcspn(p, "/");
+            if (len == 0) len = 1;
+            if (p[0] == '/' || (len == 1 && p[0] == '.')) continue;
+            if (len == 2 && p[0] == '.' && p[1] == '.') {
+                while (n > 0 && out[--n] != '/') {
+                }
+                continue;
+            }
+            if (n + len + 2 >= size) return false;
+            out[n++] = '/';
+            memcpy(out + n, p, len);
+            n += len;
+        }
+    size_t end = strlen(given);
+    if (n == 0 || (end > 0 && given[end - 1] == '/')) out[n++] = '/';
+    out[n] = 0;
+    return true;
+}
+
+/* Where the part of an absolute path behind the root begins; NULL if it lies outside. */
+static const char *context_behind(const char *root, const char *path) {
+    size_t n = strlen(root);
+    if (n == 1) return path + 1; /* "/" */
+    if (strncmp(root, path, n) != 0) return NULL;
+    return path[n] == '/' ? path + n + 1 : path[n] ? NULL : path + n;
+}
+
+/* The same for a path that reaches the root through links: the shortest beginning that is the
+ * root's folder. */
+static const char *context_behind_links(const char *root, char *path) {
+    struct stat want, st;
+    if (stat(root, &want) != 0) return NULL;
+    for (char *p = path + 1; *p; p++) {
+        p += strcspn(p, "/");
+        char kept = *p;
+        *p = 0;
+        bool found = stat(path, &st) == 0 && st.st_dev == want.st_dev && st.st_ino == want.st_ino;
+        *p = kept;
+        if (found) return kept ? p + 1 : p;
+        if (!kept) break;
+    }
+    return NULL;
+}
+
+static int context_path(const cli *c, const char *given, char *out, size_t size) {
+    char whole[sizeof c->cwd * 2];
+    if (!given[0]) return out_usage(c->command, "the path is empty");
+    if (!context_join(c->cwd, given, whole, sizeof whole))
+        return out_fail(CLI_USAGE, "%.64s...: the path is too long", given);
+    const char *behind = context_behind(c->root, whole);
+    if (!behind) behind = context_behind_links(c->root, whole);
+    if (!behind)
+        return out_fail(CLI_USAGE, "%s is outside the store in %s; use a path in that folder",
+                        given, c->root);
+    if (strlen(behind) >= size)
+        return out_fail(CLI_USAGE, "%.64s...: the path has more than %d bytes", given,
+                        AGT_MAX_PATH);
+    memcpy(out, behind, strlen(behind) + 1);
+    return CLI_DONE;
+}
+
+int cli_document_path(cli *c, const char *given, char *out, size_t size) {
+    int code = context_path(c, given, out, size);
+    if (code != CLI_DONE || out[0]) return code;
+    return out_fail(CLI_USAGE, "%s is the folder of the store; name a document in it", given);
+}
+
+int cli_folder_path(cli *c, const char *given, char *out, size_t size) {
+    int code = context_path(c, given, out, size);
+    size_t n = code == CLI_DONE ? strlen(out) : 0;
+    if (n > 0 && out[n - 1] == '/') out[n - 1] = 0;
+    return code;
+}
+
+const char *cli_shown(const cli *c, const char *path, size_t len, char *out, size_t size) {
+    const char *at = context_behind(c->root, c->cwd);
+    size_t common = 0, n = 0;
+    if (!at) at = "";
+    for (size_t i = 0; at[i]; i++) { /* whole folders that both have */
+        if (i >= len || path[i] != at[i]) break;
+        bool whole = !at[i + 1] || at[i + 1] == '/';
+        if (whole && i + 1 < len && path[i + 1] == '/') common = i + 2;
+    }
+    const char *rest = common <= strlen(at) ? at + common : "";
+    while (*rest && n + 3 < size) {
+        memcpy(out + n, "../", 3);
+        n += 3;
+        rest += strcspn(rest, "/");
+        if (*rest) rest++;
+    }
+    (void)snprintf(out + n, size - n, "%.*s", (int)(len - common), path + common);
+    return out;
+}
+
+/* ---- the store ---- */
+
+int cli_find(cli *c) {
+    agt_error err;
+    if (c->root[0]) return CLI_DONE;
+    if (!getcwd(c->cwd, sizeof c->cwd))
+        return out_fail(CLI_ERROR, "cannot tell the current folder: %s", strerror(errno));
+    agt_status st = agt_store_find(NULL, c->root, sizeof c->root, &err);
+    if (st == AGT_OK) return CLI_DONE;
+    c->root[0] = 0;
+    return out_fail(cli_exit_code(st), "%s", err.message);
+}
+
+static int context_publish(const cli *c, uint32_t *out) {
+    const char *env = getenv("AGENT_TRACE_PUBLISH"), *mode = c->args.value[OPT_PUBLISH];
+    const char *where = mode ? "--publish" : "AGENT_TRACE_PUBLISH";
+    if (!mode) mode = env && env[0] ? env : "close";
+    if (strcmp(mode, "close") == 0)
+        *out = AGT_PUBLISH_CLOSE;
+    else if (strcmp(mode, "idle") == 0)
+        *out = AGT_PUBLISH_IDLE;
+    else if (strcmp(mode, "manual") == 0)
+        *out = AGT_PUBLISH_MANUAL;
+    else
+        return out_fail(CLI_USAGE, "%s '%s' is unknown; use close, idle or manual", where, mode);
+    return CLI_DONE;
+}
+
+/* A reader without the right to write, or beside a writer that keeps the lock, can still read. */
+static bool context_read_anyway(agt_status st, const agt_error *err) {
+    if (st == AGT_BUSY) return true;
+    return st == AGT_IO && (err->sys == EROFS || err->sys == EACCES || err->sys == EPERM);
+}
+
+int cli_open(cli *c, bool writes) {
+    agt_error err;
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    int code = context_publish(c, &o.publish);
+    if (code == CLI_DONE) code = cli_find(c);
+    if (code != CLI_DONE) return code;
+    if (!writes) o.publish = AGT_PUBLISH_MANUAL;
+    agt_status st = agt_open(&c->store, c->root, &o, &err);
+    if (!writes && context_read_anyway(st, &err)) {
+        agt_open_options reading = AGT_OPEN_OPTIONS_INIT;
+        reading.read_only = 1;
+        st = agt_open(&c->store, c->root, &reading, &err);
+    }
+    return st == AGT_OK ? CLI_DONE : out_fail(cli_exit_code(st), "%s", err.message);
+}
+
+int cli_close(cli *c, int code) {
+    agt_error err;
+    if (!c->store) return code;
+    (void)fflush(stdout); /* what is done is told before what may take a while */
+    agt_status st = agt_close(c->store, &err);
+    c->store = NULL;
+    if (st != AGT_OK)
+        out_note("every change is safe, but git does not have all of them yet (%s); the next "
+                 "command publishes them",
+                 err.message);
+    return code;
+}
+
+/* ---- who acts ---- */
+
+const char *cli_env_actor(void) {
+    const char *actor = getenv("AGENT_TRACE_ACTOR");
+    return actor && actor[0] ? actor : NULL;
+}
+
+static bool context_is_agent(const char *actor) {
+    return strncmp(actor, "agent:", 6) == 0;
+}
+
+bool cli_may_act_as(const char *actor) {
+    const char *env = cli_env_actor();
+    return !env || !context_is_agent(env) || context_is_agent(actor) || out_is_terminal(0);
+}
+
+static int context_check_actor(const char *where, const char *actor) {
+    if (agt_permission(actor, AGT_TYPE_SCRATCH, NULL) != AGT_INVALID) return CLI_DONE;
+    return out_fail(CLI_USAGE, "%s '%s' is no actor; use user, system or agent:NAME", where, actor);
+}
+
+int cli_caller(cli *c, const char *source, agt_caller *out) {
+    const char *env = cli_env_actor(), *given = c->args.value[OPT_ACTOR];
+    const agt_caller caller = AGT_CALLER(given ? given : env ? env : "user");
+    int code = env ? context_check_actor("AGENT_TRACE_ACTOR", env) : CLI_DONE;
+    if (code == CLI_DONE && given) code = context_check_actor("--actor", given);
+    if (code != CLI_DONE) return code;
+    *out = caller;
+    out->source = source;
+    out->session = c->args.value[OPT_SESSION];
+    out->confirm = c->args.value[OPT_YES] != NULL;
+    if (cli_may_act_as(out->actor)) return CLI_DONE;
+    return out_fail(CLI_DENIED,
+                    "AGENT_TRACE_ACTOR is %s, so acting as the %s needs a terminal on stdin; leave "
+                    "--actor out",
+                    env, out->actor);
+}
+
+/* ---- options that several commands take ---- */
+
+int cli_type(const cli *c, uint32_t *out) {
+    const char *name = c->args.value[OPT_TYPE];
+    *out = name ? agt_type_from_name(name) : AGT_TYPE_DEFAULT;
+    if (!name || *out) return CLI_DONE;
+    return out_fail(CLI_USAGE,
+                    "--type '%s' is unknown; use plan, context, log, reference or scratch", name);
+}
+
+int cli_durability(const cli *c, uint32_t *out) {
+    const char *name = c->args.value[OPT_DURABILITY];
+    *out = AGT_DURABLE_DEFAULT;
+    if (!name) return CLI_DONE;
+    if (strcmp(name, "full") == 0)
+        *out = AGT_DURABLE_FULL;
+    else if (strcmp(name, "process") == 0)
+        *out = AGT_DURABLE_PROCESS;
+    else
+        return out_fail(CLI_USAGE, "--durability '%s' is unknown; use full or process", name);
+    return CLI_DONE;
+}

@@ -1,0 +1,267 @@
+/* output: the streams, problems and what people read. JSON is in output_json.c. */
+#include "cli.h"
+
+#include "output.h"
+#include "text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+static struct {
+    bool terminal[3], colour;
+    int columns;
+} out;
+
+/* ---- the streams ---- */
+
+/* A closed stream's number must not become a file of the store: it gets a descriptor that cannot
+ * be used, so that reading or printing fails as it should. */
+static void out_fill_streams(void) {
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
+static int out_window(void) {
+    struct winsize size;
+    if (!out.terminal[1]) return 0;
+    if (ioctl(1, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+    return 80;
+}
+
+void out_init(void) {
+    struct sigaction ignore;
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+    out_fill_streams();
+    memset(&ignore, 0, sizeof ignore);
+    ignore.sa_handler = SIG_IGN;
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+    for (int fd = 0; fd < 3; fd++)
+        out.terminal[fd] = isatty(fd) != 0;
+    out.colour = out.terminal[1] && !(no_color && no_color[0]) && term && strcmp(term, "dumb") != 0;
+    out.columns = out_window();
+}
+
+void out_child(void) {
+    struct sigaction normal;
+    memset(&normal, 0, sizeof normal);
+    normal.sa_handler = SIG_DFL;
+    (void)sigaction(SIGPIPE, &normal, NULL);
+}
+
+bool out_is_terminal(int fd) {
+    return out.terminal[fd];
+}
+int out_columns(void) {
+    return out.columns;
+}
+bool out_is_broken(void) {
+    return ferror(stdout) != 0;
+}
+
+int out_finish(int code) {
+    errno = 0;
+    bool broken = ferror(stdout) != 0;
+    if (fflush(stdout) != 0) broken = true;
+    if (!broken || errno == EPIPE) return code;
+    return out_fail(CLI_ERROR, "cannot print the result: %s",
+                    errno ? strerror(errno) : "stdout failed");
+}
+
+/* ---- problems ---- */
+
+static void out_safe(FILE *f, const char *s, size_t n) {
+    uint32_t code;
+    for (size_t i = 0, len; i < n; i += len) {
+        len = text_next(s + i, n - i, &code);
+        if (len == 0 || text_unsafe(code))
+            (void)fputc('?', f);
+        else
+            (void)fwrite(s + i, 1, len, f);
+        if (len == 0) len = 1;
+    }
+}
+
+/* Formats, prints safely, ends the line. What is printed to stdout comes first. */
+static void out_problem(const char *prefix, const char *format, va_list args, const char *suffix) {
+    char line[8192];
+    int n = vsnprintf(line, sizeof line, format, args);
+    size_t len = n < 0 ? 0 : (size_t)n < sizeof line ? (size_t)n : sizeof line - 1;
+    (void)fflush(stdout);
+    flockfile(stderr);
+    (void)fputs(prefix, stderr);
+    out_safe(stderr, line, len);
+    (void)fputs(suffix, stderr);
+    (void)fputc('\n', stderr);
+    funlockfile(stderr);
+}
+
+int out_fail(int code, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    out_problem("agent-trace: ", format, args, "");
+    va_end(args);
+    return code;
+}
+
+int out_usage(const char *command, const char *format, ...) {
+    char suffix[96];
+    va_list args;
+    (void)snprintf(suffix, sizeof suffix, "; see 'agent-trace help%s%s'", command ? " " : "",
+                   command ? command : "");
+    va_start(args, format);
+    out_problem("agent-trace: ", format, args, suffix);
+    va_end(args);
+    return CLI_USAGE;
+}
+
+void out_note(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    out_problem("agent-trace: note: ", format, args, "");
+    va_end(args);
+}
+
+void *out_grow(void *p, size_t n) {
+    void *grown = realloc(p, n ? n : 1);
+    if (!grown) exit(out_fail(CLI_ERROR, "out of memory"));
+    return grown;
+}
+
+void *out_alloc(size_t n) {
+    return out_grow(NULL, n);
+}
+
+/* ---- for people ---- */
+
+void out_set(out_style style) {
+    static const char *const codes[] = {"0", "1", "2", "31", "32", "33", "36"};
+    if (out.colour) (void)printf("\033[%sm", codes[style]);
+}
+
+void out_text(const char *s, size_t n) {
+    out_safe(stdout, s, n);
+}
+
+void out_styled(out_style style, const char *s) {
+    if (style != OUT_PLAIN) out_set(style);
+    out_text(s, strlen(s));
+    if (style != OUT_PLAIN) out_set(OUT_PLAIN);
+}
+
+const char *out_bytes(uint64_t n, char text[24]) {
+    static const char *const units[] = {"B", "KB", "MB", "GB", "TB"};
+    uint64_t whole = n, tenth = 0;
+    size_t unit = 0;
+    for (; whole >= 1024 && unit < 4; unit++) {
+        tenth = whole % 1024 * 10 / 1024;
+        whole /= 1024;
+    }
+    if (unit > 0 && whole < 10)
+        (void)snprintf(text, 24, "%u.%u %s", (unsigned)whole, (unsigned)tenth, units[unit]);
+    else
+        (void)snprintf(text, 24, "%llu %s", (unsigned long long)whole, units[unit]);
+    return text;
+}
+
+/* ---- tables ---- */
+
+static int out_width(const char *s, size_t n) {
+    uint32_t code;
+    int columns = 0;
+    for (size_t i = 0, len; i < n; i += len) {
+        len = text_next(s + i, n - i, &code);
+        columns += len && !text_unsafe(code) ? text_columns(code) : 1;
+        if (len == 0) len = 1;
+    }
+    return columns;
+}
+
+void out_cell(out_table *t, out_style style, const char *s, size_t n) {
+    if (t->count == t->room) {
+        t->room = t->room ? t->room * 2 : 64;
+        t->cells = out_grow(t->cells, t->room * sizeof t->cells[0]);
+    }
+    if (t->cap - t->len < n) {
+        t->cap = (t->len + n) * 2 + 256;
+        t->text = out_grow(t->text, t->cap);
+    }
+    if (n) memcpy(t->text + t->len, s, n);
+    struct out_cell *cell = &t->cells[t->count];
+    *cell = (struct out_cell){t->len, n, out_width(s, n), style};
+    int *width = &t->width[t->count % (size_t)t->columns];
+    if (cell->columns > *width) *width = cell->columns;
+    t->len += n;
+    t->count++;
+}
+
+void out_cellf(out_table *t, out_style style, const char *format, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    out_cell(t, style, text, n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+}
+
+/* How many bytes of the cell fit into so many columns. */
+static size_t out_fits(const char *s, size_t n, int columns) {
+    uint32_t code;
+    size_t i = 0;
+    while (i < n) {
+        size_t len = text_next(s + i, n - i, &code);
+        columns -= len && !text_unsafe(code) ? text_columns(code) : 1;
+        if (columns < 0) break;
+        i += len ? len : 1;
+    }
+    return i;
+}
+
+static void out_pad(int columns) {
+    if (columns > 0) (void)printf("%*s", columns, "");
+}
+
+static void out_put_cell(const out_table *t, const struct out_cell *cell, int column, int room) {
+    const char *s = t->text + cell->at;
+    bool last = column == t->columns - 1, right = t->right >> column & 1;
+    size_t n = cell->len;
+    bool cut = last && t->cut && room > 0 && cell->columns > room;
+    if (cut) n = room > 3 ? out_fits(s, n, room - 3) : 0;
+    if (right) out_pad(t->width[column] - cell->columns);
+    if (cell->style != OUT_PLAIN) out_set(cell->style);
+    out_text(s, n);
+    if (cut) (void)fputs("...", stdout);
+    if (cell->style != OUT_PLAIN) out_set(OUT_PLAIN);
+    if (!right && !last) out_pad(t->width[column] - cell->columns);
+}
+
+void out_rows(out_table *t) {
+    int before = 0;
+    for (int i = 0; i + 1 < t->columns; i++)
+        before += t->width[i] ? t->width[i] + 2 : 0;
+    int room = out.columns ? out.columns - before > 8 ? out.columns - before : 8 : 0;
+    for (size_t i = 0; i < t->count; i++) {
+        int column = (int)(i % (size_t)t->columns);
+        if (t->width[column]) { /* a column that is empty everywhere takes no room */
+            out_put_cell(t, &t->cells[i], column, room);
+            bool more = column + 1 < t->columns && t->width[column + 1];
+            if (more) (void)fputs("  ", stdout);
+        }
+        if (column == t->columns - 1) (void)fputc('\n', stdout);
+    }
+    t->count = t->len = 0;
+}
+
+void out_table_free(out_table *t) {
+    free(t->cells);
+    free(t->text);
+    t->cells = NULL;
+    t->text = NULL;
+    t->count = t->len = t->cap = t->room = 0;
+}

@@ -1,0 +1,118 @@
+/* output: everything that is printed. Results go to stdout, one line per problem to stderr.
+ *
+ * (1) Text that comes from a store is printed for people with control characters and the like
+ *     replaced; in JSON it is escaped. Only document bytes and trace lines are printed as they are.
+ * (2) Colour only on a terminal, without NO_COLOR and with a TERM that is not "dumb".
+ * (3) A reader that goes away ends the program quietly; any other failure to print is an error. */
+#ifndef AGENT_TRACE_CLI_OUTPUT_H
+#define AGENT_TRACE_CLI_OUTPUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#if defined(__GNUC__)
+#define OUT_PRINTF(a, b) __attribute__((format(printf, a, b)))
+#else
+#define OUT_PRINTF(a, b)
+#endif
+
+/* ---- the streams ---- */
+
+/* Looks at the streams and the environment, makes sure that 0 to 2 are open, ignores SIGPIPE. */
+void out_init(void);
+/* A terminal on stdin, stdout, stderr (0, 1, 2)? */
+bool out_is_terminal(int fd);
+/* Columns of the terminal on stdout; 0 if there is none. */
+int out_columns(void);
+/* Has the reader of stdout gone, or can it not be written to? */
+bool out_is_broken(void);
+/* Flushes stdout. Returns `code`, or CLI_ERROR (reported) if something could not be printed. */
+int out_finish(int code);
+/* Undoes what out_init changed that a child process would inherit. For use between fork and exec,
+ * or before exec. */
+void out_child(void);
+
+/* ---- problems ---- */
+
+/* One line "agent-trace: ..." on stderr. Returns code. */
+int out_fail(int code, const char *format, ...) OUT_PRINTF(2, 3);
+/* A wrong use: "agent-trace: ...; see 'agent-trace help COMMAND'". Returns CLI_USAGE. */
+int out_usage(const char *command, const char *format, ...) OUT_PRINTF(2, 3);
+/* One line "agent-trace: note: ..." on stderr. */
+void out_note(const char *format, ...) OUT_PRINTF(1, 2);
+
+/* Memory for the program's own small things; on failure reports and exits. */
+void *out_alloc(size_t n);
+void *out_grow(void *p, size_t n);
+
+/* ---- for people ---- */
+
+typedef enum out_style {
+    OUT_PLAIN = 0,
+    OUT_BOLD,
+    OUT_DIM,
+    OUT_RED,
+    OUT_GREEN,
+    OUT_YELLOW,
+    OUT_CYAN
+} out_style;
+
+/* Begins a style on stdout, ends it with OUT_PLAIN. Nothing where there is no colour. */
+void out_set(out_style style);
+/* Prints text made safe (1). */
+void out_text(const char *s, size_t n);
+void out_styled(out_style style, const char *s);
+/* "1.2 MB". Returns out. */
+const char *out_bytes(uint64_t n, char out[24]);
+
+/* Rows of cells whose columns line up. The last column is never padded; where `cut` is set and
+ * stdout is a terminal it is shortened to fit. */
+#define OUT_COLUMNS 8
+typedef struct out_table {
+    int columns;
+    unsigned right; /* bit n: column n is aligned to the right */
+    bool cut;
+    char *text;
+    size_t len, cap;
+    struct out_cell {
+        size_t at, len;
+        int columns;
+        out_style style;
+    } * cells;
+    size_t count, room;
+    int width[OUT_COLUMNS];
+} out_table;
+
+void out_cell(out_table *t, out_style style, const char *s, size_t n);
+void out_cellf(out_table *t, out_style style, const char *format, ...) OUT_PRINTF(3, 4);
+/* Prints the rows and empties the table; widths never shrink. */
+void out_rows(out_table *t);
+void out_table_free(out_table *t);
+
+/* ---- for programs: one JSON value on stdout ---- */
+
+typedef struct out_json {
+    int depth;
+    bool more[8]; /* something stands before on this level */
+    bool lines;   /* the items of the outermost array stand on lines of their own */
+} out_json;
+
+/* `key` is NULL in an array and at the top. */
+void json_open(out_json *j, const char *key, char bracket);
+void json_close(out_json *j, char bracket);
+/* A string; null where s is NULL. Bytes that are not UTF-8 become U+FFFD. */
+void json_put_text(out_json *j, const char *key, const char *s, size_t n);
+void json_put(out_json *j, const char *key, const char *s);
+void json_put_u64(out_json *j, const char *key, uint64_t value);
+void json_put_i64(out_json *j, const char *key, int64_t value);
+void json_put_bool(out_json *j, const char *key, bool value);
+/* RFC 3339 in UTC, or null for 0. */
+void json_put_time(out_json *j, const char *key, int64_t unix_ms);
+/* Text that is JSON already. */
+void json_put_raw(out_json *j, const char *key, const char *s, size_t n);
+/* Base64 of the bytes, as a string. */
+void json_put_base64(out_json *j, const char *key, const unsigned char *s, size_t n);
+
+#endif /* AGENT_TRACE_CLI_OUTPUT_H */
