@@ -1219,7 +1219,7 @@ TEST(machine, a_death_in_the_middle_of_a_write_leaves_a_part_often_to_the_edge_o
         machine_crash_at(b.m, 1, MACHINE_BIT(MACHINE_PWRITE), MACHINE_MIDDLE);
         if (setjmp(*machine_crash_point(b.m)) == 0) {
             (void)b.sys->pwrite(b.sys->ctx, fd, bytes, sizeof bytes, 100);
-            CHECK(!"reached");
+            test_fail(__FILE__, __LINE__, "the process lives on");
         }
         CHECK(!machine_process_alive(b.p));
         CHECK_INT(machine_crash_count(b.m), 1);
