@@ -131,6 +131,16 @@ examples() {
             say "FAILED  $f"
         fi
     done
+    for f in examples/*.sh; do
+        [ -e "$f" ] && [ -x "$B/agent-trace" ] || continue
+        if script "$f" >"$B/logs/$(basename "$f").log" 2>&1; then
+            good=$((good + 1))
+        else
+            bad=$((bad + 1))
+            say "FAILED  $f"
+            tail -n 30 "$B/logs/$(basename "$f").log"
+        fi
+    done
     say "$good passed, $bad failed, 0 skipped"
 }
 # A script is told where things are; it prints its own sum.
