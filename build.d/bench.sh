@@ -14,7 +14,7 @@ bench_place() { # JSON?
     fi
 }
 command_bench() {
-    topic= json=0
+    topic='' json=0
     for word; do
         case $word in
         --json) json=1 ;;

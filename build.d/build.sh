@@ -19,10 +19,9 @@ command_build() {
     build_objects || die "the build failed"
     version=$(sed -n 's/^#define AGENT_TRACE_VERSION  *"\(.*\)".*/\1/p' agent_trace.h)
     lib=$B/obj/build/lib.o
-    if [ ! -e "$B/libagent_trace.a" ] || [ "$lib.key" -nt "$B/libagent_trace.a" ]; then
-        rm -f "$B/libagent_trace.a"
-        ${AR:-ar} rcs "$B/libagent_trace.a" "$lib"
-    fi
+    rm -f "$B/libagent_trace.a.$$"
+    ${AR:-ar} rcs "$B/libagent_trace.a.$$" "$lib"
+    mv "$B/libagent_trace.a.$$" "$B/libagent_trace.a"
     soname=libagent_trace.so.${version%%.*}
     if [ "$(uname)" = Linux ]; then
         link_program "$B/$soname" "$CC" -shared "-Wl,-soname,$soname" ${LDFLAGS-} "$lib" $(git_libs) ||

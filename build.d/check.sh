@@ -323,7 +323,7 @@ command_check() {
     need $NEED_CHECK
     [ $# -gt 0 ] || set -- $CHECKS
     for name; do
-        case " $(echo $CHECKS) " in *" $name "*) ;; *) usage_error "check: there is no $name; there are: $(echo $CHECKS)" ;; esac
+        command -v "check_$name" >/dev/null || usage_error "check: there is no $name; there are:" $CHECKS
     done
     mkdir -p "$B/logs/check"
     good=0 bad=0

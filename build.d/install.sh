@@ -7,7 +7,7 @@ install_file() { # MODE FROM TO
     say "$dest$3"
 }
 command_install() {
-    prefix= dest=
+    prefix='' dest=''
     while [ $# -gt 0 ]; do
         case $1 in
         --prefix) prefix=${2-} ;;

@@ -132,7 +132,7 @@ examples() {
         fi
     done
     for f in examples/*.sh; do
-        [ -e "$f" ] && [ -x "$B/agent-trace" ] || continue
+        if [ ! -e "$f" ] || [ ! -x "$B/agent-trace" ]; then continue; fi
         if script "$f" >"$B/logs/$(basename "$f").log" 2>&1; then
             good=$((good + 1))
         else
