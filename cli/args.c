@@ -3,6 +3,7 @@
 #include "cli.h"
 
 #include "output.h"
+#include "text.h"
 
 #include <errno.h>
 #include <string.h>
@@ -141,22 +142,9 @@ int args_read(cli_args *a, const char *command, int argc, char **argv, int *at, 
     return CLI_DONE;
 }
 
-bool args_number(const char *s, uint64_t max, uint64_t *out) {
-    uint64_t value = 0;
-    if (!*s) return false;
-    for (; *s; s++) {
-        if (*s < '0' || *s > '9') return false;
-        uint64_t digit = (uint64_t)(*s - '0');
-        if (digit > max || value > (max - digit) / 10) return false;
-        value = value * 10 + digit;
-    }
-    *out = value;
-    return true;
-}
-
 int args_version(const char *s, const char *what, uint32_t min, uint32_t *out) {
     uint64_t value;
-    if (!args_number(s[0] == 'v' ? s + 1 : s, UINT32_MAX, &value) || value < min)
+    if (!text_number(s[0] == 'v' ? s + 1 : s, UINT32_MAX, &value) || value < min)
         return out_fail(CLI_USAGE, "%s '%s' is no version; versions are numbers from %u on", what,
                         s, min);
     *out = (uint32_t)value;

@@ -92,8 +92,6 @@ typedef struct cli_args {
  * ends it (it is words[0], with all that follows). Returns an exit code; CLI_USAGE was reported. */
 int args_read(cli_args *a, const char *command, int argc, char **argv, int *at, uint32_t allowed,
               bool stop);
-/* A decimal number up to `max`; false for anything else. */
-bool args_number(const char *s, uint64_t max, uint64_t *out);
 /* "3" or "v3", from `min` on. Reports what it is not. */
 int args_version(const char *s, const char *what, uint32_t min, uint32_t *out);
 

@@ -3,6 +3,7 @@
 #include "cli.h"
 
 #include "output.h"
+#include "text.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -22,7 +23,7 @@ static int trace_by(const char *actor) {
 }
 
 static int trace_number(const char *s, const char *what, uint64_t *out) {
-    if (!s || args_number(s, INT64_MAX, out)) return CLI_DONE;
+    if (!s || text_number(s, INT64_MAX, out)) return CLI_DONE;
     return out_fail(CLI_USAGE, "%s '%s' is no number", what, s);
 }
 

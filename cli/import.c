@@ -14,6 +14,7 @@
 #include "import_line.h"
 #include "lines.h"
 #include "output.h"
+#include "text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,7 +193,7 @@ static int import_options(import_state *s) {
     cli *c = s->c;
     uint64_t batch = CLI_BATCH;
     const char *number = c->args.value[OPT_BATCH];
-    if (number && (!args_number(number, AGT_MAX_BATCH, &batch) || batch == 0))
+    if (number && (!text_number(number, AGT_MAX_BATCH, &batch) || batch == 0))
         return out_fail(CLI_USAGE, "--batch '%s' is no number from 1 to %d", number, AGT_MAX_BATCH);
     s->ack = c->args.value[OPT_ACK] != NULL;
     s->strict = c->args.value[OPT_STRICT] != NULL;

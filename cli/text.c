@@ -1,4 +1,4 @@
-/* text: UTF-8 as far as printing and checking need it. */
+/* text: UTF-8 as far as printing and checking need it, and numbers. */
 #include "text.h"
 
 size_t text_next(const char *s, size_t n, uint32_t *code) {
@@ -58,4 +58,17 @@ bool text_unsafe(uint32_t code) {
     static const text_range unsafe[] = {{0, 0x1f},        {0x7f, 0x9f},     {0x61c, 0x61c},
                                         {0x200e, 0x200f}, {0x2028, 0x202e}, {0x2066, 0x2069}};
     return TEXT_IN(code, unsafe);
+}
+
+bool text_number(const char *s, uint64_t max, uint64_t *out) {
+    uint64_t value = 0;
+    if (!*s) return false;
+    for (; *s; s++) {
+        if (*s < '0' || *s > '9') return false;
+        uint64_t digit = (uint64_t)(*s - '0');
+        if (digit > max || value > (max - digit) / 10) return false;
+        value = value * 10 + digit;
+    }
+    *out = value;
+    return true;
 }

@@ -1,4 +1,4 @@
-/* text: UTF-8 as far as printing and checking need it. Pure. */
+/* text: UTF-8 as far as printing and checking need it, and numbers. Pure. */
 #ifndef AGENT_TRACE_CLI_TEXT_H
 #define AGENT_TRACE_CLI_TEXT_H
 
@@ -14,5 +14,7 @@ bool text_is_utf8(const char *s, size_t n);
 int text_columns(uint32_t code);
 /* Must not reach a terminal as it is: control characters and those that turn the direction. */
 bool text_unsafe(uint32_t code);
+/* A decimal number up to `max`; false for anything else, a sign and white space included. */
+bool text_number(const char *s, uint64_t max, uint64_t *out);
 
 #endif /* AGENT_TRACE_CLI_TEXT_H */

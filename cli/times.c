@@ -2,6 +2,8 @@
  * time zone and no locale of the machine has a say. */
 #include "cli.h"
 
+#include "text.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -168,7 +170,7 @@ static bool time_parse_ago(const char *s, int64_t now, int64_t *unix_ms) {
     const char *unit = strchr(units, s[n - 1]);
     memcpy(digits, s, n - 1);
     digits[n - 1] = 0;
-    if (!unit || !args_number(digits, 100000000, &amount)) return false;
+    if (!unit || !text_number(digits, 100000000, &amount)) return false;
     int64_t ms = (int64_t)amount * unit_s[unit - units] * 1000;
     *unix_ms = ms < now ? now - ms : 1;
     return true;
