@@ -58,7 +58,7 @@ struct machine {
     struct mutex *mutexes;
     struct listing *listings;
     int64_t unix_ns, mono_ns, next_pid;
-    uint64_t boots, random;
+    uint64_t boots, random, epoch;
     uint32_t devices;
     /* calls */
     machine_hook *hook;
@@ -78,7 +78,8 @@ struct machine {
 
 struct machine_edit {
     machine *m;
-    uint32_t file; /* index + 1 of an open_file */
+    uint32_t file;  /* index + 1 of an open_file */
+    uint64_t epoch; /* another one of the machine: the editor has died meanwhile */
 };
 
 static const char *const machine_op_name[MACHINE_OPS] = {
@@ -102,6 +103,14 @@ __attribute__((format(printf, 2, 3), noreturn)) static void machine_bug(const ma
 }
 
 /* ---- the machine ---- */
+
+static void machine_drop_file(machine *m, uint32_t index) {
+    struct open_file *f = &m->open[index - 1];
+    if (--f->refs) return;
+    m->disk.node[f->slot].opens--;
+    disk_check_node(&m->disk, f->slot);
+    memset(f, 0, sizeof *f);
+}
 
 static int64_t machine_stamp(machine *m) {
     int64_t tick = m->set.tick_ns > 0 ? m->set.tick_ns : 4000000;
@@ -131,7 +140,18 @@ static void machine_drop_listings(machine *m) {
     }
 }
 
-static void machine_clear(machine *m) {
+/* Ends all processes and editors; what they had open is closed. */
+static void machine_kill_all(machine *m) {
+    for (machine_process *p = m->processes; p; p = p->next)
+        machine_process_kill(p);
+    for (size_t i = 0; i < m->opens; i++)
+        if (m->open[i].refs) machine_drop_file(m, (uint32_t)i + 1);
+    m->epoch++;
+}
+
+void machine_free(machine *m) {
+    if (!m) return;
+    machine_kill_all(m);
     while (m->processes)
         machine_process_free(m->processes);
     while (m->mutexes) {
@@ -142,13 +162,6 @@ static void machine_clear(machine *m) {
     machine_drop_listings(m);
     disk_free(&m->disk);
     free(m->open);
-    m->open = NULL;
-    m->opens = 0;
-}
-
-void machine_free(machine *m) {
-    if (!m) return;
-    machine_clear(m);
     free(m->log);
     free(m);
 }
@@ -175,7 +188,8 @@ machine *machine_clone(const machine *m) {
 }
 
 void machine_restore(machine *m, const machine *from) {
-    machine_clear(m);
+    machine_kill_all(m);
+    disk_free(&m->disk);
     machine_copy(m, from);
 }
 
@@ -197,11 +211,6 @@ static void machine_new_boot(machine *m) {
     m->mono_ns = 20 * 1000000000ll;
     m->unix_ns += 30 * 1000000000ll;
     m->next_pid = 300;
-}
-
-static void machine_kill_all(machine *m) {
-    for (machine_process *p = m->processes; p; p = p->next)
-        machine_process_kill(p);
 }
 
 uint64_t machine_pending(const machine *m) {
@@ -510,14 +519,6 @@ static agt_fd machine_new_fd(machine_process *p, uint32_t slot, uint32_t flags) 
     }
     p->fd[f] = machine_new_file(p->m, slot, flags);
     return (agt_fd)f + 3;
-}
-
-static void machine_drop_file(machine *m, uint32_t index) {
-    struct open_file *f = &m->open[index - 1];
-    if (--f->refs) return;
-    m->disk.node[f->slot].opens--;
-    disk_check_node(&m->disk, f->slot);
-    memset(f, 0, sizeof *f);
 }
 
 /* ---- names ---- */
@@ -1171,17 +1172,6 @@ static int machine_call_path_of(void *ctx, agt_fd dir, char *out, size_t size) {
     RUN(int, ERR(NOSYS, ENOSYS), PATH_OF, .fd = dir);
 }
 
-static void *machine_mutex_new(void *ctx) {
-    machine *m = ((machine_process *)ctx)->m;
-    struct mutex *x = disk_alloc(sizeof *x);
-    x->m = m;
-    x->next = m->mutexes;
-    x->link = &m->mutexes;
-    if (x->next) x->next->link = &x->next;
-    m->mutexes = x;
-    return x;
-}
-
 static void machine_mutex_free(void *ctx, void *mutex) {
     struct mutex *x = mutex;
     if (!x) return;
@@ -1189,6 +1179,23 @@ static void machine_mutex_free(void *ctx, void *mutex) {
     *x->link = x->next;
     if (x->next) x->next->link = x->link;
     free(x);
+}
+
+static void *machine_mutex_new(void *ctx) {
+    machine *m = ((machine_process *)ctx)->m;
+    machine_call c = CALL(MUTEX_NEW, .n = 0);
+    struct fate fate;
+    int64_t rc;
+    if (!machine_enter(&c, &fate, &rc)) return NULL;
+    struct mutex *x = disk_alloc(sizeof *x);
+    x->m = m;
+    x->next = m->mutexes;
+    x->link = &m->mutexes;
+    if (x->next) x->next->link = &x->next;
+    m->mutexes = x;
+    if (machine_leave(&c, &fate, 0) == 0) return x;
+    machine_mutex_free(ctx, x);
+    return NULL;
 }
 
 static void machine_mutex_lock(void *ctx, void *mutex) {
@@ -1404,19 +1411,21 @@ machine_edit *machine_edit_open(machine *m, const char *path) {
     machine_edit *e = disk_alloc(sizeof *e);
     disk_truncate(&m->disk, at.slot, 0);
     e->m = m;
+    e->epoch = m->epoch;
     e->file = machine_new_file(m, at.slot, AGT_O_WRITE);
     return e;
 }
 
 void machine_edit_write(machine_edit *e, const void *data, size_t n) {
     struct disk *k = &e->m->disk;
+    if (e->epoch != e->m->epoch) return;
     uint32_t slot = e->m->open[e->file - 1].slot;
     k->stamp = machine_stamp(e->m);
     if (n) disk_write(k, slot, k->node[slot].live.size, data, n);
 }
 
 void machine_edit_close(machine_edit *e) {
-    machine_drop_file(e->m, e->file);
+    if (e->epoch == e->m->epoch) machine_drop_file(e->m, e->file);
     free(e);
 }
 
@@ -1680,6 +1689,10 @@ const char *machine_verify(const machine *m) {
             if (!e->live && !e->disk && !e->pending) wrong = "an entry is nothing to anybody";
             if (disk_find(k, i, e->name) != j) wrong = "an entry is not found by its name";
             if ((e->pending != 0) != (e->last != 0)) wrong = "an entry's last change";
+            if (e->live && k->node[e->live].dir && k->node[e->live].parent != i)
+                wrong = "a folder's parent";
+            if (e->disk && k->node[e->disk].dir && k->node[e->disk].disk_parent != i)
+                wrong = "a folder's parent on the disk";
             live += e->live != 0;
             disk += e->disk != 0;
             c[e->live].live++;

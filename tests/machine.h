@@ -185,7 +185,8 @@ void machine_choices_free(machine_choices *c); /* to stop before the end */
     X(SLEEP, sleep_ns)                                                                             \
     X(RANDOM, random)                                                                              \
     X(PROCESS, process)                                                                            \
-    X(PATH_OF, path_of)
+    X(PATH_OF, path_of)                                                                            \
+    X(MUTEX_NEW, mutex_new)
 
 typedef enum machine_op {
 #define MACHINE_OP_ENUM(upper, lower) MACHINE_##upper,
@@ -194,7 +195,7 @@ typedef enum machine_op {
         MACHINE_OPS
 } machine_op;
 
-/* Sets of calls. now, mono, pid and the mutex calls are not counted and never fail. */
+/* Sets of calls. now, mono, pid and the other mutex calls are not counted and never fail. */
 #define MACHINE_BIT(op)  (UINT64_C(1) << (op))
 #define MACHINE_ALL      (MACHINE_BIT(MACHINE_OPS) - 1)
 #define MACHINE_CAN_FAIL (MACHINE_ALL & ~(MACHINE_BIT(MACHINE_CLOSE) | MACHINE_BIT(MACHINE_SLEEP)))
@@ -270,7 +271,8 @@ int machine_put_text(machine *m, const char *path, const char *text);
 /* The bytes, to free(); a NUL follows them. NULL if there is no such file. */
 char *machine_get(const machine *m, const char *path, size_t *n);
 int machine_stat(const machine *m, const char *path, agt_stat *out); /* follows no last link */
-/* An editor's save in steps: the file is open for writing, and empty, from open to close. */
+/* An editor's save in steps: the file is open for writing, and empty, from open to close. After a
+ * power cut or machine_restore the rest does nothing. */
 typedef struct machine_edit machine_edit;
 machine_edit *machine_edit_open(machine *m, const char *path); /* NULL if it cannot */
 void machine_edit_write(machine_edit *e, const void *data, size_t n);

@@ -1362,3 +1362,53 @@ TEST(machine, memory_fails_at_the_nth_allocation_once_or_for_ever) {
     CHECK_INT(mem.live_blocks, 0);
     CHECK_INT(mem.peak_bytes, 30); /* while a block moves, there are two */
 }
+
+TEST(machine, a_person_can_do_to_the_disk_what_persons_do) {
+    machine *m = machine_new(NULL);
+    agt_stat one, two;
+    CHECK_INT(machine_make_folder(m, "/home/work/deep"), 0);
+    CHECK_INT(machine_put_text(m, "/home/work/doc", "first"), 0);
+    CHECK_INT(machine_stat(m, "/home/work/doc", &one), 0);
+    CHECK_INT(machine_replace(m, "/home/work/doc", "second", 6), 0);
+    CHECK_INT(machine_stat(m, "/home/work/doc", &two), 0);
+    CHECK(one.ino != two.ino);
+    CHECK_INT(machine_overwrite(m, "/home/work/doc", 2, "XX", 2), 0);
+    check_text(m, "/home/work/doc", "seXXnd");
+    CHECK_INT(machine_truncate(m, "/home/work/doc", 3), 0);
+    CHECK_INT(machine_rot(m, "/home/work/doc", 0, 0), 0);
+    check_text(m, "/home/work/doc", "reX");
+    CHECK_INT(machine_link(m, "/home/work/doc", "/home/hard"), 0);
+    CHECK_INT(machine_symlink(m, "work/doc", "/home/soft"), 0);
+    CHECK_INT(machine_set_mtime(m, "/home/hard", 77), 0);
+    CHECK_INT(machine_set_mode(m, "/home/hard", 0400), 0);
+    CHECK_INT(machine_set_owner(m, "/home/hard", 0), 0);
+    CHECK_INT(machine_stat(m, "/home/work/doc", &one), 0);
+    CHECK(one.mtime_ns == 77 && one.mode == 0400 && one.owner == 0 && one.links == 2);
+    check_text(m, "/home/soft", "reX");
+    CHECK_INT(machine_rename(m, "/home/work", "/home/moved"), 0);
+    char *tree = machine_tree(m, "/home");
+    CHECK(strstr(tree, " hard\n") && strstr(tree, "d 0755 moved/deep\n"));
+    CHECK(strstr(tree, "l 0777 soft -> work/doc\n"));
+    free(tree);
+    CHECK_INT(machine_remove(m, "/home"), 0);
+    tree = machine_tree(m, "/");
+    CHECK_STR(tree, "");
+    free(tree);
+    check_books(m);
+    CHECK_CLASS(machine_remove(m, "/home"), AGT_SYS_NOENT);
+    CHECK_CLASS(machine_put_text(m, "/no/where", ""), AGT_SYS_NOENT);
+    machine_free(m);
+}
+
+TEST(machine, an_editor_that_is_open_at_a_cut_is_dead_afterwards) {
+    machine *m = machine_new(NULL);
+    CHECK_INT(machine_put_text(m, "/doc", "old"), 0);
+    machine_sync_all(m);
+    machine_edit *e = machine_edit_open(m, "/doc");
+    machine_power_cut(m, NULL);
+    machine_edit_write(e, "new", 3);
+    machine_edit_close(e);
+    check_text(m, "/doc", "old");
+    check_books(m);
+    machine_free(m);
+}
