@@ -50,6 +50,8 @@
 #include "lock/poll_lock.c"
 #include "log/event.c"
 #include "log/trace.c"
+#include "log/trace_reader.c"
+#include "log/trace_repair.c"
 #include "log/journal.c"
 #include "state/perm.c"
 #include "state/catalog.c"

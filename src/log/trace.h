@@ -26,8 +26,8 @@ AGT_PRIVATE bool agt__segment_parse(const char *name, uint64_t *first_seq);
 
 typedef struct agt_trace_writer {
     const agt_sys *sys;
-    agt_fd dir;  /* borrowed: the trace folder */
-    agt_fd fd;   /* of the open segment, or AGT_FD_NONE */
+    agt_fd dir; /* borrowed: the trace folder */
+    agt_fd fd;  /* of the open segment, or AGT_FD_NONE */
     uint64_t segment, reserved_end;
 } agt_trace_writer;
 
@@ -40,8 +40,6 @@ AGT_PRIVATE agt_status agt__trace_reserve(agt_trace_writer *w, uint64_t segment,
 /* Writes n bytes (whole lines) at their place. */
 AGT_PRIVATE agt_status agt__trace_put(agt_trace_writer *w, uint64_t segment, uint64_t offset,
                                       const void *lines, size_t n, agt_error *err);
-/* Makes the open segment, and the folder, durable. */
-AGT_PRIVATE agt_status agt__trace_sync(agt_trace_writer *w, agt_error *err);
 /* Cuts the segment behind `offset` (recovery only: nothing acknowledged lies there) and deletes
  * later segments; cut bytes that are not all NUL are first kept as <segment>.torn. */
 AGT_PRIVATE agt_status agt__trace_cut(agt_trace_writer *w, const agt_mem *mem, uint64_t segment,
@@ -73,11 +71,11 @@ AGT_PRIVATE void agt__trace_where(const agt_trace_reader *r, uint64_t *segment, 
 
 typedef struct agt_trace_report {
     uint64_t lines, last_seq;
-    agt_trace_end end;       /* where the next line goes */
-    uint64_t torn_bytes;     /* an unterminated, NUL or incomplete tail */
-    uint64_t damaged_lines;  /* newline-terminated lines that do not parse or chain */
+    agt_trace_end end;      /* where the next line goes */
+    uint64_t torn_bytes;    /* an unterminated, NUL or incomplete tail */
+    uint64_t damaged_lines; /* newline-terminated lines that do not parse or chain */
     uint64_t first_bad_segment, first_bad_offset; /* of the first damaged line */
-    bool salvageable;        /* the tail is a whole valid event that only lacks its newline */
+    bool salvageable; /* the tail is a whole valid event that only lacks its newline */
 } agt_trace_report;
 
 /* Reads everything, checks parse, seq without gaps, and the prev chain. Damage is counted, not an
