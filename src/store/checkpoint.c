@@ -276,6 +276,34 @@ static void checkpoint_shared(agt_store *s) {
     sh->failed = 0;
 }
 
+typedef struct checkpoint_segments {
+    agt_store *s;
+    int rc;
+} checkpoint_segments;
+
+static int checkpoint_sync_segment(void *ctx, const char *name) {
+    checkpoint_segments *c = ctx;
+    const agt_sys *sys = c->s->sys;
+    uint64_t first;
+    if (!agt__segment_parse(name, &first) || first < c->s->journal.header.trace.segment) return 0;
+    agt_fd fd = sys->open(sys->ctx, c->s->trace_dir, name, AGT_O_READ, 0);
+    c->rc = fd < 0 ? (int)fd : sys->sync(sys->ctx, fd);
+    if (fd >= 0) sys->close(sys->ctx, fd);
+    return c->rc < 0;
+}
+
+/* Every segment written since the last checkpoint; other processes wrote to them too. */
+static agt_status checkpoint_sync_trace(agt_store *s, agt_error *err) {
+    checkpoint_segments c = {s, 0};
+    int rc = s->sys->list(s->sys->ctx, s->trace_dir, checkpoint_sync_segment, &c);
+    if (c.rc < 0) rc = c.rc;
+    if (rc >= 0) rc = s->sys->sync(s->sys->ctx, s->trace_dir);
+    if (rc >= 0) return AGT_OK;
+    s->shared.failed = 1;
+    agt__store_save(s);
+    return agt__fail_io(err, rc, "cannot sync the trace");
+}
+
 static agt_status checkpoint_sync_all(agt_store *s, bool new_file, agt_error *err) {
     if (s->shared.synced < s->shared.end && !new_file) {
         int rc = s->sys->sync(s->sys->ctx, s->journal.fd);
@@ -286,8 +314,7 @@ static agt_status checkpoint_sync_all(agt_store *s, bool new_file, agt_error *er
         }
     }
     agt_status st = checkpoint_sync_changed(s, err);
-    if (st == AGT_OK) st = agt__trace_sync(&s->trace, err);
-    return st;
+    return st == AGT_OK ? checkpoint_sync_trace(s, err) : st;
 }
 
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err) {
@@ -324,13 +351,14 @@ AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_e
     return agt__store_reload(s, err);
 }
 
-static agt_status checkpoint_run(agt_store *s, bool publish, agt_error *err) {
+/* `above`: only if the journal reaches beyond that byte by then. */
+static agt_status checkpoint_run(agt_store *s, bool publish, uint64_t above, agt_error *err) {
     agt_status st = publish ? agt__publish_locked(s, true, err) : AGT_OK;
     if (st == AGT_UNSUPPORTED) st = AGT_OK;
     if (st == AGT_OK) st = checkpoint_presync(s, err);
     if (st == AGT_OK) st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
-    if (s->shared.end > AGT_JOURNAL_START) st = agt__checkpoint_locked(s, false, err);
+    if (s->shared.end > above) st = agt__checkpoint_locked(s, false, err);
     agt__store_unlock(s);
     return st;
 }
@@ -338,7 +366,7 @@ static agt_status checkpoint_run(agt_store *s, bool publish, agt_error *err) {
 AGENT_TRACE_API agt_status agt_checkpoint(agt_store *store, agt_error *err) {
     agt_status st = agt__publish_enter(store, store->timeout_ms, err);
     if (st != AGT_OK) return st;
-    st = checkpoint_run(store, true, err);
+    st = checkpoint_run(store, true, AGT_JOURNAL_START, err);
     agt__publish_leave(store);
     return st;
 }
@@ -353,7 +381,7 @@ AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err) {
     st = agt__publish_enter(s, tight ? s->timeout_ms : AGT_TRY, tight ? err : NULL);
     if (st == AGT_BUSY && !tight) return AGT_OK; /* somebody is at it */
     if (st != AGT_OK) return st;
-    st = checkpoint_run(s, false, err);
+    st = checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, err);
     agt__publish_leave(s);
     return st;
 }

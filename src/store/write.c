@@ -528,6 +528,12 @@ static void write_flushed(agt_txn *t) {
 AGT_PRIVATE agt_status agt__txn_flush(agt_txn *t, agt_error *err) {
     agt_store *s = t->s;
     if (!s->record.len) return AGT_OK;
+    if (!agt__flock_still(&s->lock)) { /* somebody else may hold another file of that name */
+        agt__txn_rollback(t);
+        return agt__fail(err, AGT_IO,
+                         ".agent-trace/locks/store.lock was removed or replaced while it was held; "
+                         "try again");
+    }
     agt_status st = agt__trace_reserve(&s->trace, t->flushed.trace.segment, t->flushed.trace.offset,
                                        s->lines.len - t->flushed_lines, err);
     if (st == AGT_OK) st = write_append(t, err);
