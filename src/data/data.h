@@ -138,8 +138,9 @@ AGT_PRIVATE bool agt__word_valid(const char *s, size_t len, bool dots); /* 1..64
 /* ---- toml: as much as config.toml needs ---- */
 
 /* Calls `each` for every `key = value` with its table's name ("" at the top). Values are basic or
- * literal strings, integers, booleans, and (passed raw, kind AGT_TOML_OTHER) anything else on one
- * line. AGT_INVALID with the byte offset. A non-AGT_OK answer of `each` stops and is returned. */
+ * literal strings, integers, booleans, and (passed raw, kind AGT_TOML_OTHER) anything else. Each
+ * `[[name]]` is told as well: its table, an empty key, kind AGT_TOML_OTHER. AGT_INVALID with the
+ * byte offset. A non-AGT_OK answer of `each` stops and is returned. */
 typedef enum agt_toml_kind {
     AGT_TOML_STRING = 1,
     AGT_TOML_INTEGER,
