@@ -162,10 +162,12 @@ AGT_PRIVATE void agt__toml_put_string(agt_buf *b, const char *s, size_t n);
 
 /* ---- lines: how many lines a change adds and removes ---- */
 
-/* Exact for small changes (shortest edit script), an upper bound for huge ones: common lines at
- * both ends are matched, the middle by an edit script of at most `AGT_LINES_MAX_COST` steps, else
- * all of it counts. A NUL byte in either makes it binary: 0 and 0. mem is for scratch; when it is
- * out of memory the middle counts as a whole. */
+#define AGT_LINES_MAX_COST 1000
+
+/* Exact for ordinary changes (shortest edit script), an upper bound for huge ones: common lines at
+ * both ends are matched, then lines that only one side has, the rest by an edit script of at most
+ * AGT_LINES_MAX_COST steps and within fixed time, else all of it counts. A NUL byte in either makes
+ * it binary: 0 and 0. mem is for scratch; when it is out of memory the middle counts as a whole. */
 AGT_PRIVATE void agt__lines_changed(const agt_mem *mem, const void *old, size_t old_len,
                                     const void *now, size_t now_len, int64_t *added,
                                     int64_t *removed);
