@@ -8,13 +8,12 @@ key=$({
     "$1" --version | head -n 1
     echo "$HEADERS_KEY"
     cat "$source"
-    case $source in
-    src/agent_trace.c) echo "$PARTS_KEY" ;;
-    agent_trace.c) ;;
-    *) # whoever includes the library itself
-        if grep -q 'include.*agent_trace\.c"' "$source"; then cat agent_trace.c; fi
-        ;;
-    esac
+    if [ "$source" = src/agent_trace.c ]; then
+        echo "$PARTS_KEY"
+    elif grep -q '^#include ".*\.c"' "$source"; then # whoever includes other sources
+        echo "$PARTS_KEY"
+        cat agent_trace.c cli/*.c 2>/dev/null
+    fi
 } | if command -v sha256sum >/dev/null 2>&1; then sha256sum; else cksum; fi | cut -d' ' -f1)
 [ -f "$out" ] && [ "$(cat "$out.key" 2>/dev/null)" = "$key" ] && exit 0
 mkdir -p "$(dirname "$out")"

@@ -43,6 +43,7 @@ suite_parts() { # [ARGUMENTS]
     suite parts src/agent_trace.c "$(git_libs)" '' "${1-}" "$CC" -O1 -g ${CFLAGS-} $(git_flags)
 }
 suite_shipped() {
+    ./amalgamate --check >/dev/null 2>&1 || say 'note: agent_trace.c is not what src/ says; run ./amalgamate'
     suite shipped agent_trace.c "$(git_libs)" '' '' "$CC" -O2 -g ${CFLAGS-} $(git_flags)
 }
 suite_nogit() {
