@@ -53,25 +53,41 @@ static void hash_put_be(unsigned char *p, uint32_t v) {
 
 /* ---- SHA-1 ---- */
 
+#define HASH_SHA1_ROUND(a, b, c, d, e, f, t)                                                       \
+    do {                                                                                           \
+        e += hash_rotl(a, 5) + (f) + hash_sha1_k[(t) / 20] + w[t];                                 \
+        b = hash_rotl(b, 30);                                                                      \
+    } while (0)
+/* Five rounds, after which each variable has its old place again; F mixes three of them. */
+#define HASH_SHA1_FIVE(F, t)                                                                       \
+    do {                                                                                           \
+        HASH_SHA1_ROUND(a, b, c, d, e, F(b, c, d), t);                                             \
+        HASH_SHA1_ROUND(e, a, b, c, d, F(a, b, c), (t) + 1);                                       \
+        HASH_SHA1_ROUND(d, e, a, b, c, F(e, a, b), (t) + 2);                                       \
+        HASH_SHA1_ROUND(c, d, e, a, b, F(d, e, a), (t) + 3);                                       \
+        HASH_SHA1_ROUND(b, c, d, e, a, F(c, d, e), (t) + 4);                                       \
+    } while (0)
+#define HASH_CHOOSE(x, y, z)   ((z) ^ ((x) & ((y) ^ (z))))
+#define HASH_PARITY(x, y, z)   ((x) ^ (y) ^ (z))
+#define HASH_MAJORITY(x, y, z) (((x) & (y)) | ((z) & ((x) | (y))))
+
+static const uint32_t hash_sha1_k[4] = {0x5a827999, 0x6ed9eba1, 0x8f1bbcdc, 0xca62c1d6};
+
 static void hash_sha1_plain(uint32_t h[5], const unsigned char *p, size_t blocks) {
-    static const uint32_t k[4] = {0x5a827999, 0x6ed9eba1, 0x8f1bbcdc, 0xca62c1d6};
     for (; blocks; blocks--, p += 64) {
         uint32_t w[80], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
         for (int t = 0; t < 16; t++)
             w[t] = hash_get_be(p + 4 * t);
         for (int t = 16; t < 80; t++)
             w[t] = hash_rotl(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
-        for (int t = 0; t < 80; t++) {
-            uint32_t f = t < 20              ? (d ^ (b & (c ^ d)))
-                         : t >= 40 && t < 60 ? ((b & c) | (d & (b | c)))
-                                             : (b ^ c ^ d);
-            uint32_t next = hash_rotl(a, 5) + f + e + k[t / 20] + w[t];
-            e = d;
-            d = c;
-            c = hash_rotl(b, 30);
-            b = a;
-            a = next;
-        }
+        for (int t = 0; t < 20; t += 5)
+            HASH_SHA1_FIVE(HASH_CHOOSE, t);
+        for (int t = 20; t < 40; t += 5)
+            HASH_SHA1_FIVE(HASH_PARITY, t);
+        for (int t = 40; t < 60; t += 5)
+            HASH_SHA1_FIVE(HASH_MAJORITY, t);
+        for (int t = 60; t < 80; t += 5)
+            HASH_SHA1_FIVE(HASH_PARITY, t);
         h[0] += a;
         h[1] += b;
         h[2] += c;
@@ -215,6 +231,19 @@ static const uint32_t hash_sha256_k[64] = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
+/* Round t, with the eight variables turned by i places instead of moved. */
+#define HASH_SHA256_ROUND(i)                                                                       \
+    do {                                                                                           \
+        uint32_t a_ = v[-(i)&7], e_ = v[(4 - (i)) & 7], *d_ = &v[(3 - (i)) & 7];                   \
+        uint32_t *h_ = &v[(7 - (i)) & 7];                                                          \
+        *h_ += (hash_rotr(e_, 6) ^ hash_rotr(e_, 11) ^ hash_rotr(e_, 25)) +                        \
+               HASH_CHOOSE(e_, v[(5 - (i)) & 7], v[(6 - (i)) & 7]) + hash_sha256_k[t + (i)] +      \
+               w[t + (i)];                                                                         \
+        *d_ += *h_;                                                                                \
+        *h_ += (hash_rotr(a_, 2) ^ hash_rotr(a_, 13) ^ hash_rotr(a_, 22)) +                        \
+               HASH_MAJORITY(a_, v[(1 - (i)) & 7], v[(2 - (i)) & 7]);                              \
+    } while (0)
+
 static void hash_sha256_plain(uint32_t h[8], const unsigned char *p, size_t blocks) {
     for (; blocks; blocks--, p += 64) {
         uint32_t w[64], v[8];
@@ -226,15 +255,15 @@ static void hash_sha256_plain(uint32_t h[8], const unsigned char *p, size_t bloc
                    (hash_rotr(y, 17) ^ hash_rotr(y, 19) ^ y >> 10);
         }
         memcpy(v, h, sizeof v);
-        for (int t = 0; t < 64; t++) {
-            uint32_t a = v[0], e = v[4];
-            uint32_t t1 = v[7] + (hash_rotr(e, 6) ^ hash_rotr(e, 11) ^ hash_rotr(e, 25)) +
-                          (v[6] ^ (e & (v[5] ^ v[6]))) + hash_sha256_k[t] + w[t];
-            uint32_t t2 = (hash_rotr(a, 2) ^ hash_rotr(a, 13) ^ hash_rotr(a, 22)) +
-                          ((a & v[1]) | (v[2] & (a | v[1])));
-            memmove(v + 1, v, 7 * sizeof v[0]);
-            v[4] += t1;
-            v[0] = t1 + t2;
+        for (int t = 0; t < 64; t += 8) {
+            HASH_SHA256_ROUND(0);
+            HASH_SHA256_ROUND(1);
+            HASH_SHA256_ROUND(2);
+            HASH_SHA256_ROUND(3);
+            HASH_SHA256_ROUND(4);
+            HASH_SHA256_ROUND(5);
+            HASH_SHA256_ROUND(6);
+            HASH_SHA256_ROUND(7);
         }
         for (int i = 0; i < 8; i++)
             h[i] += v[i];
