@@ -4,7 +4,7 @@
 #define JOURNAL_NAME         "journal"
 #define JOURNAL_MAGIC        0x324c4e524a544741ull /* "AGTJRNL2" as stored */
 #define JOURNAL_FORMAT       2u
-#define JOURNAL_HEADER_BYTES 232u
+#define JOURNAL_HEADER_BYTES AGT_JOURNAL_HEADER
 #define RECORD_MAGIC         0x52544741u /* "AGTR" as stored */
 #define RECORD_HEADER        64u
 #define RECORD_ENTRY         16u
@@ -120,6 +120,7 @@ AGT_PRIVATE agt_status agt__journal_reload(agt_journal *j, agt_error *err) {
                          "backup or from its git history");
     j->slot = valid[1] && (!valid[0] || h[1].generation > h[0].generation);
     j->header = h[j->slot];
+    memcpy(j->other, slot[1 - j->slot], sizeof j->other);
     return AGT_OK;
 }
 
@@ -159,16 +160,18 @@ AGT_PRIVATE void agt__journal_close(agt_journal *j) {
 }
 
 AGT_PRIVATE bool agt__journal_current(const agt_journal *j) {
-    unsigned char head[24];
-    int64_t n = agt__read_all(j->sys, j->fd, head, sizeof head, (1 - j->slot) * AGT_JOURNAL_SLOT);
-    if (n != (int64_t)sizeof head) return false;
-    /* A newer header may still be torn; then a reload finds ours again. */
-    return agt__get64(head) != JOURNAL_MAGIC || agt__get64(head + 16) < j->header.generation;
+    unsigned char other[JOURNAL_HEADER_BYTES];
+    memset(other, 0, sizeof other);
+    int64_t n = agt__read_all(j->sys, j->fd, other, sizeof other, (1 - j->slot) * AGT_JOURNAL_SLOT);
+    return n >= 0 && memcmp(other, j->other, sizeof other) == 0;
 }
 
 AGT_PRIVATE agt_status agt__journal_write_header(agt_journal *j, agt_journal_header *header,
                                                  agt_error *err) {
-    unsigned char slot[256];
+    unsigned char slot[256], old[256];
+    memset(old, 0, sizeof old);
+    int64_t n = agt__read_all(j->sys, j->fd, old, sizeof old, j->slot * AGT_JOURNAL_SLOT);
+    if (n < 0) return agt__fail_io(err, n, "cannot read the header of .agent-trace/journal");
     header->capacity = j->header.capacity;
     header->dev = j->dev;
     header->ino = j->ino;
@@ -178,6 +181,7 @@ AGT_PRIVATE agt_status agt__journal_write_header(agt_journal *j, agt_journal_hea
     if (rc < 0) return agt__fail_io(err, rc, "cannot write the header of .agent-trace/journal");
     j->slot = 1 - j->slot;
     j->header = *header;
+    memcpy(j->other, old, sizeof j->other);
     return AGT_OK;
 }
 

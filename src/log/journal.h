@@ -14,10 +14,11 @@
 
 #include "trace.h"
 
-#define AGT_JOURNAL_SLOT  4096u
-#define AGT_JOURNAL_START 8192u
-#define AGT_JOURNAL_BYTES (8u * 1024 * 1024)
-#define AGT_JOURNAL_HALF  (AGT_JOURNAL_BYTES / 2)
+#define AGT_JOURNAL_SLOT   4096u
+#define AGT_JOURNAL_HEADER 232u
+#define AGT_JOURNAL_START  8192u
+#define AGT_JOURNAL_BYTES  (8u * 1024 * 1024)
+#define AGT_JOURNAL_HALF   (AGT_JOURNAL_BYTES / 2)
 
 typedef struct agt_journal_header {
     uint64_t generation;
@@ -41,6 +42,7 @@ typedef struct agt_journal {
     uint32_t slot; /* of `header` */
     agt_journal_header header;
     uint64_t dev, ino;
+    unsigned char other[AGT_JOURNAL_HEADER]; /* the other slot as it was then */
 } agt_journal;
 
 /* Makes a new journal: pre-written, synced, renamed into place, folder synced. */
