@@ -68,7 +68,8 @@ static void disk_cut_names(struct disk *k, struct chooser *h) {
         for (uint32_t j = 0; j < c.n && keep; j++) {
             size_t before = c.t[j].prev ? disk_change_at(k, i, c.t[j].prev) : SIZE_MAX;
             keep = before == SIZE_MAX || !dropped[before];
-            keep = keep && disk_reachable(k, c.t[j].dir);
+            /* what happens where nobody finds it needs no choice */
+            keep = keep && ((c.n == 2 && !c.t[j].after) || disk_reachable(k, c.t[j].dir));
         }
         keep = keep && disk_possible(k, &c);
         if (keep && disk_asks(h))

@@ -268,8 +268,10 @@ static uint32_t disk_new_node(struct disk *k, int kind, uint32_t mode, uint32_t 
 static void disk_free_node(struct disk *k, uint32_t slot) {
     struct node *x = &k->node[slot];
     /* a removed folder that is still open must not take the slot's next owner for its parent */
-    for (uint32_t i = 1; x->dir && i < k->count; i++)
+    for (uint32_t i = 1; x->dir && i < k->count; i++) {
         if (k->node[i].dir && k->node[i].parent == slot) k->node[i].parent = 0;
+        if (k->node[i].dir && k->node[i].disk_parent == slot) k->node[i].disk_parent = 0;
+    }
     disk_blob_unref(x->now);
     disk_blob_unref(x->kept);
     disk_pend_free(k, x);
@@ -336,14 +338,14 @@ static bool disk_reachable(const struct disk *k, uint32_t slot) {
 }
 
 /* Could the disk be like this: the folder empty that goes, no folder inside itself, nothing moved
- * to where nobody finds it? */
+ * from where it is found to where nobody finds it? */
 static bool disk_possible(const struct disk *k, const struct name_change *c) {
     if (c->victim && k->node[c->victim].dir->disk) return false;
     for (uint32_t i = 0; i < c->n && c->moves; i++) {
-        uint32_t moved = c->t[i].after, up = c->t[i].dir;
+        uint32_t moved = c->t[i].after, up = c->t[i].dir, hops = 0;
         if (!moved) continue;
-        if (!disk_reachable(k, up)) return false;
-        while (up != DISK_ROOT && up != moved)
+        if (disk_reachable(k, c->t[1 - i].dir) && !disk_reachable(k, up)) return false;
+        while (up && up != DISK_ROOT && up != moved && hops++ < k->count)
             up = k->node[up].disk_parent;
         if (up == moved) return false;
     }

@@ -141,6 +141,24 @@ TEST(machine, what_is_in_a_new_folder_needs_the_folder) {
     machine_free(b.m);
 }
 
+TEST(machine, a_new_folder_is_lost_with_all_its_syncs_until_the_one_above_is_synced) {
+    struct box b = new_box(NULL);
+    CHECK_INT(b.sys->make_folder(b.sys->ctx, b.root, "d", 0755), 0);
+    agt_fd d = b.sys->walk(b.sys->ctx, b.root, "d");
+    save(&b, d, "t", "T", true);
+    CHECK_INT(rename_in(&b, d, "t", d, "f"), 0);
+    CHECK_INT(b.sys->sync(b.sys->ctx, d), 0);
+    check_states(b.m, PATHS("/d/f"), STATES("d/f=- ", "d/f=T "));
+    save(&b, d, "u", "U", true);
+    CHECK_INT(rename_in(&b, d, "f", b.root, "f"), 0); /* out of it: needs it not */
+    check_states(b.m, PATHS("/f", "/d/f", "/d/u"),
+                 STATES("f=- d/f=- d/u=- ", "f=- d/f=T d/u=- ", "f=- d/f=T d/u=U ",
+                        "f=T d/f=- d/u=- ", "f=T d/f=- d/u=U "));
+    CHECK_INT(b.sys->sync(b.sys->ctx, b.root), 0);
+    check_states(b.m, PATHS("/f", "/d/f"), STATES("f=T d/f=- "));
+    machine_free(b.m);
+}
+
 TEST(machine, a_folder_is_only_removed_empty) {
     struct box b = new_box(NULL);
     CHECK_INT(machine_put_text(b.m, "/f", ""), 0);
