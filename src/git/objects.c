@@ -1,8 +1,8 @@
 /* objects: reading what git's folder holds, through sys.
  *
  * Three places, in this order: a loose file objects/ab/cdef..., a pack of version 2 beside its
- * index of version 2, and last libgit2, which knows what else there may be (alternates, other
- * versions). The first two are read here: they are all we write, a machine without a disk has
+ * index of version 2, and last libgit2, where there is something only it can read (alternates,
+ * other versions). The first two are read here: they are all we write, a machine without a disk has
  * nothing else, and a tree or a version is read without starting libgit2.
  *
  *     loose   zlib stream of "<kind> <size>\0" and the bytes
@@ -208,30 +208,35 @@ static int64_t objects_get(agt_git *git, agt_fd fd, void *out, size_t n, uint64_
     return (size_t)got == n ? 0 : OBJECTS_SHORT;
 }
 
-/* Opens a pack and reads the counts of its index. AGT_NOT_FOUND: it cannot be used here. */
+/* Opens a pack and reads the counts of its index. AGT_NOT_FOUND: it is gone, or libgit2's. */
 static agt_status objects_pack_ready(agt_git *git, agt_git_pack *p, agt_error *err) {
     static const unsigned char magic[8] = {0xff, 't', 'O', 'c', 0, 0, 0, 2};
     unsigned char head[OBJECTS_IDS], pack[12];
     uint32_t before = 0;
-    if (p->bad) return AGT_NOT_FOUND;
+    if (p->foreign) return AGT_NOT_FOUND;
     agt_status status = objects_pack_open(git, p, err);
     if (status != AGT_OK || p->known) return status;
     int64_t rc = objects_get(git, p->idx, head, sizeof head, 0);
     if (rc == 0) rc = objects_get(git, p->pack, pack, sizeof pack, 0);
     if (rc < 0 && rc != OBJECTS_SHORT) return agt__fail_io(err, rc, "cannot read %s", p->name);
-    p->bad = rc < 0 || memcmp(head, magic, sizeof magic) != 0;
-    for (size_t i = 0; i < 256 && !p->bad; i++) {
+    if (rc == 0 && (memcmp(head, magic, sizeof magic) || memcmp(pack, "PACK\0\0\0\2", 8))) {
+        p->foreign = true;
+        objects_pack_close(git, p);
+        return AGT_NOT_FOUND;
+    }
+    bool good = rc == 0;
+    for (size_t i = 0; i < 256 && good; i++) {
         p->fan[i] = objects_be32(head + 8 + 4 * i);
-        p->bad = p->fan[i] < before;
+        good = p->fan[i] >= before;
         before = p->fan[i];
     }
     p->count = before;
-    if (!p->bad) p->bad = p->idx_size < OBJECTS_IDS + 28 * (uint64_t)p->count + 40;
-    if (!p->bad) p->bad = memcmp(pack, "PACK\0\0\0\2", 8) || objects_be32(pack + 8) != p->count;
-    p->known = !p->bad;
-    if (p->known) return AGT_OK;
+    if (good) good = p->idx_size >= OBJECTS_IDS + 28 * (uint64_t)p->count + 40;
+    if (good) good = objects_be32(pack + 8) == p->count;
+    p->known = good;
+    if (good) return AGT_OK;
     objects_pack_close(git, p);
-    return AGT_NOT_FOUND;
+    return agt__fail(err, AGT_CORRUPT, "%s in the git folder is damaged", p->name);
 }
 
 /* ---- packs: the list ---- */
@@ -293,7 +298,6 @@ static agt_status objects_list(agt_git *git, bool *news, agt_error *err) {
     size_t kept = 0;
     for (size_t i = 0; i < git->pack_count; i++) {
         agt_git_pack *p = git->packs[i];
-        if (p->bad && p->seen) p->bad = p->known = false; /* it may have been replaced */
         if (p->seen)
             git->packs[kept++] = p;
         else
@@ -506,6 +510,19 @@ static agt_status objects_find_packed(agt_git *git, const agt_oid *id, int *kind
 
 /* ---- all places ---- */
 
+/* Is there anything that only libgit2 can read? It is asked for nothing else: it trusts an index
+ * that is damaged and may crash. */
+static bool objects_for_libgit2(agt_git *git) {
+    agt_stat st;
+    for (size_t i = 0; i < git->pack_count; i++)
+        if (git->packs[i]->foreign) return true;
+    agt_fd info = git->sys->walk(git->sys->ctx, git->dir, "objects/info");
+    if (info < 0) return false;
+    int rc = git->sys->stat(git->sys->ctx, info, "alternates", &st);
+    git->sys->close(git->sys->ctx, info);
+    return rc == 0;
+}
+
 static bool objects_try_on(agt_status status) {
     return status == AGT_NOT_FOUND || status == AGT_CORRUPT;
 }
@@ -513,7 +530,7 @@ static bool objects_try_on(agt_status status) {
 /* err is not NULL here, and may be filled though the answer is AGT_OK. */
 static agt_status objects_load(agt_git *git, const agt_oid *id, int *kind, agt_buf *out,
                                agt_error *err) {
-    bool news = true;
+    bool news = false;
     agt_error damage;
     agt_status packed = AGT_NOT_FOUND, loose = objects_find_loose(git, id, kind, out, err);
     if (!objects_try_on(loose)) return loose;
@@ -524,13 +541,14 @@ static agt_status objects_load(agt_git *git, const agt_oid *id, int *kind, agt_b
         if (list != AGT_OK && list != AGT_NOT_FOUND) return list;
         if (news) packed = objects_find_packed(git, id, kind, out, err);
     }
-    if (!objects_try_on(packed)) return packed;
-    if (packed == AGT_CORRUPT) damage = *err;
-    agt_status foreign = agt__git_foreign_load(git, id, kind, out, err);
-    if (foreign != AGT_NOT_FOUND) return foreign;
-    if (packed == AGT_CORRUPT || loose == AGT_CORRUPT) { /* (2) */
+    if (packed != AGT_NOT_FOUND) return packed;
+    if (loose == AGT_CORRUPT) { /* (2) */
         *err = damage;
-        return AGT_CORRUPT;
+        return loose;
+    }
+    if (objects_for_libgit2(git)) {
+        agt_status foreign = agt__git_foreign_load(git, id, kind, out, err);
+        if (foreign != AGT_NOT_FOUND) return foreign;
     }
     return objects_find_loose(git, id, kind, out, err); /* unpacked while we looked? */
 }

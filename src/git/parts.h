@@ -101,9 +101,9 @@ typedef struct agt_git_pack {
     agt_fd pack, idx;
     uint64_t pack_size, idx_size, used;
     uint32_t count, fan[256];
-    bool known; /* fan is filled */
-    bool bad;   /* not version 2, or damaged: libgit2's business */
-    bool seen;  /* while the folder is listed */
+    bool known;   /* fan is filled */
+    bool foreign; /* of another version: libgit2's business */
+    bool seen;    /* while the folder is listed */
 } agt_git_pack;
 
 /* The objects folder; AGT_NOT_FOUND if there is none and it shall not be made. */

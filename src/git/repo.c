@@ -30,10 +30,15 @@
 static agt_status repo_make_file(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
                                  const char *name, const char *text, size_t same, agt_error *err) {
     agt_buf b = agt__buf(mem);
-    agt_status status = agt__read_file(sys, dir, name, REPO_PACKED, &b, err);
+    agt_error mine;
+    agt_status status = agt__read_file(sys, dir, name, REPO_PACKED, &b, &mine);
     bool good = status == AGT_OK && b.len >= same && memcmp(b.data, text, same) == 0;
     agt__buf_free(&b);
-    if (good || (status != AGT_OK && status != AGT_NOT_FOUND)) return status;
+    if (good) return AGT_OK;
+    if (status != AGT_OK && status != AGT_NOT_FOUND) {
+        if (err) *err = mine;
+        return status;
+    }
     return agt__write_file(sys, dir, name, text, strlen(text), true, err);
 }
 
@@ -111,10 +116,16 @@ static agt_status repo_packed_head(agt_git *git, agt_oid *out, bool *found, agt_
     static const char name[] = " refs/heads/main";
     const size_t want = AGT_GIT_HEX + sizeof name - 1;
     agt_buf b = agt__buf(&git->mem);
-    agt_status status = agt__read_file(git->sys, git->dir, "packed-refs", REPO_PACKED, &b, err);
-    if (status == AGT_NOT_FOUND) status = AGT_OK;
-    const char *p = (const char *)b.data, *end = p + b.len, *line_end;
-    for (; status == AGT_OK && p < end && !*found; p = line_end + 1) {
+    agt_error mine;
+    agt_status status = agt__read_file(git->sys, git->dir, "packed-refs", REPO_PACKED, &b, &mine);
+    if (status == AGT_NOT_FOUND) return AGT_OK;
+    if (status != AGT_OK) {
+        agt__buf_free(&b);
+        if (err) *err = mine;
+        return status;
+    }
+    const char *p = (const char *)b.data, *end = p ? p + b.len : p, *line_end;
+    for (; p && status == AGT_OK && p < end && !*found; p = line_end + 1) {
         line_end = memchr(p, '\n', (size_t)(end - p));
         if (!line_end) line_end = end;
         size_t n = (size_t)(line_end - p);

@@ -270,25 +270,27 @@ static agt_status tree_index(agt_git *git, agt_git_tree *t, agt_error *err) {
     return AGT_OK;
 }
 
+/* Is it the id of the tree without entries? git knows that one by heart: it may be stored nowhere.
+ */
+static bool tree_is_empty_id(const agt_git *git, const agt_oid *id) {
+    agt_oid empty;
+    agt__git_id(git->cpu, "tree", NULL, 0, empty.id);
+    return memcmp(&empty, id, sizeof empty) == 0;
+}
+
 /* Reads a node's bytes from the repository, or from the transaction itself. */
 static agt_status tree_load(agt_git *git, agt_git_tree *t, agt_error *err) {
     int kind = AGT_GIT_TREE;
+    if (t->loaded) return AGT_OK;
+    t->loaded = tree_is_empty_id(git, &t->id);
     if (t->loaded) return AGT_OK;
     agt_buf b = agt__buf(&git->mem);
     uint32_t object = agt__git_txn_find(git, &t->id);
     agt_status status = object == AGT_GIT_NONE ? agt__git_load(git, &t->id, &kind, &b, err)
                                                : agt__git_txn_bytes(git, object, &b, err);
-    bool empty = status == AGT_NOT_FOUND && !t->parent; /* git knows the empty tree by heart */
-    if (empty) {
-        agt_oid none;
-        agt__git_id(git->cpu, "tree", NULL, 0, none.id);
-        empty = memcmp(&none, &t->id, sizeof none) == 0;
-    }
-    if (empty)
-        status = AGT_OK;
-    else if (status == AGT_NOT_FOUND || kind != AGT_GIT_TREE)
+    if (status == AGT_NOT_FOUND || (status == AGT_OK && kind != AGT_GIT_TREE) ||
+        b.len > TREE_MAX_LEN)
         status = tree_damaged(t, err);
-    if (status == AGT_OK && b.len > TREE_MAX_LEN) status = tree_damaged(t, err);
     t->data = b.data;
     t->len = b.len;
     t->cap = b.cap;
