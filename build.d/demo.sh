@@ -5,5 +5,7 @@ command_demo() {
     command_build
     [ -x "$B/agent-trace" ] || die "there is no program yet: cli/ is empty"
     case $B in /*) out=$B ;; *) out=$(pwd)/$B ;; esac
-    AGENT_TRACE_ROOT=$(pwd) AGENT_TRACE_PROGRAM=$out/agent-trace sh examples/demo.sh
+    stream=$(cd .. && pwd)/shared/data/replay-basic-memory.jsonl.gz
+    [ -e "$stream" ] || stream=
+    AGENT_TRACE_DEMO_STREAM=$stream AGENT_TRACE_PROGRAM=$out/agent-trace sh examples/demo.sh
 }

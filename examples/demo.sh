@@ -1,10 +1,11 @@
 #!/bin/sh
 # A store of real documents in a temporary folder, and what can be done with it. Run by
-# `./build.sh demo`; by hand it needs AGENT_TRACE_PROGRAM, or agent-trace in the path.
+# `./build.sh demo`; by hand it needs AGENT_TRACE_PROGRAM, or agent-trace in the path. The documents
+# come from AGENT_TRACE_DEMO_STREAM, a file for `agent-trace import`, else from this project's history.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 program=${AGENT_TRACE_PROGRAM:-agent-trace}
-data=${AGENT_TRACE_TEST_DATA:-$here/../../shared/data}
+stream=${AGENT_TRACE_DEMO_STREAM-}
 folder=$(mktemp -d "${TMPDIR:-/tmp}/agent-trace-demo-XXXXXX") || exit 1
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -30,9 +31,8 @@ wrong() {
 title 'A store in an empty folder'
 run init || wrong 'init failed'
 
-if [ -e "$data/replay-basic-memory.jsonl.gz" ]; then
+if [ -e "$stream" ]; then
     title "The history of a project's notes"
-    stream=$data/replay-basic-memory.jsonl.gz
     run import "$stream"
 elif git -C "$here" rev-parse HEAD >/dev/null 2>&1 && command -v python3 >/dev/null 2>&1; then
     title "The history of this project's own files"
