@@ -283,12 +283,12 @@ static size_t machine_torn(machine *m, size_t n, uint64_t offset) {
 }
 
 /* How many bytes there is room for. */
-static size_t machine_room(const machine *m, const struct node *x, uint64_t offset, size_t n) {
+static uint64_t machine_room(const machine *m, const struct node *x, uint64_t offset, uint64_t n) {
     uint64_t now = x->charged, limit = m->set.capacity;
     if (!limit || offset + n <= now) return n;
     uint64_t left = limit > m->disk.used ? (limit - m->disk.used) / DISK_PAGE * DISK_PAGE : 0;
     if (offset >= now + left) return 0;
-    return n < now + left - offset ? n : (size_t)(now + left - offset);
+    return n < now + left - offset ? n : now + left - offset;
 }
 
 static int64_t machine_do_pwrite(machine_process *p, const struct fate *fate, agt_fd fd,
@@ -300,7 +300,7 @@ static int64_t machine_do_pwrite(machine_process *p, const struct fate *fate, ag
     if (!n) return 0;
     if (offset > DISK_MAX || n > DISK_MAX - offset) return ERR(NOSPC, EFBIG);
     n = machine_short(p->m, fate, n);
-    size_t room = machine_room(p->m, x, offset, n);
+    size_t room = (size_t)machine_room(p->m, x, offset, n);
     if (!room) return ERR(NOSPC, ENOSPC);
     n = fate->middle ? machine_torn(p->m, room, offset) : room;
     if (n) disk_write(&p->m->disk, f->slot, offset, buf, n);
@@ -347,7 +347,7 @@ static int64_t machine_do_reserve(machine_process *p, agt_fd fd, uint64_t offset
     if (p->m->set.no_reserve) return ERR(NOSYS, EOPNOTSUPP);
     if (!n) return ERR(IO, EINVAL);
     if (offset > DISK_MAX || n > DISK_MAX - offset) return ERR(NOSPC, EFBIG);
-    if (machine_room(p->m, x, offset, (size_t)n) < n) return ERR(NOSPC, ENOSPC);
+    if (machine_room(p->m, x, offset, n) < n) return ERR(NOSPC, ENOSPC);
     if (offset + n > x->reserved) x->reserved = offset + n;
     x->live.mtime = x->live.ctime = p->m->disk.stamp;
     disk_charge(&p->m->disk, x);
