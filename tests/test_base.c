@@ -151,6 +151,9 @@ TEST(base, a_system_failure_maps_to_a_status_and_names_its_code) {
         CHECK_INT(err.sys, 77);
     }
     CHECK_STATUS(agt__fail_sys(&err, AGT_SYS_ERR(999, 1), "odd"), AGT_IO, err);
+    CHECK_STATUS(agt__fail_sys(&err, AGT_SYS_ERR(AGT_SYS_LOOP, 0), "x"), AGT_INVALID, err);
+    CHECK_STR(err.message, "x: it is a symbolic link"); /* no code: none is named */
+    CHECK_INT(err.sys, 0);
     char text[2000];
     memset(text, 'y', sizeof text);
     text[sizeof text - 1] = 0;

@@ -62,7 +62,7 @@ AGT_PRIVATE bool agt__unhex(const char *hex, size_t len, unsigned char *out, siz
 
 /* ---- time ---- */
 
-#define AGT_TIME_TEXT 25 /* "2026-11-24T01:54:45.123Z" and a NUL */
+#define AGT_TIME_TEXT 25                /* "2026-11-24T01:54:45.123Z" and a NUL */
 #define AGT_TIME_MAX  253402300799999LL /* 9999-12-31T23:59:59.999Z */
 
 /* RFC 3339 in UTC with milliseconds, from 1970 to 9999. */
@@ -119,11 +119,12 @@ AGT_PRIVATE void agt__json_put_string(agt_buf *b, const char *s, size_t n);
 
 /* Normalises `path` into `out` (size AGT_MAX_PATH + 1): collapses "./" and "//", refuses what
  * SECURITY.md's path rules refuse (absolute, "..", .agent-trace and .git at any depth in any ASCII
- * case and their 8.3 forms, control bytes, '\\' ':' '<' '>' '"' '|' '?' '*', trailing dot or space in a component,
- * device names, invalid UTF-8, too long or deep, empty, a trailing slash). AGT_INVALID or
- * AGT_LIMIT with a message that says what, where and how to mend it; err->offset is the byte. */
-AGT_PRIVATE agt_status agt__path_normalise(const char *path, size_t len, char *out,
-                                           size_t *out_len, agt_error *err);
+ * case and their 8.3 forms, control bytes, '\\' ':' '<' '>' '"' '|' '?' '*', trailing dot or space
+ * in a component, device names, invalid UTF-8, too long or deep, empty, a trailing slash).
+ * AGT_INVALID or AGT_LIMIT with a message that says what, where and how to mend it; err->offset is
+ * the byte. */
+AGT_PRIVATE agt_status agt__path_normalise(const char *path, size_t len, char *out, size_t *out_len,
+                                           agt_error *err);
 /* ASCII case folded comparison, for names that clash on some systems; order by folded bytes. */
 AGT_PRIVATE int agt__path_fold_compare(const char *a, size_t alen, const char *b, size_t blen);
 
