@@ -41,8 +41,8 @@ typedef struct agt_holder {
 
 /* Writes the lines of poll.lock.info; returns their length. */
 AGT_PRIVATE size_t agt__holder_format(const agt_holder *h, char out[AGT_HOLDER_TEXT]);
-/* Reads both files' bytes, whatever they are. The info is believed only if it names the pid of
- * poll.lock. Every text in `out` is UTF-8 without control characters. */
+/* Reads both files' bytes, whatever they are. The info is believed only if it is of one piece and
+ * names the pid of poll.lock. Every text in `out` is UTF-8 without control characters. */
 AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_len,
                                    const void *info, size_t info_len);
 

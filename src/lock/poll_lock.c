@@ -6,19 +6,21 @@
  *
  *   poll.lock        the last leader's process id, decimal, nothing else
  *   poll.lock.info   what else it says of itself, one `key=value` a line, at most 512 bytes:
- *                      pid=4711                 again: the info counts only if both agree
+ *                      pid=4711                 again
  *                      start=123456             the process' start, in the system's own unit
  *                      boot=6f1c...             id of the boot, where the system has one
  *                      host=workbench
  *                      since=1795485285123      Unix time in ms
  *                      program=agent-trace
  *                      token=9f86d081884c7d65…  128 random bits, new for each time of leading
- *                    Unknown keys are skipped, of a repeated one the first counts.
+ *                      end=9f86d081884c7d65…    the same: what lies between is of one piece
+ *                    It counts only if its pid is that of poll.lock, and end is token. Unknown
+ *                    keys are skipped, of a repeated one the first counts.
  *
  * (1) Both files are diagnosis. The kernel's lock decides; bytes never do. Therefore failing to
  *     write them (a full disk) does not fail the lock, and a reader survives any bytes in them.
- * (2) Both are written under the lock only. poll.lock.info is replaced by rename, so that a reader
- *     sees one leader's or another's, never a mixture.
+ * (2) Both are written under the lock only, in place: a reader may see one leader's words, or half
+ *     of them, which `end` tells, but never waits for the file system's own journal.
  * (3) In a fork's child a handle only closes: the parent leads on. The leader itself lets go by
  *     unlocking and closing, so that a child that kept the descriptor does not keep the lead.
  * (4) Neither file is ever unlinked. */
@@ -85,9 +87,10 @@ static void poll_text(char *out, size_t size, const char *s, size_t n) {
 
 AGT_PRIVATE size_t agt__holder_format(const agt_holder *h, char out[AGT_HOLDER_TEXT]) {
     int n = snprintf(out, AGT_HOLDER_TEXT,
-                     "pid=%lld\nstart=%llu\nboot=%s\nhost=%s\nsince=%lld\nprogram=%s\ntoken=%s\n",
+                     "pid=%lld\nstart=%llu\nboot=%s\nhost=%s\nsince=%lld\nprogram=%s\ntoken=%s\n"
+                     "end=%s\n",
                      (long long)h->pid, (unsigned long long)h->start, h->boot, h->host,
-                     (long long)h->since_unix_ms, h->program, h->token);
+                     (long long)h->since_unix_ms, h->program, h->token, h->token);
     return n > 0 && n < AGT_HOLDER_TEXT ? (size_t)n : 0;
 }
 
@@ -120,11 +123,18 @@ static int64_t poll_value_number(const char *s, size_t n, const char *key) {
     return number < 0 ? 0 : number;
 }
 
+/* Is the info all of one piece, and about this leader? */
+static bool poll_info_fits(const char *s, size_t n, int64_t pid) {
+    agt_text token, end;
+    return pid > 0 && poll_value_number(s, n, "pid") == pid && poll_value(s, n, "token", &token) &&
+           poll_value(s, n, "end", &end) && agt__text_eq(token, end);
+}
+
 AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_len,
                                    const void *info, size_t info_len) {
     memset(out, 0, sizeof *out);
     out->pid = poll_pid(pid, pid_len);
-    if (out->pid == 0 || poll_value_number(info, info_len, "pid") != out->pid) return;
+    if (!poll_info_fits(info, info_len, out->pid)) return;
     out->start = (uint64_t)poll_value_number(info, info_len, "start");
     out->since_unix_ms = poll_value_number(info, info_len, "since");
     if (out->since_unix_ms > AGT_TIME_MAX) out->since_unix_ms = 0;
@@ -156,6 +166,15 @@ static agt_status poll_open_locks(const agt_sys *sys, const char *root, bool mak
 
 /* ---- leading ---- */
 
+/* Makes the text the whole content of an open file. Not emptied first without need: file systems
+ * take that for a replacement and hurry to write it out. */
+static void poll_rewrite(const agt_sys *sys, agt_fd fd, const char *text, size_t n) {
+    agt_stat st;
+    if (sys->fstat(sys->ctx, fd, &st) < 0 || st.kind != AGT_FILE_REGULAR || st.links > 1) return;
+    if (st.size > n && sys->truncate(sys->ctx, fd, 0) < 0) return;
+    (void)agt__write_all(sys, fd, text, n, 0);
+}
+
 /* Writes who leads into both files. Best effort: the lock holds without (1). */
 static void poll_announce(agt_poll_lock *p, const char *program) {
     const agt_sys *sys = p->sys;
@@ -176,10 +195,12 @@ static void poll_announce(agt_poll_lock *p, const char *program) {
     if (sys->random(sys->ctx, token, sizeof token) == 0) agt__hex(token, sizeof token, h.token);
 
     int n = snprintf(text, sizeof text, "%lld", (long long)h.pid);
-    if (sys->truncate(sys->ctx, p->lock.fd, 0) == 0)
-        (void)agt__write_all(sys, p->lock.fd, text, (size_t)n, 0);
-    size_t len = agt__holder_format(&h, text);
-    (void)agt__write_file(sys, p->locks, POLL_LOCK_INFO, text, len, false, NULL);
+    poll_rewrite(sys, p->lock.fd, text, (size_t)n);
+    uint32_t flags = AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE;
+    agt_fd info = sys->open(sys->ctx, p->locks, POLL_LOCK_INFO, flags, 0600);
+    if (info < 0) return;
+    poll_rewrite(sys, info, text, agt__holder_format(&h, text));
+    sys->close(sys->ctx, info);
 }
 
 AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char *root,
