@@ -144,8 +144,8 @@ static struct blob *disk_own_blob(struct blob **pb, uint64_t c) {
         *pb = b = mine;
     }
     if (c >= b->n) {
-        b->c = disk_grow(b->c, (c + 1) * sizeof *b->c);
-        memset(b->c + b->n, 0, (c + 1 - b->n) * sizeof *b->c);
+        b->c = disk_grow(b->c, (size_t)(c + 1) * sizeof *b->c);
+        memset(b->c + b->n, 0, (size_t)(c + 1 - b->n) * sizeof *b->c);
         b->n = (uint32_t)c + 1;
     }
     return b;

@@ -136,7 +136,7 @@ static uint32_t disk_versions(const struct node *x, uint64_t sector, uint32_t k,
         uint64_t from = c->off > start ? c->off : start;
         uint64_t to = c->off + c->n < start + DISK_SECTOR ? c->off + c->n : start + DISK_SECTOR;
         if (c->kind == FILE_WRITE)
-            memcpy(now + (from - start), c->bytes->b + (from - c->off), to - from);
+            memcpy(now + (from - start), c->bytes->b + (from - c->off), (size_t)(to - from));
         else
             memset(now + (from - start), 0, to - from);
         if (memcmp(now, old, DISK_SECTOR) != 0) n++;

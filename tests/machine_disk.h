@@ -574,7 +574,7 @@ static void disk_note(struct disk *k, uint32_t slot, int kind, uint64_t off, uin
     c->off = off;
     c->n = n;
     if (kind == FILE_WRITE) {
-        c->bytes = disk_raw(sizeof *c->bytes + n);
+        c->bytes = disk_raw(sizeof *c->bytes + (size_t)n);
         c->bytes->refs = 1;
         disk_blob_read(x->now, off, c->bytes->b, (size_t)n);
     }
