@@ -9,8 +9,9 @@
  * (1) The header names the catalog and what is unpublished; before it is written nothing that the
  *     old header names is touched.
  * (2) A record that waits to be applied keeps the journal as it is.
- * (3) A document that cannot be opened because somebody put something in its way is skipped: its
- *     bytes are in git or unpublished/. One whose sync fails stops the store (`failed`). */
+ * (3) A document that is gone, or has something in its way, is skipped: its bytes are in git or
+ *     unpublished/. One whose rights forbid to open it is put in place anew. One whose sync fails
+ *     stops the store (`failed`). */
 #include "store.h"
 
 #include <stdio.h>
@@ -22,57 +23,106 @@ static bool checkpoint_gone(int64_t rc) {
     case AGT_SYS_NOENT:
     case AGT_SYS_NOTDIR:
     case AGT_SYS_ISDIR:
-    case AGT_SYS_LOOP:
-    case AGT_SYS_ACCESS: return true;
+    case AGT_SYS_LOOP: return true;
     default: return false;
     }
 }
 
-static int checkpoint_sync_folder(agt_store *s, const char *path, size_t len) {
+typedef struct checkpoint_sync {
+    agt_store *s;
+    bool locked;      /* what cannot be opened is put in place anew; else it is left */
+    bool left;        /* something was */
+    bool sync_failed; /* a sync itself, not the way to it */
+} checkpoint_sync;
+
+static int checkpoint_sync_fd(checkpoint_sync *c, agt_fd fd) {
+    int rc = c->s->sys->sync(c->s->sys->ctx, fd);
+    if (rc < 0) c->sync_failed = true;
+    return rc;
+}
+
+static int checkpoint_sync_folder(checkpoint_sync *c, const char *path, size_t len) {
+    agt_store *s = c->s;
     char folder[AGT_MAX_PATH + 1];
     memcpy(folder, path, len);
     folder[len] = 0;
     agt_fd fd = agt__walk_folder(s->sys, s->root, folder, false);
     if (fd < 0) return checkpoint_gone(fd) ? 0 : (int)fd;
-    int rc = s->sys->sync(s->sys->ctx, fd);
+    int rc = checkpoint_sync_fd(c, fd);
     s->sys->close(s->sys->ctx, fd);
     return rc;
 }
 
 /* Syncs the folders on the way to `path`, but for those that lead to `before` too: they were done
  * when it was. */
-static int checkpoint_sync_folders(agt_store *s, const char *path, size_t len, const char *before,
-                                   size_t before_len) {
-    int rc = before ? 0 : checkpoint_sync_folder(s, path, 0);
+static int checkpoint_sync_folders(checkpoint_sync *c, const char *path, size_t len,
+                                   const char *before, size_t before_len) {
+    int rc = before ? 0 : checkpoint_sync_folder(c, path, 0);
     for (size_t i = 1; i < len && rc >= 0; i++) {
         if (path[i] != '/') continue;
         bool done = before && before_len > i && before[i] == '/' && memcmp(before, path, i) == 0;
-        if (!done) rc = checkpoint_sync_folder(s, path, i);
+        if (!done) rc = checkpoint_sync_folder(c, path, i);
     }
     return rc;
 }
 
-static int checkpoint_sync_document(agt_store *s, const agt_row *row) {
+static int checkpoint_sync_document(checkpoint_sync *c, const agt_row *row) {
     const char *leaf;
+    agt_store *s = c->s;
     agt_fd folder = agt__open_parent(s, row->path, row->path_len, false, &leaf);
     if (folder < 0) return checkpoint_gone(folder) ? 0 : (int)folder;
     agt_fd fd = s->sys->open(s->sys->ctx, folder, leaf, AGT_O_READ, 0);
-    int rc = fd < 0 ? (checkpoint_gone(fd) ? 0 : (int)fd) : s->sys->sync(s->sys->ctx, fd);
+    int rc = fd < 0 ? (checkpoint_gone(fd) ? 0 : (int)fd) : checkpoint_sync_fd(c, fd);
     if (fd >= 0) s->sys->close(s->sys->ctx, fd);
     s->sys->close(s->sys->ctx, folder);
     return rc;
 }
 
-static agt_status checkpoint_sync_rows(agt_store *s, const agt_rows *rows, uint64_t after,
+/* A document whose rights forbid even to open it cannot be synced: it is put in place anew, from
+ * the journal, through a file that is synced first. Under the store lock. */
+static agt_status checkpoint_replace(checkpoint_sync *c, const agt_row *row, agt_error *err) {
+    char name[40];
+    agt_place p;
+    agt_store *s = c->s;
+    agt_buf bytes = agt__buf(&s->mem);
+    memset(&p, 0, sizeof p);
+    p.path = row->path;
+    p.path_len = row->path_len;
+    p.seq = row->last_seq;
+    p.before.on_disk = true;
+    p.before.blob = row->blob;
+    p.before.stat.size = row->size;
+    p.before.stat.mode = 0600;
+    agt_status st = agt__journalled_content(s, row->last_seq, &bytes, err);
+    if (st == AGT_OK) st = agt__stage(s, &p, bytes.data, bytes.len, err);
+    agt__buf_free(&bytes);
+    if (st != AGT_OK) return st;
+    agt__seq_name(p.seq, ".new", name);
+    agt_fd fd = s->sys->open(s->sys->ctx, s->tmp, name, AGT_O_READ, 0);
+    int rc = fd < 0 ? (int)fd : checkpoint_sync_fd(c, fd);
+    if (fd >= 0) s->sys->close(s->sys->ctx, fd);
+    st = rc < 0 ? agt__fail_io(err, rc, "cannot sync .agent-trace/tmp/%s", name)
+                : agt__place(s, &p, err);
+    if (st != AGT_OK) agt__unstage(s, p.seq);
+    return st;
+}
+
+static agt_status checkpoint_sync_rows(checkpoint_sync *c, const agt_rows *rows, uint64_t after,
                                        agt_error *err) {
     const agt_row *before = NULL;
     char shown[200];
     for (size_t i = 0; i < rows->count; i++) {
         const agt_row *row = &rows->row[i];
         if (row->last_seq <= after) continue;
-        int rc = row->exists ? checkpoint_sync_document(s, row) : 0;
+        int rc = row->exists ? checkpoint_sync_document(c, row) : 0;
+        if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_ACCESS && !c->sync_failed) {
+            c->left = true;
+            agt_status st = c->locked ? checkpoint_replace(c, row, err) : AGT_OK;
+            if (st != AGT_OK) return st;
+            rc = 0;
+        }
         if (rc >= 0)
-            rc = checkpoint_sync_folders(s, row->path, row->path_len, before ? before->path : NULL,
+            rc = checkpoint_sync_folders(c, row->path, row->path_len, before ? before->path : NULL,
                                          before ? before->path_len : 0);
         if (rc < 0)
             return agt__fail_io(err, rc, "cannot sync %s",
@@ -82,15 +132,18 @@ static agt_status checkpoint_sync_rows(agt_store *s, const agt_rows *rows, uint6
     return AGT_OK;
 }
 
+static void checkpoint_failed(agt_store *s) {
+    s->shared.failed = 1;
+    agt__store_save(s);
+}
+
 static agt_status checkpoint_sync_changed(agt_store *s, agt_error *err) {
     agt_rows rows;
+    checkpoint_sync c = {s, true, false, false};
     agt_status st = agt__catalog_rows(&s->catalog, AGT_ROWS_CHANGED, &rows, err);
     if (st != AGT_OK) return st;
-    st = checkpoint_sync_rows(s, &rows, s->synced_docs_seq, err);
-    if (st == AGT_IO) {
-        s->shared.failed = 1;
-        agt__store_save(s);
-    }
+    st = checkpoint_sync_rows(&c, &rows, s->synced_docs_seq, err);
+    if (c.sync_failed) checkpoint_failed(s);
     agt__rows_free(&s->mem, &rows);
     return st;
 }
@@ -119,17 +172,16 @@ static agt_status checkpoint_presync(agt_store *s, agt_error *err) {
         rows.row[i].path = (const char *)paths.data + at;
         at += rows.row[i].path_len + 1;
     }
-    if (st == AGT_OK) st = checkpoint_sync_rows(s, &rows, after, err);
+    checkpoint_sync c = {s, false, false, false};
+    if (st == AGT_OK) st = checkpoint_sync_rows(&c, &rows, after, err);
     agt__rows_free(&s->mem, &rows);
     agt__buf_free(&paths);
-    bool failed = st == AGT_IO;
-    if (st != AGT_OK && !failed) return st;
-    agt_status locked = agt__store_lock(s, failed ? NULL : err);
-    if (locked != AGT_OK) return failed ? st : locked;
-    if (failed) {
-        s->shared.failed = 1;
-        agt__store_save(s);
-    } else if (generation == s->journal.header.generation && upto > s->synced_docs_seq)
+    if (st != AGT_OK && !c.sync_failed) return st;
+    agt_status locked = agt__store_lock(s, c.sync_failed ? NULL : err);
+    if (locked != AGT_OK) return c.sync_failed ? st : locked;
+    if (c.sync_failed)
+        checkpoint_failed(s);
+    else if (!c.left && generation == s->journal.header.generation && upto > s->synced_docs_seq)
         s->synced_docs_seq = upto;
     agt__store_unlock(s);
     return st;
@@ -299,8 +351,7 @@ static agt_status checkpoint_sync_trace(agt_store *s, agt_error *err) {
     if (c.rc < 0) rc = c.rc;
     if (rc >= 0) rc = s->sys->sync(s->sys->ctx, s->trace_dir);
     if (rc >= 0) return AGT_OK;
-    s->shared.failed = 1;
-    agt__store_save(s);
+    checkpoint_failed(s);
     return agt__fail_io(err, rc, "cannot sync the trace");
 }
 
