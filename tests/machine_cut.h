@@ -138,7 +138,7 @@ static uint32_t disk_versions(const struct node *x, uint64_t sector, uint32_t k,
         if (c->kind == FILE_WRITE)
             memcpy(now + (from - start), c->bytes->b + (from - c->off), (size_t)(to - from));
         else
-            memset(now + (from - start), 0, to - from);
+            memset(now + (from - start), 0, (size_t)(to - from));
         if (memcmp(now, old, DISK_SECTOR) != 0) n++;
     }
     return n;
@@ -257,7 +257,7 @@ static void disk_rebuild(struct disk *k) {
 
 /* The number of the n-th pending change, in the order they were made. */
 static uint64_t disk_nth(const struct disk *k, uint64_t n) {
-    size_t total = k->changes + k->file_changes, at = 0;
+    size_t total = k->changes + (size_t)k->file_changes, at = 0;
     if (n == 0 || total == 0) return 0;
     if (n > total) n = total;
     uint64_t *all = disk_raw(total * sizeof *all);

@@ -58,7 +58,7 @@ char *machine_get(const machine *m, const char *path, size_t *n) {
     if (machine_resolve(m, path, true, &at) < 0 || !at.slot) return NULL;
     const struct node *x = &m->disk.node[at.slot];
     if (x->kind != AGT_FILE_REGULAR) return NULL;
-    char *data = disk_raw(x->live.size + 1);
+    char *data = disk_raw((size_t)x->live.size + 1);
     disk_blob_read(x->now, 0, data, (size_t)x->live.size);
     data[x->live.size] = 0;
     if (n) *n = (size_t)x->live.size;
