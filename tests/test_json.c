@@ -1,4 +1,7 @@
 /* JSON: the public parsing suite, mutations of valid texts, and round trips of strings. */
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64 /* or readdir fails on 32-bit machines with big disks */
+#endif
 #include "../src/data/data.h"
 #include "test.h"
 
