@@ -120,6 +120,22 @@ static inline agt_store *oracle_open(machine_process *p, const char *root, machi
     return s;
 }
 
+/* After a mended publication no object of git is a file that a power cut emptied. */
+static inline void oracle_check_objects(machine *m, const char *root) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/.agent-trace/git/objects", root);
+    char *tree = machine_tree(m, path);
+    for (char *line = tree; line && *line;) {
+        char kind[16], mode[16];
+        unsigned long long size;
+        char *end = strchr(line, '\n');
+        if (sscanf(line, "%15s %15s %llu", kind, mode, &size) == 3 && !strcmp(kind, "file"))
+            if (!size) test_fail(__FILE__, __LINE__, "git has an empty object: %.120s", line);
+        line = end ? end + 1 : NULL;
+    }
+    free(tree);
+}
+
 /* Opens the store in a new process and compares; then publishes, checkpoints, compares again,
  * and writes once more. */
 static inline void oracle_check(const oracle *o, machine *m, const char *root) {
@@ -136,6 +152,7 @@ static inline void oracle_check(const oracle *o, machine *m, const char *root) {
     CHECK_INT(info.last_seq, events);
     agt_status st = agt_publish(s, &err);
     if (st != AGT_UNSUPPORTED) CHECK_STATUS(st, AGT_OK, err);
+    oracle_check_objects(m, root);
     CHECK_OK(agt_write(s, &me, "next.md", "works", 5, NULL, NULL, &err), err);
     CHECK_OK(agt_checkpoint(s, &err), err);
     for (int i = 0; i < ORACLE_DOCS; i++)

@@ -155,6 +155,43 @@ TEST(power, a_process_that_dies_at_any_change_loses_nothing_acknowledged) {
     CHECK(deaths > 600);
 }
 
+TEST(power, a_cut_after_another_process_took_over_loses_nothing) {
+    machine_settings set = {.seed = test_random(), .call_ns = 1000};
+    machine *start = machine_new(&set);
+    uint64_t states = 0;
+    machine_make_folder(start, root);
+    machine_sync_all(start);
+    for (uint64_t n = 1;; n += 1 + test_random_below(2)) {
+        power_run r;
+        bool died = power_until(&r, start, n, MACHINE_AFTER);
+        machine_process *p = machine_process_new(r.m, "next");
+        agt_store *s = oracle_open(p, root, NULL, AGT_OK); /* finishes what was left */
+        agt_document d = AGT_DOCUMENT_INIT;
+        agt_error err;
+        for (int i = 0; i < ORACLE_DOCS; i++) { /* what it shows it has acknowledged */
+            agt_status st = agt_document_get(s, r.o.path[i], &d, &err);
+            if (st == AGT_OK && d.version > r.o.acked[i]) oracle_ack(&r.o, i);
+            if (st == AGT_OK) CHECK_INT(d.version, r.o.acked[i]);
+            oracle_not(&r.o, i);
+        }
+        for (int k = 0; k < 4; k++) {
+            machine *c = machine_clone(r.m);
+            machine_cut cut = {.mode = k ? MACHINE_CUT_RANDOM : MACHINE_CUT_LOSE,
+                               .seed = test_random()};
+            machine_power_cut(c, &cut);
+            oracle_check(&r.o, c, root);
+            machine_free(c);
+            states++;
+        }
+        agt_close(s, NULL);
+        power_free(&r);
+        if (!died) break;
+    }
+    machine_free(start);
+    test_saw("states", states);
+    CHECK(states > 1000);
+}
+
 TEST(power, a_cut_during_recovery_loses_nothing_either) {
     machine_settings set = {.seed = test_random(), .call_ns = 1000};
     machine *start = machine_new(&set);
