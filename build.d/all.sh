@@ -5,28 +5,30 @@ sanitized() { # VARIANT ARGUMENTS LIBS FLAG...: with clang's runtimes
     shift 3
     suite "$v" src/agent_trace.c "$l" '' "$arguments" clang-14 -O1 -g -fno-omit-frame-pointer "$@"
 }
-suite_asan() {
+suite_asan() { # [ARGUMENTS]
     ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
         ASAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer-14) \
-        sanitized asan '' "$(git_libs)" -fsanitize=address,undefined,float-divide-by-zero \
+        sanitized asan "$*" "$(git_libs)" -fsanitize=address,undefined,float-divide-by-zero \
         -fno-sanitize-recover=all $(git_flags)
 }
-suite_tsan() {
+suite_tsan() { # what uses several threads, unless told otherwise
+    [ $# -gt 0 ] || set -- --filter thread
     TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
         TSAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer-14) \
-        sanitized tsan '--filter thread' "$(git_libs)" -fsanitize=thread $(git_flags)
+        sanitized tsan "$*" "$(git_libs)" -fsanitize=thread $(git_flags)
 }
-suite_valgrind() {
+suite_valgrind() { # the store, unless told otherwise
+    [ $# -gt 0 ] || set -- --filter store
     suite parts src/agent_trace.c "$(git_libs)" \
         'valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes' \
-        '--filter store' "$CC" -O1 -g ${CFLAGS-} $(git_flags)
+        "$*" "$CC" -O1 -g ${CFLAGS-} $(git_flags)
 }
 suite_s390x() { # big-endian, 64 bits
-    suite s390x agent_trace.c '' qemu-s390x-static '' \
+    suite s390x agent_trace.c '' qemu-s390x-static "$*" \
         s390x-linux-gnu-gcc -O1 -g -static -DAGENT_TRACE_NO_GIT
 }
 suite_armhf() { # 32 bits
-    suite armhf agent_trace.c '' qemu-arm-static '' \
+    suite armhf agent_trace.c '' qemu-arm-static "$*" \
         arm-linux-gnueabihf-gcc -O1 -g -static -DAGENT_TRACE_NO_GIT
 }
 fuzz_smoke() {

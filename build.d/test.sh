@@ -33,7 +33,7 @@ suite_build() { # VARIANT LIBRARY-SOURCE LIBS COMPILER FLAG...
     jobs_run || return 1
     link_program "$dir/tests" "$@" $suite_objects $libs -pthread
 }
-# Builds and runs it. RUNNER may be empty, a qemu or valgrind.
+# Builds and runs it. RUNNER may be empty, a qemu or valgrind; ARGUMENTS are the suite's, in one word.
 suite() { # VARIANT LIBRARY-SOURCE LIBS RUNNER ARGUMENTS COMPILER FLAG...
     suite_variant=$1 suite_library=$2 suite_libs=$3 suite_runner=$4 suite_arguments=$5
     shift 5
@@ -41,17 +41,17 @@ suite() { # VARIANT LIBRARY-SOURCE LIBS RUNNER ARGUMENTS COMPILER FLAG...
     limit "${SUITE_LIMIT:-600}" $suite_runner "$B/obj/$suite_variant/tests" $suite_arguments
 }
 suite_parts() { # [ARGUMENTS]
-    suite parts src/agent_trace.c "$(git_libs)" '' "${1-}" "$CC" -O1 -g ${CFLAGS-} $(git_flags)
+    suite parts src/agent_trace.c "$(git_libs)" '' "$*" "$CC" -O1 -g ${CFLAGS-} $(git_flags)
 }
 suite_shipped() {
     ./amalgamate --check >/dev/null 2>&1 || say 'note: agent_trace.c is not what src/ says; run ./amalgamate'
-    suite shipped agent_trace.c "$(git_libs)" '' '' "$CC" -O2 -g ${CFLAGS-} $(git_flags)
+    suite shipped agent_trace.c "$(git_libs)" '' "$*" "$CC" -O2 -g ${CFLAGS-} $(git_flags)
 }
 suite_nogit() {
-    suite nogit agent_trace.c '' '' '' "$CC" -O1 -g ${CFLAGS-} -DAGENT_TRACE_NO_GIT
+    suite nogit agent_trace.c '' '' "$*" "$CC" -O1 -g ${CFLAGS-} -DAGENT_TRACE_NO_GIT
 }
 suite_plain() {
-    suite plain agent_trace.c "$(git_libs)" '' '' "$CC" -O1 -g ${CFLAGS-} $(git_flags) \
+    suite plain agent_trace.c "$(git_libs)" '' "$*" "$CC" -O1 -g ${CFLAGS-} $(git_flags) \
         -DAGENT_TRACE_PLAIN_POSIX
 }
 
@@ -193,6 +193,12 @@ command_test() {
         SUITE_LIMIT=1200
         test_default --all
         test_all
+        ;;
+    --shipped | --nogit | --plain | --asan | --tsan | --valgrind | --s390x | --armhf)
+        need $NEED_ALL
+        . build.d/all.sh
+        "suite_${1#--}" ${2:+--filter "$2"}
+        return
         ;;
     --release)
         need $NEED_ALL
