@@ -585,7 +585,7 @@ typedef struct shim {
     int looks;            /* so many exclusive tries find somebody looking */
     int64_t clock, slept; /* a clock that only sleeping moves, if `fake` */
     int fake, naps;
-    int64_t nap[1024];
+    int64_t nap[16384];
 } shim;
 
 static int shim_fails(shim *s) {
@@ -819,31 +819,57 @@ TEST(lock, a_try_never_sleeps) {
     agt_poll_lock_release(first);
 }
 
+typedef struct naps {
+    int delays, uneven, bursts, single;
+} naps;
+
+/* The shim's sleeps must be delays that double, each followed by its burst of short pauses. */
+static naps check_naps(const shim *s) {
+    naps n = {0};
+    int64_t delay = 1000000, at = 0;
+    int pauses = 0;
+    CHECK(s->naps < (int)AGT_COUNT(s->nap));
+    for (int i = 0; i < s->naps - 1; i++) { /* the last one may be cut by the deadline */
+        int64_t nap = s->nap[i];
+        at += nap;
+        if (nap <= 60000) {
+            CHECK(nap >= 30000);
+            pauses++;
+            continue;
+        }
+        CHECK(nap >= delay / 2 && nap <= delay);
+        n.uneven += nap != delay && nap != delay / 2;
+        if (n.delays++) {
+            int64_t before = delay == 100000000 && n.delays > 8 ? delay : delay / 2;
+            n.bursts += pauses == 7 + before / 2000000;
+            n.single += pauses == 0;
+        }
+        if (at > (int64_t)11 * 1000000000) CHECK_INT(pauses, 0);
+        delay = delay * 2 < 100000000 ? delay * 2 : 100000000;
+        pauses = 0;
+    }
+    CHECK(n.uneven > n.delays / 2); /* jitter keeps waiters apart */
+    return n;
+}
+
 TEST(lock, waits_double_from_1_ms_to_100_ms_and_end_at_the_deadline) {
-    shim s;
+    static shim s;
     shim_init(&s, test_folder());
     agt_error err;
     agt_poll_lock *first = lead(s.root), *p = NULL;
     s.fake = 1;
     CHECK_STATUS(acquire_over(&s, 3000, &p, &err), AGT_BUSY, err);
     CHECK_INT(s.slept, (int64_t)3000 * 1000000);
-    int64_t delay = 1000000;
-    int uneven = 0, delays = 0, pauses = 0;
-    CHECK(s.naps < (int)AGT_COUNT(s.nap));
-    for (int i = 0; i < s.naps - 1; i++) {
-        if (s.nap[i] <= 60000) { /* between two tries of a burst */
-            CHECK(s.nap[i] >= 30000);
-            pauses++;
-            continue;
-        }
-        if (delays++) CHECK_INT(pauses, 7);
-        CHECK(s.nap[i] >= delay / 2 && s.nap[i] <= delay);
-        uneven += s.nap[i] != delay && s.nap[i] != delay / 2;
-        delay = delay * 2 < 100000000 ? delay * 2 : 100000000;
-        pauses = 0;
-    }
-    CHECK(delays > 30 && delays < 75);
-    CHECK(uneven > delays / 2); /* jitter keeps waiters apart */
+    naps n = check_naps(&s);
+    CHECK(n.delays > 30 && n.delays < 75);
+    CHECK_INT(n.single, 0);
+    CHECK(n.bursts >= n.delays - 2);
+    s.slept = s.naps = 0;
+    CHECK_STATUS(acquire_over(&s, 30000, &p, &err), AGT_BUSY, err);
+    CHECK_INT(s.slept, (int64_t)30000 * 1000000);
+    n = check_naps(&s);
+    CHECK(n.single > 150); /* 20 s of waiting for somebody who leads */
+    CHECK(n.bursts + n.single >= n.delays - 2);
     s.slept = s.naps = 0;
     CHECK_STATUS(acquire_over(&s, 0, &p, &err), AGT_BUSY, err);
     CHECK_INT(s.slept, (int64_t)AGT_TIMEOUT_DEFAULT * 1000000);

@@ -23,8 +23,9 @@
  * (7) The lock belongs to the open file, which a fork's child shares: there it "holds" too. Whoever
  *     owns the handle compares process ids before it comes here; the child only closes.
  * (8) Nobody waits inside flock: that has no deadline. Waiters sleep 1 ms, then twice as long each
- *     time up to 100 ms, and wake for a burst of tries: a busy store's lock is free only for
- *     moments between two writes, and a single try would miss them for seconds.
+ *     time up to 100 ms, and wake for a burst of tries, the longer the longer they slept: a busy
+ *     store's lock is free only for moments between two writes, and a single try would miss them
+ *     for seconds. After 10 s it is somebody who leads, not somebody who writes: single tries.
  *
  * Taking and dropping an open, free lock is three system calls: flock, fstatat, flock. */
 #include "lock.h"
@@ -32,12 +33,16 @@
 #include "../base/base.h"
 #include "../sys/sys.h"
 
-#define FLOCK_REOPENS   100
-#define FLOCK_LOOKS     10
-#define FLOCK_BURST     8
-#define FLOCK_PAUSE     60000   /* ns between the tries of a burst */
-#define FLOCK_DELAY_MIN 1000000 /* ns between bursts, doubling */
+#define FLOCK_REOPENS 100
+#define FLOCK_LOOKS   10
+
+/* Waiting, in ns. */
+#define FLOCK_DELAY_MIN 1000000
 #define FLOCK_DELAY_MAX 100000000
+#define FLOCK_BURST     8       /* tries in a burst, and one more for each ... */
+#define FLOCK_BURST_PER 2000000 /* ... of these that were slept before */
+#define FLOCK_PAUSE     60000   /* between the tries of a burst */
+#define FLOCK_HOPE      10000000000
 
 AGT_PRIVATE void agt__flock_init(agt_flock *l, const agt_sys *sys, agt_fd dir, const char *name) {
     memset(l, 0, sizeof *l);
@@ -139,11 +144,11 @@ static int64_t flock_left(const agt_sys *sys, int64_t deadline) {
     return deadline - sys->mono_ns(sys->ctx);
 }
 
-/* Some tries in quick succession (8). */
-static agt_status flock_burst(agt_flock *l, int64_t deadline, agt_error *err) {
-    for (int i = 1;; i++) {
+/* Tries in quick succession (8). */
+static agt_status flock_burst(agt_flock *l, int64_t tries, int64_t deadline, agt_error *err) {
+    for (int64_t i = 1;; i++) {
         agt_status status = flock_try(l, err);
-        if (status != AGT_BUSY || i == FLOCK_BURST) return status;
+        if (status != AGT_BUSY || i >= tries) return status;
         int64_t pause = flock_jitter(l->sys, FLOCK_PAUSE);
         if (flock_left(l->sys, deadline) <= pause) return status;
         l->sys->sleep_ns(l->sys->ctx, pause);
@@ -153,14 +158,16 @@ static agt_status flock_burst(agt_flock *l, int64_t deadline, agt_error *err) {
 /* Tries with growing delays until the deadline; AGT_BUSY when it passed. */
 static agt_status flock_wait(agt_flock *l, int32_t timeout_ms, agt_error *err) {
     const agt_sys *sys = l->sys;
-    int64_t deadline = INT64_MAX, delay = FLOCK_DELAY_MIN;
+    int64_t start = sys->mono_ns(sys->ctx), deadline = INT64_MAX, delay = FLOCK_DELAY_MIN;
     if (timeout_ms == 0) timeout_ms = AGT_TIMEOUT_DEFAULT;
-    if (timeout_ms > 0) deadline = sys->mono_ns(sys->ctx) + (int64_t)timeout_ms * 1000000;
+    if (timeout_ms > 0) deadline = start + (int64_t)timeout_ms * 1000000;
     for (;;) {
         int64_t left = flock_left(sys, deadline), nap = flock_jitter(sys, delay);
         if (left <= 0) return AGT_BUSY;
         sys->sleep_ns(sys->ctx, nap < left ? nap : left);
-        agt_status status = flock_burst(l, deadline, err);
+        bool hopeful = sys->mono_ns(sys->ctx) - start < FLOCK_HOPE;
+        int64_t tries = hopeful ? FLOCK_BURST + delay / FLOCK_BURST_PER : 1;
+        agt_status status = flock_burst(l, tries, deadline, err);
         if (status != AGT_BUSY) return status;
         delay = delay < FLOCK_DELAY_MAX / 2 ? delay * 2 : FLOCK_DELAY_MAX;
     }
