@@ -473,7 +473,7 @@ static const char *amount(double v) { /* four lines' worth of short numbers */
     char *out = text[turn++ & 3];
     const char *unit = v >= 1e6 ? "M" : v >= 1e4 ? "k" : "";
     double x = v >= 1e6 ? v / 1e6 : v >= 1e4 ? v / 1e3 : v;
-    snprintf(out, sizeof text[0], x < 10 && *unit ? "%.1f%s" : "%.0f%s", x, unit);
+    snprintf(out, sizeof text[0], "%.3g%s", x, unit);
     return out;
 }
 
@@ -611,7 +611,7 @@ static void print_svg(FILE *f) {
         svg_text(f, at[i] + 18, 86, "name", legend[i]);
     }
     svg_cycles(f, 125);
-    svg_lines(f, 85, 350, "Locks a second, all processes together", 0, 1e4, 1e7);
+    svg_lines(f, 75, 350, "Locks a second, all processes together", 0, 1e4, 1e7);
     svg_lines(f, 525, 350, "Fairness: the least over the most one got", 1, 0, 1);
     svg_handover(f, 670);
     svg_text(
