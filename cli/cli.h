@@ -159,7 +159,7 @@ typedef struct cli_command {
     uint32_t options;
     int min, max;      /* how many words it takes; max -1: any number */
     bool stop;         /* options end at the first word */
-    const char *wants; /* what is missing when there are too few words */
+    const char *wants; /* what it needs, when there are too few words */
 } cli_command;
 
 int command_init(cli *c);

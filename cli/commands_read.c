@@ -106,7 +106,7 @@ static void diff_print(const char *patch, size_t len) {
         out_style style = diff_style(patch, text);
         if (!header && style == OUT_BOLD && patch[0] != '\\')
             style = patch[0] == '+' ? OUT_GREEN : OUT_RED;
-        out_set(style);
+        if (style != OUT_PLAIN) out_set(style);
         (void)fwrite(patch, 1, text, stdout);
         if (style != OUT_PLAIN) out_set(OUT_PLAIN);
         if (end) (void)putchar('\n');

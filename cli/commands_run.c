@@ -175,7 +175,7 @@ int command_lock(cli *c) {
     if (code != CLI_DONE) return code;
     if (c->args.value[OPT_HELP]) return help_one(c->command) ? CLI_DONE : CLI_ERROR;
     c->json = c->args.value[OPT_JSON] != NULL;
-    if (hold && c->args.count == 0) return out_usage(c->command, "which command is to run?");
+    if (hold && c->args.count == 0) return out_usage(c->command, "lock hold needs a COMMAND");
     if (!hold && c->args.count > 0)
         return out_usage(c->command, "'lock %s' takes no '%s'", what, c->args.words[0]);
     code = cli_find(c);

@@ -5,8 +5,6 @@
 #include "output.h"
 #include "text.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -141,7 +139,8 @@ int command_log(cli *c) {
     agt_error err;
     agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
     char path[AGT_MAX_PATH * 4];
-    log_state l = {.table = {.columns = 8, .right = 7u << 3, .cut = true}, .json = {.lines = true}};
+    log_state l = {.table = {.columns = 8, .right = 7u << 3, .below = true},
+                   .json = {.lines = true}};
     o.newest_first = 1;
     o.limit = CLI_LOG_LIMIT;
     int code = trace_filters(c, &o);
@@ -186,11 +185,7 @@ static void trace_catch(void) {
 
 /* Waits a moment; false if it is time to end: a signal came or the reader of stdout is gone. */
 static bool trace_wait(void) {
-    struct pollfd reader = {.fd = 1, .events = 0};
-    if (fflush(stdout) != 0) return false;
-    int n = poll(&reader, 1, TRACE_POLL_MS);
-    if (n < 0 && errno != EINTR) return false;
-    return !trace_stop && !(n > 0 && reader.revents & (POLLERR | POLLHUP | POLLNVAL));
+    return fflush(stdout) == 0 && !out_reader_gone(TRACE_POLL_MS) && !trace_stop;
 }
 
 /* `limit` counts here: a cursor that ends because of it could not be told from one that waits. */

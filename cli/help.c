@@ -41,6 +41,16 @@ static const help_page help_pages[] = {
      "\n"
      "example:\n"
      "  agent-trace init ~/project\n"},
+    {"status", "how the store is",
+     "usage: agent-trace status\n"
+     "\n"
+     "Says where the store is, how much is in it, what git does not have yet, who leads, and\n"
+     "which files were edited outside agent-trace.\n"
+     "\n"
+     "  --json               the same as JSON\n"
+     "\n"
+     "example:\n"
+     "  agent-trace -C ~/project status\n"},
     {"write", "write a document",
      "usage: agent-trace write PATH [--content TEXT | --file FILE] [options]\n"
      "\n"
@@ -63,6 +73,14 @@ static const help_page help_pages[] = {
      "\n" HELP_CHANGE "\n"
      "example:\n"
      "  agent-trace rm docs/draft.md --summary 'merged into plan.md'\n"},
+    {"restore", "bring an earlier version back",
+     "usage: agent-trace restore PATH VERSION [options]\n"
+     "\n"
+     "Writes the bytes of VERSION as a new version, of a deleted document too. Nothing of what\n"
+     "came since is lost.\n"
+     "\n" HELP_CHANGE "\n"
+     "example:\n"
+     "  agent-trace restore docs/plan.md 3\n"},
     {"show", "print a document, or one of its versions",
      "usage: agent-trace show PATH [VERSION] [--disk]\n"
      "\n"
@@ -74,6 +92,18 @@ static const help_page help_pages[] = {
      "\n"
      "example:\n"
      "  agent-trace show docs/plan.md 3 > plan-3.md\n"},
+    {"ls", "list documents",
+     "usage: agent-trace ls [PATH] [options]\n"
+     "\n"
+     "Lists the documents, or those in a folder: type, version, time of the last change (UTC),\n"
+     "size and path, and whether somebody edited the file outside agent-trace.\n"
+     "\n"
+     "  --type TYPE          only plan, context, log, reference or scratch\n"
+     "  --deleted            deleted documents too\n"
+     "  --json               an array of documents\n"
+     "\n"
+     "example:\n"
+     "  agent-trace ls docs --type plan\n"},
     {"log", "who changed what, newest first",
      "usage: agent-trace log [PATH] [options]\n"
      "\n"
@@ -95,36 +125,26 @@ static const help_page help_pages[] = {
      "examples:\n"
      "  agent-trace diff docs/plan.md\n"
      "  agent-trace diff docs/plan.md 2 5\n"},
-    {"restore", "bring an earlier version back",
-     "usage: agent-trace restore PATH VERSION [options]\n"
+    {"trace", "print the events as JSON Lines",
+     "usage: agent-trace trace [options]\n"
      "\n"
-     "Writes the bytes of VERSION as a new version, of a deleted document too. Nothing of what\n"
-     "came since is lost.\n"
-     "\n" HELP_CHANGE "\n"
-     "example:\n"
-     "  agent-trace restore docs/plan.md 3\n"},
-    {"ls", "list documents",
-     "usage: agent-trace ls [PATH] [options]\n"
+     "Prints the lines of the trace as they are, oldest first.\n"
      "\n"
-     "Lists the documents, or those in a folder: type, version, time of the last change (UTC),\n"
-     "size and path, and whether somebody edited the file outside agent-trace.\n"
+     "  --path PATH          of one document\n" HELP_FILTERS
+     "  --seq N              from this event on\n"
+     "  -n, --limit N        at most N\n"
+     "  -f, --follow         then wait for new ones; ends with Ctrl-C or when the reader goes\n"
      "\n"
-     "  --type TYPE          only plan, context, log, reference or scratch\n"
-     "  --deleted            deleted documents too\n"
-     "  --json               an array of documents\n"
+     "examples:\n"
+     "  agent-trace trace --action violation\n"
+     "  agent-trace trace --follow --since now | jq .path\n"},
+    {"git", "run git on the store's repository",
+     "usage: agent-trace git ARGS\n"
      "\n"
-     "example:\n"
-     "  agent-trace ls docs --type plan\n"},
-    {"status", "how the store is",
-     "usage: agent-trace status\n"
-     "\n"
-     "Says where the store is, how much is in it, what git does not have yet, who leads, and\n"
-     "which files were edited outside agent-trace.\n"
-     "\n"
-     "  --json               the same as JSON\n"
+     "Publishes what is pending, then runs git on the repository in .agent-trace/git.\n"
      "\n"
      "example:\n"
-     "  agent-trace -C ~/project status\n"},
+     "  agent-trace git log --oneline -- docs/plan.md\n"},
     {"import", "take in a stream of changes",
      "usage: agent-trace import FILE [options]\n"
      "\n"
@@ -152,19 +172,6 @@ static const help_page help_pages[] = {
                     "\n"
                     "example:\n"
                     "  agent-trace import history.jsonl.gz\n"},
-    {"trace", "print the events as JSON Lines",
-     "usage: agent-trace trace [options]\n"
-     "\n"
-     "Prints the lines of the trace as they are, oldest first.\n"
-     "\n"
-     "  --path PATH          of one document\n" HELP_FILTERS
-     "  --seq N              from this event on\n"
-     "  -n, --limit N        at most N\n"
-     "  -f, --follow         then wait for new ones; ends with Ctrl-C or when the reader goes\n"
-     "\n"
-     "examples:\n"
-     "  agent-trace trace --action violation\n"
-     "  agent-trace trace --follow --since now | jq .path\n"},
     {"lock", "the poll lock: one leader among all processes",
      "usage: agent-trace lock status\n"
      "       agent-trace lock try\n"
@@ -180,13 +187,6 @@ static const help_page help_pages[] = {
                           "\n"
                           "example:\n"
                           "  agent-trace lock hold --timeout 0 -- ./poll-changes\n"},
-    {"git", "run git on the store's repository",
-     "usage: agent-trace git ARGS\n"
-     "\n"
-     "Publishes what is pending, then runs git on the repository in .agent-trace/git.\n"
-     "\n"
-     "example:\n"
-     "  agent-trace git log --oneline -- docs/plan.md\n"},
 };
 #define HELP_PAGES (sizeof help_pages / sizeof help_pages[0])
 
@@ -203,8 +203,10 @@ void help_all(bool to_stderr) {
         "\n"
         "usage: agent-trace [-C DIR] [--actor WHO] [--json] COMMAND [ARGS]\n",
         f);
-    help_group(f, "documents", 0, 7);
-    help_group(f, "store", 7, HELP_PAGES);
+    help_group(f, "store", 0, 2);
+    help_group(f, "documents", 2, 7);
+    help_group(f, "history", 7, 11);
+    help_group(f, "more", 11, HELP_PAGES);
     (void)fputs(
         "\n"
         "-C DIR runs in DIR; the store is the one around the current folder. Who acts is\n"

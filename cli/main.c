@@ -17,22 +17,21 @@
 static const cli_command commands[] = {
     {"init", command_init, OPTS_ALWAYS | OPT(JSON), 0, 1, false, NULL},
     {"write", command_write, OPTS_CHANGE | OPT(CONTENT) | OPT(FILE) | OPT(TYPE), 1, 1, false,
-     "which document is to be written?"},
-    {"rm", command_rm, OPTS_CHANGE, 1, 1, false, "which document is to be deleted?"},
-    {"show", command_show, OPTS_ALWAYS | OPT(JSON) | OPT(DISK), 1, 2, false,
-     "which document is to be shown?"},
+     "a PATH"},
+    {"rm", command_rm, OPTS_CHANGE, 1, 1, false, "a PATH"},
+    {"show", command_show, OPTS_ALWAYS | OPT(JSON) | OPT(DISK), 1, 2, false, "a PATH"},
     {"log", command_log, OPTS_FILTER, 0, 1, false, NULL},
-    {"diff", command_diff, OPTS_ALWAYS, 1, 3, false, "which document is to be compared?"},
-    {"restore", command_restore, OPTS_CHANGE, 2, 2, false, "which version of which document?"},
+    {"diff", command_diff, OPTS_ALWAYS, 1, 3, false, "a PATH"},
+    {"restore", command_restore, OPTS_CHANGE, 2, 2, false, "a PATH and a VERSION"},
     {"ls", command_ls, OPTS_ALWAYS | OPT(JSON) | OPT(TYPE) | OPT(DELETED), 0, 1, false, NULL},
     {"status", command_status, OPTS_ALWAYS | OPT(JSON), 0, 0, false, NULL},
     {"import", command_import,
      OPTS_ALWAYS | OPT(JSON) | OPT(ACTOR) | OPT(PUBLISH) | OPT(YES) | OPT(DURABILITY) | OPT(BATCH) |
          OPT(ACK) | OPT(STRICT),
-     1, 1, false, "which file is to be imported? - is stdin"},
+     1, 1, false, "a FILE, or - for stdin"},
     {"trace", command_trace, OPTS_FILTER | OPT(PATH) | OPT(SEQ) | OPT(FOLLOW), 0, 0, false, NULL},
-    {"lock", command_lock, OPTS_ALWAYS | OPT(JSON), 1, -1, true, "say status, try or hold"},
-    {"git", command_git, 0, 1, -1, true, "what is git to do?"},
+    {"lock", command_lock, OPTS_ALWAYS | OPT(JSON), 1, -1, true, "status, try or hold"},
+    {"git", command_git, 0, 1, -1, true, "something to do"},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
@@ -72,7 +71,7 @@ static int main_unknown(const char *name) {
             near = commands[i].name;
         }
     }
-    if (near) return out_usage(NULL, "unknown command '%s'; did you mean %s?", name, near);
+    if (near) return out_usage(NULL, "unknown command '%s', perhaps %s", name, near);
     return out_usage(NULL, "unknown command '%s'", name);
 }
 
@@ -98,7 +97,8 @@ static int main_words(cli *c, const cli_command *command, int argc, char **argv,
         if (code != CLI_DONE) return code;
     }
     if (c->args.value[OPT_HELP]) return CLI_DONE;
-    if (c->args.count < command->min) return out_usage(command->name, "%s", command->wants);
+    if (c->args.count < command->min)
+        return out_usage(command->name, "%s needs %s", command->name, command->wants);
     if (command->max >= 0 && c->args.count > command->max)
         return out_usage(command->name, "'%s' is one word too many", c->args.words[command->max]);
     return CLI_DONE;

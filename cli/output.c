@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -65,11 +66,16 @@ bool out_is_broken(void) {
     return ferror(stdout) != 0;
 }
 
+bool out_reader_gone(int timeout_ms) {
+    struct pollfd reader = {.fd = 1, .events = 0};
+    return poll(&reader, 1, timeout_ms) > 0 && (reader.revents & (POLLERR | POLLHUP)) != 0;
+}
+
 int out_finish(int code) {
     errno = 0;
     bool broken = ferror(stdout) != 0;
     if (fflush(stdout) != 0) broken = true;
-    if (!broken || errno == EPIPE) return code;
+    if (!broken || errno == EPIPE || out_reader_gone(0)) return code;
     return out_fail(CLI_ERROR, "cannot print the result: %s",
                     errno ? strerror(errno) : "stdout failed");
 }
@@ -172,6 +178,8 @@ const char *out_bytes(uint64_t n, char text[24]) {
 
 /* ---- tables ---- */
 
+#define OUT_INDENT 4
+
 static int out_width(const char *s, size_t n) {
     uint32_t code;
     int columns = 0;
@@ -227,34 +235,46 @@ static void out_pad(int columns) {
     if (columns > 0) (void)printf("%*s", columns, "");
 }
 
-static void out_put_cell(const out_table *t, const struct out_cell *cell, int column, int room) {
-    const char *s = t->text + cell->at;
-    bool last = column == t->columns - 1, right = t->right >> column & 1;
-    size_t n = cell->len;
-    bool cut = last && t->cut && room > 0 && cell->columns > room;
-    if (cut) n = room > 3 ? out_fits(s, n, room - 3) : 0;
-    if (right) out_pad(t->width[column] - cell->columns);
-    if (cell->style != OUT_PLAIN) out_set(cell->style);
-    out_text(s, n);
-    if (cut) (void)fputs("...", stdout);
-    if (cell->style != OUT_PLAIN) out_set(OUT_PLAIN);
-    if (!right && !last) out_pad(t->width[column] - cell->columns);
+static void out_put_text(const out_table *t, const struct out_cell *cell, size_t n) {
+    if (cell->style != OUT_PLAIN && n) out_set(cell->style);
+    out_text(t->text + cell->at, n);
+    if (n < cell->len) (void)fputs("...", stdout);
+    if (cell->style != OUT_PLAIN && n) out_set(OUT_PLAIN);
+}
+
+/* A last cell that does not fit the terminal's line. */
+static void out_put_below(const out_table *t, const struct out_cell *cell) {
+    int room = out.columns - OUT_INDENT;
+    bool cut = cell->columns > room;
+    (void)printf("\n%*s", OUT_INDENT, "");
+    out_put_text(t, cell, cut ? out_fits(t->text + cell->at, cell->len, room - 3) : cell->len);
+}
+
+static void out_row(const out_table *t, const struct out_cell *cells) {
+    int last = t->columns - 1, at = 0, gap = 0;
+    while (last > 0 && !cells[last].len) /* nothing is padded for what does not come */
+        last--;
+    for (int i = 0; i <= last; i++) {
+        int pad = t->width[i] - cells[i].columns;
+        bool right = t->right >> i & 1;
+        if (!t->width[i]) continue; /* a column that is empty everywhere takes no room */
+        bool below = t->below && out.columns > 2 * OUT_INDENT && i == t->columns - 1 &&
+                     at + gap + cells[i].columns > out.columns;
+        if (below) {
+            out_put_below(t, &cells[i]);
+            break;
+        }
+        out_pad(gap + (right ? pad : 0));
+        out_put_text(t, &cells[i], cells[i].len);
+        at += gap + cells[i].columns + (right ? pad : 0);
+        gap = 2 + (right ? 0 : pad);
+    }
+    (void)fputc('\n', stdout);
 }
 
 void out_rows(out_table *t) {
-    int before = 0;
-    for (int i = 0; i + 1 < t->columns; i++)
-        before += t->width[i] ? t->width[i] + 2 : 0;
-    int room = out.columns ? out.columns - before > 8 ? out.columns - before : 8 : 0;
-    for (size_t i = 0; i < t->count; i++) {
-        int column = (int)(i % (size_t)t->columns);
-        if (t->width[column]) { /* a column that is empty everywhere takes no room */
-            out_put_cell(t, &t->cells[i], column, room);
-            bool more = column + 1 < t->columns && t->width[column + 1];
-            if (more) (void)fputs("  ", stdout);
-        }
-        if (column == t->columns - 1) (void)fputc('\n', stdout);
-    }
+    for (size_t i = 0; i < t->count; i += (size_t)t->columns)
+        out_row(t, t->cells + i);
     t->count = t->len = 0;
 }
 

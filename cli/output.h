@@ -26,8 +26,10 @@ void out_init(void);
 bool out_is_terminal(int fd);
 /* Columns of the terminal on stdout; 0 if there is none. */
 int out_columns(void);
-/* Has the reader of stdout gone, or can it not be written to? */
+/* Did printing to stdout fail? */
 bool out_is_broken(void);
+/* Has the reader of the pipe on stdout gone, or does it go within so many milliseconds? */
+bool out_reader_gone(int timeout_ms);
 /* Flushes stdout. Returns `code`, or CLI_ERROR (reported) if something could not be printed. */
 int out_finish(int code);
 /* Undoes what out_init changed that a child process would inherit. For use between fork and exec,
@@ -67,13 +69,13 @@ void out_styled(out_style style, const char *s);
 /* "1.2 MB". Returns out. */
 const char *out_bytes(uint64_t n, char out[24]);
 
-/* Rows of cells whose columns line up. The last column is never padded; where `cut` is set and
- * stdout is a terminal it is shortened to fit. */
+/* Rows of cells whose columns line up. Nothing is padded at the end of a line. With `below` a last
+ * cell that does not fit the terminal's line gets one of its own, cut where even that is short. */
 #define OUT_COLUMNS 8
 typedef struct out_table {
     int columns;
     unsigned right; /* bit n: column n is aligned to the right */
-    bool cut;
+    bool below;
     char *text;
     size_t len, cap;
     struct out_cell {
