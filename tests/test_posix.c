@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -307,9 +308,13 @@ TEST(posix, bytes_come_back_from_where_they_were_put) {
     char buf[64];
     CHECK_INT(os()->pread(NULL, fd, buf, sizeof buf, 0), 5);
     CHECK_INT(os()->pread(NULL, fd, buf, sizeof buf, 5), 0);
-    static char huge[64]; /* not on the stack: the kernel wants the whole range below its own */
-    CHECK_INT(os()->pread(NULL, fd, huge, SIZE_MAX / 2, 1), 4); /* cut to what a call can move */
+    const size_t most = 1u << 30; /* what one call moves; the kernel wants all of it in our range */
+    char *huge = mmap(NULL, most, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(huge != MAP_FAILED);
+    CHECK_INT(os()->pread(NULL, fd, huge, SIZE_MAX / 2, 1), 4);
     CHECK(memcmp(huge, "ello", 4) == 0);
+    munmap(huge, most);
     const uint64_t far_away = 5ull * 1024 * 1024 * 1024; /* past 32 bits */
     CHECK_INT(os()->pwrite(NULL, fd, "far", 3, far_away), 3);
     agt_stat st;
