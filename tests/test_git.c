@@ -311,6 +311,26 @@ TEST(git, a_file_gives_way_to_a_folder_and_the_folder_to_a_file) {
     }
 }
 
+TEST(git, files_and_folders_may_change_places_within_one_commit) {
+    kit_need_git();
+    kit_git k = kit_git_new();
+    agt_oid id = {{0}};
+    model m = {NULL, 0};
+    for (int i = 0; i < 200; i++) {
+        if (i % 40 == 0) kit_begin(&k, i ? &id : NULL);
+        for (int n = 0; n < 8; n++)
+            kit_random_change(&k, &m, kit_paths[test_random_below(AGT_COUNT(kit_paths))]);
+        id = kit_commit(&k, i);
+        if (i % 40 != 39) continue;
+        kit_write_how(&k, i % 80 == 39 ? AGT_GIT_LOOSE : AGT_GIT_PACK);
+        kit_set_head(&k, &id);
+        model_check_git(&k, &m, &id);
+    }
+    free(kit_run(KIT_GIT "fsck --full --strict --no-dangling 2>&1", k.path));
+    model_free(&m);
+    kit_git_close(&k);
+}
+
 TEST(git, a_folder_that_became_empty_is_gone_and_can_come_back) {
     kit_need_git();
     history h = {.k = kit_git_new()};
@@ -695,6 +715,16 @@ static void make_bad(const char *path, int n) {
     if (n % 5 != 4) test_write_file(path, bytes, len);
     free(bytes);
 }
+/* The next file's content under this name: sound, but another object. */
+static void make_other(const char *path, int n) {
+    static unsigned char *first;
+    static size_t first_len;
+    if (n == 0) first = test_read_file(path, &first_len);
+    if (n != 1) return;
+    chmod(path, 0600);
+    test_write_file(path, first, first_len);
+    free(first);
+}
 
 /* A few commits as loose objects. */
 static agt_oid small_history(kit_git *k, agt_git_write how) {
@@ -753,6 +783,23 @@ TEST(git, cleaning_deletes_bad_objects_and_keeps_good_ones) {
     CHECK_INT(each_loose(&k, NULL), 0);
     CHECK_INT(kit_read_status(&k, &id), AGT_OK);
     kit_fsck(&k);
+    kit_git_close(&k);
+}
+
+TEST(git, an_object_under_another_ones_name_is_damage_and_goes) {
+    kit_git k = kit_git_new();
+    agt_error err;
+    agt_oid id;
+    small_history(&k, AGT_GIT_LOOSE);
+    int n = each_loose(&k, make_other);
+    char *said =
+        kit_run("cd '%s/objects' && find [0-9a-f][0-9a-f] -type f | sort | tr -d '/'", k.path);
+    CHECK(agt__unhex(said + 41, 40, id.id, 20));
+    free(said);
+    CHECK_INT(kit_read_status(&k, &id), AGT_CORRUPT);
+    CHECK_OK(agt__git_clean_loose(k.git, true, &err), err);
+    CHECK_INT(each_loose(&k, NULL), n - 1);
+    CHECK_INT(kit_read_status(&k, &id), AGT_NOT_FOUND);
     kit_git_close(&k);
 }
 

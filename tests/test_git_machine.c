@@ -194,6 +194,33 @@ TEST(git_machine, a_file_with_any_bit_changed_is_read_right_or_not_at_all) {
     machine_free(m);
 }
 
+TEST(git_machine, an_index_that_leads_to_another_object_is_damage) {
+    agt_oid base;
+    machine *m = machine_with_history(&base);
+    machine_process *p = machine_process_new(m, "p");
+    char path[200], *tree = machine_tree(m, "/git/objects/pack"), *name = strstr(tree, ".idx");
+    size_t len;
+    snprintf(path, sizeof path, "/git/objects/pack/%.45s.idx", name - 45);
+    char *bytes = machine_get(m, path, &len);
+    size_t count = (len - 1032 - 40) / 28, seen = 0;
+    CHECK(count > 30);
+    for (size_t i = 0; i < count; i++) { /* every id in turn takes its neighbour's place */
+        char *table = bytes + 1032 + 24 * count;
+        agt_oid id;
+        memcpy(id.id, bytes + 1032 + 20 * i, 20);
+        machine_overwrite(m, path, (uint64_t)(table - bytes) + 4 * i, table + 4 * ((i + 1) % count),
+                          4);
+        kit_git k = kit_git_on(machine_sys(p), "/git", NULL);
+        seen += kit_read_status(&k, &id) == AGT_CORRUPT;
+        kit_git_close(&k);
+        machine_overwrite(m, path, 0, bytes, len);
+    }
+    CHECK_INT(seen, count);
+    free(bytes);
+    free(tree);
+    machine_free(m);
+}
+
 /* ---- failures ---- */
 
 TEST(git_machine, whatever_call_or_allocation_fails_the_handle_goes_on_and_nothing_leaks) {
