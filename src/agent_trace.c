@@ -3,17 +3,23 @@
 #ifndef AGENT_TRACE_C
 #define AGENT_TRACE_C
 #endif
-#if !defined(_WIN32) && !defined(_GNU_SOURCE) && !defined(AGENT_TRACE_PLAIN_POSIX)
+#if defined(__linux__) && !defined(_GNU_SOURCE) && !defined(AGENT_TRACE_PLAIN_POSIX)
 #define _GNU_SOURCE 1 /* renameat2, fallocate, openat2's syscall() */
 #endif
-#if !defined(_WIN32) && !defined(_POSIX_C_SOURCE)
+#if defined(__APPLE__) && !defined(_DARWIN_C_SOURCE)
+#define _DARWIN_C_SOURCE 1 /* flock, F_FULLFSYNC; the BSDs show all unless told otherwise */
+#endif
+#if (defined(__linux__) || defined(__APPLE__)) && !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L
 #endif
-#if !defined(_WIN32) && !defined(_XOPEN_SOURCE)
+#if (defined(__linux__) || defined(__APPLE__)) && !defined(_XOPEN_SOURCE)
 #define _XOPEN_SOURCE 700
 #endif
 #ifndef _FILE_OFFSET_BITS
 #define _FILE_OFFSET_BITS 64
+#endif
+#if defined(__linux__) && !defined(_TIME_BITS)
+#define _TIME_BITS 64
 #endif
 #ifndef AGENT_TRACE_SYS
 #define AGENT_TRACE_SYS

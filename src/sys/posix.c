@@ -16,7 +16,9 @@
  *     without locks answers NOSYS: an unlocked success does not exist.
  * (6) A lease (has_writer) is held for the moment between two calls. If a writer arrives in that
  *     moment the kernel signals us, by default with SIGIO, which kills a process that does not
- *     expect it; therefore the signal is set to SIGURG first, which is ignored by default. */
+ *     expect it; therefore the signal is set to SIGURG first, which is ignored by default.
+ *
+ * Names here begin with os_: posix_ is POSIX' own. */
 #ifndef _WIN32
 
 #if defined(__APPLE__) && !defined(_DARWIN_C_SOURCE)
@@ -33,6 +35,9 @@
 #endif
 #ifndef _FILE_OFFSET_BITS
 #define _FILE_OFFSET_BITS 64
+#endif
+#if defined(__linux__) && !defined(_TIME_BITS)
+#define _TIME_BITS 64
 #endif
 
 #include "sys.h"
@@ -53,22 +58,22 @@
 #include <unistd.h>
 
 #if defined(__linux__) && !defined(AGENT_TRACE_PLAIN_POSIX)
-#define POSIX_LINUX 1
+#define OS_LINUX 1
 #include <sys/syscall.h>
 #endif
 
 _Static_assert(sizeof(off_t) == 8, "compile with -D_FILE_OFFSET_BITS=64: files may pass 2 GiB");
 
-#define POSIX_CHUNK (1024u * 1024 * 1024) /* no call moves more: SSIZE_MAX and macOS' INT_MAX */
+#define OS_CHUNK (1024u * 1024 * 1024) /* no call moves more: SSIZE_MAX and macOS' INT_MAX */
 
-#define POSIX_RETRY(rc, call)                                                                      \
+#define OS_RETRY(rc, call)                                                                         \
     do {                                                                                           \
         (rc) = (call);                                                                             \
     } while ((rc) < 0 && errno == EINTR)
 
 /* ---- errno ---- */
 
-static int posix_class(int e) {
+static int os_class(int e) {
     switch (e) {
     case ENOENT: return AGT_SYS_NOENT;
     case EEXIST: return AGT_SYS_EXIST;
@@ -100,40 +105,40 @@ static int posix_class(int e) {
 }
 
 /* The result for errno, or for a call that worked. */
-static int posix_error(int e) {
-    return AGT_SYS_ERR(posix_class(e), e);
+static int os_error(int e) {
+    return AGT_SYS_ERR(os_class(e), e);
 }
-static int posix_result(int rc) {
-    return rc < 0 ? posix_error(errno) : 0;
+static int os_result(int rc) {
+    return rc < 0 ? os_error(errno) : 0;
 }
 
 /* ---- opening ---- */
 
 /* Moves a descriptor out of the standard streams' places. Keeps errno of a failed open. */
-static int posix_above_streams(int fd) {
+static int os_above_streams(int fd) {
     if (fd < 0 || fd > 2) return fd;
     int moved;
-    POSIX_RETRY(moved, fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    OS_RETRY(moved, fcntl(fd, F_DUPFD_CLOEXEC, 3));
     int e = errno;
     (void)close(fd);
     errno = e;
     return moved;
 }
 
-static int posix_openat(int dir, const char *name, int flags, mode_t mode) {
+static int os_openat(int dir, const char *name, int flags, mode_t mode) {
     int fd;
-    POSIX_RETRY(fd, openat(dir, name, flags | O_CLOEXEC | O_NOCTTY, mode));
-    return posix_above_streams(fd);
+    OS_RETRY(fd, openat(dir, name, flags | O_CLOEXEC | O_NOCTTY, mode));
+    return os_above_streams(fd);
 }
 
-static agt_fd posix_open_root(void *ctx, const char *path) {
+static agt_fd os_open_root(void *ctx, const char *path) {
     (void)ctx;
-    int fd = posix_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
-    return fd < 0 ? posix_error(errno) : fd;
+    int fd = os_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    return fd < 0 ? os_error(errno) : fd;
 }
 
 /* Why an open that follows no link failed: systems differ in what they say of a link. */
-static int posix_open_error(int dir, const char *name, int e) {
+static int os_open_error(int dir, const char *name, int e) {
     struct stat st;
     if (e == ENXIO) return AGT_SYS_ERR(AGT_SYS_NAME, e); /* a socket, or a FIFO without a reader */
     int looks_odd = e == ENOTDIR || e == EMLINK;
@@ -142,10 +147,10 @@ static int posix_open_error(int dir, const char *name, int e) {
 #endif
     if (looks_odd && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
         return AGT_SYS_ERR(AGT_SYS_LOOP, e);
-    return posix_error(e);
+    return os_error(e);
 }
 
-static agt_fd posix_open(void *ctx, agt_fd dir, const char *name, uint32_t flags, uint32_t mode) {
+static agt_fd os_open(void *ctx, agt_fd dir, const char *name, uint32_t flags, uint32_t mode) {
     (void)ctx;
     int how = O_NOFOLLOW;
     if (flags & AGT_O_FOLDER)
@@ -157,12 +162,12 @@ static agt_fd posix_open(void *ctx, agt_fd dir, const char *name, uint32_t flags
     if (flags & AGT_O_CREATE) how |= O_CREAT;
     if (flags & AGT_O_EXCL) how |= O_EXCL;
     if (flags & AGT_O_TRUNCATE) how |= O_TRUNC;
-    int fd = posix_openat((int)dir, name, how, (mode_t)mode);
-    return fd < 0 ? posix_open_error((int)dir, name, errno) : fd;
+    int fd = os_openat((int)dir, name, how, (mode_t)mode);
+    return fd < 0 ? os_open_error((int)dir, name, errno) : fd;
 }
 
 /* Whether a walk may begin: relative, and no component that leads upward. */
-static bool posix_walkable(const char *path) {
+static bool os_walkable(const char *path) {
     if (path[0] == '/') return false;
     for (const char *p = path; *p;) {
         size_t n = strcspn(p, "/");
@@ -174,14 +179,14 @@ static bool posix_walkable(const char *path) {
 }
 
 /* The walk by hand, for systems that have no call for it. */
-static agt_fd posix_walk_steps(int dir, const char *path) {
+static agt_fd os_walk_steps(int dir, const char *path) {
     char name[NAME_MAX + 1];
     int at = dir;
     for (const char *p = path; *p;) {
         size_t n = strcspn(p, "/");
         agt_fd next = AGT_SYS_ERR(AGT_SYS_NAME, ENAMETOOLONG);
         if (agt__copy_text(name, sizeof name, p, n))
-            next = posix_open(NULL, at, n ? name : ".", AGT_O_READ | AGT_O_FOLDER, 0);
+            next = os_open(NULL, at, n ? name : ".", AGT_O_READ | AGT_O_FOLDER, 0);
         if (at != dir) (void)close(at);
         if (next < 0) return next;
         at = (int)next;
@@ -191,127 +196,127 @@ static agt_fd posix_walk_steps(int dir, const char *path) {
     return at;
 }
 
-#if defined(POSIX_LINUX) && defined(SYS_openat2)
+#if defined(OS_LINUX) && defined(SYS_openat2)
 /* The same in one call (Linux 5.6). False: the kernel or its filter has no such call. */
-static bool posix_walk_at_once(int dir, const char *path, agt_fd *out) {
+static bool os_walk_at_once(int dir, const char *path, agt_fd *out) {
     struct {
         uint64_t flags, mode, resolve;
     } how = {O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW, 0,
              0x04 /* RESOLVE_NO_SYMLINKS */ | 0x08 /* RESOLVE_BENEATH */};
     int fd;
-    POSIX_RETRY(fd, (int)syscall(SYS_openat2, dir, path, &how, sizeof how));
-    fd = posix_above_streams(fd);
+    OS_RETRY(fd, (int)syscall(SYS_openat2, dir, path, &how, sizeof how));
+    fd = os_above_streams(fd);
     *out = fd;
     if (fd >= 0) return true;
     /* what might be the filter, a race (EAGAIN), or a link called "no folder": by hand */
     if (errno == ENOSYS || errno == EPERM || errno == EINVAL || errno == E2BIG || errno == EAGAIN ||
         errno == ENOTDIR)
         return false;
-    *out = posix_error(errno);
+    *out = os_error(errno);
     return true;
 }
 #endif
 
-static agt_fd posix_walk(void *ctx, agt_fd dir, const char *path) {
+static agt_fd os_walk(void *ctx, agt_fd dir, const char *path) {
     (void)ctx;
-    if (!posix_walkable(path)) return AGT_SYS_ERR(AGT_SYS_NAME, EINVAL);
+    if (!os_walkable(path)) return AGT_SYS_ERR(AGT_SYS_NAME, EINVAL);
     if (!path[0]) path = ".";
-#if defined(POSIX_LINUX) && defined(SYS_openat2)
+#if defined(OS_LINUX) && defined(SYS_openat2)
     agt_fd fd;
-    if (posix_walk_at_once((int)dir, path, &fd)) return fd;
+    if (os_walk_at_once((int)dir, path, &fd)) return fd;
 #endif
-    return posix_walk_steps((int)dir, path);
+    return os_walk_steps((int)dir, path);
 }
 
-static void posix_close(void *ctx, agt_fd fd) {
+static void os_close(void *ctx, agt_fd fd) {
     (void)ctx;
     (void)close((int)fd);
 }
 
 /* ---- bytes ---- */
 
-static int64_t posix_pread(void *ctx, agt_fd fd, void *buf, size_t n, uint64_t offset) {
+static int64_t os_pread(void *ctx, agt_fd fd, void *buf, size_t n, uint64_t offset) {
     (void)ctx;
-    if (offset > INT64_MAX - POSIX_CHUNK) return posix_error(EFBIG);
+    if (offset > INT64_MAX - OS_CHUNK) return os_error(EFBIG);
     ssize_t rc;
-    POSIX_RETRY(rc, pread((int)fd, buf, n < POSIX_CHUNK ? n : POSIX_CHUNK, (off_t)offset));
-    return rc < 0 ? posix_error(errno) : rc;
+    OS_RETRY(rc, pread((int)fd, buf, n < OS_CHUNK ? n : OS_CHUNK, (off_t)offset));
+    return rc < 0 ? os_error(errno) : rc;
 }
 
-static int64_t posix_pwrite(void *ctx, agt_fd fd, const void *buf, size_t n, uint64_t offset) {
+static int64_t os_pwrite(void *ctx, agt_fd fd, const void *buf, size_t n, uint64_t offset) {
     (void)ctx;
-    if (offset > INT64_MAX - POSIX_CHUNK) return posix_error(EFBIG);
+    if (offset > INT64_MAX - OS_CHUNK) return os_error(EFBIG);
     ssize_t rc;
-    POSIX_RETRY(rc, pwrite((int)fd, buf, n < POSIX_CHUNK ? n : POSIX_CHUNK, (off_t)offset));
-    return rc < 0 ? posix_error(errno) : rc;
+    OS_RETRY(rc, pwrite((int)fd, buf, n < OS_CHUNK ? n : OS_CHUNK, (off_t)offset));
+    return rc < 0 ? os_error(errno) : rc;
 }
 
-static int posix_sync(void *ctx, agt_fd fd) {
+static int os_sync(void *ctx, agt_fd fd) {
     (void)ctx;
     struct stat st;
     int rc = fstat((int)fd, &st);
-    if (rc < 0) return posix_error(errno);
+    if (rc < 0) return os_error(errno);
 #ifdef F_FULLFSYNC
-    POSIX_RETRY(rc, fcntl((int)fd, F_FULLFSYNC));
+    OS_RETRY(rc, fcntl((int)fd, F_FULLFSYNC));
     if (rc >= 0) return 0;
     /* only where the file system has no such command does less count as a sync */
-    if (errno != ENOTSUP && errno != EINVAL && errno != ENOTTY) return posix_error(errno);
+    if (errno != ENOTSUP && errno != EINVAL && errno != ENOTTY) return os_error(errno);
 #endif
     if (S_ISDIR(st.st_mode)) {
-        POSIX_RETRY(rc, fsync((int)fd));
+        OS_RETRY(rc, fsync((int)fd));
         /* some file systems have no sync for folders: their names are as durable as they get */
         if (rc < 0 && errno == EINVAL) return 0;
-        return posix_result(rc);
+        return os_result(rc);
     }
 #ifdef __APPLE__
-    POSIX_RETRY(rc, fsync((int)fd));
+    OS_RETRY(rc, fsync((int)fd));
 #else
-    POSIX_RETRY(rc, fdatasync((int)fd));
+    OS_RETRY(rc, fdatasync((int)fd));
 #endif
-    return posix_result(rc);
+    return os_result(rc);
 }
 
-static int posix_truncate(void *ctx, agt_fd fd, uint64_t size) {
+static int os_truncate(void *ctx, agt_fd fd, uint64_t size) {
     (void)ctx;
-    if (size > INT64_MAX) return posix_error(EFBIG);
+    if (size > INT64_MAX) return os_error(EFBIG);
     int rc;
-    POSIX_RETRY(rc, ftruncate((int)fd, (off_t)size));
-    return posix_result(rc);
+    OS_RETRY(rc, ftruncate((int)fd, (off_t)size));
+    return os_result(rc);
 }
 
-static int posix_reserve(void *ctx, agt_fd fd, uint64_t offset, uint64_t n) {
+static int os_reserve(void *ctx, agt_fd fd, uint64_t offset, uint64_t n) {
     (void)ctx;
-    if (offset > INT64_MAX || n > INT64_MAX - offset) return posix_error(EFBIG);
-#if defined(POSIX_LINUX) && defined(FALLOC_FL_KEEP_SIZE)
+    if (offset > INT64_MAX || n > INT64_MAX - offset) return os_error(EFBIG);
+#if defined(OS_LINUX) && defined(FALLOC_FL_KEEP_SIZE)
     int rc;
-    POSIX_RETRY(rc, fallocate((int)fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)n));
-    return posix_result(rc);
+    OS_RETRY(rc, fallocate((int)fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)n));
+    return os_result(rc);
 #else
     (void)fd;
-    return posix_error(ENOSYS);
+    return os_error(ENOSYS);
 #endif
 }
 
 /* ---- names ---- */
 
 #if defined(__APPLE__)
-#define POSIX_MTIME(st) (st)->st_mtimespec
-#define POSIX_CTIME(st) (st)->st_ctimespec
+#define OS_MTIME(st) (st)->st_mtimespec
+#define OS_CTIME(st) (st)->st_ctimespec
 #else
-#define POSIX_MTIME(st) (st)->st_mtim
-#define POSIX_CTIME(st) (st)->st_ctim
+#define OS_MTIME(st) (st)->st_mtim
+#define OS_CTIME(st) (st)->st_ctim
 #endif
 
-static int64_t posix_ns(struct timespec t) {
+static int64_t os_ns(struct timespec t) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void posix_fill(agt_stat *out, const struct stat *st) {
+static void os_fill(agt_stat *out, const struct stat *st) {
     out->dev = (uint64_t)st->st_dev;
     out->ino = (uint64_t)st->st_ino;
     out->size = st->st_size > 0 ? (uint64_t)st->st_size : 0;
-    out->mtime_ns = posix_ns(POSIX_MTIME(st));
-    out->ctime_ns = posix_ns(POSIX_CTIME(st));
+    out->mtime_ns = os_ns(OS_MTIME(st));
+    out->ctime_ns = os_ns(OS_CTIME(st));
     out->mode = (uint32_t)st->st_mode & 07777u;
     out->owner = (uint32_t)st->st_uid;
     out->links = (uint32_t)st->st_nlink;
@@ -321,109 +326,109 @@ static void posix_fill(agt_stat *out, const struct stat *st) {
                                        : AGT_FILE_OTHER;
 }
 
-static int posix_stat(void *ctx, agt_fd dir, const char *name, agt_stat *out) {
+static int os_stat(void *ctx, agt_fd dir, const char *name, agt_stat *out) {
     (void)ctx;
     struct stat st;
     int rc;
-    POSIX_RETRY(rc, fstatat((int)dir, name, &st, AT_SYMLINK_NOFOLLOW));
-    if (rc < 0) return posix_error(errno);
-    posix_fill(out, &st);
+    OS_RETRY(rc, fstatat((int)dir, name, &st, AT_SYMLINK_NOFOLLOW));
+    if (rc < 0) return os_error(errno);
+    os_fill(out, &st);
     return 0;
 }
 
-static int posix_fstat(void *ctx, agt_fd fd, agt_stat *out) {
+static int os_fstat(void *ctx, agt_fd fd, agt_stat *out) {
     (void)ctx;
     struct stat st;
     int rc;
-    POSIX_RETRY(rc, fstat((int)fd, &st));
-    if (rc < 0) return posix_error(errno);
-    posix_fill(out, &st);
+    OS_RETRY(rc, fstat((int)fd, &st));
+    if (rc < 0) return os_error(errno);
+    os_fill(out, &st);
     return 0;
 }
 
-static int posix_set_mode(void *ctx, agt_fd fd, uint32_t mode) {
+static int os_set_mode(void *ctx, agt_fd fd, uint32_t mode) {
     (void)ctx;
     int rc;
-    POSIX_RETRY(rc, fchmod((int)fd, (mode_t)mode));
-    return posix_result(rc);
+    OS_RETRY(rc, fchmod((int)fd, (mode_t)mode));
+    return os_result(rc);
 }
 
 /* Rename that replaces nothing, in two steps: a crash between them leaves both names, which the
  * caller's recovery sees as a file that was not moved yet. */
-static int posix_rename_new(int from_dir, const char *from, int to_dir, const char *to) {
+static int os_rename_new(int from_dir, const char *from, int to_dir, const char *to) {
     int rc;
-    POSIX_RETRY(rc, linkat(from_dir, from, to_dir, to, 0));
+    OS_RETRY(rc, linkat(from_dir, from, to_dir, to, 0));
     /* no hard links here, not of folders, or not of files of others */
-    if (rc < 0 && (errno == EPERM || errno == EMLINK)) return posix_error(ENOSYS);
-    if (rc < 0) return posix_error(errno);
-    POSIX_RETRY(rc, unlinkat(from_dir, from, 0));
+    if (rc < 0 && (errno == EPERM || errno == EMLINK)) return os_error(ENOSYS);
+    if (rc < 0) return os_error(errno);
+    OS_RETRY(rc, unlinkat(from_dir, from, 0));
     if (rc == 0) return 0;
-    rc = posix_error(errno);
+    rc = os_error(errno);
     (void)unlinkat(to_dir, to, 0);
     return rc;
 }
 
-static int posix_rename(void *ctx, agt_fd from_dir, const char *from, agt_fd to_dir, const char *to,
-                        int flag) {
+static int os_rename(void *ctx, agt_fd from_dir, const char *from, agt_fd to_dir, const char *to,
+                     int flag) {
     (void)ctx;
     int rc;
     if (flag == AGT_RENAME_REPLACE) {
-        POSIX_RETRY(rc, renameat((int)from_dir, from, (int)to_dir, to));
+        OS_RETRY(rc, renameat((int)from_dir, from, (int)to_dir, to));
         if (rc < 0 && errno == EEXIST) return AGT_SYS_ERR(AGT_SYS_NOTEMPTY, EEXIST);
-        return posix_result(rc);
+        return os_result(rc);
     }
-#if defined(POSIX_LINUX) && defined(SYS_renameat2)
+#if defined(OS_LINUX) && defined(SYS_renameat2)
     unsigned how = flag == AGT_RENAME_EXCHANGE ? 2u : 1u;
-    POSIX_RETRY(rc, (int)syscall(SYS_renameat2, (int)from_dir, from, (int)to_dir, to, how));
+    OS_RETRY(rc, (int)syscall(SYS_renameat2, (int)from_dir, from, (int)to_dir, to, how));
     /* EINVAL: this file system does not know the flag */
-    if (rc == 0 || (errno != ENOSYS && errno != EINVAL)) return posix_result(rc);
+    if (rc == 0 || (errno != ENOSYS && errno != EINVAL)) return os_result(rc);
 #endif
-    if (flag == AGT_RENAME_EXCHANGE) return posix_error(ENOSYS);
-    return posix_rename_new((int)from_dir, from, (int)to_dir, to);
+    if (flag == AGT_RENAME_EXCHANGE) return os_error(ENOSYS);
+    return os_rename_new((int)from_dir, from, (int)to_dir, to);
 }
 
-static int posix_link(void *ctx, agt_fd from_dir, const char *from, agt_fd to_dir, const char *to) {
+static int os_link(void *ctx, agt_fd from_dir, const char *from, agt_fd to_dir, const char *to) {
     (void)ctx;
     int rc;
-    POSIX_RETRY(rc, linkat((int)from_dir, from, (int)to_dir, to, 0));
-    return posix_result(rc);
+    OS_RETRY(rc, linkat((int)from_dir, from, (int)to_dir, to, 0));
+    return os_result(rc);
 }
 
-static int posix_remove(void *ctx, agt_fd dir, const char *name) {
+static int os_remove(void *ctx, agt_fd dir, const char *name) {
     (void)ctx;
     int rc;
-    POSIX_RETRY(rc, unlinkat((int)dir, name, 0));
-    if (rc == 0 || errno != EPERM) return posix_result(rc);
+    OS_RETRY(rc, unlinkat((int)dir, name, 0));
+    if (rc == 0 || errno != EPERM) return os_result(rc);
     /* POSIX calls a folder here EPERM; Linux says EISDIR itself */
     struct stat st;
     int folder = fstatat((int)dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
-    return posix_error(folder ? EISDIR : EPERM);
+    return os_error(folder ? EISDIR : EPERM);
 }
 
-static int posix_remove_folder(void *ctx, agt_fd dir, const char *name) {
+static int os_remove_folder(void *ctx, agt_fd dir, const char *name) {
     (void)ctx;
     int rc;
-    POSIX_RETRY(rc, unlinkat((int)dir, name, AT_REMOVEDIR));
+    OS_RETRY(rc, unlinkat((int)dir, name, AT_REMOVEDIR));
     if (rc < 0 && errno == EEXIST) return AGT_SYS_ERR(AGT_SYS_NOTEMPTY, EEXIST);
-    return posix_result(rc);
+    return os_result(rc);
 }
 
-static int posix_make_folder(void *ctx, agt_fd dir, const char *name, uint32_t mode) {
+static int os_make_folder(void *ctx, agt_fd dir, const char *name, uint32_t mode) {
     (void)ctx;
     int rc;
-    POSIX_RETRY(rc, mkdirat((int)dir, name, (mode_t)mode));
-    return posix_result(rc);
+    OS_RETRY(rc, mkdirat((int)dir, name, (mode_t)mode));
+    return os_result(rc);
 }
 
-static int posix_list(void *ctx, agt_fd dir, int (*each)(void *each_ctx, const char *name),
-                      void *each_ctx) {
+static int os_list(void *ctx, agt_fd dir, int (*each)(void *each_ctx, const char *name),
+                   void *each_ctx) {
     (void)ctx;
     /* a descriptor of its own: the position is shared between duplicates */
-    int fd = posix_openat((int)dir, ".", O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0) return posix_error(errno);
+    int fd = os_openat((int)dir, ".", O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0) return os_error(errno);
     DIR *d = fdopendir(fd);
     if (!d) {
-        int rc = posix_error(errno);
+        int rc = os_error(errno);
         (void)close(fd);
         return rc;
     }
@@ -433,7 +438,7 @@ static int posix_list(void *ctx, agt_fd dir, int (*each)(void *each_ctx, const c
         const struct dirent *e = readdir(d);
         if (!e && errno == EINTR) continue;
         if (!e) {
-            if (errno) rc = posix_error(errno);
+            if (errno) rc = os_error(errno);
             break;
         }
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
@@ -445,58 +450,58 @@ static int posix_list(void *ctx, agt_fd dir, int (*each)(void *each_ctx, const c
 
 /* ---- leases and locks ---- */
 
-#ifdef POSIX_LINUX
-#define POSIX_SETSIG   10   /* F_SETSIG and F_SETLEASE, which only _GNU_SOURCE declares: the */
-#define POSIX_SETLEASE 1024 /* host may have included <fcntl.h> before us without it */
+#ifdef OS_LINUX
+#define OS_SETSIG   10   /* F_SETSIG and F_SETLEASE, which only _GNU_SOURCE declares: the */
+#define OS_SETLEASE 1024 /* host may have included <fcntl.h> before us without it */
 #endif
 
-static int posix_has_writer(void *ctx, agt_fd fd) {
+static int os_has_writer(void *ctx, agt_fd fd) {
     (void)ctx;
-#ifdef POSIX_LINUX
+#ifdef OS_LINUX
     int rc, denied;
-    POSIX_RETRY(rc, fcntl((int)fd, POSIX_SETSIG, SIGURG));
-    if (rc < 0) return posix_error(ENOSYS);
-    POSIX_RETRY(rc, fcntl((int)fd, POSIX_SETLEASE, F_RDLCK));
+    OS_RETRY(rc, fcntl((int)fd, OS_SETSIG, SIGURG));
+    if (rc < 0) return os_error(ENOSYS);
+    OS_RETRY(rc, fcntl((int)fd, OS_SETLEASE, F_RDLCK));
     denied = rc < 0 ? errno : 0;
-    if (rc == 0) POSIX_RETRY(rc, fcntl((int)fd, POSIX_SETLEASE, F_UNLCK));
+    if (rc == 0) OS_RETRY(rc, fcntl((int)fd, OS_SETLEASE, F_UNLCK));
     if (denied == EAGAIN) return 1;
-    return denied ? posix_error(ENOSYS) : 0;
+    return denied ? os_error(ENOSYS) : 0;
 #else
     (void)fd;
-    return posix_error(ENOSYS);
+    return os_error(ENOSYS);
 #endif
 }
 
-static int posix_lock(void *ctx, agt_fd fd, int kind) {
+static int os_lock(void *ctx, agt_fd fd, int kind) {
     (void)ctx;
     int op = kind == AGT_LOCK_UNLOCK   ? LOCK_UN
              : kind == AGT_LOCK_SHARED ? LOCK_SH | LOCK_NB
                                        : LOCK_EX | LOCK_NB;
     int rc;
-    POSIX_RETRY(rc, flock((int)fd, op));
+    OS_RETRY(rc, flock((int)fd, op));
     if (rc == 0) return 0;
     if (errno == EWOULDBLOCK || errno == EAGAIN || errno == EACCES)
         return AGT_SYS_ERR(AGT_SYS_BUSY, errno);
-    return posix_error(errno);
+    return os_error(errno);
 }
 
 /* ---- time, chance, identity ---- */
 
-static int64_t posix_now_unix_ms(void *ctx) {
+static int64_t os_now_unix_ms(void *ctx) {
     (void)ctx;
     struct timespec t = {0, 0};
     (void)clock_gettime(CLOCK_REALTIME, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static int64_t posix_mono_ns(void *ctx) {
+static int64_t os_mono_ns(void *ctx) {
     (void)ctx;
     struct timespec t = {0, 0};
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return posix_ns(t);
+    return os_ns(t);
 }
 
-static void posix_sleep_ns(void *ctx, int64_t ns) {
+static void os_sleep_ns(void *ctx, int64_t ns) {
     (void)ctx;
     if (ns <= 0) return;
     struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
@@ -504,27 +509,27 @@ static void posix_sleep_ns(void *ctx, int64_t ns) {
     }
 }
 
-static int posix_random(void *ctx, void *buf, size_t n) {
+static int os_random(void *ctx, void *buf, size_t n) {
     (void)ctx;
     unsigned char *p = buf;
-#if defined(POSIX_LINUX) && defined(SYS_getrandom)
+#if defined(OS_LINUX) && defined(SYS_getrandom)
     while (n) {
         long rc;
-        POSIX_RETRY(rc, syscall(SYS_getrandom, p, n < 256 ? n : 256, 0));
+        OS_RETRY(rc, syscall(SYS_getrandom, p, n < 256 ? n : 256, 0));
         if (rc <= 0) break; /* an old kernel or a filter: the device */
         p += rc;
         n -= (size_t)rc;
     }
     if (n == 0) return 0;
 #endif
-    int fd = posix_openat(AT_FDCWD, "/dev/urandom", O_RDONLY, 0);
-    if (fd < 0) return posix_error(errno);
+    int fd = os_openat(AT_FDCWD, "/dev/urandom", O_RDONLY, 0);
+    if (fd < 0) return os_error(errno);
     int result = 0;
     while (n && result == 0) {
         ssize_t rc;
-        POSIX_RETRY(rc, read(fd, p, n < 256 ? n : 256));
+        OS_RETRY(rc, read(fd, p, n < 256 ? n : 256));
         if (rc <= 0) {
-            result = posix_error(rc < 0 ? errno : EIO);
+            result = os_error(rc < 0 ? errno : EIO);
             break;
         }
         p += rc;
@@ -534,19 +539,19 @@ static int posix_random(void *ctx, void *buf, size_t n) {
     return result;
 }
 
-static int64_t posix_pid(void *ctx) {
+static int64_t os_pid(void *ctx) {
     (void)ctx;
     return (int64_t)getpid();
 }
 
-#ifdef POSIX_LINUX
+#ifdef OS_LINUX
 /* Reads the beginning of a file; text is terminated and its newline cut. The count, or -1. */
-static ssize_t posix_slurp(const char *path, char *out, size_t size) {
+static ssize_t os_slurp(const char *path, char *out, size_t size) {
     out[0] = 0;
-    int fd = posix_openat(AT_FDCWD, path, O_RDONLY, 0);
+    int fd = os_openat(AT_FDCWD, path, O_RDONLY, 0);
     if (fd < 0) return -1;
     ssize_t n;
-    POSIX_RETRY(n, read(fd, out, size - 1));
+    OS_RETRY(n, read(fd, out, size - 1));
     (void)close(fd);
     out[n > 0 ? n : 0] = 0;
     if (n > 0 && out[n - 1] == '\n') out[n - 1] = 0;
@@ -555,9 +560,9 @@ static ssize_t posix_slurp(const char *path, char *out, size_t size) {
 
 /* Field 22 of /proc/self/stat. The program's name in field 2 may hold blanks and brackets, so
  * counting begins behind the last ')'. */
-static uint64_t posix_start_time(void) {
+static uint64_t os_start_time(void) {
     char text[1024];
-    if (posix_slurp("/proc/self/stat", text, sizeof text) <= 0) return 0;
+    if (os_slurp("/proc/self/stat", text, sizeof text) <= 0) return 0;
     const char *p = strrchr(text, ')');
     for (int field = 2; p && field < 22; field++) {
         p = strchr(p, ' ');
@@ -570,70 +575,70 @@ static uint64_t posix_start_time(void) {
 }
 
 /* What a link names, whole or empty. */
-static bool posix_read_link(const char *path, char *out, size_t size) {
+static bool os_read_link(const char *path, char *out, size_t size) {
     ssize_t n;
-    POSIX_RETRY(n, readlink(path, out, size));
+    OS_RETRY(n, readlink(path, out, size));
     bool whole = n > 0 && (size_t)n < size;
     out[whole ? n : 0] = 0;
     return whole;
 }
 #endif
 
-static int posix_process(void *ctx, agt_process *out) {
+static int os_process(void *ctx, agt_process *out) {
     (void)ctx;
     memset(out, 0, sizeof *out);
     out->pid = (int64_t)getpid();
     if (gethostname(out->host, sizeof out->host) != 0) out->host[0] = 0;
     out->host[sizeof out->host - 1] = 0;
-#ifdef POSIX_LINUX
-    out->start = posix_start_time();
-    (void)posix_slurp("/proc/sys/kernel/random/boot_id", out->boot, sizeof out->boot);
-    (void)posix_slurp("/proc/self/comm", out->program, sizeof out->program);
-    (void)posix_read_link("/proc/self/ns/pid", out->pid_space, sizeof out->pid_space);
-    (void)posix_read_link("/proc/self/ns/time", out->time_space, sizeof out->time_space);
+#ifdef OS_LINUX
+    out->start = os_start_time();
+    (void)os_slurp("/proc/sys/kernel/random/boot_id", out->boot, sizeof out->boot);
+    (void)os_slurp("/proc/self/comm", out->program, sizeof out->program);
+    (void)os_read_link("/proc/self/ns/pid", out->pid_space, sizeof out->pid_space);
+    (void)os_read_link("/proc/self/ns/time", out->time_space, sizeof out->time_space);
 #endif
     return 0;
 }
 
 /* ---- the path of an open folder ---- */
 
-#if defined(POSIX_LINUX) || defined(F_GETPATH)
+#if defined(OS_LINUX) || defined(F_GETPATH)
 /* The name is only good if it still leads to the folder. */
-static int posix_check_path(int fd, const char *path) {
+static int os_check_path(int fd, const char *path) {
     struct stat a, b;
-    if (fstat(fd, &a) != 0 || stat(path, &b) != 0) return posix_error(errno);
-    return a.st_dev == b.st_dev && a.st_ino == b.st_ino ? 0 : posix_error(ENOENT);
+    if (fstat(fd, &a) != 0 || stat(path, &b) != 0) return os_error(errno);
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino ? 0 : os_error(ENOENT);
 }
 #endif
 
-static int posix_path_of(void *ctx, agt_fd dir, char *out, size_t size) {
+static int os_path_of(void *ctx, agt_fd dir, char *out, size_t size) {
     (void)ctx;
-#if defined(POSIX_LINUX)
+#if defined(OS_LINUX)
     char link[48];
     (void)snprintf(link, sizeof link, "/proc/self/fd/%d", (int)dir);
     ssize_t n;
-    POSIX_RETRY(n, readlink(link, out, size));
-    if (n < 0) return posix_error(ENOSYS); /* no /proc here */
-    if ((size_t)n >= size) return posix_error(ENAMETOOLONG);
+    OS_RETRY(n, readlink(link, out, size));
+    if (n < 0) return os_error(ENOSYS); /* no /proc here */
+    if ((size_t)n >= size) return os_error(ENAMETOOLONG);
     out[n] = 0;
-    return posix_check_path((int)dir, out);
+    return os_check_path((int)dir, out);
 #elif defined(F_GETPATH)
     char path[PATH_MAX];
     int rc;
-    POSIX_RETRY(rc, fcntl((int)dir, F_GETPATH, path));
-    if (rc < 0) return posix_error(errno);
-    if (!agt__copy_text(out, size, path, strlen(path))) return posix_error(ENAMETOOLONG);
-    return posix_check_path((int)dir, out);
+    OS_RETRY(rc, fcntl((int)dir, F_GETPATH, path));
+    if (rc < 0) return os_error(errno);
+    if (!agt__copy_text(out, size, path, strlen(path))) return os_error(ENAMETOOLONG);
+    return os_check_path((int)dir, out);
 #else
     (void)dir;
     if (size) out[0] = 0;
-    return posix_error(ENOSYS);
+    return os_error(ENOSYS);
 #endif
 }
 
 /* ---- mutexes ---- */
 
-static void *posix_mutex_new(void *ctx) {
+static void *os_mutex_new(void *ctx) {
     (void)ctx;
     agt_mem mem = agt__mem(NULL);
     pthread_mutex_t *m = agt__alloc(&mem, sizeof *m);
@@ -644,7 +649,7 @@ static void *posix_mutex_new(void *ctx) {
     return m;
 }
 
-static void posix_mutex_free(void *ctx, void *mutex) {
+static void os_mutex_free(void *ctx, void *mutex) {
     (void)ctx;
     if (!mutex) return;
     agt_mem mem = agt__mem(NULL);
@@ -652,57 +657,57 @@ static void posix_mutex_free(void *ctx, void *mutex) {
     agt__free(&mem, mutex, sizeof(pthread_mutex_t));
 }
 
-static void posix_mutex_lock(void *ctx, void *mutex) {
+static void os_mutex_lock(void *ctx, void *mutex) {
     (void)ctx;
     int rc = pthread_mutex_lock(mutex);
     AGENT_TRACE_ASSERT(rc == 0);
     (void)rc;
 }
 
-static void posix_mutex_unlock(void *ctx, void *mutex) {
+static void os_mutex_unlock(void *ctx, void *mutex) {
     (void)ctx;
     int rc = pthread_mutex_unlock(mutex);
     AGENT_TRACE_ASSERT(rc == 0);
     (void)rc;
 }
 
-static const agt_sys posix_sys = {
+static const agt_sys os_sys = {
     .size = sizeof(agt_sys),
-    .open_root = posix_open_root,
-    .open = posix_open,
-    .walk = posix_walk,
-    .close = posix_close,
-    .pread = posix_pread,
-    .pwrite = posix_pwrite,
-    .sync = posix_sync,
-    .truncate = posix_truncate,
-    .reserve = posix_reserve,
-    .stat = posix_stat,
-    .fstat = posix_fstat,
-    .set_mode = posix_set_mode,
-    .rename = posix_rename,
-    .link = posix_link,
-    .remove = posix_remove,
-    .remove_folder = posix_remove_folder,
-    .make_folder = posix_make_folder,
-    .list = posix_list,
-    .has_writer = posix_has_writer,
-    .lock = posix_lock,
-    .now_unix_ms = posix_now_unix_ms,
-    .mono_ns = posix_mono_ns,
-    .sleep_ns = posix_sleep_ns,
-    .random = posix_random,
-    .pid = posix_pid,
-    .process = posix_process,
-    .path_of = posix_path_of,
-    .mutex_new = posix_mutex_new,
-    .mutex_free = posix_mutex_free,
-    .mutex_lock = posix_mutex_lock,
-    .mutex_unlock = posix_mutex_unlock,
+    .open_root = os_open_root,
+    .open = os_open,
+    .walk = os_walk,
+    .close = os_close,
+    .pread = os_pread,
+    .pwrite = os_pwrite,
+    .sync = os_sync,
+    .truncate = os_truncate,
+    .reserve = os_reserve,
+    .stat = os_stat,
+    .fstat = os_fstat,
+    .set_mode = os_set_mode,
+    .rename = os_rename,
+    .link = os_link,
+    .remove = os_remove,
+    .remove_folder = os_remove_folder,
+    .make_folder = os_make_folder,
+    .list = os_list,
+    .has_writer = os_has_writer,
+    .lock = os_lock,
+    .now_unix_ms = os_now_unix_ms,
+    .mono_ns = os_mono_ns,
+    .sleep_ns = os_sleep_ns,
+    .random = os_random,
+    .pid = os_pid,
+    .process = os_process,
+    .path_of = os_path_of,
+    .mutex_new = os_mutex_new,
+    .mutex_free = os_mutex_free,
+    .mutex_lock = os_mutex_lock,
+    .mutex_unlock = os_mutex_unlock,
 };
 
 AGENT_TRACE_API const agt_sys *agt_sys_os(void) {
-    return &posix_sys;
+    return &os_sys;
 }
 
 #endif /* !_WIN32 */
