@@ -176,6 +176,9 @@ static int context_publish(const cli *c, uint32_t *out) {
     return CLI_DONE;
 }
 
+/* Long enough for any healthy writer, short enough for who only wants to look. */
+#define CONTEXT_READER_WAIT_MS 1000
+
 /* A reader without the right to write, or beside a writer that keeps the lock, can still read. */
 static bool context_read_anyway(agt_status st, const agt_error *err) {
     if (st == AGT_BUSY) return true;
@@ -188,7 +191,10 @@ int cli_open(cli *c, bool writes) {
     int code = context_publish(c, &o.publish);
     if (code == CLI_DONE) code = cli_find(c);
     if (code != CLI_DONE) return code;
-    if (!writes) o.publish = AGT_PUBLISH_MANUAL;
+    if (!writes) {
+        o.publish = AGT_PUBLISH_MANUAL;
+        o.timeout_ms = CONTEXT_READER_WAIT_MS;
+    }
     agt_status st = agt_open(&c->store, c->root, &o, &err);
     if (!writes && context_read_anyway(st, &err)) {
         agt_open_options reading = AGT_OPEN_OPTIONS_INIT;

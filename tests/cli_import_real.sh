@@ -126,14 +126,16 @@ people, messages, lines_of_commits = [], [], []
 for body in commits:
     head, message = body.split(b"\n\n", 1)
     author = [l for l in head.split(b"\n") if l.startswith(b"author ")][0].decode()
-    who, rest = author[len("author "):].rsplit(" <", 1)
-    people.append((who, int(rest.split("> ")[1].split()[0]), rest.split("> ")[1].split()[1]))
+    who, time, zone = author[len("author "):].rsplit(" ", 2)
+    people.append((who, int(time), zone))
     messages.append(message)
     lines_of_commits += [l[len(b"event: "):] + b"\n" for l in message.split(b"\n")
                          if l.startswith(b"event: ")]
-case("author and author time are the stream's, +0000",
-     [(w.split(":")[-1], t, z) for w, t, z in people] ==
-     [(m[0].split(":")[-1], m[4], "+0000") for m in made], people[:3])
+identity = {"user": "User <user@agent-trace>"}
+case("author and author time are the stream's, +0000", [
+    (w, t, z) for w, t, z in people] == [
+    (identity.get(m[0], "Agent: %s <agent@agent-trace>" % m[0][6:]), m[4], "+0000")
+    for m in made], people[:3])
 case("the commits carry the lines of the trace byte for byte", b"".join(lines_of_commits) == out)
 
 
