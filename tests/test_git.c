@@ -854,6 +854,24 @@ TEST(git, what_only_libgit2_can_find_is_found) {
     kit_git_close(&other);
 }
 
+TEST(git, libgit2_reads_what_we_write) {
+    for (int how = 1; how <= 2; how++) {
+        kit_git k = kit_git_new();
+        agt_oid id = small_history(&k, (agt_git_write)how), blob = kit_blob_id("text 7", 6);
+        agt_error err;
+        int kind = 0;
+        agt_buf b = agt__buf(&k.mem);
+        CHECK_OK(agt__git_foreign_load(k.git, &id, &kind, &b, &err), err);
+        CHECK_INT(kind, AGT_GIT_COMMIT);
+        b.len = 0;
+        CHECK_OK(agt__git_foreign_load(k.git, &blob, &kind, &b, &err), err);
+        CHECK_INT(kind, AGT_GIT_BLOB);
+        CHECK_BYTES(b.data, b.len, "text 7", 6);
+        agt__buf_free(&b);
+        kit_git_close(&k);
+    }
+}
+
 TEST(git, an_open_handle_sees_what_another_one_published) {
     kit_git a = kit_git_new(), b = kit_git_on(a.sys, a.path, NULL);
     for (int how = 1; how <= 2; how++) {
@@ -870,42 +888,4 @@ TEST(git, an_open_handle_sees_what_another_one_published) {
     }
     kit_git_close(&a);
     kit_git_close(&b);
-}
-
-/* ---- diffs ---- */
-
-static void diff_is(kit_git *k, const char *from, const char *to, const char *want) {
-    agt_error err;
-    agt_buf b = agt__buf(&k->mem);
-    CHECK_OK(agt__git_diff(k->git, "docs/a b.md", from, from ? strlen(from) : 0, to,
-                           to ? strlen(to) : 0, &b, &err),
-             err);
-    agt__buf_byte(&b, 0);
-    CHECK_STR((const char *)b.data, want);
-    agt__buf_free(&b);
-}
-
-TEST(git, diffs_are_unified_and_say_what_was_made_and_deleted) {
-    kit_git k = kit_git_new();
-    diff_is(&k, "same\n", "same\n", "");
-    diff_is(&k, NULL, NULL, "");
-    CHECK(!k.git->started);
-    diff_is(&k, "one\ntwo\n", "one\n2\n",
-            "diff --git a/docs/a b.md b/docs/a b.md\nindex 814f4a4..99b356d 100644\n"
-            "--- a/docs/a b.md\n+++ b/docs/a b.md\n@@ -1,2 +1,2 @@\n one\n-two\n+2\n");
-    diff_is(&k, NULL, "x",
-            "diff --git a/docs/a b.md b/docs/a b.md\nnew file mode 100644\nindex 0000000..c1b0730\n"
-            "--- /dev/null\n+++ b/docs/a b.md\n@@ -0,0 +1 @@\n+x\n\\ No newline at end of file\n");
-    diff_is(&k, "x\n", NULL,
-            "diff --git a/docs/a b.md b/docs/a b.md\ndeleted file mode 100644\n"
-            "index 587be6b..0000000\n--- a/docs/a b.md\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n");
-    diff_is(&k, NULL, "",
-            "diff --git a/docs/a b.md b/docs/a b.md\nnew file mode 100644\n"
-            "index 0000000..e69de29\n--- /dev/null\n+++ b/docs/a b.md\n");
-    agt_error err;
-    agt_buf b = agt__buf(&k.mem);
-    CHECK_OK(agt__git_diff(k.git, "bin", "a\0b", 3, "a\0c", 3, &b, &err), err);
-    CHECK(memmem(b.data, b.len, "Binary files a/bin and b/bin differ", 35) != NULL);
-    agt__buf_free(&b);
-    kit_git_close(&k);
 }

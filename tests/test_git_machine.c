@@ -454,6 +454,47 @@ TEST(git_machine, a_process_may_die_and_the_power_may_go_at_every_call) {
     machine_free(start);
 }
 
+/* ---- diffs ---- */
+
+static void diff_is(kit_git *k, const char *from, const char *to, const char *want) {
+    agt_error err;
+    agt_buf b = agt__buf(&k->mem);
+    CHECK_OK(agt__git_diff(k->git, "docs/a b.md", from, from ? strlen(from) : 0, to,
+                           to ? strlen(to) : 0, &b, &err),
+             err);
+    agt__buf_byte(&b, 0);
+    CHECK_STR((const char *)b.data, want);
+    agt__buf_free(&b);
+}
+
+TEST(git_machine, diffs_are_unified_and_say_what_was_made_and_deleted) {
+    machine *m = machine_new(NULL);
+    CHECK_INT(machine_make_folder(m, "/git"), 0);
+    kit_git k = kit_git_on(machine_sys(machine_process_new(m, "p")), "/git", NULL);
+    diff_is(&k, "same\n", "same\n", "");
+    diff_is(&k, NULL, NULL, "");
+    CHECK(!k.git->started);
+    diff_is(&k, "one\ntwo\n", "one\n2\n",
+            "diff --git a/docs/a b.md b/docs/a b.md\nindex 814f4a4..99b356d 100644\n"
+            "--- a/docs/a b.md\n+++ b/docs/a b.md\n@@ -1,2 +1,2 @@\n one\n-two\n+2\n");
+    diff_is(&k, NULL, "x",
+            "diff --git a/docs/a b.md b/docs/a b.md\nnew file mode 100644\nindex 0000000..c1b0730\n"
+            "--- /dev/null\n+++ b/docs/a b.md\n@@ -0,0 +1 @@\n+x\n\\ No newline at end of file\n");
+    diff_is(&k, "x\n", NULL,
+            "diff --git a/docs/a b.md b/docs/a b.md\ndeleted file mode 100644\n"
+            "index 587be6b..0000000\n--- a/docs/a b.md\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n");
+    diff_is(&k, NULL, "",
+            "diff --git a/docs/a b.md b/docs/a b.md\nnew file mode 100644\n"
+            "index 0000000..e69de29\n--- /dev/null\n+++ b/docs/a b.md\n");
+    agt_error err;
+    agt_buf b = agt__buf(&k.mem);
+    CHECK_OK(agt__git_diff(k.git, "bin", "a\0b", 3, "a\0c", 3, &b, &err), err);
+    CHECK(memmem(b.data, b.len, "Binary files a/bin and b/bin differ", 35) != NULL);
+    agt__buf_free(&b);
+    kit_git_close(&k);
+    machine_free(m);
+}
+
 /* ---- the codec ---- */
 
 TEST(git_codec, a_delta_makes_the_new_bytes_from_the_old) {
@@ -491,7 +532,7 @@ TEST(git_codec, a_delta_makes_the_new_bytes_from_the_old) {
 TEST(git_codec, a_hostile_delta_is_refused_or_stays_within_its_bounds) {
     agt_mem mem = agt__mem(NULL);
     agt_buf delta = agt__buf(&mem), out = agt__buf(&mem);
-    unsigned char from[500], to[600];
+    unsigned char from[500] = {0}, to[600];
     uint64_t refused = 0, taken = 0;
     agt_error err;
     for (int round = 0; round < 20000; round++) {

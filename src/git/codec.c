@@ -351,11 +351,11 @@ static size_t codec_same(const codec_middle *m, size_t f, size_t t) {
 }
 
 static void codec_delta_middle(const codec_middle *m, size_t limit, agt_buf *out) {
-    uint16_t slots[CODEC_SLOTS];
+    uint32_t slots[CODEC_SLOTS];
     size_t step = 1 + m->from_len / CODEC_SLOTS, start = out->len, done = 0, t = 0;
     memset(slots, 0xff, sizeof slots);
     for (size_t f = 0; f + CODEC_WINDOW <= m->from_len; f += step)
-        slots[codec_hash(m->from + f)] = (uint16_t)f;
+        slots[codec_hash(m->from + f)] = (uint32_t)f;
     while (t + CODEC_WINDOW <= m->to_len && out->len - start + (t - done) <= limit) {
         size_t f = slots[codec_hash(m->to + t)], back = 0;
         size_t n = f < m->from_len ? codec_same(m, f, t) : 0;
@@ -381,8 +381,8 @@ AGT_PRIVATE bool agt__git_delta_make(const unsigned char *from, size_t from_len,
     while (tail < least - head && from[from_len - tail - 1] == to[to_len - tail - 1])
         tail++;
     codec_middle m = {from + head, to + head, from_len - head - tail, to_len - head - tail, head};
-    bool search = m.from_len >= CODEC_MATCH && m.from_len < UINT16_MAX && m.to_len >= CODEC_MATCH;
-    if (from_len > UINT32_MAX || (!search && m.to_len > limit)) return false;
+    bool search = m.from_len >= CODEC_MATCH && m.to_len >= CODEC_MATCH;
+    if (from_len >= UINT32_MAX || (!search && m.to_len > limit)) return false;
     agt__git_delta_size(out, from_len);
     agt__git_delta_size(out, to_len);
     agt__git_delta_copy(out, 0, head);

@@ -23,7 +23,7 @@
 #define PACK_BLOCK       4000u          /* a loose file that fits one block of the disk anyway */
 #define PACK_STORE_LOOSE (64u * 1024)   /* trees longer than that are stored, not compressed: */
 #define PACK_STORE       (1024u * 1024) /* a loose one goes soon, a packed one stays */
-#define PACK_DELTA       (256u * 1024)  /* longer blobs are not compared */
+#define PACK_DELTA       (1024u * 1024) /* longer blobs are not compared */
 #define PACK_LARGE       ((uint64_t)1 << 31)
 #define PACK_TMP         "tmp_pack_agt"
 #define PACK_TMP_IDX     "tmp_idx_agt"
