@@ -10,8 +10,9 @@
  * (4) No link is followed anywhere on the way. */
 #include "store.h"
 
-#define APPLY_RACY_NS 100000000LL /* a change within the clock's tick of a look may hide in it */
-#define APPLY_TRIES   16
+#define APPLY_RACY_NS     100000000LL /* a change within the clock's tick of a look may hide in it */
+#define APPLY_TRIES       16
+#define APPLY_ASIDE_TRIES 1000u
 
 AGT_PRIVATE void agt__seq_name(uint64_t seq, const char *suffix, char out[40]) {
     char digits[24];
@@ -166,24 +167,42 @@ static bool apply_is_seen(agt_store *s, agt_fd fd, const agt_place *p) {
     return memcmp(id.id, p->before.blob.id, 20) == 0;
 }
 
+/* aside/<seq>-<label>, or <seq>.<n>-<label> where that is taken: nothing kept is ever replaced. */
+AGT_PRIVATE int agt__keep_aside(agt_store *s, const char *name, uint64_t seq, const char *label,
+                                size_t len) {
+    char to[40 + 12 + 64], suffix[16];
+    const agt_sys *sys = s->sys;
+    agt_stat taken;
+    int rc = 0;
+    for (uint64_t k = 0; k < APPLY_ASIDE_TRIES; k++) {
+        suffix[0] = '.';
+        agt__seq_name(k, "-", suffix + 1);
+        agt__seq_name(seq, k ? suffix : "-", to);
+        size_t at = strlen(to), n = len, room = sizeof to - at - 1;
+        const char *from = label;
+        if (n > room) { /* the end of a name says more; never begin inside a character */
+            from += n - room;
+            n = room;
+            while (n && ((unsigned char)*from & 0xc0) == 0x80)
+                from++, n--;
+        }
+        memcpy(to + at, from, n);
+        to[at + n] = 0;
+        rc = sys->rename(sys->ctx, s->tmp, name, s->aside, to, AGT_RENAME_NOREPLACE);
+        if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOSYS &&
+            sys->stat(sys->ctx, s->aside, to, &taken) < 0)
+            rc = sys->rename(sys->ctx, s->tmp, name, s->aside, to, AGT_RENAME_REPLACE);
+        if (rc == 0) return sys->sync(sys->ctx, s->aside);
+        if (AGT_SYS_CLASS(rc) != AGT_SYS_EXIST && AGT_SYS_CLASS(rc) != AGT_SYS_NOSYS) break;
+    }
+    return rc;
+}
+
 static int apply_keep_aside(agt_store *s, const char *name, agt_place *p) {
-    char to[40 + 64];
     const char *leaf = p->path + p->path_len;
     while (leaf > p->path && leaf[-1] != '/')
         leaf--;
-    agt__seq_name(p->seq, "-", to);
-    size_t at = strlen(to), n = (size_t)(p->path + p->path_len - leaf);
-    size_t room = sizeof to - at - 1;
-    if (n > room) { /* the end of a name says more; never begin inside a character */
-        leaf += n - room;
-        n = room;
-        while (n && ((unsigned char)*leaf & 0xc0) == 0x80)
-            leaf++, n--;
-    }
-    memcpy(to + at, leaf, n);
-    to[at + n] = 0;
-    int rc = s->sys->rename(s->sys->ctx, s->tmp, name, s->aside, to, AGT_RENAME_REPLACE);
-    if (rc == 0) rc = s->sys->sync(s->sys->ctx, s->aside);
+    int rc = agt__keep_aside(s, name, p->seq, leaf, (size_t)(p->path + p->path_len - leaf));
     if (rc == 0) p->kept_aside = true;
     return rc;
 }

@@ -200,9 +200,11 @@ static bool recover_is_torn_version(const recover_run *run, const char *path, si
 
 static agt_status recover_copy_aside(agt_store *s, const agt_row *row, const agt_buf *bytes,
                                      agt_error *err) {
-    char name[40 + 8];
-    agt__seq_name(row->last_seq, "-torn", name);
-    return agt__write_file(s->sys, s->aside, name, bytes->data, bytes->len, true, err);
+    char name[40];
+    agt__seq_name(row->last_seq, ".torn", name);
+    agt_status st = agt__write_file(s->sys, s->tmp, name, bytes->data, bytes->len, true, err);
+    int rc = st == AGT_OK ? agt__keep_aside(s, name, row->last_seq, "torn", 4) : 0;
+    return rc < 0 ? agt__fail_io(err, rc, "cannot keep torn bytes in .agent-trace/aside") : st;
 }
 
 /* (3) for one document. */
@@ -294,6 +296,15 @@ static bool recover_path_of(recover_run *run, uint64_t seq, char *path, size_t *
     return found;
 }
 
+/* Somebody who has the file open may still write to it. */
+static bool recover_has_writer(agt_store *s, const char *name) {
+    agt_fd fd = s->sys->open(s->sys->ctx, s->tmp, name, AGT_O_READ, 0);
+    if (fd < 0) return false;
+    bool writer = s->sys->has_writer(s->sys->ctx, fd) == 1;
+    s->sys->close(s->sys->ctx, fd);
+    return writer;
+}
+
 /* A temporary of a recorded change may hold what an exchange took out: an edit, if its bytes are
  * no version we know. One of an unrecorded change is only half a write. */
 static int recover_temporary(void *ctx, const char *name) {
@@ -301,7 +312,7 @@ static int recover_temporary(void *ctx, const char *name) {
     recover_run *run = rn->run;
     agt_store *s = run->s;
     uint64_t seq;
-    char path[AGT_MAX_PATH + 1], aside[40 + 8];
+    char path[AGT_MAX_PATH + 1];
     size_t len;
     bool edit = false;
     if (recover_tmp_seq(name, &seq) && seq < s->seen.next_seq &&
@@ -316,12 +327,11 @@ static int recover_temporary(void *ctx, const char *name) {
                     !recover_all_zero(&s->old) && !recover_is_torn_version(run, path, len, &s->old);
         } else
             edit = true;
+        edit = edit || recover_has_writer(s, name);
     }
     int rc;
     if (edit) {
-        agt__seq_name(seq, "-left", aside);
-        rc = s->sys->rename(s->sys->ctx, s->tmp, name, s->aside, aside, AGT_RENAME_REPLACE);
-        if (rc == 0) rc = s->sys->sync(s->sys->ctx, s->aside);
+        rc = agt__keep_aside(s, name, seq, "left", 4);
     } else
         rc = s->sys->remove(s->sys->ctx, s->tmp, name);
     if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOENT)

@@ -104,6 +104,9 @@ AGT_PRIVATE void agt__unstage(agt_store *s, uint64_t seq);
 /* Puts the staged file in the document's place (or removes the document) and looks at what it
  * replaced once more. Idempotent through agt__replay_documents. */
 AGT_PRIVATE agt_status agt__place(agt_store *s, agt_place *p, agt_error *err);
+/* Moves tmp/<name> to aside/ under a name made of seq and label, synced. 0 or an AGT_SYS_ERR. */
+AGT_PRIVATE int agt__keep_aside(agt_store *s, const char *name, uint64_t seq, const char *label,
+                                size_t len);
 /* Copies the file's identity into the row, so that a later look is cheap. */
 AGT_PRIVATE void agt__row_stat(agt_row *row, const agt_stat *st);
 /* Writes refused bytes to rejected/<sha256 in hex>. */

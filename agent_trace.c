@@ -1,0 +1,14508 @@
+/* agent_trace 1.0.0, in one file. Made from src/ by ./amalgamate: edit the parts, not this. */
+/* agent_trace: the manifest. It is C and compiles as it stands; ./amalgamate makes the shipped
+ * agent_trace.c from it by inlining each part once. The order is the architecture, ground up. */
+#ifndef AGENT_TRACE_C
+#define AGENT_TRACE_C
+#endif
+#if defined(__linux__) && !defined(_GNU_SOURCE) && !defined(AGENT_TRACE_PLAIN_POSIX)
+#define _GNU_SOURCE 1 /* renameat2, fallocate, openat2's syscall() */
+#endif
+#if defined(__APPLE__) && !defined(_DARWIN_C_SOURCE)
+#define _DARWIN_C_SOURCE 1 /* flock, F_FULLFSYNC; the BSDs show all unless told otherwise */
+#endif
+#if (defined(__linux__) || defined(__APPLE__)) && !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L
+#endif
+#if (defined(__linux__) || defined(__APPLE__)) && !defined(_XOPEN_SOURCE)
+#define _XOPEN_SOURCE 700
+#endif
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64
+#endif
+#if defined(__linux__) && !defined(_TIME_BITS)
+#define _TIME_BITS 64
+#endif
+#ifndef AGENT_TRACE_SYS
+#define AGENT_TRACE_SYS
+#endif
+#include "agent_trace.h"
+
+/* floor 1 */
+/* begin src/base/status.c */
+/* status: the closed list of statuses, and how a failure gets its one line of text.
+ *
+ * Promises
+ *  1. Names, values, classes and texts come from AGT_STATUS_MAP and from nowhere else.
+ *  2. A failing function fills the caller's agt_error as a whole: nothing of an older failure stays
+ *     in it. A NULL error is allowed everywhere.
+ *  3. A message is one line of text: control bytes become '?', it is always terminated, and when it
+ *     is too long it is cut between characters, never inside one.
+ *  4. The arguments of a message may point into the error that is being filled, so that a caller
+ *     can put its own words before the message of the callee.
+ */
+/* begin src/base/base.h */
+/* base: what every part stands on. Statuses and errors, memory, checked arithmetic, options.
+ * Touches libc memory and strings only. */
+#ifndef AGT_BASE_H
+#define AGT_BASE_H
+
+#ifndef AGENT_TRACE_SYS
+#define AGENT_TRACE_SYS
+#endif
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifndef AGENT_TRACE_ASSERT
+#include <assert.h>
+#define AGENT_TRACE_ASSERT(c) assert(c)
+#endif
+
+/* Private linkage: static in the shipped file, extern when tests look inside. Some build switches
+ * leave private functions unused; then the compiler is told not to mind. */
+#ifndef AGT_PRIVATE
+#if defined(__GNUC__) && defined(AGENT_TRACE_NO_GIT)
+#define AGT_PRIVATE __attribute__((unused)) static
+#else
+#define AGT_PRIVATE static
+#endif
+#endif
+
+#if defined(__GNUC__)
+#define AGT_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#else
+#define AGT_PRINTF(f, a)
+#endif
+
+#define AGT_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* ---- errors: fill the caller's struct and return the status, in one expression ---- */
+
+/* Returns `status`; fills *err if err is not NULL (offset -1, sys 0). */
+AGT_PRIVATE agt_status agt__fail(agt_error *err, agt_status status, const char *format, ...)
+    AGT_PRINTF(3, 4);
+/* The same with the byte offset of the damage or mistake. */
+AGT_PRIVATE agt_status agt__fail_at(agt_error *err, agt_status status, int64_t offset,
+                                    const char *format, ...) AGT_PRINTF(4, 5);
+/* From a negative agt_sys result: maps its class to a status (NOENT: NOT_FOUND, NOMEM: NOMEM,
+ * BUSY: BUSY, LOOP NOTDIR ISDIR NAME EXIST NOTEMPTY: INVALID, NOSYS: UNSUPPORTED, else IO) and
+ * appends the system's code to the message. */
+AGT_PRIVATE agt_status agt__fail_sys(agt_error *err, int64_t rc, const char *format, ...)
+    AGT_PRINTF(3, 4);
+/* As agt__fail_sys, but always AGT_IO: for files of ours that must be there. */
+AGT_PRIVATE agt_status agt__fail_io(agt_error *err, int64_t rc, const char *format, ...)
+    AGT_PRINTF(3, 4);
+AGT_PRIVATE agt_status agt__nomem(agt_error *err);
+/* Shortens a long path in the middle into `out` (at least 16 bytes) for a message; control bytes
+ * become '?'. Returns out. */
+AGT_PRIVATE const char *agt__show_path(char *out, size_t size, const char *path, size_t len);
+
+/* ---- memory ---- */
+
+typedef struct agt_mem {
+    agt_allocator a;
+} agt_mem;
+
+/* NULL gives malloc's. */
+AGT_PRIVATE agt_mem agt__mem(const agt_allocator *allocator);
+AGT_PRIVATE void *agt__alloc(const agt_mem *m, size_t size); /* NULL when out of memory */
+AGT_PRIVATE void *agt__zalloc(const agt_mem *m, size_t size);
+AGT_PRIVATE void *agt__realloc(const agt_mem *m, void *p, size_t old_size, size_t new_size);
+AGT_PRIVATE void agt__free(const agt_mem *m, void *p, size_t size); /* p may be NULL */
+
+AGT_PRIVATE bool agt__add_size(size_t a, size_t b, size_t *out); /* false on overflow */
+AGT_PRIVATE bool agt__mul_size(size_t a, size_t b, size_t *out);
+
+/* ---- buf: a growing byte array. Zero-initialise, set mem. A failed growth sets `failed` and
+ * makes every later call do nothing, so that one check at the end is enough. ---- */
+
+typedef struct agt_buf {
+    const agt_mem *mem;
+    unsigned char *data; /* NULL until the first byte */
+    size_t len, cap;
+    bool failed;
+} agt_buf;
+
+AGT_PRIVATE agt_buf agt__buf(const agt_mem *m);
+AGT_PRIVATE void agt__buf_free(agt_buf *b);
+AGT_PRIVATE bool agt__buf_reserve(agt_buf *b, size_t more); /* room for `more` bytes behind len */
+AGT_PRIVATE void agt__buf_put(agt_buf *b, const void *data, size_t n);
+AGT_PRIVATE void agt__buf_byte(agt_buf *b, unsigned char c);
+AGT_PRIVATE void agt__buf_text(agt_buf *b, const char *text);
+AGT_PRIVATE void agt__buf_u64(agt_buf *b, uint64_t v); /* decimal */
+AGT_PRIVATE void agt__buf_zero(agt_buf *b, size_t n);
+/* Moves the contents into caller-owned bytes with a NUL behind; empties the buffer. */
+AGT_PRIVATE agt_status agt__buf_give(agt_buf *b, agt_bytes *out, agt_error *err);
+
+/* ---- text ---- */
+
+AGT_PRIVATE agt_text agt__text(const char *s); /* of a NUL-terminated string; NULL gives NULL, 0 */
+AGT_PRIVATE bool agt__text_is(agt_text t, const char *s);
+AGT_PRIVATE bool agt__text_eq(agt_text a, agt_text b);
+/* Copies at most size-1 bytes and terminates; false if it was cut. */
+AGT_PRIVATE bool agt__copy_text(char *out, size_t size, const char *data, size_t len);
+
+/* ---- little-endian numbers in stored bytes ---- */
+
+AGT_PRIVATE void agt__put32(unsigned char *p, uint32_t v);
+AGT_PRIVATE void agt__put64(unsigned char *p, uint64_t v);
+AGT_PRIVATE uint32_t agt__get32(const unsigned char *p);
+AGT_PRIVATE uint64_t agt__get64(const unsigned char *p);
+
+/* ---- options: `out` (known_size bytes, first field uint32_t size) becomes what the caller
+ * passed, zero where it knows less. NULL gives zeros. AGT_INVALID for a size that is none, or
+ * non-zero bytes past what is known. ---- */
+AGT_PRIVATE agt_status agt__options(void *out, size_t known_size, const void *in, const char *what,
+                                    agt_error *err);
+
+#endif /* AGT_BASE_H */
+/* end src/base/base.h */
+
+#include <stdio.h>
+
+typedef enum status_class { STATUS_ANSWER, STATUS_ERROR } status_class;
+
+const char *agt_status_name(agt_status status) {
+    switch ((int)status) {
+#define STATUS_NAME(name, value, kind, text)                                                       \
+    case value: return #name;
+        AGT_STATUS_MAP(STATUS_NAME)
+#undef STATUS_NAME
+    default: return "UNKNOWN";
+    }
+}
+
+const char *agt_status_text(agt_status status) {
+    switch ((int)status) {
+#define STATUS_TEXT(name, value, kind, text)                                                       \
+    case value: return text;
+        AGT_STATUS_MAP(STATUS_TEXT)
+#undef STATUS_TEXT
+    default: return "not a status of this library";
+    }
+}
+
+int agt_status_is_error(agt_status status) {
+    status_class kind = STATUS_ERROR;
+    switch ((int)status) {
+#define STATUS_KIND(name, value, class_, text)                                                     \
+    case value: kind = STATUS_##class_; break;
+        AGT_STATUS_MAP(STATUS_KIND)
+#undef STATUS_KIND
+    default: break;
+    }
+    return kind == STATUS_ERROR;
+}
+
+const char *agt_version(void) {
+    return AGENT_TRACE_VERSION;
+}
+
+/* The length of the character at s[0..n), judged by its form alone; 0 if it is no UTF-8 or would
+ * steer a terminal (C0, DEL and C1 controls). */
+static size_t status_char(const char *s, size_t n) {
+    unsigned char c = (unsigned char)s[0];
+    if (c < 0x80) return c >= 0x20 && c != 0x7f;
+    size_t len = c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+    if (len == 0 || len > n) return 0;
+    for (size_t i = 1; i < len; i++)
+        if (((unsigned char)s[i] & 0xc0) != 0x80) return 0;
+    return c == 0xc2 && (unsigned char)s[1] < 0xa0 ? 0 : len;
+}
+
+/* Copies as many whole characters as fit into size-1 bytes, cleaned as (3) asks. Returns the
+ * length written. */
+static size_t status_clean(char *out, size_t size, const char *s, size_t n) {
+    size_t at = 0, to = 0;
+    while (at < n) {
+        size_t len = status_char(s + at, n - at);
+        size_t step = len ? len : 1;
+        if (step > size - 1 - to) break;
+        if (len)
+            memcpy(out + to, s + at, len);
+        else
+            out[to] = '?';
+        at += step;
+        to += step;
+    }
+    out[to] = 0;
+    return to;
+}
+
+/* A byte that begins a character, or any byte of what is no UTF-8 at all. */
+static bool status_boundary(const char *s, size_t at) {
+    return ((unsigned char)s[at] & 0xc0) != 0x80;
+}
+
+AGT_PRIVATE const char *agt__show_path(char *out, size_t size, const char *path, size_t len) {
+    AGENT_TRACE_ASSERT(size >= 16);
+    if (len < size) {
+        status_clean(out, size, path, len);
+        return out;
+    }
+    size_t room = size - 1 - 3, head = room / 2, tail = len - (room - room / 2);
+    for (size_t i = 0; i < 3 && head > 0 && !status_boundary(path, head); i++)
+        head--;
+    for (size_t i = 0; i < 3 && tail < len && !status_boundary(path, tail); i++)
+        tail++;
+    size_t n = status_clean(out, head + 1, path, head);
+    memcpy(out + n, "...", 3);
+    status_clean(out + n + 3, size - n - 3, path + tail, len - tail);
+    return out;
+}
+
+/* ---- failing ---- */
+
+static agt_status status_fill(agt_error *err, agt_status status, int sys, int64_t offset,
+                              const char *tail, const char *format, va_list args) AGT_PRINTF(6, 0);
+static agt_status status_fill(agt_error *err, agt_status status, int sys, int64_t offset,
+                              const char *tail, const char *format, va_list args) {
+    if (!err) return status;
+    char text[sizeof err->message + 4]; /* apart from err: (4); longer, to see the cut character */
+    size_t room = sizeof err->message - strlen(tail);
+    int n = vsnprintf(text, room + 4, format, args);
+    size_t len = n < 0 ? 0 : (size_t)n < room + 4 ? (size_t)n : room + 3;
+    err->status = status;
+    err->sys = sys;
+    err->outcome_unknown = 0;
+    err->offset = offset;
+    len = status_clean(err->message, room, text, len);
+    (void)agt__copy_text(err->message + len, sizeof err->message - len, tail, strlen(tail));
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__fail(agt_error *err, agt_status status, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    status_fill(err, status, 0, -1, "", format, args);
+    va_end(args);
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__fail_at(agt_error *err, agt_status status, int64_t offset,
+                                    const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    status_fill(err, status, 0, offset, "", format, args);
+    va_end(args);
+    return status;
+}
+
+/* What an AGT_SYS class means for the caller: the status, and words for the message. */
+static const struct status_sys {
+    int cls;
+    agt_status status;
+    const char *words;
+} status_sys_map[] = {
+    {AGT_SYS_NOENT, AGT_NOT_FOUND, "no such file or folder"},
+    {AGT_SYS_EXIST, AGT_INVALID, "the name is taken"},
+    {AGT_SYS_NOTDIR, AGT_INVALID, "a part of the path is no folder"},
+    {AGT_SYS_ISDIR, AGT_INVALID, "it is a folder"},
+    {AGT_SYS_LOOP, AGT_INVALID, "it is a symbolic link"},
+    {AGT_SYS_ACCESS, AGT_IO, "permission denied"},
+    {AGT_SYS_NOSPC, AGT_IO, "no space left"},
+    {AGT_SYS_BUSY, AGT_BUSY, "held by another owner"},
+    {AGT_SYS_XDEV, AGT_IO, "it is on another file system"},
+    {AGT_SYS_NOTEMPTY, AGT_INVALID, "the folder is not empty"},
+    {AGT_SYS_NAME, AGT_INVALID, "the name is too long or not possible here"},
+    {AGT_SYS_NOSYS, AGT_UNSUPPORTED, "this file system cannot do it"},
+    {AGT_SYS_NOMEM, AGT_NOMEM, "out of memory"},
+    {AGT_SYS_IO, AGT_IO, "input or output failed"},
+};
+
+static agt_status status_fill_sys(agt_error *err, int64_t rc, bool always_io, const char *format,
+                                  va_list args) AGT_PRINTF(4, 0);
+static agt_status status_fill_sys(agt_error *err, int64_t rc, bool always_io, const char *format,
+                                  va_list args) {
+    const struct status_sys *s = &status_sys_map[AGT_COUNT(status_sys_map) - 1];
+    for (size_t i = 0; i < AGT_COUNT(status_sys_map); i++)
+        if (status_sys_map[i].cls == AGT_SYS_CLASS(rc)) s = &status_sys_map[i];
+    int code = AGT_SYS_CODE(rc);
+    char tail[96];
+    if (code)
+        (void)snprintf(tail, sizeof tail, ": %s (system code %d)", s->words, code);
+    else
+        (void)snprintf(tail, sizeof tail, ": %s", s->words);
+    return status_fill(err, always_io ? AGT_IO : s->status, code, -1, tail, format, args);
+}
+
+AGT_PRIVATE agt_status agt__fail_sys(agt_error *err, int64_t rc, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    agt_status status = status_fill_sys(err, rc, false, format, args);
+    va_end(args);
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__fail_io(agt_error *err, int64_t rc, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    agt_status status = status_fill_sys(err, rc, true, format, args);
+    va_end(args);
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__nomem(agt_error *err) {
+    return agt__fail(err, AGT_NOMEM, "out of memory");
+}
+/* end src/base/status.c */
+/* begin src/base/memory.c */
+/* memory: one allocator a handle, and the small helpers that every part needs around bytes.
+ *
+ * Promises
+ *  1. All memory of a handle comes from its agt_allocator, which always hears the old size again.
+ *     A request for 0 bytes is one for 1 byte, so that NULL means "out of memory" and nothing else.
+ *  2. Bytes handed to the caller carry what is needed to free them: a trailer behind the bytes and
+ *     their NUL, in the same allocation, with a copy of the allocator and the allocation's size.
+ *     They may outlive the handle they came from. See memory_trailer and agt__buf_give.
+ *  3. Sizes are added and multiplied with a check for overflow.
+ *  4. Stored numbers are little-endian on every machine.
+ */
+/* begin src/base/inner.h */
+/* What the parts of base share among themselves: the trailer behind the caller's bytes. */
+#ifndef AGT_BASE_INNER_H
+#define AGT_BASE_INNER_H
+
+
+typedef struct agt_owner {
+    agt_allocator a;
+    size_t size; /* of the whole allocation, trailer included */
+} agt_owner;
+
+/* Where the trailer of `len` bytes and their NUL begins, and the size of it all; false on
+ * overflow. */
+AGT_PRIVATE bool agt__owner_size(size_t len, size_t *offset, size_t *whole);
+/* Writes the NUL and the trailer into an allocation of `allocated` bytes, and makes it *out. */
+AGT_PRIVATE void agt__owner_set(const agt_mem *m, unsigned char *data, size_t len, size_t offset,
+                                size_t allocated, agt_bytes *out);
+
+#endif /* AGT_BASE_INNER_H */
+/* end src/base/inner.h */
+
+#include <stdlib.h>
+
+static void *memory_resize(void *ctx, void *p, size_t old_size, size_t new_size) {
+    (void)ctx;
+    (void)old_size;
+    if (new_size == 0) {
+        free(p);
+        return NULL;
+    }
+    return realloc(p, new_size);
+}
+
+AGT_PRIVATE agt_mem agt__mem(const agt_allocator *allocator) {
+    agt_mem m = {{NULL, memory_resize}};
+    if (allocator) m.a = *allocator;
+    AGENT_TRACE_ASSERT(m.a.resize);
+    return m;
+}
+
+static size_t memory_size(size_t size) {
+    return size ? size : 1;
+} /* (1) */
+
+AGT_PRIVATE void *agt__alloc(const agt_mem *m, size_t size) {
+    return m->a.resize(m->a.ctx, NULL, 0, memory_size(size));
+}
+
+AGT_PRIVATE void *agt__zalloc(const agt_mem *m, size_t size) {
+    void *p = agt__alloc(m, size);
+    if (p) memset(p, 0, memory_size(size));
+    return p;
+}
+
+AGT_PRIVATE void *agt__realloc(const agt_mem *m, void *p, size_t old_size, size_t new_size) {
+    return m->a.resize(m->a.ctx, p, p ? memory_size(old_size) : 0, memory_size(new_size));
+}
+
+AGT_PRIVATE void agt__free(const agt_mem *m, void *p, size_t size) {
+    if (p) (void)m->a.resize(m->a.ctx, p, memory_size(size), 0);
+}
+
+AGT_PRIVATE bool agt__add_size(size_t a, size_t b, size_t *out) {
+    if (b > SIZE_MAX - a) return false;
+    *out = a + b;
+    return true;
+}
+
+AGT_PRIVATE bool agt__mul_size(size_t a, size_t b, size_t *out) {
+    if (b && a > SIZE_MAX / b) return false;
+    *out = a * b;
+    return true;
+}
+
+/* ---- bytes of the caller ---- */
+
+AGT_PRIVATE bool agt__owner_size(size_t len, size_t *offset, size_t *whole) {
+    const size_t align = _Alignof(agt_owner);
+    if (!agt__add_size(len, 1 + align - 1, offset)) return false;
+    *offset -= *offset % align;
+    return agt__add_size(*offset, sizeof(agt_owner), whole);
+}
+
+AGT_PRIVATE void agt__owner_set(const agt_mem *m, unsigned char *data, size_t len, size_t offset,
+                                size_t allocated, agt_bytes *out) {
+    agt_owner owner = {m->a, allocated};
+    data[len] = 0;
+    memcpy(data + offset, &owner, sizeof owner);
+    out->data = data;
+    out->len = len;
+    out->owner_ = data + offset;
+}
+
+void agt_bytes_free(agt_bytes *bytes) {
+    AGENT_TRACE_ASSERT(bytes);
+    if (bytes->owner_) {
+        agt_owner owner;
+        memcpy(&owner, bytes->owner_, sizeof owner);
+        (void)owner.a.resize(owner.a.ctx, bytes->data, owner.size, 0);
+    }
+    bytes->data = NULL;
+    bytes->len = 0;
+    bytes->owner_ = NULL;
+}
+
+/* ---- text ---- */
+
+AGT_PRIVATE agt_text agt__text(const char *s) {
+    agt_text t = {s, s ? strlen(s) : 0};
+    return t;
+}
+
+AGT_PRIVATE bool agt__text_is(agt_text t, const char *s) {
+    return agt__text_eq(t, agt__text(s));
+}
+
+AGT_PRIVATE bool agt__text_eq(agt_text a, agt_text b) {
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+AGT_PRIVATE bool agt__copy_text(char *out, size_t size, const char *data, size_t len) {
+    if (size == 0) return false;
+    size_t n = len < size ? len : size - 1;
+    if (n) memcpy(out, data, n);
+    out[n] = 0;
+    return n == len;
+}
+
+/* ---- little-endian numbers ---- */
+
+AGT_PRIVATE void agt__put32(unsigned char *p, uint32_t v) {
+    for (int i = 0; i < 4; i++)
+        p[i] = (unsigned char)(v >> (8 * i));
+}
+
+AGT_PRIVATE void agt__put64(unsigned char *p, uint64_t v) {
+    for (int i = 0; i < 8; i++)
+        p[i] = (unsigned char)(v >> (8 * i));
+}
+
+AGT_PRIVATE uint32_t agt__get32(const unsigned char *p) {
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+AGT_PRIVATE uint64_t agt__get64(const unsigned char *p) {
+    return (uint64_t)agt__get32(p) | (uint64_t)agt__get32(p + 4) << 32;
+}
+
+/* ---- options ---- */
+
+#define MEMORY_OPTIONS_MAX 4096 /* no struct of options is that big: such a size is garbage */
+
+AGT_PRIVATE agt_status agt__options(void *out, size_t known_size, const void *in, const char *what,
+                                    agt_error *err) {
+    uint32_t size;
+    memset(out, 0, known_size);
+    if (!in) return AGT_OK;
+    memcpy(&size, in, sizeof size);
+    if (size < sizeof size || size > MEMORY_OPTIONS_MAX)
+        return agt__fail(err, AGT_INVALID,
+                         "%s has the size %lu; set the struct up with its _INIT macro", what,
+                         (unsigned long)size);
+    const unsigned char *bytes = in;
+    for (size_t i = known_size; i < size; i++)
+        if (bytes[i])
+            return agt__fail_at(err, AGT_INVALID, (int64_t)i,
+                                "%s sets an option (at byte %zu) that version %s does not know; "
+                                "leave it zero or use a newer library",
+                                what, i, AGENT_TRACE_VERSION);
+    memcpy(out, in, size < known_size ? size : known_size);
+    return AGT_OK;
+}
+/* end src/base/memory.c */
+/* begin src/base/buf.c */
+/* buf: a byte array that grows.
+ *
+ * Promises
+ *  1. data[0..len) are the bytes; cap is the size of the allocation that data is (0: none yet).
+ *  2. A growth that fails sets `failed`, keeps the bytes as they are, and makes every later call do
+ *     nothing: writers put without checking and look at `failed` once.
+ *  3. Growth is by doubling, so that n bytes cost O(n) however they arrive.
+ *  4. Giving the bytes away copies nothing where the allocator can resize in place.
+ */
+
+#define BUF_FIRST 64 /* the least that is allocated */
+
+AGT_PRIVATE agt_buf agt__buf(const agt_mem *m) {
+    agt_buf b = {m, NULL, 0, 0, false};
+    return b;
+}
+
+AGT_PRIVATE void agt__buf_free(agt_buf *b) {
+    agt__free(b->mem, b->data, b->cap);
+    b->data = NULL;
+    b->len = b->cap = 0;
+    b->failed = false;
+}
+
+static bool buf_grow(agt_buf *b, size_t more) {
+    size_t want, cap = b->cap > SIZE_MAX / 2 ? SIZE_MAX : b->cap * 2;
+    if (!agt__add_size(b->len, more, &want)) {
+        b->failed = true;
+        return false;
+    }
+    if (cap < BUF_FIRST) cap = BUF_FIRST;
+    if (cap < want) cap = want;
+    unsigned char *data = agt__realloc(b->mem, b->data, b->cap, cap);
+    if (!data) {
+        b->failed = true;
+        return false;
+    }
+    b->data = data;
+    b->cap = cap;
+    return true;
+}
+
+AGT_PRIVATE bool agt__buf_reserve(agt_buf *b, size_t more) {
+    if (b->failed) return false;
+    return more <= b->cap - b->len || buf_grow(b, more);
+}
+
+AGT_PRIVATE void agt__buf_put(agt_buf *b, const void *data, size_t n) {
+    if (n == 0 || !agt__buf_reserve(b, n)) return;
+    memcpy(b->data + b->len, data, n);
+    b->len += n;
+}
+
+AGT_PRIVATE void agt__buf_byte(agt_buf *b, unsigned char c) {
+    if (!agt__buf_reserve(b, 1)) return;
+    b->data[b->len++] = c;
+}
+
+AGT_PRIVATE void agt__buf_text(agt_buf *b, const char *text) {
+    agt__buf_put(b, text, strlen(text));
+}
+
+AGT_PRIVATE void agt__buf_u64(agt_buf *b, uint64_t v) {
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    agt__buf_put(b, digits + at, sizeof digits - at);
+}
+
+AGT_PRIVATE void agt__buf_zero(agt_buf *b, size_t n) {
+    if (n == 0 || !agt__buf_reserve(b, n)) return;
+    memset(b->data + b->len, 0, n);
+    b->len += n;
+}
+
+AGT_PRIVATE agt_status agt__buf_give(agt_buf *b, agt_bytes *out, agt_error *err) {
+    size_t offset, whole;
+    unsigned char *data = b->data;
+    memset(out, 0, sizeof *out);
+    bool ok = !b->failed && agt__owner_size(b->len, &offset, &whole);
+    if (ok && (b->cap < whole || b->cap - whole > b->cap / 4)) {
+        data = agt__realloc(b->mem, data, b->cap, whole);
+        if (data) {
+            b->data = data;
+            b->cap = whole;
+        } else {
+            ok = false;
+        }
+    }
+    if (!ok) {
+        agt__buf_free(b);
+        return agt__nomem(err);
+    }
+    agt__owner_set(b->mem, data, b->len, offset, b->cap, out);
+    b->data = NULL;
+    b->len = b->cap = 0;
+    return AGT_OK;
+}
+/* end src/base/buf.c */
+/* floor 2 */
+/* begin src/data/utf8.c */
+/* utf8: what is valid UTF-8 (RFC 3629): no surrogates, no overlong forms, nothing past U+10FFFF.
+ *
+ * The second byte decides everything that the first leaves open:
+ *
+ *     C2..DF  80..BF                 F0      90..BF 80..BF 80..BF
+ *     E0      A0..BF 80..BF          F1..F3  80..BF 80..BF 80..BF
+ *     E1..EC  80..BF 80..BF          F4      80..8F 80..BF 80..BF
+ *     ED      80..9F 80..BF
+ *     EE..EF  80..BF 80..BF          everything else begins no character
+ */
+/* begin src/data/data.h */
+/* data: pure functions over bytes. No clock, no file, no global; every one of them may be handed
+ * any bytes at all. These are what the fuzzers attack. */
+#ifndef AGT_DATA_H
+#define AGT_DATA_H
+
+
+/* ---- utf8 ---- */
+
+/* The number of leading bytes that are valid UTF-8 (no surrogates, no overlong forms, at most
+ * U+10FFFF); n if all are. */
+AGT_PRIVATE size_t agt__utf8_valid(const char *s, size_t n);
+/* The length (1 to 4) of the valid character at the beginning; 0 if there is none. */
+AGT_PRIVATE size_t agt__utf8_char(const char *s, size_t n);
+/* The code point of a valid character of that length. */
+AGT_PRIVATE uint32_t agt__utf8_code(const char *s, size_t len);
+/* Writes a code point as 1 to 4 bytes; returns how many. */
+AGT_PRIVATE size_t agt__utf8_put(char *out, uint32_t code);
+
+/* ---- hash ---- */
+
+/* What the processor can do; asked once per handle because asking may be slow. */
+typedef struct agt_cpu {
+    bool sha, crc32c;
+} agt_cpu;
+AGT_PRIVATE agt_cpu agt__cpu(void);
+
+typedef struct agt_sha1_state {
+    uint32_t h[5];
+    uint64_t len;
+    unsigned char block[64];
+} agt_sha1_state;
+AGT_PRIVATE void agt__sha1_init(agt_sha1_state *s);
+AGT_PRIVATE void agt__sha1_update(agt_sha1_state *s, agt_cpu cpu, const void *data, size_t n);
+AGT_PRIVATE void agt__sha1_final(agt_sha1_state *s, agt_cpu cpu, unsigned char out[20]);
+
+typedef struct agt_sha256_state {
+    uint32_t h[8];
+    uint64_t len;
+    unsigned char block[64];
+} agt_sha256_state;
+AGT_PRIVATE void agt__sha256_init(agt_sha256_state *s);
+AGT_PRIVATE void agt__sha256_update(agt_sha256_state *s, agt_cpu cpu, const void *data, size_t n);
+AGT_PRIVATE void agt__sha256_final(agt_sha256_state *s, agt_cpu cpu, unsigned char out[32]);
+AGT_PRIVATE void agt__sha256(agt_cpu cpu, const void *data, size_t n, unsigned char out[32]);
+
+/* An object's id in git. */
+typedef struct agt_oid {
+    unsigned char id[20];
+} agt_oid;
+
+/* git's id of an object: SHA-1 of "<kind> <len>\0" and the bytes; kind is "blob", "tree", ... */
+AGT_PRIVATE void agt__git_id(agt_cpu cpu, const char *kind, const void *data, size_t n,
+                             unsigned char out[20]);
+
+/* crc32c (Castagnoli) of the bytes, going on from `seed` (0 to begin with). */
+AGT_PRIVATE uint32_t agt__crc32c(agt_cpu cpu, uint32_t seed, const void *data, size_t n);
+
+AGT_PRIVATE void agt__hex(const unsigned char *data, size_t n, char *out); /* 2n chars, no NUL */
+/* Lower-case hexadecimal only; false unless exactly 2n digits. */
+AGT_PRIVATE bool agt__unhex(const char *hex, size_t len, unsigned char *out, size_t n);
+
+/* ---- time ---- */
+
+#define AGT_TIME_TEXT 25                /* "2026-11-24T01:54:45.123Z" and a NUL */
+#define AGT_TIME_MAX  253402300799999LL /* 9999-12-31T23:59:59.999Z */
+
+/* RFC 3339 in UTC with milliseconds, from 1970 to 9999. */
+AGT_PRIVATE void agt__time_format(int64_t unix_ms, char out[AGT_TIME_TEXT]);
+/* RFC 3339 with any offset and 0 to 9 digits of fraction (cut to ms); false if it is none, if the
+ * day does not exist, or outside 1970 to 9999. A leap second :60 is taken as :59.999. */
+AGT_PRIVATE bool agt__time_parse(const char *s, size_t n, int64_t *unix_ms);
+
+/* ---- json: RFC 8259. A value is a slice of the input; nothing is allocated ---- */
+
+typedef enum agt_json_kind {
+    AGT_JSON_NONE = 0, /* end of container */
+    AGT_JSON_NULL,
+    AGT_JSON_FALSE,
+    AGT_JSON_TRUE,
+    AGT_JSON_NUMBER,
+    AGT_JSON_STRING,
+    AGT_JSON_ARRAY,
+    AGT_JSON_OBJECT
+} agt_json_kind;
+
+#define AGT_JSON_MAX_DEPTH 128
+
+typedef struct agt_json {
+    agt_json_kind kind;
+    const char *raw; /* the value's own bytes in the input, quotes and brackets included */
+    size_t len;
+    bool escaped; /* a string with backslashes in it */
+} agt_json;
+
+/* Checks that the n bytes are exactly one valid JSON text (white space around it allowed): valid
+ * UTF-8, no lone surrogates, no duplicate check, depth at most AGT_JSON_MAX_DEPTH. AGT_INVALID with
+ * err->offset at the offending byte, AGT_LIMIT for the depth. */
+AGT_PRIVATE agt_status agt__json_parse(const char *s, size_t n, agt_json *root, agt_error *err);
+
+/* Walks the members of a valid object or the items of a valid array. Start with *at = 0; false at
+ * the end. For arrays key may be NULL. Only for values that agt__json_parse accepted. */
+AGT_PRIVATE bool agt__json_next(const agt_json *container, size_t *at, agt_json *key,
+                                agt_json *value);
+/* The member of that name (unescaped comparison), the first if there are several. */
+AGT_PRIVATE bool agt__json_get(const agt_json *object, const char *name, agt_json *value);
+/* The string's text without quotes, unescaped into `out` (which must have room for v->len bytes).
+ * Returns the length. */
+AGT_PRIVATE size_t agt__json_unescape(const agt_json *v, char *out);
+/* Exact integers only: no fraction, no exponent, in range. */
+AGT_PRIVATE bool agt__json_u64(const agt_json *v, uint64_t *out);
+AGT_PRIVATE bool agt__json_i64(const agt_json *v, int64_t *out);
+
+/* Writes a JSON string with quotes. Escapes '"', '\\' and control bytes only: \b \t \n \f \r, else
+ * \u00xx in lower case (RFC 8785). Bytes that are not valid UTF-8 become U+FFFD. */
+AGT_PRIVATE void agt__json_put_string(agt_buf *b, const char *s, size_t n);
+
+/* ---- path: the rules for document paths, applied once ---- */
+
+/* Normalises `path` into `out` (size AGT_MAX_PATH + 1): collapses "./" and "//", refuses what
+ * SECURITY.md's path rules refuse (absolute, "..", .agent-trace and .git at any depth in any ASCII
+ * case and their 8.3 forms, control bytes, '\\' ':' '<' '>' '"' '|' '?' '*', trailing dot or space
+ * in a component, device names, invalid UTF-8, too long or deep, empty, a trailing slash).
+ * AGT_INVALID or AGT_LIMIT with a message that says what, where and how to mend it; err->offset is
+ * the byte. */
+AGT_PRIVATE agt_status agt__path_normalise(const char *path, size_t len, char *out, size_t *out_len,
+                                           agt_error *err);
+/* ASCII case folded comparison, for names that clash on some systems; order by folded bytes. */
+AGT_PRIVATE int agt__path_fold_compare(const char *a, size_t alen, const char *b, size_t blen);
+
+/* ---- names ---- */
+
+/* "user", "system" or "agent:<name>" where name is 1 to 64 bytes of UTF-8 without control bytes,
+ * '<' '>' '/' '\\' ':' '"' or leading or trailing space, and not "." or "..". */
+AGT_PRIVATE bool agt__actor_valid(const char *actor, size_t len);
+AGT_PRIVATE bool agt__session_valid(const char *s, size_t len); /* 1..64 of [A-Za-z0-9._:-] */
+AGT_PRIVATE bool agt__word_valid(const char *s, size_t len, bool dots); /* 1..64 of [a-z0-9_] (.) */
+
+/* ---- toml: as much as config.toml needs ---- */
+
+/* Calls `each` for every `key = value` with its table's name ("" at the top). Values are basic or
+ * literal strings, integers, booleans, and (passed raw, kind AGT_TOML_OTHER) anything else. Each
+ * `[[name]]` is told as well: its table, an empty key, kind AGT_TOML_OTHER. AGT_INVALID with the
+ * byte offset. A non-AGT_OK answer of `each` stops and is returned. */
+typedef enum agt_toml_kind {
+    AGT_TOML_STRING = 1,
+    AGT_TOML_INTEGER,
+    AGT_TOML_BOOLEAN,
+    AGT_TOML_OTHER
+} agt_toml_kind;
+typedef struct agt_toml_value {
+    agt_toml_kind kind;
+    agt_text text; /* a string's unescaped text (lives during the call), else the raw value */
+    int64_t integer;
+    bool boolean;
+} agt_toml_value;
+typedef agt_status (*agt_toml_fn)(agt_text table, agt_text key, const agt_toml_value *value,
+                                  agt_error *err, void *ctx);
+AGT_PRIVATE agt_status agt__toml_read(const char *s, size_t n, agt_toml_fn each, void *ctx,
+                                      agt_error *err);
+/* Writes a basic string with quotes, escaped. */
+AGT_PRIVATE void agt__toml_put_string(agt_buf *b, const char *s, size_t n);
+
+/* ---- lines: how many lines a change adds and removes ---- */
+
+#define AGT_LINES_MAX_COST 1000
+
+/* Exact for ordinary changes (shortest edit script), an upper bound for huge ones: common lines at
+ * both ends are matched, then lines that only one side has, the rest by an edit script of at most
+ * AGT_LINES_MAX_COST steps and within fixed time, else all of it counts. A NUL byte in either makes
+ * it binary: 0 and 0. mem is for scratch; when it is out of memory the middle counts as a whole. */
+AGT_PRIVATE void agt__lines_changed(const agt_mem *mem, const void *old, size_t old_len,
+                                    const void *now, size_t now_len, int64_t *added,
+                                    int64_t *removed);
+
+#endif /* AGT_DATA_H */
+/* end src/data/data.h */
+
+static bool utf8_tail(unsigned char c) {
+    return (c & 0xc0) == 0x80;
+}
+
+AGT_PRIVATE size_t agt__utf8_char(const char *text, size_t n) {
+    const unsigned char *s = (const unsigned char *)text;
+    if (n == 0) return 0;
+    if (s[0] < 0x80) return 1;
+    if (n < 2 || s[0] < 0xc2 || !utf8_tail(s[1])) return 0;
+    if (s[0] < 0xe0) return 2;
+    if (n < 3 || !utf8_tail(s[2])) return 0;
+    if (s[0] < 0xf0) {
+        if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)) return 0;
+        return 3;
+    }
+    if (n < 4 || s[0] > 0xf4 || !utf8_tail(s[3])) return 0;
+    if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) return 0;
+    return 4;
+}
+
+AGT_PRIVATE uint32_t agt__utf8_code(const char *text, size_t len) {
+    const unsigned char *s = (const unsigned char *)text;
+    if (len == 1) return s[0];
+    uint32_t code = s[0] & (0x7fu >> len);
+    for (size_t i = 1; i < len; i++)
+        code = code << 6 | (s[i] & 0x3fu);
+    return code;
+}
+
+AGT_PRIVATE size_t agt__utf8_put(char *out, uint32_t code) {
+    if (code < 0x80) {
+        out[0] = (char)code;
+        return 1;
+    }
+    size_t len = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = len - 1; i > 0; i--) {
+        out[i] = (char)(0x80 | (code & 0x3f));
+        code >>= 6;
+    }
+    out[0] = (char)((0xf00u >> len & 0xf0) | code);
+    return len;
+}
+
+AGT_PRIVATE size_t agt__utf8_valid(const char *s, size_t n) {
+    const uint64_t high = 0x8080808080808080u;
+    size_t at = 0, len;
+    while (at < n) {
+        for (uint64_t a, b; n - at >= 16; at += 16) {
+            memcpy(&a, s + at, 8);
+            memcpy(&b, s + at + 8, 8);
+            if ((a | b) & high) break;
+        }
+        while (at < n && (unsigned char)s[at] < 0x80)
+            at++;
+        while (at < n && (unsigned char)s[at] >= 0x80) {
+            len = agt__utf8_char(s + at, n - at);
+            if (len == 0) return at;
+            at += len;
+        }
+    }
+    return n;
+}
+/* end src/data/utf8.c */
+/* begin src/data/hash.c */
+/* hash: SHA-1 (git's ids), SHA-256 (the chain of the trace), crc32c (records), hexadecimal.
+ *
+ * Promises
+ *  1. One result on every machine. The processor's own instructions are used where agt_cpu says
+ *     they are there and the compiler knows them; both ways are tested against each other.
+ *  2. Updates may come in pieces of any size; a whole block is hashed where it lies, without a
+ * copy.
+ *  3. SHA-1 names objects as git does and protects nothing. Where a forged text matters, SHA-256 is
+ *     used.
+ */
+/* begin src/data/crc_table.h */
+/* The tables of crc32c by eight bytes a step (reflected polynomial 0x82f63b78).
+ * [0] is the table of one byte; [k][i] is [k-1][i] after one more zero byte. A test computes them
+ * anew and compares. */
+#ifndef AGT_DATA_CRC_TABLE_H
+#define AGT_DATA_CRC_TABLE_H
+
+#include <stdint.h>
+
+// clang-format off
+static const uint32_t hash_crc_table[8][256] = {
+    {
+    0x00000000, 0xf26b8303, 0xe13b70f7, 0x1350f3f4, 0xc79a971f, 0x35f1141c, 0x26a1e7e8, 0xd4ca64eb,
+    0x8ad958cf, 0x78b2dbcc, 0x6be22838, 0x9989ab3b, 0x4d43cfd0, 0xbf284cd3, 0xac78bf27, 0x5e133c24,
+    0x105ec76f, 0xe235446c, 0xf165b798, 0x030e349b, 0xd7c45070, 0x25afd373, 0x36ff2087, 0xc494a384,
+    0x9a879fa0, 0x68ec1ca3, 0x7bbcef57, 0x89d76c54, 0x5d1d08bf, 0xaf768bbc, 0xbc267848, 0x4e4dfb4b,
+    0x20bd8ede, 0xd2d60ddd, 0xc186fe29, 0x33ed7d2a, 0xe72719c1, 0x154c9ac2, 0x061c6936, 0xf477ea35,
+    0xaa64d611, 0x580f5512, 0x4b5fa6e6, 0xb93425e5, 0x6dfe410e, 0x9f95c20d, 0x8cc531f9, 0x7eaeb2fa,
+    0x30e349b1, 0xc288cab2, 0xd1d83946, 0x23b3ba45, 0xf779deae, 0x05125dad, 0x1642ae59, 0xe4292d5a,
+    0xba3a117e, 0x4851927d, 0x5b016189, 0xa96ae28a, 0x7da08661, 0x8fcb0562, 0x9c9bf696, 0x6ef07595,
+    0x417b1dbc, 0xb3109ebf, 0xa0406d4b, 0x522bee48, 0x86e18aa3, 0x748a09a0, 0x67dafa54, 0x95b17957,
+    0xcba24573, 0x39c9c670, 0x2a993584, 0xd8f2b687, 0x0c38d26c, 0xfe53516f, 0xed03a29b, 0x1f682198,
+    0x5125dad3, 0xa34e59d0, 0xb01eaa24, 0x42752927, 0x96bf4dcc, 0x64d4cecf, 0x77843d3b, 0x85efbe38,
+    0xdbfc821c, 0x2997011f, 0x3ac7f2eb, 0xc8ac71e8, 0x1c661503, 0xee0d9600, 0xfd5d65f4, 0x0f36e6f7,
+    0x61c69362, 0x93ad1061, 0x80fde395, 0x72966096, 0xa65c047d, 0x5437877e, 0x4767748a, 0xb50cf789,
+    0xeb1fcbad, 0x197448ae, 0x0a24bb5a, 0xf84f3859, 0x2c855cb2, 0xdeeedfb1, 0xcdbe2c45, 0x3fd5af46,
+    0x7198540d, 0x83f3d70e, 0x90a324fa, 0x62c8a7f9, 0xb602c312, 0x44694011, 0x5739b3e5, 0xa55230e6,
+    0xfb410cc2, 0x092a8fc1, 0x1a7a7c35, 0xe811ff36, 0x3cdb9bdd, 0xceb018de, 0xdde0eb2a, 0x2f8b6829,
+    0x82f63b78, 0x709db87b, 0x63cd4b8f, 0x91a6c88c, 0x456cac67, 0xb7072f64, 0xa457dc90, 0x563c5f93,
+    0x082f63b7, 0xfa44e0b4, 0xe9141340, 0x1b7f9043, 0xcfb5f4a8, 0x3dde77ab, 0x2e8e845f, 0xdce5075c,
+    0x92a8fc17, 0x60c37f14, 0x73938ce0, 0x81f80fe3, 0x55326b08, 0xa759e80b, 0xb4091bff, 0x466298fc,
+    0x1871a4d8, 0xea1a27db, 0xf94ad42f, 0x0b21572c, 0xdfeb33c7, 0x2d80b0c4, 0x3ed04330, 0xccbbc033,
+    0xa24bb5a6, 0x502036a5, 0x4370c551, 0xb11b4652, 0x65d122b9, 0x97baa1ba, 0x84ea524e, 0x7681d14d,
+    0x2892ed69, 0xdaf96e6a, 0xc9a99d9e, 0x3bc21e9d, 0xef087a76, 0x1d63f975, 0x0e330a81, 0xfc588982,
+    0xb21572c9, 0x407ef1ca, 0x532e023e, 0xa145813d, 0x758fe5d6, 0x87e466d5, 0x94b49521, 0x66df1622,
+    0x38cc2a06, 0xcaa7a905, 0xd9f75af1, 0x2b9cd9f2, 0xff56bd19, 0x0d3d3e1a, 0x1e6dcdee, 0xec064eed,
+    0xc38d26c4, 0x31e6a5c7, 0x22b65633, 0xd0ddd530, 0x0417b1db, 0xf67c32d8, 0xe52cc12c, 0x1747422f,
+    0x49547e0b, 0xbb3ffd08, 0xa86f0efc, 0x5a048dff, 0x8ecee914, 0x7ca56a17, 0x6ff599e3, 0x9d9e1ae0,
+    0xd3d3e1ab, 0x21b862a8, 0x32e8915c, 0xc083125f, 0x144976b4, 0xe622f5b7, 0xf5720643, 0x07198540,
+    0x590ab964, 0xab613a67, 0xb831c993, 0x4a5a4a90, 0x9e902e7b, 0x6cfbad78, 0x7fab5e8c, 0x8dc0dd8f,
+    0xe330a81a, 0x115b2b19, 0x020bd8ed, 0xf0605bee, 0x24aa3f05, 0xd6c1bc06, 0xc5914ff2, 0x37faccf1,
+    0x69e9f0d5, 0x9b8273d6, 0x88d28022, 0x7ab90321, 0xae7367ca, 0x5c18e4c9, 0x4f48173d, 0xbd23943e,
+    0xf36e6f75, 0x0105ec76, 0x12551f82, 0xe03e9c81, 0x34f4f86a, 0xc69f7b69, 0xd5cf889d, 0x27a40b9e,
+    0x79b737ba, 0x8bdcb4b9, 0x988c474d, 0x6ae7c44e, 0xbe2da0a5, 0x4c4623a6, 0x5f16d052, 0xad7d5351,
+    },
+    {
+    0x00000000, 0x13a29877, 0x274530ee, 0x34e7a899, 0x4e8a61dc, 0x5d28f9ab, 0x69cf5132, 0x7a6dc945,
+    0x9d14c3b8, 0x8eb65bcf, 0xba51f356, 0xa9f36b21, 0xd39ea264, 0xc03c3a13, 0xf4db928a, 0xe7790afd,
+    0x3fc5f181, 0x2c6769f6, 0x1880c16f, 0x0b225918, 0x714f905d, 0x62ed082a, 0x560aa0b3, 0x45a838c4,
+    0xa2d13239, 0xb173aa4e, 0x859402d7, 0x96369aa0, 0xec5b53e5, 0xfff9cb92, 0xcb1e630b, 0xd8bcfb7c,
+    0x7f8be302, 0x6c297b75, 0x58ced3ec, 0x4b6c4b9b, 0x310182de, 0x22a31aa9, 0x1644b230, 0x05e62a47,
+    0xe29f20ba, 0xf13db8cd, 0xc5da1054, 0xd6788823, 0xac154166, 0xbfb7d911, 0x8b507188, 0x98f2e9ff,
+    0x404e1283, 0x53ec8af4, 0x670b226d, 0x74a9ba1a, 0x0ec4735f, 0x1d66eb28, 0x298143b1, 0x3a23dbc6,
+    0xdd5ad13b, 0xcef8494c, 0xfa1fe1d5, 0xe9bd79a2, 0x93d0b0e7, 0x80722890, 0xb4958009, 0xa737187e,
+    0xff17c604, 0xecb55e73, 0xd852f6ea, 0xcbf06e9d, 0xb19da7d8, 0xa23f3faf, 0x96d89736, 0x857a0f41,
+    0x620305bc, 0x71a19dcb, 0x45463552, 0x56e4ad25, 0x2c896460, 0x3f2bfc17, 0x0bcc548e, 0x186eccf9,
+    0xc0d23785, 0xd370aff2, 0xe797076b, 0xf4359f1c, 0x8e585659, 0x9dface2e, 0xa91d66b7, 0xbabffec0,
+    0x5dc6f43d, 0x4e646c4a, 0x7a83c4d3, 0x69215ca4, 0x134c95e1, 0x00ee0d96, 0x3409a50f, 0x27ab3d78,
+    0x809c2506, 0x933ebd71, 0xa7d915e8, 0xb47b8d9f, 0xce1644da, 0xddb4dcad, 0xe9537434, 0xfaf1ec43,
+    0x1d88e6be, 0x0e2a7ec9, 0x3acdd650, 0x296f4e27, 0x53028762, 0x40a01f15, 0x7447b78c, 0x67e52ffb,
+    0xbf59d487, 0xacfb4cf0, 0x981ce469, 0x8bbe7c1e, 0xf1d3b55b, 0xe2712d2c, 0xd69685b5, 0xc5341dc2,
+    0x224d173f, 0x31ef8f48, 0x050827d1, 0x16aabfa6, 0x6cc776e3, 0x7f65ee94, 0x4b82460d, 0x5820de7a,
+    0xfbc3faf9, 0xe861628e, 0xdc86ca17, 0xcf245260, 0xb5499b25, 0xa6eb0352, 0x920cabcb, 0x81ae33bc,
+    0x66d73941, 0x7575a136, 0x419209af, 0x523091d8, 0x285d589d, 0x3bffc0ea, 0x0f186873, 0x1cbaf004,
+    0xc4060b78, 0xd7a4930f, 0xe3433b96, 0xf0e1a3e1, 0x8a8c6aa4, 0x992ef2d3, 0xadc95a4a, 0xbe6bc23d,
+    0x5912c8c0, 0x4ab050b7, 0x7e57f82e, 0x6df56059, 0x1798a91c, 0x043a316b, 0x30dd99f2, 0x237f0185,
+    0x844819fb, 0x97ea818c, 0xa30d2915, 0xb0afb162, 0xcac27827, 0xd960e050, 0xed8748c9, 0xfe25d0be,
+    0x195cda43, 0x0afe4234, 0x3e19eaad, 0x2dbb72da, 0x57d6bb9f, 0x447423e8, 0x70938b71, 0x63311306,
+    0xbb8de87a, 0xa82f700d, 0x9cc8d894, 0x8f6a40e3, 0xf50789a6, 0xe6a511d1, 0xd242b948, 0xc1e0213f,
+    0x26992bc2, 0x353bb3b5, 0x01dc1b2c, 0x127e835b, 0x68134a1e, 0x7bb1d269, 0x4f567af0, 0x5cf4e287,
+    0x04d43cfd, 0x1776a48a, 0x23910c13, 0x30339464, 0x4a5e5d21, 0x59fcc556, 0x6d1b6dcf, 0x7eb9f5b8,
+    0x99c0ff45, 0x8a626732, 0xbe85cfab, 0xad2757dc, 0xd74a9e99, 0xc4e806ee, 0xf00fae77, 0xe3ad3600,
+    0x3b11cd7c, 0x28b3550b, 0x1c54fd92, 0x0ff665e5, 0x759baca0, 0x663934d7, 0x52de9c4e, 0x417c0439,
+    0xa6050ec4, 0xb5a796b3, 0x81403e2a, 0x92e2a65d, 0xe88f6f18, 0xfb2df76f, 0xcfca5ff6, 0xdc68c781,
+    0x7b5fdfff, 0x68fd4788, 0x5c1aef11, 0x4fb87766, 0x35d5be23, 0x26772654, 0x12908ecd, 0x013216ba,
+    0xe64b1c47, 0xf5e98430, 0xc10e2ca9, 0xd2acb4de, 0xa8c17d9b, 0xbb63e5ec, 0x8f844d75, 0x9c26d502,
+    0x449a2e7e, 0x5738b609, 0x63df1e90, 0x707d86e7, 0x0a104fa2, 0x19b2d7d5, 0x2d557f4c, 0x3ef7e73b,
+    0xd98eedc6, 0xca2c75b1, 0xfecbdd28, 0xed69455f, 0x97048c1a, 0x84a6146d, 0xb041bcf4, 0xa3e32483,
+    },
+    {
+    0x00000000, 0xa541927e, 0x4f6f520d, 0xea2ec073, 0x9edea41a, 0x3b9f3664, 0xd1b1f617, 0x74f06469,
+    0x38513ec5, 0x9d10acbb, 0x773e6cc8, 0xd27ffeb6, 0xa68f9adf, 0x03ce08a1, 0xe9e0c8d2, 0x4ca15aac,
+    0x70a27d8a, 0xd5e3eff4, 0x3fcd2f87, 0x9a8cbdf9, 0xee7cd990, 0x4b3d4bee, 0xa1138b9d, 0x045219e3,
+    0x48f3434f, 0xedb2d131, 0x079c1142, 0xa2dd833c, 0xd62de755, 0x736c752b, 0x9942b558, 0x3c032726,
+    0xe144fb14, 0x4405696a, 0xae2ba919, 0x0b6a3b67, 0x7f9a5f0e, 0xdadbcd70, 0x30f50d03, 0x95b49f7d,
+    0xd915c5d1, 0x7c5457af, 0x967a97dc, 0x333b05a2, 0x47cb61cb, 0xe28af3b5, 0x08a433c6, 0xade5a1b8,
+    0x91e6869e, 0x34a714e0, 0xde89d493, 0x7bc846ed, 0x0f382284, 0xaa79b0fa, 0x40577089, 0xe516e2f7,
+    0xa9b7b85b, 0x0cf62a25, 0xe6d8ea56, 0x43997828, 0x37691c41, 0x92288e3f, 0x78064e4c, 0xdd47dc32,
+    0xc76580d9, 0x622412a7, 0x880ad2d4, 0x2d4b40aa, 0x59bb24c3, 0xfcfab6bd, 0x16d476ce, 0xb395e4b0,
+    0xff34be1c, 0x5a752c62, 0xb05bec11, 0x151a7e6f, 0x61ea1a06, 0xc4ab8878, 0x2e85480b, 0x8bc4da75,
+    0xb7c7fd53, 0x12866f2d, 0xf8a8af5e, 0x5de93d20, 0x29195949, 0x8c58cb37, 0x66760b44, 0xc337993a,
+    0x8f96c396, 0x2ad751e8, 0xc0f9919b, 0x65b803e5, 0x1148678c, 0xb409f5f2, 0x5e273581, 0xfb66a7ff,
+    0x26217bcd, 0x8360e9b3, 0x694e29c0, 0xcc0fbbbe, 0xb8ffdfd7, 0x1dbe4da9, 0xf7908dda, 0x52d11fa4,
+    0x1e704508, 0xbb31d776, 0x511f1705, 0xf45e857b, 0x80aee112, 0x25ef736c, 0xcfc1b31f, 0x6a802161,
+    0x56830647, 0xf3c29439, 0x19ec544a, 0xbcadc634, 0xc85da25d, 0x6d1c3023, 0x8732f050, 0x2273622e,
+    0x6ed23882, 0xcb93aafc, 0x21bd6a8f, 0x84fcf8f1, 0xf00c9c98, 0x554d0ee6, 0xbf63ce95, 0x1a225ceb,
+    0x8b277743, 0x2e66e53d, 0xc448254e, 0x6109b730, 0x15f9d359, 0xb0b84127, 0x5a968154, 0xffd7132a,
+    0xb3764986, 0x1637dbf8, 0xfc191b8b, 0x595889f5, 0x2da8ed9c, 0x88e97fe2, 0x62c7bf91, 0xc7862def,
+    0xfb850ac9, 0x5ec498b7, 0xb4ea58c4, 0x11abcaba, 0x655baed3, 0xc01a3cad, 0x2a34fcde, 0x8f756ea0,
+    0xc3d4340c, 0x6695a672, 0x8cbb6601, 0x29faf47f, 0x5d0a9016, 0xf84b0268, 0x1265c21b, 0xb7245065,
+    0x6a638c57, 0xcf221e29, 0x250cde5a, 0x804d4c24, 0xf4bd284d, 0x51fcba33, 0xbbd27a40, 0x1e93e83e,
+    0x5232b292, 0xf77320ec, 0x1d5de09f, 0xb81c72e1, 0xccec1688, 0x69ad84f6, 0x83834485, 0x26c2d6fb,
+    0x1ac1f1dd, 0xbf8063a3, 0x55aea3d0, 0xf0ef31ae, 0x841f55c7, 0x215ec7b9, 0xcb7007ca, 0x6e3195b4,
+    0x2290cf18, 0x87d15d66, 0x6dff9d15, 0xc8be0f6b, 0xbc4e6b02, 0x190ff97c, 0xf321390f, 0x5660ab71,
+    0x4c42f79a, 0xe90365e4, 0x032da597, 0xa66c37e9, 0xd29c5380, 0x77ddc1fe, 0x9df3018d, 0x38b293f3,
+    0x7413c95f, 0xd1525b21, 0x3b7c9b52, 0x9e3d092c, 0xeacd6d45, 0x4f8cff3b, 0xa5a23f48, 0x00e3ad36,
+    0x3ce08a10, 0x99a1186e, 0x738fd81d, 0xd6ce4a63, 0xa23e2e0a, 0x077fbc74, 0xed517c07, 0x4810ee79,
+    0x04b1b4d5, 0xa1f026ab, 0x4bdee6d8, 0xee9f74a6, 0x9a6f10cf, 0x3f2e82b1, 0xd50042c2, 0x7041d0bc,
+    0xad060c8e, 0x08479ef0, 0xe2695e83, 0x4728ccfd, 0x33d8a894, 0x96993aea, 0x7cb7fa99, 0xd9f668e7,
+    0x9557324b, 0x3016a035, 0xda386046, 0x7f79f238, 0x0b899651, 0xaec8042f, 0x44e6c45c, 0xe1a75622,
+    0xdda47104, 0x78e5e37a, 0x92cb2309, 0x378ab177, 0x437ad51e, 0xe63b4760, 0x0c158713, 0xa954156d,
+    0xe5f54fc1, 0x40b4ddbf, 0xaa9a1dcc, 0x0fdb8fb2, 0x7b2bebdb, 0xde6a79a5, 0x3444b9d6, 0x91052ba8,
+    },
+    {
+    0x00000000, 0xdd45aab8, 0xbf672381, 0x62228939, 0x7b2231f3, 0xa6679b4b, 0xc4451272, 0x1900b8ca,
+    0xf64463e6, 0x2b01c95e, 0x49234067, 0x9466eadf, 0x8d665215, 0x5023f8ad, 0x32017194, 0xef44db2c,
+    0xe964b13d, 0x34211b85, 0x560392bc, 0x8b463804, 0x924680ce, 0x4f032a76, 0x2d21a34f, 0xf06409f7,
+    0x1f20d2db, 0xc2657863, 0xa047f15a, 0x7d025be2, 0x6402e328, 0xb9474990, 0xdb65c0a9, 0x06206a11,
+    0xd725148b, 0x0a60be33, 0x6842370a, 0xb5079db2, 0xac072578, 0x71428fc0, 0x136006f9, 0xce25ac41,
+    0x2161776d, 0xfc24ddd5, 0x9e0654ec, 0x4343fe54, 0x5a43469e, 0x8706ec26, 0xe524651f, 0x3861cfa7,
+    0x3e41a5b6, 0xe3040f0e, 0x81268637, 0x5c632c8f, 0x45639445, 0x98263efd, 0xfa04b7c4, 0x27411d7c,
+    0xc805c650, 0x15406ce8, 0x7762e5d1, 0xaa274f69, 0xb327f7a3, 0x6e625d1b, 0x0c40d422, 0xd1057e9a,
+    0xaba65fe7, 0x76e3f55f, 0x14c17c66, 0xc984d6de, 0xd0846e14, 0x0dc1c4ac, 0x6fe34d95, 0xb2a6e72d,
+    0x5de23c01, 0x80a796b9, 0xe2851f80, 0x3fc0b538, 0x26c00df2, 0xfb85a74a, 0x99a72e73, 0x44e284cb,
+    0x42c2eeda, 0x9f874462, 0xfda5cd5b, 0x20e067e3, 0x39e0df29, 0xe4a57591, 0x8687fca8, 0x5bc25610,
+    0xb4868d3c, 0x69c32784, 0x0be1aebd, 0xd6a40405, 0xcfa4bccf, 0x12e11677, 0x70c39f4e, 0xad8635f6,
+    0x7c834b6c, 0xa1c6e1d4, 0xc3e468ed, 0x1ea1c255, 0x07a17a9f, 0xdae4d027, 0xb8c6591e, 0x6583f3a6,
+    0x8ac7288a, 0x57828232, 0x35a00b0b, 0xe8e5a1b3, 0xf1e51979, 0x2ca0b3c1, 0x4e823af8, 0x93c79040,
+    0x95e7fa51, 0x48a250e9, 0x2a80d9d0, 0xf7c57368, 0xeec5cba2, 0x3380611a, 0x51a2e823, 0x8ce7429b,
+    0x63a399b7, 0xbee6330f, 0xdcc4ba36, 0x0181108e, 0x1881a844, 0xc5c402fc, 0xa7e68bc5, 0x7aa3217d,
+    0x52a0c93f, 0x8fe56387, 0xedc7eabe, 0x30824006, 0x2982f8cc, 0xf4c75274, 0x96e5db4d, 0x4ba071f5,
+    0xa4e4aad9, 0x79a10061, 0x1b838958, 0xc6c623e0, 0xdfc69b2a, 0x02833192, 0x60a1b8ab, 0xbde41213,
+    0xbbc47802, 0x6681d2ba, 0x04a35b83, 0xd9e6f13b, 0xc0e649f1, 0x1da3e349, 0x7f816a70, 0xa2c4c0c8,
+    0x4d801be4, 0x90c5b15c, 0xf2e73865, 0x2fa292dd, 0x36a22a17, 0xebe780af, 0x89c50996, 0x5480a32e,
+    0x8585ddb4, 0x58c0770c, 0x3ae2fe35, 0xe7a7548d, 0xfea7ec47, 0x23e246ff, 0x41c0cfc6, 0x9c85657e,
+    0x73c1be52, 0xae8414ea, 0xcca69dd3, 0x11e3376b, 0x08e38fa1, 0xd5a62519, 0xb784ac20, 0x6ac10698,
+    0x6ce16c89, 0xb1a4c631, 0xd3864f08, 0x0ec3e5b0, 0x17c35d7a, 0xca86f7c2, 0xa8a47efb, 0x75e1d443,
+    0x9aa50f6f, 0x47e0a5d7, 0x25c22cee, 0xf8878656, 0xe1873e9c, 0x3cc29424, 0x5ee01d1d, 0x83a5b7a5,
+    0xf90696d8, 0x24433c60, 0x4661b559, 0x9b241fe1, 0x8224a72b, 0x5f610d93, 0x3d4384aa, 0xe0062e12,
+    0x0f42f53e, 0xd2075f86, 0xb025d6bf, 0x6d607c07, 0x7460c4cd, 0xa9256e75, 0xcb07e74c, 0x16424df4,
+    0x106227e5, 0xcd278d5d, 0xaf050464, 0x7240aedc, 0x6b401616, 0xb605bcae, 0xd4273597, 0x09629f2f,
+    0xe6264403, 0x3b63eebb, 0x59416782, 0x8404cd3a, 0x9d0475f0, 0x4041df48, 0x22635671, 0xff26fcc9,
+    0x2e238253, 0xf36628eb, 0x9144a1d2, 0x4c010b6a, 0x5501b3a0, 0x88441918, 0xea669021, 0x37233a99,
+    0xd867e1b5, 0x05224b0d, 0x6700c234, 0xba45688c, 0xa345d046, 0x7e007afe, 0x1c22f3c7, 0xc167597f,
+    0xc747336e, 0x1a0299d6, 0x782010ef, 0xa565ba57, 0xbc65029d, 0x6120a825, 0x0302211c, 0xde478ba4,
+    0x31035088, 0xec46fa30, 0x8e647309, 0x5321d9b1, 0x4a21617b, 0x9764cbc3, 0xf54642fa, 0x2803e842,
+    },
+    {
+    0x00000000, 0x38116fac, 0x7022df58, 0x4833b0f4, 0xe045beb0, 0xd854d11c, 0x906761e8, 0xa8760e44,
+    0xc5670b91, 0xfd76643d, 0xb545d4c9, 0x8d54bb65, 0x2522b521, 0x1d33da8d, 0x55006a79, 0x6d1105d5,
+    0x8f2261d3, 0xb7330e7f, 0xff00be8b, 0xc711d127, 0x6f67df63, 0x5776b0cf, 0x1f45003b, 0x27546f97,
+    0x4a456a42, 0x725405ee, 0x3a67b51a, 0x0276dab6, 0xaa00d4f2, 0x9211bb5e, 0xda220baa, 0xe2336406,
+    0x1ba8b557, 0x23b9dafb, 0x6b8a6a0f, 0x539b05a3, 0xfbed0be7, 0xc3fc644b, 0x8bcfd4bf, 0xb3debb13,
+    0xdecfbec6, 0xe6ded16a, 0xaeed619e, 0x96fc0e32, 0x3e8a0076, 0x069b6fda, 0x4ea8df2e, 0x76b9b082,
+    0x948ad484, 0xac9bbb28, 0xe4a80bdc, 0xdcb96470, 0x74cf6a34, 0x4cde0598, 0x04edb56c, 0x3cfcdac0,
+    0x51eddf15, 0x69fcb0b9, 0x21cf004d, 0x19de6fe1, 0xb1a861a5, 0x89b90e09, 0xc18abefd, 0xf99bd151,
+    0x37516aae, 0x0f400502, 0x4773b5f6, 0x7f62da5a, 0xd714d41e, 0xef05bbb2, 0xa7360b46, 0x9f2764ea,
+    0xf236613f, 0xca270e93, 0x8214be67, 0xba05d1cb, 0x1273df8f, 0x2a62b023, 0x625100d7, 0x5a406f7b,
+    0xb8730b7d, 0x806264d1, 0xc851d425, 0xf040bb89, 0x5836b5cd, 0x6027da61, 0x28146a95, 0x10050539,
+    0x7d1400ec, 0x45056f40, 0x0d36dfb4, 0x3527b018, 0x9d51be5c, 0xa540d1f0, 0xed736104, 0xd5620ea8,
+    0x2cf9dff9, 0x14e8b055, 0x5cdb00a1, 0x64ca6f0d, 0xccbc6149, 0xf4ad0ee5, 0xbc9ebe11, 0x848fd1bd,
+    0xe99ed468, 0xd18fbbc4, 0x99bc0b30, 0xa1ad649c, 0x09db6ad8, 0x31ca0574, 0x79f9b580, 0x41e8da2c,
+    0xa3dbbe2a, 0x9bcad186, 0xd3f96172, 0xebe80ede, 0x439e009a, 0x7b8f6f36, 0x33bcdfc2, 0x0badb06e,
+    0x66bcb5bb, 0x5eadda17, 0x169e6ae3, 0x2e8f054f, 0x86f90b0b, 0xbee864a7, 0xf6dbd453, 0xcecabbff,
+    0x6ea2d55c, 0x56b3baf0, 0x1e800a04, 0x269165a8, 0x8ee76bec, 0xb6f60440, 0xfec5b4b4, 0xc6d4db18,
+    0xabc5decd, 0x93d4b161, 0xdbe70195, 0xe3f66e39, 0x4b80607d, 0x73910fd1, 0x3ba2bf25, 0x03b3d089,
+    0xe180b48f, 0xd991db23, 0x91a26bd7, 0xa9b3047b, 0x01c50a3f, 0x39d46593, 0x71e7d567, 0x49f6bacb,
+    0x24e7bf1e, 0x1cf6d0b2, 0x54c56046, 0x6cd40fea, 0xc4a201ae, 0xfcb36e02, 0xb480def6, 0x8c91b15a,
+    0x750a600b, 0x4d1b0fa7, 0x0528bf53, 0x3d39d0ff, 0x954fdebb, 0xad5eb117, 0xe56d01e3, 0xdd7c6e4f,
+    0xb06d6b9a, 0x887c0436, 0xc04fb4c2, 0xf85edb6e, 0x5028d52a, 0x6839ba86, 0x200a0a72, 0x181b65de,
+    0xfa2801d8, 0xc2396e74, 0x8a0ade80, 0xb21bb12c, 0x1a6dbf68, 0x227cd0c4, 0x6a4f6030, 0x525e0f9c,
+    0x3f4f0a49, 0x075e65e5, 0x4f6dd511, 0x777cbabd, 0xdf0ab4f9, 0xe71bdb55, 0xaf286ba1, 0x9739040d,
+    0x59f3bff2, 0x61e2d05e, 0x29d160aa, 0x11c00f06, 0xb9b60142, 0x81a76eee, 0xc994de1a, 0xf185b1b6,
+    0x9c94b463, 0xa485dbcf, 0xecb66b3b, 0xd4a70497, 0x7cd10ad3, 0x44c0657f, 0x0cf3d58b, 0x34e2ba27,
+    0xd6d1de21, 0xeec0b18d, 0xa6f30179, 0x9ee26ed5, 0x36946091, 0x0e850f3d, 0x46b6bfc9, 0x7ea7d065,
+    0x13b6d5b0, 0x2ba7ba1c, 0x63940ae8, 0x5b856544, 0xf3f36b00, 0xcbe204ac, 0x83d1b458, 0xbbc0dbf4,
+    0x425b0aa5, 0x7a4a6509, 0x3279d5fd, 0x0a68ba51, 0xa21eb415, 0x9a0fdbb9, 0xd23c6b4d, 0xea2d04e1,
+    0x873c0134, 0xbf2d6e98, 0xf71ede6c, 0xcf0fb1c0, 0x6779bf84, 0x5f68d028, 0x175b60dc, 0x2f4a0f70,
+    0xcd796b76, 0xf56804da, 0xbd5bb42e, 0x854adb82, 0x2d3cd5c6, 0x152dba6a, 0x5d1e0a9e, 0x650f6532,
+    0x081e60e7, 0x300f0f4b, 0x783cbfbf, 0x402dd013, 0xe85bde57, 0xd04ab1fb, 0x9879010f, 0xa0686ea3,
+    },
+    {
+    0x00000000, 0xef306b19, 0xdb8ca0c3, 0x34bccbda, 0xb2f53777, 0x5dc55c6e, 0x697997b4, 0x8649fcad,
+    0x6006181f, 0x8f367306, 0xbb8ab8dc, 0x54bad3c5, 0xd2f32f68, 0x3dc34471, 0x097f8fab, 0xe64fe4b2,
+    0xc00c303e, 0x2f3c5b27, 0x1b8090fd, 0xf4b0fbe4, 0x72f90749, 0x9dc96c50, 0xa975a78a, 0x4645cc93,
+    0xa00a2821, 0x4f3a4338, 0x7b8688e2, 0x94b6e3fb, 0x12ff1f56, 0xfdcf744f, 0xc973bf95, 0x2643d48c,
+    0x85f4168d, 0x6ac47d94, 0x5e78b64e, 0xb148dd57, 0x370121fa, 0xd8314ae3, 0xec8d8139, 0x03bdea20,
+    0xe5f20e92, 0x0ac2658b, 0x3e7eae51, 0xd14ec548, 0x570739e5, 0xb83752fc, 0x8c8b9926, 0x63bbf23f,
+    0x45f826b3, 0xaac84daa, 0x9e748670, 0x7144ed69, 0xf70d11c4, 0x183d7add, 0x2c81b107, 0xc3b1da1e,
+    0x25fe3eac, 0xcace55b5, 0xfe729e6f, 0x1142f576, 0x970b09db, 0x783b62c2, 0x4c87a918, 0xa3b7c201,
+    0x0e045beb, 0xe13430f2, 0xd588fb28, 0x3ab89031, 0xbcf16c9c, 0x53c10785, 0x677dcc5f, 0x884da746,
+    0x6e0243f4, 0x813228ed, 0xb58ee337, 0x5abe882e, 0xdcf77483, 0x33c71f9a, 0x077bd440, 0xe84bbf59,
+    0xce086bd5, 0x213800cc, 0x1584cb16, 0xfab4a00f, 0x7cfd5ca2, 0x93cd37bb, 0xa771fc61, 0x48419778,
+    0xae0e73ca, 0x413e18d3, 0x7582d309, 0x9ab2b810, 0x1cfb44bd, 0xf3cb2fa4, 0xc777e47e, 0x28478f67,
+    0x8bf04d66, 0x64c0267f, 0x507ceda5, 0xbf4c86bc, 0x39057a11, 0xd6351108, 0xe289dad2, 0x0db9b1cb,
+    0xebf65579, 0x04c63e60, 0x307af5ba, 0xdf4a9ea3, 0x5903620e, 0xb6330917, 0x828fc2cd, 0x6dbfa9d4,
+    0x4bfc7d58, 0xa4cc1641, 0x9070dd9b, 0x7f40b682, 0xf9094a2f, 0x16392136, 0x2285eaec, 0xcdb581f5,
+    0x2bfa6547, 0xc4ca0e5e, 0xf076c584, 0x1f46ae9d, 0x990f5230, 0x763f3929, 0x4283f2f3, 0xadb399ea,
+    0x1c08b7d6, 0xf338dccf, 0xc7841715, 0x28b47c0c, 0xaefd80a1, 0x41cdebb8, 0x75712062, 0x9a414b7b,
+    0x7c0eafc9, 0x933ec4d0, 0xa7820f0a, 0x48b26413, 0xcefb98be, 0x21cbf3a7, 0x1577387d, 0xfa475364,
+    0xdc0487e8, 0x3334ecf1, 0x0788272b, 0xe8b84c32, 0x6ef1b09f, 0x81c1db86, 0xb57d105c, 0x5a4d7b45,
+    0xbc029ff7, 0x5332f4ee, 0x678e3f34, 0x88be542d, 0x0ef7a880, 0xe1c7c399, 0xd57b0843, 0x3a4b635a,
+    0x99fca15b, 0x76ccca42, 0x42700198, 0xad406a81, 0x2b09962c, 0xc439fd35, 0xf08536ef, 0x1fb55df6,
+    0xf9fab944, 0x16cad25d, 0x22761987, 0xcd46729e, 0x4b0f8e33, 0xa43fe52a, 0x90832ef0, 0x7fb345e9,
+    0x59f09165, 0xb6c0fa7c, 0x827c31a6, 0x6d4c5abf, 0xeb05a612, 0x0435cd0b, 0x308906d1, 0xdfb96dc8,
+    0x39f6897a, 0xd6c6e263, 0xe27a29b9, 0x0d4a42a0, 0x8b03be0d, 0x6433d514, 0x508f1ece, 0xbfbf75d7,
+    0x120cec3d, 0xfd3c8724, 0xc9804cfe, 0x26b027e7, 0xa0f9db4a, 0x4fc9b053, 0x7b757b89, 0x94451090,
+    0x720af422, 0x9d3a9f3b, 0xa98654e1, 0x46b63ff8, 0xc0ffc355, 0x2fcfa84c, 0x1b736396, 0xf443088f,
+    0xd200dc03, 0x3d30b71a, 0x098c7cc0, 0xe6bc17d9, 0x60f5eb74, 0x8fc5806d, 0xbb794bb7, 0x544920ae,
+    0xb206c41c, 0x5d36af05, 0x698a64df, 0x86ba0fc6, 0x00f3f36b, 0xefc39872, 0xdb7f53a8, 0x344f38b1,
+    0x97f8fab0, 0x78c891a9, 0x4c745a73, 0xa344316a, 0x250dcdc7, 0xca3da6de, 0xfe816d04, 0x11b1061d,
+    0xf7fee2af, 0x18ce89b6, 0x2c72426c, 0xc3422975, 0x450bd5d8, 0xaa3bbec1, 0x9e87751b, 0x71b71e02,
+    0x57f4ca8e, 0xb8c4a197, 0x8c786a4d, 0x63480154, 0xe501fdf9, 0x0a3196e0, 0x3e8d5d3a, 0xd1bd3623,
+    0x37f2d291, 0xd8c2b988, 0xec7e7252, 0x034e194b, 0x8507e5e6, 0x6a378eff, 0x5e8b4525, 0xb1bb2e3c,
+    },
+    {
+    0x00000000, 0x68032cc8, 0xd0065990, 0xb8057558, 0xa5e0c5d1, 0xcde3e919, 0x75e69c41, 0x1de5b089,
+    0x4e2dfd53, 0x262ed19b, 0x9e2ba4c3, 0xf628880b, 0xebcd3882, 0x83ce144a, 0x3bcb6112, 0x53c84dda,
+    0x9c5bfaa6, 0xf458d66e, 0x4c5da336, 0x245e8ffe, 0x39bb3f77, 0x51b813bf, 0xe9bd66e7, 0x81be4a2f,
+    0xd27607f5, 0xba752b3d, 0x02705e65, 0x6a7372ad, 0x7796c224, 0x1f95eeec, 0xa7909bb4, 0xcf93b77c,
+    0x3d5b83bd, 0x5558af75, 0xed5dda2d, 0x855ef6e5, 0x98bb466c, 0xf0b86aa4, 0x48bd1ffc, 0x20be3334,
+    0x73767eee, 0x1b755226, 0xa370277e, 0xcb730bb6, 0xd696bb3f, 0xbe9597f7, 0x0690e2af, 0x6e93ce67,
+    0xa100791b, 0xc90355d3, 0x7106208b, 0x19050c43, 0x04e0bcca, 0x6ce39002, 0xd4e6e55a, 0xbce5c992,
+    0xef2d8448, 0x872ea880, 0x3f2bddd8, 0x5728f110, 0x4acd4199, 0x22ce6d51, 0x9acb1809, 0xf2c834c1,
+    0x7ab7077a, 0x12b42bb2, 0xaab15eea, 0xc2b27222, 0xdf57c2ab, 0xb754ee63, 0x0f519b3b, 0x6752b7f3,
+    0x349afa29, 0x5c99d6e1, 0xe49ca3b9, 0x8c9f8f71, 0x917a3ff8, 0xf9791330, 0x417c6668, 0x297f4aa0,
+    0xe6ecfddc, 0x8eefd114, 0x36eaa44c, 0x5ee98884, 0x430c380d, 0x2b0f14c5, 0x930a619d, 0xfb094d55,
+    0xa8c1008f, 0xc0c22c47, 0x78c7591f, 0x10c475d7, 0x0d21c55e, 0x6522e996, 0xdd279cce, 0xb524b006,
+    0x47ec84c7, 0x2fefa80f, 0x97eadd57, 0xffe9f19f, 0xe20c4116, 0x8a0f6dde, 0x320a1886, 0x5a09344e,
+    0x09c17994, 0x61c2555c, 0xd9c72004, 0xb1c40ccc, 0xac21bc45, 0xc422908d, 0x7c27e5d5, 0x1424c91d,
+    0xdbb77e61, 0xb3b452a9, 0x0bb127f1, 0x63b20b39, 0x7e57bbb0, 0x16549778, 0xae51e220, 0xc652cee8,
+    0x959a8332, 0xfd99affa, 0x459cdaa2, 0x2d9ff66a, 0x307a46e3, 0x58796a2b, 0xe07c1f73, 0x887f33bb,
+    0xf56e0ef4, 0x9d6d223c, 0x25685764, 0x4d6b7bac, 0x508ecb25, 0x388de7ed, 0x808892b5, 0xe88bbe7d,
+    0xbb43f3a7, 0xd340df6f, 0x6b45aa37, 0x034686ff, 0x1ea33676, 0x76a01abe, 0xcea56fe6, 0xa6a6432e,
+    0x6935f452, 0x0136d89a, 0xb933adc2, 0xd130810a, 0xccd53183, 0xa4d61d4b, 0x1cd36813, 0x74d044db,
+    0x27180901, 0x4f1b25c9, 0xf71e5091, 0x9f1d7c59, 0x82f8ccd0, 0xeafbe018, 0x52fe9540, 0x3afdb988,
+    0xc8358d49, 0xa036a181, 0x1833d4d9, 0x7030f811, 0x6dd54898, 0x05d66450, 0xbdd31108, 0xd5d03dc0,
+    0x8618701a, 0xee1b5cd2, 0x561e298a, 0x3e1d0542, 0x23f8b5cb, 0x4bfb9903, 0xf3feec5b, 0x9bfdc093,
+    0x546e77ef, 0x3c6d5b27, 0x84682e7f, 0xec6b02b7, 0xf18eb23e, 0x998d9ef6, 0x2188ebae, 0x498bc766,
+    0x1a438abc, 0x7240a674, 0xca45d32c, 0xa246ffe4, 0xbfa34f6d, 0xd7a063a5, 0x6fa516fd, 0x07a63a35,
+    0x8fd9098e, 0xe7da2546, 0x5fdf501e, 0x37dc7cd6, 0x2a39cc5f, 0x423ae097, 0xfa3f95cf, 0x923cb907,
+    0xc1f4f4dd, 0xa9f7d815, 0x11f2ad4d, 0x79f18185, 0x6414310c, 0x0c171dc4, 0xb412689c, 0xdc114454,
+    0x1382f328, 0x7b81dfe0, 0xc384aab8, 0xab878670, 0xb66236f9, 0xde611a31, 0x66646f69, 0x0e6743a1,
+    0x5daf0e7b, 0x35ac22b3, 0x8da957eb, 0xe5aa7b23, 0xf84fcbaa, 0x904ce762, 0x2849923a, 0x404abef2,
+    0xb2828a33, 0xda81a6fb, 0x6284d3a3, 0x0a87ff6b, 0x17624fe2, 0x7f61632a, 0xc7641672, 0xaf673aba,
+    0xfcaf7760, 0x94ac5ba8, 0x2ca92ef0, 0x44aa0238, 0x594fb2b1, 0x314c9e79, 0x8949eb21, 0xe14ac7e9,
+    0x2ed97095, 0x46da5c5d, 0xfedf2905, 0x96dc05cd, 0x8b39b544, 0xe33a998c, 0x5b3fecd4, 0x333cc01c,
+    0x60f48dc6, 0x08f7a10e, 0xb0f2d456, 0xd8f1f89e, 0xc5144817, 0xad1764df, 0x15121187, 0x7d113d4f,
+    },
+    {
+    0x00000000, 0x493c7d27, 0x9278fa4e, 0xdb448769, 0x211d826d, 0x6821ff4a, 0xb3657823, 0xfa590504,
+    0x423b04da, 0x0b0779fd, 0xd043fe94, 0x997f83b3, 0x632686b7, 0x2a1afb90, 0xf15e7cf9, 0xb86201de,
+    0x847609b4, 0xcd4a7493, 0x160ef3fa, 0x5f328edd, 0xa56b8bd9, 0xec57f6fe, 0x37137197, 0x7e2f0cb0,
+    0xc64d0d6e, 0x8f717049, 0x5435f720, 0x1d098a07, 0xe7508f03, 0xae6cf224, 0x7528754d, 0x3c14086a,
+    0x0d006599, 0x443c18be, 0x9f789fd7, 0xd644e2f0, 0x2c1de7f4, 0x65219ad3, 0xbe651dba, 0xf759609d,
+    0x4f3b6143, 0x06071c64, 0xdd439b0d, 0x947fe62a, 0x6e26e32e, 0x271a9e09, 0xfc5e1960, 0xb5626447,
+    0x89766c2d, 0xc04a110a, 0x1b0e9663, 0x5232eb44, 0xa86bee40, 0xe1579367, 0x3a13140e, 0x732f6929,
+    0xcb4d68f7, 0x827115d0, 0x593592b9, 0x1009ef9e, 0xea50ea9a, 0xa36c97bd, 0x782810d4, 0x31146df3,
+    0x1a00cb32, 0x533cb615, 0x8878317c, 0xc1444c5b, 0x3b1d495f, 0x72213478, 0xa965b311, 0xe059ce36,
+    0x583bcfe8, 0x1107b2cf, 0xca4335a6, 0x837f4881, 0x79264d85, 0x301a30a2, 0xeb5eb7cb, 0xa262caec,
+    0x9e76c286, 0xd74abfa1, 0x0c0e38c8, 0x453245ef, 0xbf6b40eb, 0xf6573dcc, 0x2d13baa5, 0x642fc782,
+    0xdc4dc65c, 0x9571bb7b, 0x4e353c12, 0x07094135, 0xfd504431, 0xb46c3916, 0x6f28be7f, 0x2614c358,
+    0x1700aeab, 0x5e3cd38c, 0x857854e5, 0xcc4429c2, 0x361d2cc6, 0x7f2151e1, 0xa465d688, 0xed59abaf,
+    0x553baa71, 0x1c07d756, 0xc743503f, 0x8e7f2d18, 0x7426281c, 0x3d1a553b, 0xe65ed252, 0xaf62af75,
+    0x9376a71f, 0xda4ada38, 0x010e5d51, 0x48322076, 0xb26b2572, 0xfb575855, 0x2013df3c, 0x692fa21b,
+    0xd14da3c5, 0x9871dee2, 0x4335598b, 0x0a0924ac, 0xf05021a8, 0xb96c5c8f, 0x6228dbe6, 0x2b14a6c1,
+    0x34019664, 0x7d3deb43, 0xa6796c2a, 0xef45110d, 0x151c1409, 0x5c20692e, 0x8764ee47, 0xce589360,
+    0x763a92be, 0x3f06ef99, 0xe44268f0, 0xad7e15d7, 0x572710d3, 0x1e1b6df4, 0xc55fea9d, 0x8c6397ba,
+    0xb0779fd0, 0xf94be2f7, 0x220f659e, 0x6b3318b9, 0x916a1dbd, 0xd856609a, 0x0312e7f3, 0x4a2e9ad4,
+    0xf24c9b0a, 0xbb70e62d, 0x60346144, 0x29081c63, 0xd3511967, 0x9a6d6440, 0x4129e329, 0x08159e0e,
+    0x3901f3fd, 0x703d8eda, 0xab7909b3, 0xe2457494, 0x181c7190, 0x51200cb7, 0x8a648bde, 0xc358f6f9,
+    0x7b3af727, 0x32068a00, 0xe9420d69, 0xa07e704e, 0x5a27754a, 0x131b086d, 0xc85f8f04, 0x8163f223,
+    0xbd77fa49, 0xf44b876e, 0x2f0f0007, 0x66337d20, 0x9c6a7824, 0xd5560503, 0x0e12826a, 0x472eff4d,
+    0xff4cfe93, 0xb67083b4, 0x6d3404dd, 0x240879fa, 0xde517cfe, 0x976d01d9, 0x4c2986b0, 0x0515fb97,
+    0x2e015d56, 0x673d2071, 0xbc79a718, 0xf545da3f, 0x0f1cdf3b, 0x4620a21c, 0x9d642575, 0xd4585852,
+    0x6c3a598c, 0x250624ab, 0xfe42a3c2, 0xb77edee5, 0x4d27dbe1, 0x041ba6c6, 0xdf5f21af, 0x96635c88,
+    0xaa7754e2, 0xe34b29c5, 0x380faeac, 0x7133d38b, 0x8b6ad68f, 0xc256aba8, 0x19122cc1, 0x502e51e6,
+    0xe84c5038, 0xa1702d1f, 0x7a34aa76, 0x3308d751, 0xc951d255, 0x806daf72, 0x5b29281b, 0x1215553c,
+    0x230138cf, 0x6a3d45e8, 0xb179c281, 0xf845bfa6, 0x021cbaa2, 0x4b20c785, 0x906440ec, 0xd9583dcb,
+    0x613a3c15, 0x28064132, 0xf342c65b, 0xba7ebb7c, 0x4027be78, 0x091bc35f, 0xd25f4436, 0x9b633911,
+    0xa777317b, 0xee4b4c5c, 0x350fcb35, 0x7c33b612, 0x866ab316, 0xcf56ce31, 0x14124958, 0x5d2e347f,
+    0xe54c35a1, 0xac704886, 0x7734cfef, 0x3e08b2c8, 0xc451b7cc, 0x8d6dcaeb, 0x56294d82, 0x1f1530a5,
+    },
+};
+// clang-format on
+
+#endif /* AGT_DATA_CRC_TABLE_H */
+/* end src/data/crc_table.h */
+
+#include <stdio.h>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define HASH_X86 1
+#include <cpuid.h>
+#include <immintrin.h>
+#else
+#define HASH_X86 0
+#endif
+
+AGT_PRIVATE agt_cpu agt__cpu(void) {
+    agt_cpu cpu = {false, false};
+#if HASH_X86
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return cpu;
+    bool shuffles = (c >> 9 & 1) && (c >> 19 & 1); /* SSSE3, SSE4.1 */
+    cpu.crc32c = c >> 20 & 1;                      /* SSE4.2 */
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) cpu.sha = shuffles && (b >> 29 & 1);
+#endif
+    return cpu;
+}
+
+static uint32_t hash_rotl(uint32_t v, int n) {
+    return v << n | v >> (32 - n);
+}
+static uint32_t hash_rotr(uint32_t v, int n) {
+    return v >> n | v << (32 - n);
+}
+
+static uint32_t hash_get_be(const unsigned char *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
+}
+
+static void hash_put_be(unsigned char *p, uint32_t v) {
+    p[0] = (unsigned char)(v >> 24);
+    p[1] = (unsigned char)(v >> 16);
+    p[2] = (unsigned char)(v >> 8);
+    p[3] = (unsigned char)v;
+}
+
+/* ---- SHA-1 ---- */
+
+#define HASH_SHA1_ROUND(a, b, c, d, e, f, t)                                                       \
+    do {                                                                                           \
+        e += hash_rotl(a, 5) + (f) + hash_sha1_k[(t) / 20] + w[t];                                 \
+        b = hash_rotl(b, 30);                                                                      \
+    } while (0)
+/* Five rounds, after which each variable has its old place again; F mixes three of them. */
+#define HASH_SHA1_FIVE(F, t)                                                                       \
+    do {                                                                                           \
+        HASH_SHA1_ROUND(a, b, c, d, e, F(b, c, d), t);                                             \
+        HASH_SHA1_ROUND(e, a, b, c, d, F(a, b, c), (t) + 1);                                       \
+        HASH_SHA1_ROUND(d, e, a, b, c, F(e, a, b), (t) + 2);                                       \
+        HASH_SHA1_ROUND(c, d, e, a, b, F(d, e, a), (t) + 3);                                       \
+        HASH_SHA1_ROUND(b, c, d, e, a, F(c, d, e), (t) + 4);                                       \
+    } while (0)
+#define HASH_CHOOSE(x, y, z)   ((z) ^ ((x) & ((y) ^ (z))))
+#define HASH_PARITY(x, y, z)   ((x) ^ (y) ^ (z))
+#define HASH_MAJORITY(x, y, z) (((x) & (y)) | ((z) & ((x) | (y))))
+
+static const uint32_t hash_sha1_k[4] = {0x5a827999, 0x6ed9eba1, 0x8f1bbcdc, 0xca62c1d6};
+
+static void hash_sha1_plain(uint32_t h[5], const unsigned char *p, size_t blocks) {
+    for (; blocks; blocks--, p += 64) {
+        uint32_t w[80], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
+        for (int t = 0; t < 16; t++)
+            w[t] = hash_get_be(p + 4 * t);
+        for (int t = 16; t < 80; t++)
+            w[t] = hash_rotl(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
+        for (int t = 0; t < 20; t += 5)
+            HASH_SHA1_FIVE(HASH_CHOOSE, t);
+        for (int t = 20; t < 40; t += 5)
+            HASH_SHA1_FIVE(HASH_PARITY, t);
+        for (int t = 40; t < 60; t += 5)
+            HASH_SHA1_FIVE(HASH_MAJORITY, t);
+        for (int t = 60; t < 80; t += 5)
+            HASH_SHA1_FIVE(HASH_PARITY, t);
+        h[0] += a;
+        h[1] += b;
+        h[2] += c;
+        h[3] += d;
+        h[4] += e;
+    }
+}
+
+#if HASH_X86
+/* The next four words of the schedule take the place of the oldest four. */
+#define HASH_SHA1_NEXT(w0, w1, w2, w3)                                                             \
+    w0 = _mm_sha1msg2_epu32(_mm_xor_si128(_mm_sha1msg1_epu32(w0, w1), w2), w3)
+/* Four rounds with the words w; `last` is what abcd was four rounds before. */
+#define HASH_SHA1_FOUR(w, f)                                                                       \
+    do {                                                                                           \
+        __m128i e_ = _mm_sha1nexte_epu32(last, w);                                                 \
+        last = abcd;                                                                               \
+        abcd = _mm_sha1rnds4_epu32(abcd, e_, f);                                                   \
+    } while (0)
+/* Sixteen rounds, each four behind a step of the schedule. */
+#define HASH_SHA1_16(f0, f1, f2, f3)                                                               \
+    do {                                                                                           \
+        HASH_SHA1_NEXT(w0, w1, w2, w3);                                                            \
+        HASH_SHA1_FOUR(w0, f0);                                                                    \
+        HASH_SHA1_NEXT(w1, w2, w3, w0);                                                            \
+        HASH_SHA1_FOUR(w1, f1);                                                                    \
+        HASH_SHA1_NEXT(w2, w3, w0, w1);                                                            \
+        HASH_SHA1_FOUR(w2, f2);                                                                    \
+        HASH_SHA1_NEXT(w3, w0, w1, w2);                                                            \
+        HASH_SHA1_FOUR(w3, f3);                                                                    \
+    } while (0)
+
+__attribute__((target("sha,sse4.1,ssse3"))) static __m128i hash_load_swapped(const void *p,
+                                                                             __m128i order) {
+    return _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)p), order);
+}
+
+__attribute__((target("sha,sse4.1,ssse3"))) static void
+hash_sha1_x86(uint32_t h[5], const unsigned char *p, size_t blocks) {
+    const __m128i order = _mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f);
+    __m128i abcd = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)h), 0x1b);
+    __m128i e = _mm_set_epi32((int)h[4], 0, 0, 0);
+    for (; blocks; blocks--, p += 64) {
+        __m128i abcd_before = abcd, e_before = e, last = abcd;
+        __m128i w0 = hash_load_swapped(p, order), w1 = hash_load_swapped(p + 16, order);
+        __m128i w2 = hash_load_swapped(p + 32, order), w3 = hash_load_swapped(p + 48, order);
+        abcd = _mm_sha1rnds4_epu32(abcd, _mm_add_epi32(e, w0), 0);
+        HASH_SHA1_FOUR(w1, 0);
+        HASH_SHA1_FOUR(w2, 0);
+        HASH_SHA1_FOUR(w3, 0);
+        HASH_SHA1_16(0, 1, 1, 1);
+        HASH_SHA1_16(1, 1, 2, 2);
+        HASH_SHA1_16(2, 2, 2, 3);
+        HASH_SHA1_16(3, 3, 3, 3);
+        e = _mm_sha1nexte_epu32(last, e_before);
+        abcd = _mm_add_epi32(abcd, abcd_before);
+    }
+    _mm_storeu_si128((__m128i *)h, _mm_shuffle_epi32(abcd, 0x1b));
+    h[4] = (uint32_t)_mm_extract_epi32(e, 3);
+}
+#endif
+
+static void hash_sha1_blocks(uint32_t h[5], agt_cpu cpu, const unsigned char *p, size_t blocks) {
+#if HASH_X86
+    if (cpu.sha) {
+        hash_sha1_x86(h, p, blocks);
+        return;
+    }
+#endif
+    (void)cpu;
+    hash_sha1_plain(h, p, blocks);
+}
+
+AGT_PRIVATE void agt__sha1_init(agt_sha1_state *s) {
+    static const uint32_t first[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
+    memcpy(s->h, first, sizeof first);
+    s->len = 0;
+}
+
+/* How many of the n bytes complete the block that is begun (with `have` bytes in it); copies
+ * them. */
+static size_t hash_fill(unsigned char block[64], size_t have, const unsigned char *p, size_t n) {
+    size_t take = 64 - have < n ? 64 - have : n;
+    memcpy(block + have, p, take);
+    return take;
+}
+
+AGT_PRIVATE void agt__sha1_update(agt_sha1_state *s, agt_cpu cpu, const void *data, size_t n) {
+    const unsigned char *p = data;
+    size_t have = (size_t)(s->len % 64);
+    if (n == 0) return;
+    s->len += n;
+    if (have) {
+        size_t take = hash_fill(s->block, have, p, n);
+        p += take;
+        n -= take;
+        if (have + take < 64) return;
+        hash_sha1_blocks(s->h, cpu, s->block, 1);
+    }
+    if (n >= 64) hash_sha1_blocks(s->h, cpu, p, n / 64);
+    if (n % 64) memcpy(s->block, p + n / 64 * 64, n % 64);
+}
+
+/* The padding behind `len` bytes: a one bit, zeros, and the length in bits. Returns its length. */
+static size_t hash_padding(uint64_t len, unsigned char pad[72]) {
+    size_t have = (size_t)(len % 64), n = (have < 56 ? 56 : 120) - have;
+    memset(pad, 0, n);
+    pad[0] = 0x80;
+    hash_put_be(pad + n, (uint32_t)(len >> 29));
+    hash_put_be(pad + n + 4, (uint32_t)(len << 3));
+    return n + 8;
+}
+
+AGT_PRIVATE void agt__sha1_final(agt_sha1_state *s, agt_cpu cpu, unsigned char out[20]) {
+    unsigned char pad[72];
+    agt__sha1_update(s, cpu, pad, hash_padding(s->len, pad));
+    for (int i = 0; i < 5; i++)
+        hash_put_be(out + 4 * i, s->h[i]);
+}
+
+AGT_PRIVATE void agt__git_id(agt_cpu cpu, const char *kind, const void *data, size_t n,
+                             unsigned char out[20]) {
+    agt_sha1_state s;
+    char head[64];
+    int len = snprintf(head, sizeof head, "%.32s %zu", kind, n);
+    agt__sha1_init(&s);
+    agt__sha1_update(&s, cpu, head, (size_t)len + 1); /* with its NUL */
+    agt__sha1_update(&s, cpu, data, n);
+    agt__sha1_final(&s, cpu, out);
+}
+
+/* ---- SHA-256 ---- */
+
+static const uint32_t hash_sha256_k[64] = {
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+
+/* Round t, with the eight variables turned by i places instead of moved. */
+#define HASH_SHA256_ROUND(i)                                                                       \
+    do {                                                                                           \
+        uint32_t a_ = v[-(i)&7], e_ = v[(4 - (i)) & 7], *d_ = &v[(3 - (i)) & 7];                   \
+        uint32_t *h_ = &v[(7 - (i)) & 7];                                                          \
+        *h_ += (hash_rotr(e_, 6) ^ hash_rotr(e_, 11) ^ hash_rotr(e_, 25)) +                        \
+               HASH_CHOOSE(e_, v[(5 - (i)) & 7], v[(6 - (i)) & 7]) + hash_sha256_k[t + (i)] +      \
+               w[t + (i)];                                                                         \
+        *d_ += *h_;                                                                                \
+        *h_ += (hash_rotr(a_, 2) ^ hash_rotr(a_, 13) ^ hash_rotr(a_, 22)) +                        \
+               HASH_MAJORITY(a_, v[(1 - (i)) & 7], v[(2 - (i)) & 7]);                              \
+    } while (0)
+
+static void hash_sha256_plain(uint32_t h[8], const unsigned char *p, size_t blocks) {
+    for (; blocks; blocks--, p += 64) {
+        uint32_t w[64], v[8];
+        for (int t = 0; t < 16; t++)
+            w[t] = hash_get_be(p + 4 * t);
+        for (int t = 16; t < 64; t++) {
+            uint32_t x = w[t - 15], y = w[t - 2];
+            w[t] = w[t - 16] + w[t - 7] + (hash_rotr(x, 7) ^ hash_rotr(x, 18) ^ x >> 3) +
+                   (hash_rotr(y, 17) ^ hash_rotr(y, 19) ^ y >> 10);
+        }
+        memcpy(v, h, sizeof v);
+        for (int t = 0; t < 64; t += 8) {
+            HASH_SHA256_ROUND(0);
+            HASH_SHA256_ROUND(1);
+            HASH_SHA256_ROUND(2);
+            HASH_SHA256_ROUND(3);
+            HASH_SHA256_ROUND(4);
+            HASH_SHA256_ROUND(5);
+            HASH_SHA256_ROUND(6);
+            HASH_SHA256_ROUND(7);
+        }
+        for (int i = 0; i < 8; i++)
+            h[i] += v[i];
+    }
+}
+
+#if HASH_X86
+#define HASH_SHA256_NEXT(w0, w1, w2, w3)                                                           \
+    w0 = _mm_sha256msg2_epu32(                                                                     \
+        _mm_add_epi32(_mm_sha256msg1_epu32(w0, w1), _mm_alignr_epi8(w3, w2, 4)), w3)
+#define HASH_SHA256_FOUR(w, t)                                                                     \
+    do {                                                                                           \
+        __m128i m_ = _mm_add_epi32(w, _mm_loadu_si128((const __m128i *)(hash_sha256_k + (t))));    \
+        cdgh = _mm_sha256rnds2_epu32(cdgh, abef, m_);                                              \
+        abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(m_, 0x0e));                     \
+    } while (0)
+
+__attribute__((target("sha,sse4.1,ssse3"))) static void
+hash_sha256_x86(uint32_t h[8], const unsigned char *p, size_t blocks) {
+    const __m128i order = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+    __m128i badc = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)h), 0xb1);
+    __m128i efgh = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(h + 4)), 0x1b);
+    __m128i abef = _mm_alignr_epi8(badc, efgh, 8), cdgh = _mm_blend_epi16(efgh, badc, 0xf0);
+    for (; blocks; blocks--, p += 64) {
+        __m128i abef_before = abef, cdgh_before = cdgh;
+        __m128i w0 = hash_load_swapped(p, order), w1 = hash_load_swapped(p + 16, order);
+        __m128i w2 = hash_load_swapped(p + 32, order), w3 = hash_load_swapped(p + 48, order);
+        HASH_SHA256_FOUR(w0, 0);
+        HASH_SHA256_FOUR(w1, 4);
+        HASH_SHA256_FOUR(w2, 8);
+        HASH_SHA256_FOUR(w3, 12);
+        for (int t = 16; t < 64; t += 16) {
+            HASH_SHA256_NEXT(w0, w1, w2, w3);
+            HASH_SHA256_FOUR(w0, t);
+            HASH_SHA256_NEXT(w1, w2, w3, w0);
+            HASH_SHA256_FOUR(w1, t + 4);
+            HASH_SHA256_NEXT(w2, w3, w0, w1);
+            HASH_SHA256_FOUR(w2, t + 8);
+            HASH_SHA256_NEXT(w3, w0, w1, w2);
+            HASH_SHA256_FOUR(w3, t + 12);
+        }
+        abef = _mm_add_epi32(abef, abef_before);
+        cdgh = _mm_add_epi32(cdgh, cdgh_before);
+    }
+    __m128i feba = _mm_shuffle_epi32(abef, 0x1b), dchg = _mm_shuffle_epi32(cdgh, 0xb1);
+    _mm_storeu_si128((__m128i *)h, _mm_blend_epi16(feba, dchg, 0xf0));
+    _mm_storeu_si128((__m128i *)(h + 4), _mm_alignr_epi8(dchg, feba, 8));
+}
+#endif
+
+static void hash_sha256_blocks(uint32_t h[8], agt_cpu cpu, const unsigned char *p, size_t blocks) {
+#if HASH_X86
+    if (cpu.sha) {
+        hash_sha256_x86(h, p, blocks);
+        return;
+    }
+#endif
+    (void)cpu;
+    hash_sha256_plain(h, p, blocks);
+}
+
+AGT_PRIVATE void agt__sha256_init(agt_sha256_state *s) {
+    static const uint32_t first[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    memcpy(s->h, first, sizeof first);
+    s->len = 0;
+}
+
+AGT_PRIVATE void agt__sha256_update(agt_sha256_state *s, agt_cpu cpu, const void *data, size_t n) {
+    const unsigned char *p = data;
+    size_t have = (size_t)(s->len % 64);
+    if (n == 0) return;
+    s->len += n;
+    if (have) {
+        size_t take = hash_fill(s->block, have, p, n);
+        p += take;
+        n -= take;
+        if (have + take < 64) return;
+        hash_sha256_blocks(s->h, cpu, s->block, 1);
+    }
+    if (n >= 64) hash_sha256_blocks(s->h, cpu, p, n / 64);
+    if (n % 64) memcpy(s->block, p + n / 64 * 64, n % 64);
+}
+
+AGT_PRIVATE void agt__sha256_final(agt_sha256_state *s, agt_cpu cpu, unsigned char out[32]) {
+    unsigned char pad[72];
+    agt__sha256_update(s, cpu, pad, hash_padding(s->len, pad));
+    for (int i = 0; i < 8; i++)
+        hash_put_be(out + 4 * i, s->h[i]);
+}
+
+AGT_PRIVATE void agt__sha256(agt_cpu cpu, const void *data, size_t n, unsigned char out[32]) {
+    agt_sha256_state s;
+    agt__sha256_init(&s);
+    agt__sha256_update(&s, cpu, data, n);
+    agt__sha256_final(&s, cpu, out);
+}
+
+/* ---- crc32c ---- */
+
+static uint32_t hash_crc_plain(uint32_t crc, const unsigned char *p, size_t n) {
+    for (; n >= 8; n -= 8, p += 8) {
+        uint32_t a = crc ^ agt__get32(p), b = agt__get32(p + 4);
+        crc = hash_crc_table[7][a & 0xff] ^ hash_crc_table[6][a >> 8 & 0xff] ^
+              hash_crc_table[5][a >> 16 & 0xff] ^ hash_crc_table[4][a >> 24] ^
+              hash_crc_table[3][b & 0xff] ^ hash_crc_table[2][b >> 8 & 0xff] ^
+              hash_crc_table[1][b >> 16 & 0xff] ^ hash_crc_table[0][b >> 24];
+    }
+    for (; n; n--)
+        crc = crc >> 8 ^ hash_crc_table[0][(crc ^ *p++) & 0xff];
+    return crc;
+}
+
+#if HASH_X86
+__attribute__((target("sse4.2"))) static uint32_t hash_crc_x86(uint32_t crc, const unsigned char *p,
+                                                               size_t n) {
+    uint64_t word, wide = crc;
+    for (; n >= 8; n -= 8, p += 8) {
+        memcpy(&word, p, 8);
+        wide = _mm_crc32_u64(wide, word);
+    }
+    crc = (uint32_t)wide;
+    for (; n; n--)
+        crc = _mm_crc32_u8(crc, *p++);
+    return crc;
+}
+#endif
+
+AGT_PRIVATE uint32_t agt__crc32c(agt_cpu cpu, uint32_t seed, const void *data, size_t n) {
+#if HASH_X86
+    if (cpu.crc32c) return ~hash_crc_x86(~seed, data, n);
+#endif
+    (void)cpu;
+    return ~hash_crc_plain(~seed, data, n);
+}
+
+/* ---- hexadecimal ---- */
+
+AGT_PRIVATE void agt__hex(const unsigned char *data, size_t n, char *out) {
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < n; i++) {
+        out[2 * i] = digits[data[i] >> 4];
+        out[2 * i + 1] = digits[data[i] & 15];
+    }
+}
+
+static int hash_digit(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+AGT_PRIVATE bool agt__unhex(const char *hex, size_t len, unsigned char *out, size_t n) {
+    if (len % 2 || len / 2 != n) return false;
+    for (size_t i = 0; i < n; i++) {
+        int high = hash_digit(hex[2 * i]), low = hash_digit(hex[2 * i + 1]);
+        if (high < 0 || low < 0) return false;
+        out[i] = (unsigned char)(high << 4 | low);
+    }
+    return true;
+}
+/* end src/data/hash.c */
+/* begin src/data/time.c */
+/* time: RFC 3339 texts and milliseconds since 1970, without the system's calendar.
+ *
+ * Promises
+ *  1. Years 1970 to 9999 in UTC, the proleptic Gregorian calendar, days of 86,400 seconds.
+ *  2. Every time that is formatted parses to the same number; the texts sort as the numbers do.
+ *  3. A text is taken whole or not at all: no blanks around it, no day that does not exist.
+ *
+ * Days are counted in a calendar whose year begins in March, so that the leap day comes last:
+ * 400 years are 146,097 days, and the month lengths from March on follow (153 m + 2) / 5.
+ */
+
+#define TIME_DAY_MS 86400000
+
+static int64_t time_days(int64_t year, int64_t month, int64_t day) {
+    year -= month <= 2;
+    int64_t era = (year >= 0 ? year : year - 399) / 400, in_era = year - era * 400;
+    int64_t in_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719468;
+}
+
+static void time_put(char *out, int64_t v, int digits) {
+    while (digits) {
+        out[--digits] = (char)('0' + v % 10);
+        v /= 10;
+    }
+}
+
+AGT_PRIVATE void agt__time_format(int64_t unix_ms, char out[AGT_TIME_TEXT]) {
+    if (unix_ms < 0) unix_ms = 0;
+    if (unix_ms > AGT_TIME_MAX) unix_ms = AGT_TIME_MAX;
+    int64_t days = unix_ms / TIME_DAY_MS + 719468, ms = unix_ms % TIME_DAY_MS;
+    int64_t era = days / 146097, day = days % 146097;
+    int64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+    day -= 365 * year + year / 4 - year / 100;
+    int64_t month = (5 * day + 2) / 153;
+    day -= (153 * month + 2) / 5;
+    month += month < 10 ? 3 : -9;
+    memcpy(out, "0000-00-00T00:00:00.000Z", AGT_TIME_TEXT);
+    time_put(out, era * 400 + year + (month <= 2), 4);
+    time_put(out + 5, month, 2);
+    time_put(out + 8, day + 1, 2);
+    time_put(out + 11, ms / 3600000, 2);
+    time_put(out + 14, ms / 60000 % 60, 2);
+    time_put(out + 17, ms / 1000 % 60, 2);
+    time_put(out + 20, ms % 1000, 3);
+}
+
+/* Reads exactly `digits` decimal digits; -1 if they are not. */
+static int64_t time_number(const char *s, int digits) {
+    int64_t v = 0;
+    for (int i = 0; i < digits; i++) {
+        if (s[i] < '0' || s[i] > '9') return -1;
+        v = v * 10 + (s[i] - '0');
+    }
+    return v;
+}
+
+static int64_t time_month_days(int64_t year, int64_t month) {
+    static const unsigned char days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return days[month - 1] + (month == 2 && leap);
+}
+
+/* "YYYY-MM-DDTHH:MM:SS" to milliseconds; `s` has 19 bytes. */
+static bool time_parse_seconds(const char *s, int64_t *ms, bool *leap) {
+    int64_t year = time_number(s, 4), month = time_number(s + 5, 2), day = time_number(s + 8, 2);
+    int64_t h = time_number(s + 11, 2), m = time_number(s + 14, 2), sec = time_number(s + 17, 2);
+    if (s[4] != '-' || s[7] != '-' || (s[10] | 0x20) != 't' || s[13] != ':' || s[16] != ':')
+        return false;
+    if (year < 0 || month < 1 || month > 12 || day < 1 || day > time_month_days(year, month))
+        return false;
+    if (h < 0 || h > 23 || m < 0 || m > 59 || sec < 0 || sec > 60) return false;
+    *leap = sec == 60;
+    *ms = time_days(year, month, day) * TIME_DAY_MS + h * 3600000 + m * 60000 +
+          (*leap ? 59999 : sec * 1000);
+    return true;
+}
+
+/* "Z" or "+HH:MM" to milliseconds east of UTC. */
+static bool time_parse_offset(const char *s, size_t n, int64_t *ms) {
+    *ms = 0;
+    if (n == 1) return (s[0] | 0x20) == 'z';
+    if (n != 6 || (s[0] != '+' && s[0] != '-') || s[3] != ':') return false;
+    int64_t h = time_number(s + 1, 2), m = time_number(s + 4, 2);
+    if (h < 0 || h > 23 || m < 0 || m > 59) return false;
+    *ms = (h * 60 + m) * (s[0] == '-' ? -60000 : 60000);
+    return true;
+}
+
+AGT_PRIVATE bool agt__time_parse(const char *s, size_t n, int64_t *unix_ms) {
+    int64_t ms, offset, unit = 100, fraction = 0;
+    size_t at = 19;
+    bool leap;
+    if (n < 20 || !time_parse_seconds(s, &ms, &leap)) return false;
+    if (s[at] == '.') {
+        for (at = 20; at < n && s[at] >= '0' && s[at] <= '9'; at++) {
+            fraction += (s[at] - '0') * unit;
+            unit /= 10;
+        }
+        if (at == 20 || at > 29) return false;
+    }
+    if (!time_parse_offset(s + at, n - at, &offset)) return false;
+    ms += (leap ? 0 : fraction) - offset;
+    if (ms < 0 || ms > AGT_TIME_MAX) return false;
+    *unix_ms = ms;
+    return true;
+}
+/* end src/data/time.c */
+/* begin src/data/json.c */
+/* json: RFC 8259, strict. A value is a slice of the input; nothing is allocated.
+ *
+ * Promises
+ *  1. agt__json_parse takes exactly one value with white space around it. Strings are valid UTF-8
+ *     with no lone surrogate, numbers follow the grammar, nothing follows the value.
+ *  2. It runs in O(n) with a stack of 128 bits (one a level: object or array), never recursing.
+ *  3. The walkers (agt__json_next, agt__json_get) trust (1): they skip a value by its strings and
+ *     brackets alone. They never leave the slice, but on text that was not parsed they may find
+ *     nonsense.
+ *  4. What agt__json_put_string writes is always accepted by agt__json_parse, and unescaping it
+ *     gives the same bytes back (U+FFFD where they were no UTF-8).
+ *
+ * The parser is a machine of two states, "a value must stand here" and "a value has ended", with
+ * the stack of open containers between them.
+ */
+
+#define JSON_ONES (~(uint64_t)0 / 255) /* 0x01 in each of eight bytes */
+#define JSON_HIGH (JSON_ONES * 0x80)
+
+/* Not zero if one of the eight bytes ends a plain run: a quote, a backslash, a control byte, or
+ * none of ASCII. */
+static uint64_t json_special(const char *s) {
+    uint64_t w, quote, slash;
+    memcpy(&w, s, 8);
+    quote = w ^ JSON_ONES * '"';
+    slash = w ^ JSON_ONES * '\\';
+    return (w | ((w - JSON_ONES * 0x20) & ~w) | ((quote - JSON_ONES) & ~quote) |
+            ((slash - JSON_ONES) & ~slash)) &
+           JSON_HIGH;
+}
+
+static bool json_plain(char c) {
+    return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
+}
+
+/* The first position from `at` on that is not plain; n if all are. */
+static size_t json_run(const char *s, size_t n, size_t at) {
+    while (n - at >= 8 && !json_special(s + at))
+        at += 8;
+    while (at < n && json_plain(s[at]))
+        at++;
+    return at;
+}
+
+static size_t json_blanks(const char *s, size_t n, size_t at) {
+    while (at < n && (s[at] == ' ' || s[at] == '\n' || s[at] == '\r' || s[at] == '\t'))
+        at++;
+    return at;
+}
+
+/* ---- the parser ---- */
+
+typedef struct json_parser {
+    const char *s;
+    size_t n, at, depth;
+    uint64_t objects[AGT_JSON_MAX_DEPTH / 64]; /* bit d: level d is an object */
+    const char *wrong;                         /* what is wrong at `at`; NULL while nothing is */
+    bool too_deep;
+} json_parser;
+
+static bool json_wrong(json_parser *p, size_t at, const char *what) {
+    p->at = at;
+    p->wrong = at >= p->n ? "the text ends too early" : what;
+    return false;
+}
+
+static bool json_in_object(const json_parser *p) {
+    size_t top = p->depth - 1;
+    return p->objects[top / 64] >> top % 64 & 1;
+}
+
+/* Four hexadecimal digits; -1 if they are not. */
+static int32_t json_hex4(const char *s) {
+    int32_t v = 0;
+    for (int i = 0; i < 4; i++) {
+        int c = s[i] | 0x20, d = c >= '0' && c <= '9' ? c - '0' : c - 'a' + 10;
+        bool letter = c >= 'a' && c <= 'f', digit = s[i] >= '0' && s[i] <= '9';
+        if (!letter && !digit) return -1;
+        v = v << 4 | d;
+    }
+    return v;
+}
+
+/* "\uXXXX" at s[0..n): the code point, and the bytes it takes (6, or 12 for a pair of surrogates).
+ * 0 bytes if it is wrong. */
+static size_t json_unicode(const char *s, size_t n, uint32_t *code) {
+    int32_t high = n >= 6 ? json_hex4(s + 2) : -1;
+    if (high < 0 || (high >= 0xdc00 && high <= 0xdfff)) return 0;
+    *code = (uint32_t)high;
+    if (high < 0xd800 || high > 0xdbff) return 6;
+    int32_t low = n >= 12 && s[6] == '\\' && s[7] == 'u' ? json_hex4(s + 8) : -1;
+    if (low < 0xdc00 || low > 0xdfff) return 0;
+    *code = 0x10000u + ((uint32_t)(high - 0xd800) << 10) + (uint32_t)(low - 0xdc00);
+    return 12;
+}
+
+/* The byte that "\c" stands for; 0 if it stands for none. */
+static char json_short_escape(char c) {
+    switch (c) {
+    case '"':
+    case '\\':
+    case '/': return c;
+    case 'b': return '\b';
+    case 'f': return '\f';
+    case 'n': return '\n';
+    case 'r': return '\r';
+    case 't': return '\t';
+    default: return 0;
+    }
+}
+
+/* At a backslash: steps over the escape. */
+static bool json_parse_escape(json_parser *p) {
+    const char *s = p->s + p->at;
+    size_t left = p->n - p->at;
+    uint32_t code;
+    if (left < 2) return json_wrong(p, p->n, NULL);
+    if (s[1] != 'u') {
+        if (!json_short_escape(s[1])) return json_wrong(p, p->at, "there is no such escape");
+        p->at += 2;
+        return true;
+    }
+    size_t len = json_unicode(s, left, &code);
+    if (len == 0)
+        return json_wrong(p, left < 6 ? p->n : p->at,
+                          "\\u needs four hexadecimal digits, and surrogates come in pairs");
+    p->at += len;
+    return true;
+}
+
+/* At an opening quote: steps behind the closing one. */
+static bool json_parse_string(json_parser *p) {
+    p->at++;
+    for (;;) {
+        p->at = json_run(p->s, p->n, p->at);
+        if (p->at == p->n) return json_wrong(p, p->n, NULL);
+        unsigned char c = (unsigned char)p->s[p->at];
+        if (c == '"') {
+            p->at++;
+            return true;
+        }
+        if (c == '\\') {
+            if (!json_parse_escape(p)) return false;
+        } else if (c < 0x20) {
+            return json_wrong(p, p->at, "a control byte in a string must be escaped");
+        } else {
+            size_t len = agt__utf8_char(p->s + p->at, p->n - p->at);
+            if (len == 0) return json_wrong(p, p->at, "a string is not valid UTF-8");
+            p->at += len;
+        }
+    }
+}
+
+static size_t json_digits(const json_parser *p, size_t at) {
+    while (at < p->n && p->s[at] >= '0' && p->s[at] <= '9')
+        at++;
+    return at;
+}
+
+static bool json_parse_number(json_parser *p) {
+    size_t at = p->at + (p->s[p->at] == '-'), end = json_digits(p, at);
+    if (end == at) return json_wrong(p, at, "a value is expected");
+    if (p->s[at] == '0' && end > at + 1)
+        return json_wrong(p, at + 1, "a number begins with a needless zero");
+    if (end < p->n && p->s[end] == '.') {
+        at = end + 1;
+        end = json_digits(p, at);
+        if (end == at) return json_wrong(p, at, "a fraction needs a digit");
+    }
+    if (end < p->n && (p->s[end] == 'e' || p->s[end] == 'E')) {
+        at = end + 1;
+        if (at < p->n && (p->s[at] == '+' || p->s[at] == '-')) at++;
+        end = json_digits(p, at);
+        if (end == at) return json_wrong(p, at, "an exponent needs a digit");
+    }
+    p->at = end;
+    return true;
+}
+
+static bool json_parse_word(json_parser *p, const char *word, size_t len) {
+    size_t left = p->n - p->at, i = 0;
+    while (i < len && i < left && p->s[p->at + i] == word[i])
+        i++;
+    if (i < len) return json_wrong(p, p->at + i, "a value is expected");
+    p->at += len;
+    return true;
+}
+
+static bool json_parse_scalar(json_parser *p) {
+    switch (p->at < p->n ? p->s[p->at] : 0) {
+    case '"': return json_parse_string(p);
+    case 't': return json_parse_word(p, "true", 4);
+    case 'f': return json_parse_word(p, "false", 5);
+    case 'n': return json_parse_word(p, "null", 4);
+    default: return p->at < p->n ? json_parse_number(p) : json_wrong(p, p->n, NULL);
+    }
+}
+
+/* At a member's name: steps to its value. */
+static bool json_parse_name(json_parser *p) {
+    if (p->at == p->n || p->s[p->at] != '"')
+        return json_wrong(p, p->at, "a member's name in quotes is expected");
+    if (!json_parse_string(p)) return false;
+    p->at = json_blanks(p->s, p->n, p->at);
+    if (p->at == p->n || p->s[p->at] != ':') return json_wrong(p, p->at, "a colon is expected");
+    p->at = json_blanks(p->s, p->n, p->at + 1);
+    return true;
+}
+
+/* At '{' or '[': steps to the first value inside; *empty if there is none and it is closed. */
+static bool json_open(json_parser *p, bool *empty) {
+    bool object = p->s[p->at] == '{';
+    if (p->depth == AGT_JSON_MAX_DEPTH) {
+        p->too_deep = true;
+        return json_wrong(p, p->at, "arrays and objects are nested too deep");
+    }
+    uint64_t bit = (uint64_t)1 << p->depth % 64, *word = &p->objects[p->depth / 64];
+    *word = object ? *word | bit : *word & ~bit;
+    p->depth++;
+    p->at = json_blanks(p->s, p->n, p->at + 1);
+    *empty = p->at < p->n && p->s[p->at] == (object ? '}' : ']');
+    return *empty || !object || json_parse_name(p);
+}
+
+/* Behind a value, inside a container: steps to the next value, or closes containers until there is
+ * one or the outermost is closed. */
+static bool json_close(json_parser *p) {
+    while (p->depth) {
+        p->at = json_blanks(p->s, p->n, p->at);
+        char c = p->at < p->n ? p->s[p->at] : 0;
+        bool object = json_in_object(p);
+        if (c == ',') {
+            p->at = json_blanks(p->s, p->n, p->at + 1);
+            return !object || json_parse_name(p);
+        }
+        if (c != (object ? '}' : ']'))
+            return json_wrong(p, p->at,
+                              object ? "a comma or } is expected" : "a comma or ] is expected");
+        p->at++;
+        p->depth--;
+    }
+    return true;
+}
+
+static bool json_parse_value(json_parser *p) {
+    for (bool empty = false;;) {
+        char c = p->at < p->n ? p->s[p->at] : 0;
+        if (c == '{' || c == '[') {
+            if (!json_open(p, &empty)) return false;
+            if (!empty) continue;
+        } else if (!json_parse_scalar(p)) {
+            return false;
+        }
+        if (!json_close(p)) return false;
+        if (p->depth == 0) return true;
+    }
+}
+
+static agt_json_kind json_kind(char c) {
+    switch (c) {
+    case 'n': return AGT_JSON_NULL;
+    case 'f': return AGT_JSON_FALSE;
+    case 't': return AGT_JSON_TRUE;
+    case '"': return AGT_JSON_STRING;
+    case '[': return AGT_JSON_ARRAY;
+    case '{': return AGT_JSON_OBJECT;
+    default: return AGT_JSON_NUMBER;
+    }
+}
+
+static void json_value(agt_json *v, const char *s, size_t len) {
+    v->kind = json_kind(s[0]);
+    v->raw = s;
+    v->len = len;
+    v->escaped = v->kind == AGT_JSON_STRING && memchr(s, '\\', len) != NULL;
+}
+
+AGT_PRIVATE agt_status agt__json_parse(const char *s, size_t n, agt_json *root, agt_error *err) {
+    json_parser p = {s, n, 0, 0, {0}, NULL, false};
+    p.at = json_blanks(s, n, 0);
+    size_t begin = p.at;
+    if (json_parse_value(&p)) {
+        size_t end = p.at;
+        p.at = json_blanks(s, n, end);
+        if (p.at == n) {
+            json_value(root, s + begin, end - begin);
+            return AGT_OK;
+        }
+        p.wrong = "something follows the value";
+    }
+    memset(root, 0, sizeof *root);
+    return agt__fail_at(err, p.too_deep ? AGT_LIMIT : AGT_INVALID, (int64_t)p.at,
+                        "no valid JSON: %s (byte %zu)", p.wrong, p.at);
+}
+
+/* ---- walking what was parsed ---- */
+
+/* From a string's opening quote to behind its closing one. */
+static size_t json_skip_string(const char *s, size_t n, size_t at) {
+    for (at++; at < n; at++) {
+        while (n - at >= 8 && !json_special(s + at))
+            at += 8;
+        if (at == n) break;
+        if (s[at] == '"') return at + 1;
+        if (s[at] == '\\') at++;
+    }
+    return n;
+}
+
+static size_t json_skip_value(const char *s, size_t n, size_t at) {
+    size_t depth = 0;
+    if (s[at] == '"') return json_skip_string(s, n, at);
+    if (s[at] != '{' && s[at] != '[') {
+        while (at < n && (json_plain(s[at]) && s[at] != ',' && s[at] != ']' && s[at] != '}') &&
+               s[at] != ' ')
+            at++;
+        return at;
+    }
+    while (at < n) {
+        char c = s[at];
+        if (c == '"') {
+            at = json_skip_string(s, n, at);
+            continue;
+        }
+        at++;
+        if (c == '{' || c == '[') depth++;
+        if ((c == '}' || c == ']') && --depth == 0) return at;
+    }
+    return n;
+}
+
+AGT_PRIVATE bool agt__json_next(const agt_json *container, size_t *at, agt_json *key,
+                                agt_json *value) {
+    const char *s = container->raw;
+    size_t n = container->len, i = *at ? *at : 1, end;
+    bool object = container->kind == AGT_JSON_OBJECT;
+    if (!object && container->kind != AGT_JSON_ARRAY) return false;
+    i = json_blanks(s, n, i);
+    if (i < n && s[i] == ',') i = json_blanks(s, n, i + 1);
+    if (i >= n || s[i] == '}' || s[i] == ']') {
+        *at = n;
+        return false;
+    }
+    if (object) {
+        end = json_skip_string(s, n, i);
+        if (key) json_value(key, s + i, end - i);
+        i = json_blanks(s, n, end);
+        if (i < n) i = json_blanks(s, n, i + 1); /* the colon */
+        if (i >= n) {
+            *at = n;
+            return false;
+        }
+    }
+    end = json_skip_value(s, n, i);
+    json_value(value, s + i, end - i);
+    *at = end;
+    return true;
+}
+
+/* The next character of a string's inside at s[0..n) as UTF-8 in `out`; *len its length. Returns
+ * the bytes it takes in the input. */
+static size_t json_next_char(const char *s, size_t n, char out[4], size_t *len) {
+    uint32_t code;
+    *len = 1;
+    out[0] = s[0];
+    if (s[0] != '\\' || n < 2) return 1;
+    if (s[1] != 'u') {
+        out[0] = json_short_escape(s[1]);
+        return 2;
+    }
+    size_t took = json_unicode(s, n, &code);
+    if (took == 0) return 1;
+    *len = agt__utf8_put(out, code);
+    return took;
+}
+
+static bool json_string_is(const agt_json *v, const char *name, size_t name_len) {
+    const char *s = v->raw + 1;
+    size_t n = v->len - 2, at = 0, done = 0, len;
+    char c[4];
+    if (!v->escaped) return n == name_len && memcmp(s, name, n) == 0;
+    while (at < n) {
+        at += json_next_char(s + at, n - at, c, &len);
+        if (len > name_len - done || memcmp(name + done, c, len) != 0) return false;
+        done += len;
+    }
+    return done == name_len;
+}
+
+AGT_PRIVATE bool agt__json_get(const agt_json *object, const char *name, agt_json *value) {
+    size_t at = 0, len = strlen(name);
+    agt_json key, v;
+    if (object->kind != AGT_JSON_OBJECT) return false;
+    while (agt__json_next(object, &at, &key, &v)) {
+        if (!json_string_is(&key, name, len)) continue;
+        *value = v;
+        return true;
+    }
+    return false;
+}
+
+AGT_PRIVATE size_t agt__json_unescape(const agt_json *v, char *out) {
+    if (v->kind != AGT_JSON_STRING || v->len < 2) return 0;
+    const char *s = v->raw + 1;
+    size_t n = v->len - 2, at = 0, to = 0, len;
+    while (at < n) {
+        const char *slash = v->escaped ? memchr(s + at, '\\', n - at) : NULL;
+        size_t run = slash ? (size_t)(slash - (s + at)) : n - at;
+        memcpy(out + to, s + at, run);
+        at += run;
+        to += run;
+        if (at == n) break;
+        at += json_next_char(s + at, n - at, out + to, &len);
+        to += len;
+    }
+    return to;
+}
+
+static bool json_integer(const char *s, size_t n, uint64_t max, uint64_t *out) {
+    uint64_t v = 0;
+    if (n == 0) return false;
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] < '0' || s[i] > '9') return false;
+        uint64_t digit = (uint64_t)(s[i] - '0');
+        if (v > (max - digit) / 10) return false;
+        v = v * 10 + digit;
+    }
+    *out = v;
+    return true;
+}
+
+AGT_PRIVATE bool agt__json_u64(const agt_json *v, uint64_t *out) {
+    return v->kind == AGT_JSON_NUMBER && json_integer(v->raw, v->len, UINT64_MAX, out);
+}
+
+AGT_PRIVATE bool agt__json_i64(const agt_json *v, int64_t *out) {
+    uint64_t u;
+    if (v->kind != AGT_JSON_NUMBER || v->len == 0) return false;
+    bool minus = v->raw[0] == '-';
+    if (!json_integer(v->raw + minus, v->len - minus, (uint64_t)INT64_MAX + minus, &u))
+        return false;
+    *out = minus && u ? -(int64_t)(u - 1) - 1 : (int64_t)u;
+    return true;
+}
+
+/* ---- writing ---- */
+
+static void json_put_special(agt_buf *b, unsigned char c) {
+    static const char digits[] = "0123456789abcdef";
+    char out[6] = {'\\', 0, '0', '0', 0, 0};
+    switch (c) {
+    case '"':
+    case '\\': out[1] = (char)c; break;
+    case '\b': out[1] = 'b'; break;
+    case '\t': out[1] = 't'; break;
+    case '\n': out[1] = 'n'; break;
+    case '\f': out[1] = 'f'; break;
+    case '\r': out[1] = 'r'; break;
+    default:
+        out[1] = 'u';
+        out[4] = digits[c >> 4];
+        out[5] = digits[c & 15];
+    }
+    agt__buf_put(b, out, out[1] == 'u' ? 6 : 2);
+}
+
+AGT_PRIVATE void agt__json_put_string(agt_buf *b, const char *s, size_t n) {
+    size_t begin = 0, at = 0, len;
+    if (n > SIZE_MAX - 2 || !agt__buf_reserve(b, n + 2)) return;
+    agt__buf_byte(b, '"');
+    for (;;) {
+        at = json_run(s, n, at);
+        if (at < n && (len = agt__utf8_char(s + at, n - at)) > 1) {
+            at += len;
+            continue;
+        }
+        agt__buf_put(b, s + begin, at - begin);
+        if (at == n) break;
+        if ((unsigned char)s[at] < 0x80)
+            json_put_special(b, (unsigned char)s[at]);
+        else
+            agt__buf_put(b, "\xef\xbf\xbd", 3);
+        begin = ++at;
+    }
+    agt__buf_byte(b, '"');
+}
+/* end src/data/json.c */
+/* begin src/data/path.c */
+/* path: the names that documents, agents and sessions may have.
+ *
+ * A document's path is normalised once, here, and what comes out is the only spelling that the rest
+ * of the library ever sees. It promises
+ *  1. One to 65 parts of 1 to 255 bytes, joined by single slashes, at most AGT_MAX_PATH bytes,
+ *     valid UTF-8; no part is "." or "..", so joining it to the root never leads out of the root.
+ *  2. No part is .git or .agent-trace, nor anything that some file system takes for one of them:
+ *     in any ASCII case, behind trailing dots and blanks (Windows), with invisible characters in
+ *     it (HFS+), with a dotted or dotless i of another alphabet, or as an 8.3 name (GIT~1,
+ *     AGENT-~1, GI7EBA~1).
+ *  3. Every part can be made on Linux, macOS and Windows alike: no control characters, none of
+ *     \ : < > " | ? *, no dot or blank at the end, no device name (con, nul.txt, com1).
+ *  4. Normalising is idempotent.
+ * Nothing here looks at the disk: links and names that clash are for the floors above.
+ */
+
+#define PATH_MAX_PART 255
+#define PATH_FOLDED   32 /* longer than any reserved name in any disguise */
+
+static char path_lower(char c) {
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+static bool path_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
+static agt_status path_refuse(agt_error *err, agt_status status, const char *path, size_t len,
+                              size_t offset, const char *words) {
+    char shown[160];
+    return agt__fail_at(err, status, (int64_t)offset, "the path \"%s\" %s (byte %zu)",
+                        agt__show_path(shown, sizeof shown, path, len), words, offset);
+}
+
+/* ---- reserved names: (2) ---- */
+
+/* Characters that HFS+ leaves out when it compares names, and others that nobody can see. */
+static bool path_invisible(uint32_t code) {
+    return code == 0xad || code == 0x34f || code == 0x180e || (code >= 0x200b && code <= 0x200f) ||
+           (code >= 0x202a && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) ||
+           code == 0xfeff;
+}
+
+/* The part in lower case without what does not count; PATH_FOLDED if it is too long to matter. */
+static size_t path_fold(const char *part, size_t n, char out[PATH_FOLDED]) {
+    size_t to = 0, len;
+    for (size_t at = 0; at < n; at += len) {
+        len = agt__utf8_char(part + at, n - at);
+        uint32_t code = len > 1 ? agt__utf8_code(part + at, len) : 0;
+        if (len == 0) len = 1;
+        if (path_invisible(code)) continue;
+        if (to == PATH_FOLDED) return to;
+        /* any other letter beyond ASCII is in no reserved name */
+        out[to++] = len == 1 ? path_lower(part[at]) : code == 0x130 || code == 0x131 ? 'i' : '?';
+    }
+    while (to && (out[to - 1] == '.' || out[to - 1] == ' '))
+        to--;
+    return to;
+}
+
+static bool path_is(const char *s, size_t n, const char *word) {
+    return n == strlen(word) && memcmp(s, word, n) == 0;
+}
+
+/* "stem~digits" where the stem is one that Windows makes of .git or .agent-trace: the first letters
+ * (up to six), or two letters and four hexadecimal digits of a hash. */
+static bool path_short_name(const char *s, size_t n) {
+    static const char agent[] = "agent-trace";
+    size_t stem = n, hex = 2;
+    while (stem && path_digit(s[stem - 1]))
+        stem--;
+    if (stem == n || stem < 3 || s[--stem] != '~') return false;
+    if (path_is(s, stem, "git") || path_is(s, stem, "gi")) return true;
+    if (stem < sizeof agent && memcmp(s, agent, stem) == 0) return true;
+    if (stem != 6 || (memcmp(s, "gi", 2) != 0 && memcmp(s, "ag", 2) != 0)) return false;
+    while (hex < 6 && (path_digit(s[hex]) || (s[hex] >= 'a' && s[hex] <= 'f')))
+        hex++;
+    return hex == 6;
+}
+
+static bool path_reserved(const char *part, size_t n) {
+    char s[PATH_FOLDED];
+    size_t len = path_fold(part, n, s);
+    if (len == PATH_FOLDED) return false;
+    return path_is(s, len, ".git") || path_is(s, len, ".agent-trace") || path_short_name(s, len);
+}
+
+/* ---- what another system cannot hold: (3) ---- */
+
+static bool path_device(const char *part, size_t n) {
+    static const char *const names[] = {"con", "prn", "aux", "nul", "conin$", "conout$", "clock$"};
+    const char *dot = memchr(part, '.', n);
+    size_t len = dot ? (size_t)(dot - part) : n;
+    char s[8];
+    while (len && part[len - 1] == ' ')
+        len--;
+    if (len < 3 || len > sizeof s) return false;
+    for (size_t i = 0; i < len; i++)
+        s[i] = path_lower(part[i]);
+    for (size_t i = 0; i < AGT_COUNT(names); i++)
+        if (path_is(s, len, names[i])) return true;
+    if (memcmp(s, "com", 3) != 0 && memcmp(s, "lpt", 3) != 0) return false;
+    return (len == 4 && path_digit(s[3])) || /* or a raised 1, 2 or 3 of Latin-1 */
+           (len == 5 && (path_is(s + 3, 2, "\xc2\xb9") || path_is(s + 3, 2, "\xc2\xb2") ||
+                         path_is(s + 3, 2, "\xc2\xb3")));
+}
+
+/* Bytes that need a second look: controls, " * : < > ? and \ | in two words of 64 bits, and the
+ * byte that begins U+0080 to U+00BF. */
+static bool path_suspect(unsigned char c) {
+    static const uint64_t bits[2] = {
+        0xffffffff | (uint64_t)1 << '"' | (uint64_t)1 << '*' | (uint64_t)1 << ':' |
+            (uint64_t)1 << '<' | (uint64_t)1 << '>' | (uint64_t)1 << '?',
+        (uint64_t)1 << ('\\' - 64) | (uint64_t)1 << ('|' - 64) | (uint64_t)1 << (0x7f - 64)};
+    return c < 0x80 ? bits[c / 64] >> c % 64 & 1 : c == 0xc2;
+}
+
+/* The first byte that no path may have; len if there is none. */
+static size_t path_bad_byte(const char *path, size_t len, const char **words) {
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)path[i],
+                      next = i + 1 < len ? (unsigned char)path[i + 1] : 0;
+        if (!path_suspect(c) || (c == 0xc2 && (next < 0x80 || next > 0x9f))) continue;
+        if (c < 0x20 || c == 0x7f || c == 0xc2)
+            *words = "has a control character; leave it out";
+        else if (c == '\\')
+            *words = "has a backslash; part folders with /";
+        else
+            *words = "has one of : < > \" | ? *, which some systems cannot store; choose another "
+                     "character";
+        return i;
+    }
+    return len;
+}
+
+/* What is wrong with a part that is neither "" nor "."; NULL if nothing is. */
+static const char *path_bad_part(const char *part, size_t n) {
+    if (n == 2 && part[0] == '.' && part[1] == '.')
+        return "leads upward by \"..\"; write it as seen from the store's folder";
+    if (path_reserved(part, n))
+        return "has a part that is, or on some system looks like, .git or .agent-trace; these are "
+               "out of reach";
+    if (part[n - 1] == '.' || part[n - 1] == ' ')
+        return "has a part that ends in a dot or a blank, which some systems drop; take it away";
+    if (path_device(part, n))
+        return "has a part that Windows takes for a device; choose another name";
+    return NULL;
+}
+
+/* ---- normalising ---- */
+
+typedef struct path_state {
+    const char *path;
+    size_t len;
+    char *out;
+    size_t to, parts;
+    agt_error *err;
+} path_state;
+
+/* Appends one part (path[at..at+n)), which is not "" and not ".". */
+static agt_status path_append(path_state *p, size_t at, size_t n) {
+    const char *words = path_bad_part(p->path + at, n);
+    if (words) return path_refuse(p->err, AGT_INVALID, p->path, p->len, at, words);
+    if (n > PATH_MAX_PART)
+        return path_refuse(p->err, AGT_LIMIT, p->path, p->len, at,
+                           "has a part of more than 255 bytes; shorten it");
+    if (p->parts == AGT_MAX_DEPTH + 1)
+        return path_refuse(p->err, AGT_LIMIT, p->path, p->len, at,
+                           "lies in more than 64 folders; use fewer");
+    size_t slash = p->parts > 0;
+    if (n + slash > AGT_MAX_PATH - p->to)
+        return path_refuse(p->err, AGT_LIMIT, p->path, p->len, at,
+                           "has more than 1,024 bytes; shorten it");
+    if (slash) p->out[p->to++] = '/';
+    memcpy(p->out + p->to, p->path + at, n);
+    p->to += n;
+    p->parts++;
+    return AGT_OK;
+}
+
+/* The rules that look at the path as a whole. */
+static agt_status path_check_whole(const char *path, size_t len, agt_error *err) {
+    const char *words = NULL;
+    if (len == 0)
+        return agt__fail_at(err, AGT_INVALID, 0,
+                            "the path is empty; name a file below the store's folder");
+    if (path[0] == '/')
+        return path_refuse(err, AGT_INVALID, path, len, 0,
+                           "is absolute; write it as seen from the store's folder");
+    size_t at = path_bad_byte(path, len, &words);
+    if (at < len) return path_refuse(err, AGT_INVALID, path, len, at, words);
+    at = agt__utf8_valid(path, len);
+    if (at < len)
+        return path_refuse(err, AGT_INVALID, path, len, at,
+                           "is not valid UTF-8; give names in UTF-8");
+    if (path[len - 1] == '/' || (path[len - 1] == '.' && (len == 1 || path[len - 2] == '/')))
+        return path_refuse(err, AGT_INVALID, path, len, len - 1,
+                           "names a folder; name a file in it");
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__path_normalise(const char *path, size_t len, char *out, size_t *out_len,
+                                           agt_error *err) {
+    path_state p = {path, len, out, 0, 0, err};
+    agt_status status = path_check_whole(path, len, err);
+    for (size_t at = 0, end; at < len && status == AGT_OK; at = end + 1) {
+        const char *slash = memchr(path + at, '/', len - at);
+        end = slash ? (size_t)(slash - path) : len;
+        bool dot = end - at == 1 && path[at] == '.';
+        if (end > at && !dot) status = path_append(&p, at, end - at);
+    }
+    if (status != AGT_OK) p.to = 0;
+    out[p.to] = 0;
+    *out_len = p.to;
+    return status;
+}
+
+AGT_PRIVATE int agt__path_fold_compare(const char *a, size_t alen, const char *b, size_t blen) {
+    size_t n = alen < blen ? alen : blen;
+    for (size_t i = 0; i < n; i++) {
+        if (a[i] == b[i]) continue;
+        unsigned char x = (unsigned char)path_lower(a[i]), y = (unsigned char)path_lower(b[i]);
+        if (x != y) return x < y ? -1 : 1;
+    }
+    return (alen > blen) - (alen < blen);
+}
+
+/* ---- names ---- */
+
+static bool path_agent_valid(const char *s, size_t n) {
+    if (n == 0 || n > AGT_MAX_NAME || s[0] == ' ' || s[n - 1] == ' ') return false;
+    if (path_is(s, n, ".") || path_is(s, n, "..") || agt__utf8_valid(s, n) != n) return false;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if (c < 0x20 || c == 0x7f || (c < 0x80 && strchr("<>/\\:\"", c))) return false;
+        if (c == 0xc2 && (unsigned char)s[i + 1] < 0xa0) return false; /* C1 controls */
+    }
+    return true;
+}
+
+AGT_PRIVATE bool agt__actor_valid(const char *actor, size_t len) {
+    if (path_is(actor, len, "user") || path_is(actor, len, "system")) return true;
+    return len > 6 && memcmp(actor, "agent:", 6) == 0 && path_agent_valid(actor + 6, len - 6);
+}
+
+static bool path_word_char(char c, const char *also) {
+    return (c >= 'a' && c <= 'z') || path_digit(c) || (c && strchr(also, c));
+}
+
+AGT_PRIVATE bool agt__session_valid(const char *s, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if (!path_word_char(path_lower(s[i]), "._:-")) return false;
+    return len >= 1 && len <= AGT_MAX_NAME;
+}
+
+AGT_PRIVATE bool agt__word_valid(const char *s, size_t len, bool dots) {
+    for (size_t i = 0; i < len; i++)
+        if (!path_word_char(s[i], dots ? "_." : "_")) return false;
+    return len >= 1 && len <= AGT_MAX_NAME;
+}
+/* end src/data/path.c */
+/* begin src/data/toml.c */
+/* toml: reads as much TOML 1.0 as the library's own small files need, and writes strings.
+ *
+ * Promises
+ *  1. A line is a comment, a [table], an [[array of tables]], or `key = value`; values may be
+ *     basic or literal strings, integers in four bases, and booleans. Everything else (floats,
+ *     dates, arrays, inline tables, strings in triple quotes) is passed on raw, and may fill
+ *     several lines where TOML allows it.
+ *  2. A dotted key is the same as its table: `a.b = 1` comes as table "a", key "b". A dot inside
+ *     a quoted name is not told from one between names.
+ *  3. Valid UTF-8 only; a byte order mark at the beginning and CR LF are allowed. Whoever wants no
+ *     duplicate keys must look for them.
+ *  4. What agt__toml_put_string writes is read back as the same text.
+ *
+ * The limits: a table's name with its key has at most TOML_NAME bytes, a string with escapes at
+ * most TOML_TEXT, brackets nest at most 64 deep; past them AGT_LIMIT.
+ */
+
+#define TOML_NAME 512
+#define TOML_TEXT 8192
+
+typedef struct toml_reader {
+    const char *s;
+    size_t n, at;
+    agt_toml_fn each;
+    void *ctx;
+    agt_error *err;
+    size_t table_len, name_len; /* name: the table, then the key, parts joined by dots */
+    char name[TOML_NAME];
+    char text[TOML_TEXT];
+} toml_reader;
+
+static agt_status toml_wrong(toml_reader *r, size_t at, const char *what) {
+    size_t line = 1;
+    for (size_t i = 0; i < at && i < r->n; i++)
+        line += r->s[i] == '\n';
+    return agt__fail_at(r->err, AGT_INVALID, (int64_t)at, "line %zu: %s", line, what);
+}
+
+static agt_status toml_limit(toml_reader *r, size_t at, const char *what) {
+    return agt__fail_at(r->err, AGT_LIMIT, (int64_t)at, "%s at byte %zu; shorten it", what, at);
+}
+
+/* The byte at `at`; a line feed behind the end, so that every line ends in one. */
+static char toml_peek(const toml_reader *r, size_t ahead) {
+    return r->at + ahead < r->n ? r->s[r->at + ahead] : '\n';
+}
+
+static void toml_blanks(toml_reader *r) {
+    while (r->at < r->n && (r->s[r->at] == ' ' || r->s[r->at] == '\t'))
+        r->at++;
+}
+
+static bool toml_control(char c) {
+    return ((unsigned char)c < 0x20 && c != '\t') || c == 0x7f;
+}
+
+static bool toml_line_end(const toml_reader *r) {
+    char c = toml_peek(r, 0);
+    return c == '\n' || (c == '\r' && toml_peek(r, 1) == '\n' && r->at + 1 < r->n);
+}
+
+/* Blanks, a comment, and the end of the line. */
+static agt_status toml_end_line(toml_reader *r) {
+    toml_blanks(r);
+    if (toml_peek(r, 0) == '#') {
+        while (!toml_line_end(r)) {
+            if (toml_control(r->s[r->at])) return toml_wrong(r, r->at, "a control byte");
+            r->at++;
+        }
+    }
+    if (!toml_line_end(r)) return toml_wrong(r, r->at, "the end of the line is expected");
+    if (r->at < r->n) r->at += r->s[r->at] == '\r' ? 2 : 1;
+    return AGT_OK;
+}
+
+/* ---- strings ---- */
+
+static int toml_digit(char c, int base) {
+    int d = c >= '0' && c <= '9'   ? c - '0'
+            : c >= 'a' && c <= 'f' ? c - 'a' + 10
+            : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                   : 99;
+    return d < base ? d : -1;
+}
+
+/* Behind the backslash: writes the character to `out` (4 bytes); its length, 0 if it is wrong. */
+static size_t toml_escape(toml_reader *r, char *out) {
+    static const char from[] = "btnfr\"\\", to[] = "\b\t\n\f\r\"\\";
+    char c = toml_peek(r, 0);
+    const char *found = c ? strchr(from, c) : NULL;
+    r->at++;
+    if (found) {
+        out[0] = to[found - from];
+        return 1;
+    }
+    uint32_t code = 0;
+    int digits = c == 'u' ? 4 : c == 'U' ? 8 : 0;
+    if (digits == 0) return 0;
+    for (int i = 0; i < digits; i++, r->at++) {
+        int d = toml_digit(toml_peek(r, 0), 16);
+        if (d < 0) return 0;
+        code = code << 4 | (uint32_t)d;
+    }
+    if (code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) return 0;
+    return agt__utf8_put(out, code);
+}
+
+/* At a quote: the text between it and the next one, in the input or, if it has escapes, in
+ * r->text. */
+static agt_status toml_string(toml_reader *r, agt_text *out) {
+    char quote = r->s[r->at++];
+    size_t begin = r->at, len = 0, run = r->at;
+    bool copied = false;
+    for (; toml_peek(r, 0) != quote; r->at++) {
+        char c = toml_peek(r, 0);
+        if (c == '\n' || c == '\r') return toml_wrong(r, begin - 1, "a string is not closed");
+        if (toml_control(c)) return toml_wrong(r, r->at, "a control byte in a string");
+        if (c != '\\' || quote != '"') continue;
+        if (len + (r->at - run) + 4 > TOML_TEXT) return toml_limit(r, begin, "a string too long");
+        memcpy(r->text + len, r->s + run, r->at - run);
+        size_t slash = r->at++;
+        len += slash - run;
+        size_t one = toml_escape(r, r->text + len);
+        if (one == 0) return toml_wrong(r, slash, "no such escape in a string");
+        len += one;
+        copied = true;
+        run = r->at--;
+    }
+    size_t tail = r->at++ - run;
+    out->data = copied ? r->text : r->s + begin;
+    out->len = copied ? len + tail : tail;
+    if (copied && tail > TOML_TEXT - len) return toml_limit(r, begin, "a string too long");
+    if (copied) memcpy(r->text + len, r->s + run, tail);
+    return AGT_OK;
+}
+
+/* ---- names ---- */
+
+static bool toml_bare(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
+}
+
+static agt_status toml_name_part(toml_reader *r) {
+    size_t begin = r->at;
+    char c = toml_peek(r, 0);
+    agt_text part;
+    if (c == '"' || c == '\'') {
+        agt_status status = toml_string(r, &part);
+        if (status != AGT_OK) return status;
+    } else {
+        while (r->at < r->n && toml_bare(r->s[r->at]))
+            r->at++;
+        if (r->at == begin) return toml_wrong(r, begin, "a name is expected");
+        part.data = r->s + begin;
+        part.len = r->at - begin;
+    }
+    if (part.len == 0) return toml_wrong(r, begin, "a name is empty");
+    if (part.len + 1 > TOML_NAME - r->name_len) return toml_limit(r, begin, "a name too long");
+    memcpy(r->name + r->name_len, part.data, part.len);
+    r->name_len += part.len;
+    return AGT_OK;
+}
+
+/* A key or a table's name, appended to r->name. *last is where its last part begins. */
+static agt_status toml_name(toml_reader *r, size_t *last) {
+    for (;;) {
+        *last = r->name_len;
+        agt_status status = toml_name_part(r);
+        if (status != AGT_OK) return status;
+        toml_blanks(r);
+        if (toml_peek(r, 0) != '.') return AGT_OK;
+        r->at++;
+        r->name[r->name_len++] = '.';
+        toml_blanks(r);
+    }
+}
+
+/* ---- values ---- */
+
+/* A whole number in r->s[begin..end): sign, base, digits with single underscores between them. */
+static bool toml_integer(const char *s, size_t n, int64_t *out, bool *too_big) {
+    static const char bases[] = "xob";
+    static const int base_of[] = {16, 8, 2};
+    bool minus = n && s[0] == '-', sign = minus || (n && s[0] == '+');
+    uint64_t v = 0, max = (uint64_t)INT64_MAX + minus;
+    size_t i = sign;
+    int base = 10;
+    const char *b = !sign && n > 2 && s[0] == '0' && s[1] ? strchr(bases, s[1]) : NULL;
+    if (b) {
+        base = base_of[b - bases];
+        i = 2;
+    }
+    if (i >= n || (base == 10 && s[i] == '0' && n > i + 1)) return false;
+    for (bool digit = false; i < n; i++) {
+        int d = toml_digit(s[i], base);
+        if (d < 0 && (s[i] != '_' || !digit || i + 1 == n)) return false;
+        digit = d >= 0;
+        if (!digit) continue;
+        if (v > (max - (uint64_t)d) / (uint64_t)base) *too_big = true;
+        v = *too_big ? 0 : v * (uint64_t)base + (uint64_t)d;
+    }
+    *out = minus && v ? -(int64_t)(v - 1) - 1 : (int64_t)v;
+    return true;
+}
+
+/* Digits with single underscores between them; how many bytes, 0 if there are none. */
+static size_t toml_digits(const char *s, size_t n) {
+    size_t i = 0;
+    while (i < n && (toml_digit(s[i], 10) >= 0 ||
+                     (i && s[i] == '_' && s[i - 1] != '_' && i + 1 < n && s[i + 1] != '_')))
+        i++;
+    return i && s[i - 1] == '_' ? 0 : i;
+}
+
+static bool toml_float(const char *s, size_t n) {
+    size_t i = n && (s[0] == '-' || s[0] == '+'), some;
+    if (n - i == 3 && (memcmp(s + i, "inf", 3) == 0 || memcmp(s + i, "nan", 3) == 0)) return true;
+    some = toml_digits(s + i, n - i);
+    if (some == 0 || (s[i] == '0' && some > 1)) return false;
+    i += some;
+    if (i < n && s[i] == '.') {
+        some = toml_digits(s + i + 1, n - i - 1);
+        if (some == 0) return false;
+        i += 1 + some;
+    }
+    if (i < n && (s[i] | 0x20) == 'e') {
+        i++;
+        if (i < n && (s[i] == '-' || s[i] == '+')) i++;
+        some = toml_digits(s + i, n - i);
+        if (some == 0) return false;
+        i += some;
+    }
+    return i == n;
+}
+
+/* The shape of a date, a time, or both; that the day exists is for whoever wants it. */
+static bool toml_date(const char *s, size_t n) {
+    size_t i = 0;
+    while (i < n && toml_digit(s[i], 10) >= 0)
+        i++;
+    if (!(i == 4 && n >= 10 && s[4] == '-' && s[7] == '-') &&
+        !(i == 2 && n >= 8 && s[2] == ':' && s[5] == ':'))
+        return false;
+    for (; i < n; i++)
+        if (toml_digit(s[i], 10) < 0 && !strchr("-+:.TtZz ", s[i])) return false;
+    return true;
+}
+
+/* At three quotes: steps behind the closing three (and up to two more quotes before them). */
+static agt_status toml_skip_long_string(toml_reader *r) {
+    size_t begin = r->at;
+    char quote = r->s[r->at];
+    for (r->at += 3; r->at < r->n; r->at++) {
+        char c = r->s[r->at];
+        if (toml_control(c) && c != '\n' && (c != '\r' || toml_peek(r, 1) != '\n'))
+            return toml_wrong(r, r->at, "a control byte in a string");
+        if (c == '\\' && quote == '"') {
+            r->at++;
+        } else if (c == quote && toml_peek(r, 1) == quote && toml_peek(r, 2) == quote) {
+            r->at += 3;
+            for (int more = 0; more < 2 && toml_peek(r, 0) == quote; more++)
+                r->at++;
+            return AGT_OK;
+        }
+    }
+    return toml_wrong(r, begin, "a string is not closed");
+}
+
+static bool toml_three_quotes(const toml_reader *r) {
+    char c = toml_peek(r, 0);
+    return (c == '"' || c == '\'') && toml_peek(r, 1) == c && toml_peek(r, 2) == c;
+}
+
+/* At a bracket: steps behind the one that closes it. Only an array may fill several lines. */
+static agt_status toml_skip_brackets(toml_reader *r) {
+    uint64_t braces = 0; /* bit d: level d is an inline table */
+    size_t begin = r->at, depth = 0;
+    agt_text ignored;
+    while (r->at < r->n) {
+        agt_status status = AGT_OK;
+        char c = toml_peek(r, 0);
+        if (toml_three_quotes(r)) {
+            status = toml_skip_long_string(r);
+        } else if (c == '"' || c == '\'') {
+            status = toml_string(r, &ignored);
+        } else if (c == '#' || toml_line_end(r)) {
+            if (braces >> (depth - 1) & 1)
+                return toml_wrong(r, begin, "an inline table is not closed on its line");
+            status = toml_end_line(r);
+        } else if (toml_control(c)) {
+            status = toml_wrong(r, r->at, "a control byte");
+        } else if (c == '[' || c == '{') {
+            if (depth == 64) return toml_limit(r, r->at, "brackets nested too deep");
+            braces |= (uint64_t)(c == '{') << depth++;
+            r->at++;
+        } else if (c == ']' || c == '}') {
+            if ((braces >> (depth - 1) & 1) != (c == '}'))
+                return toml_wrong(r, r->at, "the wrong bracket");
+            braces &= ~((uint64_t)1 << --depth);
+            r->at++;
+            if (depth == 0) return AGT_OK;
+        } else {
+            r->at++;
+        }
+        if (status != AGT_OK) return status;
+    }
+    return toml_wrong(r, begin, "a bracket is not closed");
+}
+
+/* A value without quotes and brackets: up to a comment or the end of the line. */
+static agt_status toml_plain(toml_reader *r, agt_toml_value *v) {
+    static const char also[] = "+-._: ";
+    size_t begin = r->at;
+    bool too_big = false;
+    while (!toml_line_end(r) &&
+           (toml_bare(r->s[r->at]) || (r->s[r->at] && strchr(also, r->s[r->at]))))
+        r->at++;
+    size_t n = r->at - begin;
+    while (n && r->s[begin + n - 1] == ' ')
+        n--;
+    if (n == 0) return toml_wrong(r, begin, "a value is expected");
+    v->text.data = r->s + begin;
+    v->text.len = n;
+    if (agt__text_is(v->text, "true") || agt__text_is(v->text, "false")) {
+        v->kind = AGT_TOML_BOOLEAN;
+        v->boolean = n == 4;
+    } else if (toml_integer(r->s + begin, n, &v->integer, &too_big)) {
+        v->kind = AGT_TOML_INTEGER;
+        if (too_big) return toml_wrong(r, begin, "an integer has more than 64 bits");
+    } else if (!toml_float(v->text.data, n) && !toml_date(v->text.data, n)) {
+        return toml_wrong(r, begin, "no value of TOML; text needs quotes");
+    }
+    return AGT_OK;
+}
+
+static agt_status toml_value(toml_reader *r, agt_toml_value *v) {
+    size_t begin = r->at;
+    char c = toml_peek(r, 0);
+    agt_status status;
+    memset(v, 0, sizeof *v);
+    v->kind = AGT_TOML_OTHER;
+    if (toml_three_quotes(r)) {
+        status = toml_skip_long_string(r);
+    } else if (c == '"' || c == '\'') {
+        v->kind = AGT_TOML_STRING;
+        return toml_string(r, &v->text);
+    } else if (c == '[' || c == '{') {
+        status = toml_skip_brackets(r);
+    } else {
+        return toml_plain(r, v);
+    }
+    v->text.data = r->s + begin;
+    v->text.len = r->at - begin;
+    return status;
+}
+
+/* ---- lines ---- */
+
+/* Tells `each`; its error gets the line's offset if it has none of its own. */
+static agt_status toml_tell(toml_reader *r, size_t at, agt_text key, size_t table_len,
+                            const agt_toml_value *v) {
+    agt_text table = {r->name, table_len};
+    agt_status status = r->each(table, key, v, r->err, r->ctx);
+    if (status != AGT_OK && r->err && r->err->offset < 0) r->err->offset = (int64_t)at;
+    return status;
+}
+
+static agt_status toml_table(toml_reader *r) {
+    size_t begin = r->at, last;
+    bool array = toml_peek(r, 1) == '[';
+    r->at += array ? 2 : 1;
+    r->name_len = 0;
+    toml_blanks(r);
+    agt_status status = toml_name(r, &last);
+    if (status != AGT_OK) return status;
+    if (toml_peek(r, 0) != ']' || (array && toml_peek(r, 1) != ']'))
+        return toml_wrong(r, r->at, "a table's name must end in ]");
+    r->at += array ? 2 : 1;
+    r->table_len = r->name_len;
+    if (!array) return AGT_OK;
+    agt_toml_value v = {AGT_TOML_OTHER, {r->s + begin, r->at - begin}, 0, false};
+    return toml_tell(r, begin, agt__text(""), r->table_len, &v);
+}
+
+static agt_status toml_pair(toml_reader *r) {
+    size_t begin = r->at, last, dot = r->table_len;
+    agt_toml_value v;
+    r->name_len = dot;
+    if (dot) r->name[r->name_len++] = '.';
+    agt_status status = toml_name(r, &last);
+    if (status != AGT_OK) return status;
+    if (toml_peek(r, 0) != '=') return toml_wrong(r, r->at, "name = value is expected");
+    r->at++;
+    toml_blanks(r);
+    status = toml_value(r, &v);
+    if (status != AGT_OK) return status;
+    agt_text key = {r->name + last, r->name_len - last};
+    return toml_tell(r, begin, key, last ? last - 1 : 0, &v);
+}
+
+AGT_PRIVATE agt_status agt__toml_read(const char *s, size_t n, agt_toml_fn each, void *ctx,
+                                      agt_error *err) {
+    toml_reader r;
+    agt_status status = AGT_OK;
+    r.s = s;
+    r.n = n;
+    r.at = n >= 3 && memcmp(s, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    r.each = each;
+    r.ctx = ctx;
+    r.err = err;
+    r.table_len = r.name_len = 0;
+    size_t valid = agt__utf8_valid(s, n);
+    if (valid < n) return toml_wrong(&r, valid, "not valid UTF-8");
+    while (r.at < n && status == AGT_OK) {
+        toml_blanks(&r);
+        if (!toml_line_end(&r) && r.s[r.at] != '#')
+            status = r.s[r.at] == '[' ? toml_table(&r) : toml_pair(&r);
+        if (status == AGT_OK) status = toml_end_line(&r);
+    }
+    return status;
+}
+
+AGT_PRIVATE void agt__toml_put_string(agt_buf *b, const char *s, size_t n) {
+    static const char from[] = "\b\t\n\f\r\"\\", to[] = "btnfr\"\\", digits[] = "0123456789abcdef";
+    agt__buf_byte(b, '"');
+    for (size_t at = 0, len; at < n; at += len) {
+        len = agt__utf8_char(s + at, n - at);
+        const char *found = s[at] ? strchr(from, s[at]) : NULL;
+        char escape[6] = {'\\', 'u', '0', '0', 0, 0};
+        if (len == 0) {
+            agt__buf_put(b, "\xef\xbf\xbd", 3);
+            len = 1;
+        } else if (found) {
+            escape[1] = to[found - from];
+            agt__buf_put(b, escape, 2);
+        } else if (toml_control(s[at])) {
+            escape[4] = digits[(unsigned char)s[at] >> 4];
+            escape[5] = digits[s[at] & 15];
+            agt__buf_put(b, escape, 6);
+        } else {
+            agt__buf_put(b, s + at, len);
+        }
+    }
+    agt__buf_byte(b, '"');
+}
+/* end src/data/toml.c */
+/* begin src/data/lines.c */
+/* lines: how many lines a change adds and removes.
+ *
+ * A line is its bytes with the line feed; a last line without one differs from the same with one.
+ * The number of a shortest edit script is wanted, never the script itself, so that Myers' O(ND)
+ * algorithm needs one row of scratch: if D is the length of the shortest script from n lines to m,
+ * then (D + m - n) / 2 lines are added and (D + n - m) / 2 removed.
+ *
+ * In this order, each step exact:
+ *  1. Bytes: what is equal at both ends is left out, back to whole lines. A change in one place
+ *     ends here.
+ *  2. Lines get numbers by their text; a line whose text the other side does not have is added or
+ *     removed for certain and is left out.
+ *  3. Myers' algorithm over the numbers that remain, up to AGT_LINES_MAX_COST edits and a fixed
+ *     amount of work.
+ * Where a limit is met or memory is out, what remains counts as removed and added as a whole: an
+ * upper bound, in bounded time and with scratch in proportion to the lines (at most
+ * LINES_MAX_LINES).
+ */
+
+#define LINES_MAX_LINES (1u << 18) /* in both middles together; beyond, they count as a whole */
+#define LINES_MAX_WORK  (1u << 22) /* steps along diagonals, and probes of the table */
+#define LINES_LOCAL     64         /* as many lines need no allocation */
+
+typedef struct lines_side {
+    const unsigned char *s;
+    size_t len;
+} lines_side;
+
+typedef struct lines_slot {
+    const unsigned char *s;
+    uint32_t len, hash; /* of the first line with this text */
+    uint32_t seen;      /* bit 0: the old side has it, bit 1: the new one */
+} lines_slot;
+
+typedef struct lines_work {
+    size_t slots; /* a power of two */
+    lines_slot *table;
+    uint32_t *ids; /* the slot of each line: old ones, then new ones */
+    uint32_t left; /* of LINES_MAX_WORK */
+} lines_work;
+
+/* ---- step 1 ---- */
+
+static size_t lines_common_head(const unsigned char *a, const unsigned char *b, size_t n) {
+    size_t at = 0;
+    while (n - at >= 64 && memcmp(a + at, b + at, 64) == 0)
+        at += 64;
+    while (at < n && a[at] == b[at])
+        at++;
+    while (at && a[at - 1] != '\n')
+        at--;
+    return at;
+}
+
+/* How many bytes are equal at the end of both, at most n, from the beginning of a line in both. */
+static size_t lines_common_tail(lines_side a, lines_side b) {
+    size_t n = a.len < b.len ? a.len : b.len, same = 0;
+    const unsigned char *x = a.s + a.len, *y = b.s + b.len;
+    while (n - same >= 64 && memcmp(x - same - 64, y - same - 64, 64) == 0)
+        same += 64;
+    while (same < n && x[-1 - (ptrdiff_t)same] == y[-1 - (ptrdiff_t)same])
+        same++;
+    bool begins_a = same == a.len || x[-1 - (ptrdiff_t)same] == '\n';
+    bool begins_b = same == b.len || y[-1 - (ptrdiff_t)same] == '\n';
+    if (same == 0 || (begins_a && begins_b)) return same;
+    const unsigned char *feed = memchr(x - same, '\n', same);
+    return feed ? (size_t)(x - feed) - 1 : 0;
+}
+
+static size_t lines_count(lines_side a) {
+    size_t n = 0;
+    for (const unsigned char *s = a.s, *end = s + a.len; s < end; n++) {
+        const unsigned char *feed = memchr(s, '\n', (size_t)(end - s));
+        s = feed ? feed + 1 : end;
+    }
+    return n;
+}
+
+/* ---- step 2 ---- */
+
+static uint32_t lines_hash(const unsigned char *s, size_t n) {
+    uint64_t h = n * 0x9e3779b97f4a7c15u, w;
+    for (; n >= 8; n -= 8, s += 8) {
+        memcpy(&w, s, 8);
+        h = (h ^ w) * 0xbf58476d1ce4e5b9u;
+        h ^= h >> 29;
+    }
+    for (; n; n--)
+        h = (h ^ *s++) * 0x94d049bb133111ebu;
+    return (uint32_t)(h >> 32);
+}
+
+/* Gives each line its number; false if that takes too long. */
+static bool lines_number(lines_work *w, lines_side a, uint32_t side, uint32_t *ids) {
+    for (const unsigned char *s = a.s, *end = s + a.len; s < end;) {
+        const unsigned char *feed = memchr(s, '\n', (size_t)(end - s));
+        size_t len = (size_t)((feed ? feed + 1 : end) - s);
+        uint32_t hash = lines_hash(s, len);
+        size_t at = hash & (w->slots - 1);
+        for (; w->table[at].s; at = (at + 1) & (w->slots - 1)) {
+            const lines_slot *t = &w->table[at];
+            if (w->left == 0) return false;
+            w->left--;
+            if (t->hash == hash && t->len == len && memcmp(t->s, s, len) == 0) break;
+        }
+        lines_slot *t = &w->table[at];
+        if (!t->s) {
+            t->s = s;
+            t->len = (uint32_t)len;
+            t->hash = hash;
+        }
+        t->seen |= side;
+        *ids++ = (uint32_t)at;
+        s += len;
+    }
+    return true;
+}
+
+/* Keeps the numbers that both sides have, in order; how many. */
+static size_t lines_keep(const lines_work *w, uint32_t *ids, size_t n) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (w->table[ids[i]].seen == 3) ids[kept++] = ids[i];
+    return kept;
+}
+
+/* ---- step 3 ---- */
+
+/* The length of the shortest script from a to b, or SIZE_MAX past a limit. `reach` has room for
+ * 2 * max + 3 numbers. On diagonal k (old lines taken less new lines taken), reach[max + 1 + k] is
+ * how many old lines d edits can get through at most. */
+static size_t lines_shortest(const uint32_t *a, size_t n, const uint32_t *b, size_t m,
+                             int32_t *reach, int32_t max, uint32_t work) {
+    int32_t *row = reach + max + 1, old_n = (int32_t)n, new_n = (int32_t)m;
+    row[1] = 0;
+    for (int32_t d = 0; d <= max; d++) {
+        int32_t low = d > new_n ? d - 2 * (d - new_n) : d;  /* diagonals that leave the square */
+        int32_t high = d > old_n ? d - 2 * (d - old_n) : d; /* are of no use */
+        for (int32_t k = -low; k <= high; k += 2) {
+            bool down = k == -d || (k != d && row[k - 1] < row[k + 1]);
+            int32_t x = down ? row[k + 1] : row[k - 1] + 1, from = x;
+            while (x < old_n && x - k < new_n && a[x] == b[x - k])
+                x++;
+            row[k] = x;
+            if (x >= old_n && x - k >= new_n) return (size_t)d;
+            uint32_t cost = (uint32_t)(x - from) + 1;
+            if (cost > work) return SIZE_MAX;
+            work -= cost;
+        }
+    }
+    return SIZE_MAX;
+}
+
+/* Of n old and m new numbers: the length of the shortest script, or n + m. */
+static size_t lines_edits(const agt_mem *mem, const lines_work *w, const uint32_t *a, size_t n,
+                          const uint32_t *b, size_t m) {
+    int32_t local[2 * LINES_LOCAL + 3];
+    while (n && m && a[0] == b[0]) {
+        a++;
+        b++;
+        n--;
+        m--;
+    }
+    while (n && m && a[n - 1] == b[m - 1]) {
+        n--;
+        m--;
+    }
+    if (n == 0 || m == 0) return n + m;
+    size_t max = n + m < AGT_LINES_MAX_COST ? n + m : AGT_LINES_MAX_COST;
+    size_t size = (2 * max + 3) * sizeof local[0];
+    int32_t *reach = max <= LINES_LOCAL ? local : agt__alloc(mem, size);
+    if (!reach) return n + m;
+    size_t d = lines_shortest(a, n, b, m, reach, (int32_t)max, w->left);
+    if (reach != local) agt__free(mem, reach, size);
+    return d == SIZE_MAX ? n + m : d;
+}
+
+/* The middles have n and m lines: the length of the shortest script, or n + m. */
+static size_t lines_middle(const agt_mem *mem, lines_side a, size_t n, lines_side b, size_t m) {
+    union {
+        lines_slot table[2 * LINES_LOCAL];
+        unsigned char bytes[2 * LINES_LOCAL * sizeof(lines_slot) + LINES_LOCAL * sizeof(uint32_t)];
+    } local;
+    lines_work w = {2, NULL, NULL, LINES_MAX_WORK};
+    if (n == 0 || m == 0 || n + m == 2) return n + m; /* two single lines differ after step 1 */
+    if (n + m > LINES_MAX_LINES || a.len > UINT32_MAX || b.len > UINT32_MAX) return n + m;
+    while (w.slots < 2 * (n + m))
+        w.slots *= 2;
+    size_t size = w.slots * sizeof(lines_slot) + (n + m) * sizeof(uint32_t);
+    bool fits = n + m <= LINES_LOCAL;
+    unsigned char *scratch = fits ? local.bytes : agt__alloc(mem, size);
+    if (!scratch) return n + m;
+    w.table = (lines_slot *)(void *)scratch;
+    w.ids = (uint32_t *)(void *)(scratch + w.slots * sizeof(lines_slot));
+    memset(w.table, 0, w.slots * sizeof(lines_slot));
+    size_t edits = n + m;
+    if (lines_number(&w, a, 1, w.ids) && lines_number(&w, b, 2, w.ids + n)) {
+        size_t kept_n = lines_keep(&w, w.ids, n), kept_m = lines_keep(&w, w.ids + n, m);
+        edits = n - kept_n + (m - kept_m) + lines_edits(mem, &w, w.ids, kept_n, w.ids + n, kept_m);
+    }
+    if (!fits) agt__free(mem, scratch, size);
+    return edits;
+}
+
+AGT_PRIVATE void agt__lines_changed(const agt_mem *mem, const void *old, size_t old_len,
+                                    const void *now, size_t now_len, int64_t *added,
+                                    int64_t *removed) {
+    lines_side a = {old_len ? old : (const void *)"", old_len};
+    lines_side b = {now_len ? now : (const void *)"", now_len};
+    *added = *removed = 0;
+    if (memchr(a.s, 0, a.len) || memchr(b.s, 0, b.len)) return;
+    size_t head = lines_common_head(a.s, b.s, a.len < b.len ? a.len : b.len);
+    a.s += head;
+    b.s += head;
+    a.len -= head;
+    b.len -= head;
+    size_t tail = lines_common_tail(a, b);
+    a.len -= tail;
+    b.len -= tail;
+    size_t n = lines_count(a), m = lines_count(b), edits = lines_middle(mem, a, n, b, m);
+    *added = (int64_t)((edits + m - n) / 2);
+    *removed = (int64_t)((edits + n - m) / 2);
+}
+/* end src/data/lines.c */
+/* begin src/sys/sys.c */
+/* sys: what every floor above needs from an agt_sys and would otherwise write again.
+ *
+ * Nothing here knows which system stands behind the struct: no OS header, no errno. A call that
+ * fails leaves the caller's buffers as they were and no descriptor open.
+ *
+ * (1) A file of ours is replaced, never rewritten: the new bytes stand complete in `name.tmp`
+ *     before the name moves, so a reader sees the old file or the new one.
+ * (2) `name.tmp` is always made new (O_EXCL): what somebody planted there, a hard link for
+ *     example, is unlinked and never written through.
+ * (3) A folder is entered one component at a time and never through a link. */
+/* begin src/sys/sys.h */
+/* sys: the operating system behind one struct (declared in agent_trace.h under AGENT_TRACE_SYS).
+ * posix.c is the only file of the library with OS headers. What stands here are the helpers every
+ * floor above uses with any agt_sys. */
+#ifndef AGT_SYS_PART_H
+#define AGT_SYS_PART_H
+
+
+/* The given one, or the operating system for NULL. */
+AGT_PRIVATE const agt_sys *agt__sys_or_os(const agt_sys *sys);
+
+/* Writes all n bytes; goes on after short writes. 0 or a negative AGT_SYS_ERR. */
+AGT_PRIVATE int agt__write_all(const agt_sys *sys, agt_fd fd, const void *data, size_t n,
+                               uint64_t offset);
+/* Reads up to n bytes, fewer only at the end of the file. The count or a negative AGT_SYS_ERR. */
+AGT_PRIVATE int64_t agt__read_all(const agt_sys *sys, agt_fd fd, void *data, size_t n,
+                                  uint64_t offset);
+/* Reads a whole regular file of at most `max` bytes behind what `out` holds. AGT_NOT_FOUND,
+ * AGT_LIMIT, AGT_INVALID (no regular file), AGT_NOMEM, AGT_IO. */
+AGT_PRIVATE agt_status agt__read_file(const agt_sys *sys, agt_fd dir, const char *name,
+                                      size_t max, agt_buf *out, agt_error *err);
+/* Writes a file of ours atomically: `name.tmp` beside it, synced if `durable`, renamed, folder
+ * synced if `durable`. Mode 0600. */
+AGT_PRIVATE agt_status agt__write_file(const agt_sys *sys, agt_fd dir, const char *name,
+                                       const void *data, size_t n, bool durable, agt_error *err);
+/* Opens a sub-folder of ours, making it (mode 0700) if `make`. */
+AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const char *name,
+                                        bool make, agt_fd *out, agt_error *err);
+/* Opens the folder `path` ("" is dir itself: a new descriptor), making what is missing (0777 less
+ * umask) if `make`. Follows no link. Returns the fd or a negative AGT_SYS_ERR. */
+AGT_PRIVATE agt_fd agt__walk_folder(const agt_sys *sys, agt_fd dir, const char *path, bool make);
+
+#endif /* AGT_SYS_PART_H */
+/* end src/sys/sys.h */
+
+
+#define SYS_NAME_MAX 255u
+
+AGT_PRIVATE const agt_sys *agt__sys_or_os(const agt_sys *sys) {
+    return sys ? sys : agt_sys_os();
+}
+
+AGT_PRIVATE int agt__write_all(const agt_sys *sys, agt_fd fd, const void *data, size_t n,
+                               uint64_t offset) {
+    const unsigned char *p = data;
+    while (n) {
+        int64_t put = sys->pwrite(sys->ctx, fd, p, n, offset);
+        if (put < 0) return (int)put;
+        /* a system that writes nothing and does not say why would keep us here for ever */
+        if (put == 0 || (uint64_t)put > n) return AGT_SYS_ERR(AGT_SYS_IO, 0);
+        p += put;
+        n -= (size_t)put;
+        offset += (uint64_t)put;
+    }
+    return 0;
+}
+
+AGT_PRIVATE int64_t agt__read_all(const agt_sys *sys, agt_fd fd, void *data, size_t n,
+                                  uint64_t offset) {
+    unsigned char *p = data;
+    size_t have = 0;
+    while (have < n) {
+        int64_t got = sys->pread(sys->ctx, fd, p + have, n - have, offset + have);
+        if (got < 0) return got;
+        if (got == 0) break;
+        if ((uint64_t)got > n - have) return AGT_SYS_ERR(AGT_SYS_IO, 0);
+        have += (size_t)got;
+    }
+    return (int64_t)have;
+}
+
+/* The bytes of an open file up to its end, which may move while we read. */
+static agt_status sys_read_open(const agt_sys *sys, agt_fd fd, const char *name, size_t max,
+                                agt_buf *out, agt_error *err) {
+    agt_stat st;
+    int rc = sys->fstat(sys->ctx, fd, &st);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at %s", name);
+    if (st.kind != AGT_FILE_REGULAR)
+        return agt__fail(err, AGT_INVALID, "%s is not a regular file; move it away", name);
+    if (st.size > max)
+        return agt__fail(err, AGT_LIMIT, "%s has %llu bytes, more than %llu", name,
+                         (unsigned long long)st.size, (unsigned long long)max);
+    size_t start = out->len, want = (size_t)st.size + 1; /* one more byte shows the end */
+    for (;;) {
+        if (!agt__buf_reserve(out, want)) return agt__nomem(err);
+        int64_t got = agt__read_all(sys, fd, out->data + out->len, want, out->len - start);
+        if (got < 0) return agt__fail_io(err, got, "cannot read %s", name);
+        out->len += (size_t)got;
+        if (out->len - start > max)
+            return agt__fail(err, AGT_LIMIT, "%s grew past %llu bytes", name,
+                             (unsigned long long)max);
+        if ((size_t)got < want) return AGT_OK;
+        want = 4096;
+    }
+}
+
+AGT_PRIVATE agt_status agt__read_file(const agt_sys *sys, agt_fd dir, const char *name, size_t max,
+                                      agt_buf *out, agt_error *err) {
+    size_t start = out->len;
+    agt_fd fd = sys->open(sys->ctx, dir, name, AGT_O_READ, 0);
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", name);
+    agt_status status = sys_read_open(sys, fd, name, max, out, err);
+    sys->close(sys->ctx, fd);
+    if (status != AGT_OK) out->len = start;
+    return status;
+}
+
+/* A new empty file, mode 0600; what a crash or somebody else left at its name is unlinked. */
+static agt_fd sys_open_new(const agt_sys *sys, agt_fd dir, const char *name) {
+    uint32_t flags = AGT_O_WRITE | AGT_O_CREATE | AGT_O_EXCL;
+    agt_fd fd = sys->open(sys->ctx, dir, name, flags, 0600);
+    if (fd >= 0 || AGT_SYS_CLASS(fd) != AGT_SYS_EXIST) return fd;
+    int rc = sys->remove(sys->ctx, dir, name);
+    if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOENT) return rc;
+    return sys->open(sys->ctx, dir, name, flags, 0600);
+}
+
+AGT_PRIVATE agt_status agt__write_file(const agt_sys *sys, agt_fd dir, const char *name,
+                                       const void *data, size_t n, bool durable, agt_error *err) {
+    char tmp[SYS_NAME_MAX + 1];
+    size_t len = strlen(name);
+    if (len + sizeof ".tmp" > sizeof tmp)
+        return agt__fail(err, AGT_INVALID, "the file name %.40s... is too long", name);
+    memcpy(tmp, name, len);
+    memcpy(tmp + len, ".tmp", sizeof ".tmp");
+
+    agt_fd fd = sys_open_new(sys, dir, tmp);
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot make %s", tmp);
+    int rc = agt__write_all(sys, fd, data, n, 0);
+    if (rc == 0 && durable) rc = sys->sync(sys->ctx, fd);
+    sys->close(sys->ctx, fd);
+    if (rc == 0) rc = sys->rename(sys->ctx, dir, tmp, dir, name, AGT_RENAME_REPLACE);
+    if (rc < 0) {
+        (void)sys->remove(sys->ctx, dir, tmp);
+        return agt__fail_io(err, rc, "cannot write %s", name);
+    }
+    if (!durable) return AGT_OK;
+    rc = sys->sync(sys->ctx, dir);
+    if (rc == 0) return AGT_OK;
+    agt_status status = agt__fail_io(err, rc, "cannot sync the folder of %s", name);
+    if (err) err->outcome_unknown = 1;
+    return status;
+}
+
+/* Opens the folder `name`, making it first if it is missing and `make` is set. */
+static agt_fd sys_enter(const agt_sys *sys, agt_fd dir, const char *name, bool make,
+                        uint32_t mode) {
+    uint32_t flags = AGT_O_READ | AGT_O_FOLDER;
+    agt_fd fd = sys->open(sys->ctx, dir, name, flags, 0);
+    if (fd >= 0 || !make || AGT_SYS_CLASS(fd) != AGT_SYS_NOENT) return fd;
+    int rc = sys->make_folder(sys->ctx, dir, name, mode);
+    /* somebody else may have made it in between: opening it decides */
+    if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_EXIST) return rc;
+    return sys->open(sys->ctx, dir, name, flags, 0);
+}
+
+AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const char *name, bool make,
+                                        agt_fd *out, agt_error *err) {
+    *out = AGT_FD_NONE;
+    agt_fd fd = sys_enter(sys, dir, name, make, 0700);
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open the folder %s", name);
+    *out = fd;
+    return AGT_OK;
+}
+
+/* Copies the component of `path` at *at and moves *at to the next one. False if it is too long. */
+static bool sys_component(const char *path, size_t *at, char *name, size_t size) {
+    size_t start = *at, end = start;
+    while (path[end] && path[end] != '/')
+        end++;
+    *at = path[end] ? end + 1 : end;
+    return agt__copy_text(name, size, path + start, end - start);
+}
+
+AGT_PRIVATE agt_fd agt__walk_folder(const agt_sys *sys, agt_fd dir, const char *path, bool make) {
+    if (!path[0]) return sys->open(sys->ctx, dir, ".", AGT_O_READ | AGT_O_FOLDER, 0);
+    agt_fd at = sys->walk(sys->ctx, dir, path);
+    if (at >= 0 || !make || AGT_SYS_CLASS(at) != AGT_SYS_NOENT) return at;
+
+    char name[SYS_NAME_MAX + 1];
+    size_t pos = 0;
+    at = dir;
+    while (path[pos]) {
+        agt_fd next = AGT_SYS_ERR(AGT_SYS_NAME, 0);
+        if (sys_component(path, &pos, name, sizeof name))
+            next = sys_enter(sys, at, name, true, 0777);
+        if (at != dir) sys->close(sys->ctx, at);
+        if (next < 0) return next;
+        at = next;
+    }
+    return at;
+}
+/* end src/sys/sys.c */
+/* begin src/sys/posix.c */
+/* posix: the operating system as an agt_sys, for Linux, macOS and the BSDs.
+ *
+ * The only file of the library with OS headers and errno. It keeps no state: no table, no cache,
+ * no global that can change; it never touches the umask, a signal's disposition or the working
+ * directory. AGENT_TRACE_PLAIN_POSIX leaves out everything that only Linux has; what cannot be
+ * done then is answered with AGT_SYS_NOSYS, never done by halves.
+ *
+ * (1) EINTR is retried in every call but close, which has closed the descriptor when it says so.
+ * (2) A descriptor handed out is never 0, 1 or 2: a stray printf of the host must not land in a
+ *     journal. It is closed on exec from the very call that makes it.
+ * (3) A link in the last component is never followed, except by open_root. Opening never waits:
+ *     a FIFO or a device in a file's place is opened without blocking and found out by fstat.
+ * (4) sync means the disk: fdatasync for a file, fsync for a folder (its names are what counts),
+ *     F_FULLFSYNC on macOS, where fsync stops at the drive's cache.
+ * (5) A busy lock has three errno values (EWOULDBLOCK, EAGAIN, and EACCES from CIFS). A file system
+ *     without locks answers NOSYS: an unlocked success does not exist.
+ * (6) A lease (has_writer) is held for the moment between two calls. If a writer arrives in that
+ *     moment the kernel signals us, by default with SIGIO, which kills a process that does not
+ *     expect it; therefore the signal is set to SIGURG first, which is ignored by default.
+ *
+ * Names here begin with os_: posix_ is POSIX' own. */
+#ifndef _WIN32
+
+#if defined(__APPLE__) && !defined(_DARWIN_C_SOURCE)
+#define _DARWIN_C_SOURCE 1 /* flock, F_FULLFSYNC, F_GETPATH */
+#endif
+#if defined(__linux__) && !defined(_GNU_SOURCE) && !defined(AGENT_TRACE_PLAIN_POSIX)
+#define _GNU_SOURCE 1 /* fallocate, syscall */
+#endif
+#if (defined(__linux__) || defined(__APPLE__)) && !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L
+#endif
+#if (defined(__linux__) || defined(__APPLE__)) && !defined(_XOPEN_SOURCE)
+#define _XOPEN_SOURCE 700
+#endif
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64
+#endif
+#if defined(__linux__) && !defined(_TIME_BITS)
+#define _TIME_BITS 64
+#endif
+
+
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__linux__) && !defined(AGENT_TRACE_PLAIN_POSIX)
+#define OS_LINUX 1
+#include <sys/syscall.h>
+#endif
+
+_Static_assert(sizeof(off_t) == 8, "compile with -D_FILE_OFFSET_BITS=64: files may pass 2 GiB");
+
+#define OS_CHUNK (1024u * 1024 * 1024) /* no call moves more: SSIZE_MAX and macOS' INT_MAX */
+
+#define OS_RETRY(rc, call)                                                                         \
+    do {                                                                                           \
+        (rc) = (call);                                                                             \
+    } while ((rc) < 0 && errno == EINTR)
+
+/* ---- errno ---- */
+
+static int os_class(int e) {
+    switch (e) {
+    case ENOENT: return AGT_SYS_NOENT;
+    case EEXIST: return AGT_SYS_EXIST;
+    case ENOTDIR: return AGT_SYS_NOTDIR;
+    case EISDIR: return AGT_SYS_ISDIR;
+    case ELOOP: return AGT_SYS_LOOP;
+    case EACCES:
+    case EPERM:
+    case EROFS: return AGT_SYS_ACCESS;
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG: return AGT_SYS_NOSPC;
+    case EAGAIN: /* an open that would have to wait for somebody's lease */
+    case EBUSY: return AGT_SYS_BUSY;
+    case EXDEV: return AGT_SYS_XDEV;
+    case ENOTEMPTY: return AGT_SYS_NOTEMPTY;
+    case ENAMETOOLONG:
+    case EILSEQ: return AGT_SYS_NAME;
+    case ENOSYS:
+    case ENOLCK:
+    case EOPNOTSUPP: return AGT_SYS_NOSYS;
+    case ENOMEM: return AGT_SYS_NOMEM;
+    default: break;
+    }
+#if ENOTSUP != EOPNOTSUPP
+    if (e == ENOTSUP) return AGT_SYS_NOSYS;
+#endif
+    return AGT_SYS_IO;
+}
+
+/* The result for errno, or for a call that worked. */
+static int os_error(int e) {
+    return AGT_SYS_ERR(os_class(e), e);
+}
+static int os_result(int rc) {
+    return rc < 0 ? os_error(errno) : 0;
+}
+
+/* ---- opening ---- */
+
+/* Moves a descriptor out of the standard streams' places. Keeps errno of a failed open. */
+static int os_above_streams(int fd) {
+    if (fd < 0 || fd > 2) return fd;
+    int moved;
+    OS_RETRY(moved, fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    int e = errno;
+    (void)close(fd);
+    errno = e;
+    return moved;
+}
+
+static int os_openat(int dir, const char *name, int flags, mode_t mode) {
+    int fd;
+    OS_RETRY(fd, openat(dir, name, flags | O_CLOEXEC | O_NOCTTY, mode));
+    return os_above_streams(fd);
+}
+
+static agt_fd os_open_root(void *ctx, const char *path) {
+    (void)ctx;
+    int fd = os_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    return fd < 0 ? os_error(errno) : fd;
+}
+
+/* Why an open that follows no link failed: systems differ in what they say of a link. */
+static int os_open_error(int dir, const char *name, int e) {
+    struct stat st;
+    if (e == ENXIO) return AGT_SYS_ERR(AGT_SYS_NAME, e); /* a socket, or a FIFO without a reader */
+    int looks_odd = e == ENOTDIR || e == EMLINK;
+#ifdef EFTYPE
+    looks_odd = looks_odd || e == EFTYPE;
+#endif
+    if (looks_odd && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
+        return AGT_SYS_ERR(AGT_SYS_LOOP, e);
+    return os_error(e);
+}
+
+static agt_fd os_open(void *ctx, agt_fd dir, const char *name, uint32_t flags, uint32_t mode) {
+    (void)ctx;
+    int how = O_NOFOLLOW;
+    if (flags & AGT_O_FOLDER)
+        how |= O_RDONLY | O_DIRECTORY;
+    else if ((flags & AGT_O_READ) && (flags & AGT_O_WRITE))
+        how |= O_RDWR | O_NONBLOCK;
+    else
+        how |= ((flags & AGT_O_WRITE) ? O_WRONLY : O_RDONLY) | O_NONBLOCK;
+    if (flags & AGT_O_CREATE) how |= O_CREAT;
+    if (flags & AGT_O_EXCL) how |= O_EXCL;
+    if (flags & AGT_O_TRUNCATE) how |= O_TRUNC;
+    int fd = os_openat((int)dir, name, how, (mode_t)mode);
+    return fd < 0 ? os_open_error((int)dir, name, errno) : fd;
+}
+
+/* Whether a walk may begin: relative, and no component that leads upward. */
+static bool os_walkable(const char *path) {
+    if (path[0] == '/') return false;
+    for (const char *p = path; *p;) {
+        size_t n = strcspn(p, "/");
+        if (n == 2 && p[0] == '.' && p[1] == '.') return false;
+        p += n;
+        p += *p == '/';
+    }
+    return true;
+}
+
+/* The walk by hand, for systems that have no call for it. */
+static agt_fd os_walk_steps(int dir, const char *path) {
+    char name[NAME_MAX + 1];
+    int at = dir;
+    for (const char *p = path; *p;) {
+        size_t n = strcspn(p, "/");
+        agt_fd next = AGT_SYS_ERR(AGT_SYS_NAME, ENAMETOOLONG);
+        if (agt__copy_text(name, sizeof name, p, n))
+            next = os_open(NULL, at, n ? name : ".", AGT_O_READ | AGT_O_FOLDER, 0);
+        if (at != dir) (void)close(at);
+        if (next < 0) return next;
+        at = (int)next;
+        p += n;
+        p += *p == '/';
+    }
+    return at;
+}
+
+#if defined(OS_LINUX) && defined(SYS_openat2)
+/* The same in one call (Linux 5.6). False: the kernel or its filter has no such call. */
+static bool os_walk_at_once(int dir, const char *path, agt_fd *out) {
+    struct {
+        uint64_t flags, mode, resolve;
+    } how = {O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW, 0,
+             0x04 /* RESOLVE_NO_SYMLINKS */ | 0x08 /* RESOLVE_BENEATH */};
+    int fd;
+    OS_RETRY(fd, (int)syscall(SYS_openat2, dir, path, &how, sizeof how));
+    fd = os_above_streams(fd);
+    *out = fd;
+    if (fd >= 0) return true;
+    /* what might be the filter, a race (EAGAIN), or a link called "no folder": by hand */
+    if (errno == ENOSYS || errno == EPERM || errno == EINVAL || errno == E2BIG || errno == EAGAIN ||
+        errno == ENOTDIR)
+        return false;
+    *out = os_error(errno);
+    return true;
+}
+#endif
+
+static agt_fd os_walk(void *ctx, agt_fd dir, const char *path) {
+    (void)ctx;
+    if (!os_walkable(path)) return AGT_SYS_ERR(AGT_SYS_NAME, EINVAL);
+    if (!path[0]) path = ".";
+#if defined(OS_LINUX) && defined(SYS_openat2)
+    agt_fd fd;
+    if (os_walk_at_once((int)dir, path, &fd)) return fd;
+#endif
+    return os_walk_steps((int)dir, path);
+}
+
+static void os_close(void *ctx, agt_fd fd) {
+    (void)ctx;
+    (void)close((int)fd);
+}
+
+/* ---- bytes ---- */
+
+static int64_t os_pread(void *ctx, agt_fd fd, void *buf, size_t n, uint64_t offset) {
+    (void)ctx;
+    if (offset > INT64_MAX - OS_CHUNK) return os_error(EFBIG);
+    ssize_t rc;
+    OS_RETRY(rc, pread((int)fd, buf, n < OS_CHUNK ? n : OS_CHUNK, (off_t)offset));
+    return rc < 0 ? os_error(errno) : rc;
+}
+
+static int64_t os_pwrite(void *ctx, agt_fd fd, const void *buf, size_t n, uint64_t offset) {
+    (void)ctx;
+    if (offset > INT64_MAX - OS_CHUNK) return os_error(EFBIG);
+    ssize_t rc;
+    OS_RETRY(rc, pwrite((int)fd, buf, n < OS_CHUNK ? n : OS_CHUNK, (off_t)offset));
+    return rc < 0 ? os_error(errno) : rc;
+}
+
+static int os_sync(void *ctx, agt_fd fd) {
+    (void)ctx;
+    struct stat st;
+    int rc = fstat((int)fd, &st);
+    if (rc < 0) return os_error(errno);
+#ifdef F_FULLFSYNC
+    OS_RETRY(rc, fcntl((int)fd, F_FULLFSYNC));
+    if (rc >= 0) return 0;
+    /* only where the file system has no such command does less count as a sync */
+    if (errno != ENOTSUP && errno != EINVAL && errno != ENOTTY) return os_error(errno);
+#endif
+    if (S_ISDIR(st.st_mode)) {
+        OS_RETRY(rc, fsync((int)fd));
+        /* some file systems have no sync for folders: their names are as durable as they get */
+        if (rc < 0 && errno == EINVAL) return 0;
+        return os_result(rc);
+    }
+#ifdef __APPLE__
+    OS_RETRY(rc, fsync((int)fd));
+#else
+    OS_RETRY(rc, fdatasync((int)fd));
+#endif
+    return os_result(rc);
+}
+
+static int os_truncate(void *ctx, agt_fd fd, uint64_t size) {
+    (void)ctx;
+    if (size > INT64_MAX) return os_error(EFBIG);
+    int rc;
+    OS_RETRY(rc, ftruncate((int)fd, (off_t)size));
+    return os_result(rc);
+}
+
+static int os_reserve(void *ctx, agt_fd fd, uint64_t offset, uint64_t n) {
+    (void)ctx;
+    if (offset > INT64_MAX || n > INT64_MAX - offset) return os_error(EFBIG);
+#if defined(OS_LINUX) && defined(FALLOC_FL_KEEP_SIZE)
+    int rc;
+    OS_RETRY(rc, fallocate((int)fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)n));
+    return os_result(rc);
+#else
+    (void)fd;
+    return os_error(ENOSYS);
+#endif
+}
+
+/* ---- names ---- */
+
+#if defined(__APPLE__)
+#define OS_MTIME(st) (st)->st_mtimespec
+#define OS_CTIME(st) (st)->st_ctimespec
+#else
+#define OS_MTIME(st) (st)->st_mtim
+#define OS_CTIME(st) (st)->st_ctim
+#endif
+
+static int64_t os_ns(struct timespec t) {
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void os_fill(agt_stat *out, const struct stat *st) {
+    out->dev = (uint64_t)st->st_dev;
+    out->ino = (uint64_t)st->st_ino;
+    out->size = st->st_size > 0 ? (uint64_t)st->st_size : 0;
+    out->mtime_ns = os_ns(OS_MTIME(st));
+    out->ctime_ns = os_ns(OS_CTIME(st));
+    out->mode = (uint32_t)st->st_mode & 07777u;
+    out->owner = (uint32_t)st->st_uid;
+    out->links = (uint32_t)st->st_nlink;
+    out->kind = S_ISREG(st->st_mode)   ? AGT_FILE_REGULAR
+                : S_ISDIR(st->st_mode) ? AGT_FILE_FOLDER
+                : S_ISLNK(st->st_mode) ? AGT_FILE_LINK
+                                       : AGT_FILE_OTHER;
+}
+
+static int os_stat(void *ctx, agt_fd dir, const char *name, agt_stat *out) {
+    (void)ctx;
+    struct stat st;
+    int rc;
+    OS_RETRY(rc, fstatat((int)dir, name, &st, AT_SYMLINK_NOFOLLOW));
+    if (rc < 0) return os_error(errno);
+    os_fill(out, &st);
+    return 0;
+}
+
+static int os_fstat(void *ctx, agt_fd fd, agt_stat *out) {
+    (void)ctx;
+    struct stat st;
+    int rc;
+    OS_RETRY(rc, fstat((int)fd, &st));
+    if (rc < 0) return os_error(errno);
+    os_fill(out, &st);
+    return 0;
+}
+
+static int os_set_mode(void *ctx, agt_fd fd, uint32_t mode) {
+    (void)ctx;
+    int rc;
+    OS_RETRY(rc, fchmod((int)fd, (mode_t)mode));
+    return os_result(rc);
+}
+
+/* Rename that replaces nothing, in two steps: a crash between them leaves both names, which the
+ * caller's recovery sees as a file that was not moved yet. */
+static int os_rename_new(int from_dir, const char *from, int to_dir, const char *to) {
+    int rc;
+    OS_RETRY(rc, linkat(from_dir, from, to_dir, to, 0));
+    /* no hard links here, not of folders, or not of files of others */
+    if (rc < 0 && (errno == EPERM || errno == EMLINK)) return os_error(ENOSYS);
+    if (rc < 0) return os_error(errno);
+    OS_RETRY(rc, unlinkat(from_dir, from, 0));
+    if (rc == 0) return 0;
+    rc = os_error(errno);
+    (void)unlinkat(to_dir, to, 0);
+    return rc;
+}
+
+static int os_rename(void *ctx, agt_fd from_dir, const char *from, agt_fd to_dir, const char *to,
+                     int flag) {
+    (void)ctx;
+    int rc;
+    if (flag == AGT_RENAME_REPLACE) {
+        OS_RETRY(rc, renameat((int)from_dir, from, (int)to_dir, to));
+        if (rc < 0 && errno == EEXIST) return AGT_SYS_ERR(AGT_SYS_NOTEMPTY, EEXIST);
+        return os_result(rc);
+    }
+#if defined(OS_LINUX) && defined(SYS_renameat2)
+    unsigned how = flag == AGT_RENAME_EXCHANGE ? 2u : 1u;
+    OS_RETRY(rc, (int)syscall(SYS_renameat2, (int)from_dir, from, (int)to_dir, to, how));
+    /* EINVAL: this file system does not know the flag */
+    if (rc == 0 || (errno != ENOSYS && errno != EINVAL)) return os_result(rc);
+#endif
+    if (flag == AGT_RENAME_EXCHANGE) return os_error(ENOSYS);
+    return os_rename_new((int)from_dir, from, (int)to_dir, to);
+}
+
+static int os_link(void *ctx, agt_fd from_dir, const char *from, agt_fd to_dir, const char *to) {
+    (void)ctx;
+    int rc;
+    OS_RETRY(rc, linkat((int)from_dir, from, (int)to_dir, to, 0));
+    return os_result(rc);
+}
+
+static int os_remove(void *ctx, agt_fd dir, const char *name) {
+    (void)ctx;
+    int rc;
+    OS_RETRY(rc, unlinkat((int)dir, name, 0));
+    if (rc == 0 || errno != EPERM) return os_result(rc);
+    /* POSIX calls a folder here EPERM; Linux says EISDIR itself */
+    struct stat st;
+    int folder = fstatat((int)dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+    return os_error(folder ? EISDIR : EPERM);
+}
+
+static int os_remove_folder(void *ctx, agt_fd dir, const char *name) {
+    (void)ctx;
+    int rc;
+    OS_RETRY(rc, unlinkat((int)dir, name, AT_REMOVEDIR));
+    if (rc < 0 && errno == EEXIST) return AGT_SYS_ERR(AGT_SYS_NOTEMPTY, EEXIST);
+    return os_result(rc);
+}
+
+static int os_make_folder(void *ctx, agt_fd dir, const char *name, uint32_t mode) {
+    (void)ctx;
+    int rc;
+    OS_RETRY(rc, mkdirat((int)dir, name, (mode_t)mode));
+    return os_result(rc);
+}
+
+static int os_list(void *ctx, agt_fd dir, int (*each)(void *each_ctx, const char *name),
+                   void *each_ctx) {
+    (void)ctx;
+    /* a descriptor of its own: the position is shared between duplicates */
+    int fd = os_openat((int)dir, ".", O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0) return os_error(errno);
+    DIR *d = fdopendir(fd);
+    if (!d) {
+        int rc = os_error(errno);
+        (void)close(fd);
+        return rc;
+    }
+    int rc = 0;
+    while (rc == 0) {
+        errno = 0;
+        const struct dirent *e = readdir(d);
+        if (!e && errno == EINTR) continue;
+        if (!e) {
+            if (errno) rc = os_error(errno);
+            break;
+        }
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+        rc = each(each_ctx, e->d_name);
+    }
+    (void)closedir(d);
+    return rc;
+}
+
+/* ---- leases and locks ---- */
+
+#ifdef OS_LINUX
+#define OS_SETSIG   10   /* F_SETSIG and F_SETLEASE, which only _GNU_SOURCE declares: the */
+#define OS_SETLEASE 1024 /* host may have included <fcntl.h> before us without it */
+#endif
+
+static int os_has_writer(void *ctx, agt_fd fd) {
+    (void)ctx;
+#ifdef OS_LINUX
+    int rc, denied;
+    OS_RETRY(rc, fcntl((int)fd, OS_SETSIG, SIGURG));
+    if (rc < 0) return os_error(ENOSYS);
+    OS_RETRY(rc, fcntl((int)fd, OS_SETLEASE, F_RDLCK));
+    denied = rc < 0 ? errno : 0;
+    if (rc == 0) OS_RETRY(rc, fcntl((int)fd, OS_SETLEASE, F_UNLCK));
+    if (denied == EAGAIN) return 1;
+    return denied ? os_error(ENOSYS) : 0;
+#else
+    (void)fd;
+    return os_error(ENOSYS);
+#endif
+}
+
+static int os_lock(void *ctx, agt_fd fd, int kind) {
+    (void)ctx;
+    int op = kind == AGT_LOCK_UNLOCK   ? LOCK_UN
+             : kind == AGT_LOCK_SHARED ? LOCK_SH | LOCK_NB
+                                       : LOCK_EX | LOCK_NB;
+    int rc;
+    OS_RETRY(rc, flock((int)fd, op));
+    if (rc == 0) return 0;
+    if (errno == EWOULDBLOCK || errno == EAGAIN || errno == EACCES)
+        return AGT_SYS_ERR(AGT_SYS_BUSY, errno);
+    return os_error(errno);
+}
+
+/* ---- time, chance, identity ---- */
+
+static int64_t os_now_unix_ms(void *ctx) {
+    (void)ctx;
+    struct timespec t = {0, 0};
+    (void)clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int64_t os_mono_ns(void *ctx) {
+    (void)ctx;
+    struct timespec t = {0, 0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return os_ns(t);
+}
+
+static void os_sleep_ns(void *ctx, int64_t ns) {
+    (void)ctx;
+    if (ns <= 0) return;
+    struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+    while (nanosleep(&t, &t) < 0 && errno == EINTR) {
+    }
+}
+
+static int os_random(void *ctx, void *buf, size_t n) {
+    (void)ctx;
+    unsigned char *p = buf;
+#if defined(OS_LINUX) && defined(SYS_getrandom)
+    while (n) {
+        long rc;
+        OS_RETRY(rc, syscall(SYS_getrandom, p, n < 256 ? n : 256, 0));
+        if (rc <= 0) break; /* an old kernel or a filter: the device */
+        p += rc;
+        n -= (size_t)rc;
+    }
+    if (n == 0) return 0;
+#endif
+    int fd = os_openat(AT_FDCWD, "/dev/urandom", O_RDONLY, 0);
+    if (fd < 0) return os_error(errno);
+    int result = 0;
+    while (n && result == 0) {
+        ssize_t rc;
+        OS_RETRY(rc, read(fd, p, n < 256 ? n : 256));
+        if (rc <= 0) {
+            result = os_error(rc < 0 ? errno : EIO);
+            break;
+        }
+        p += rc;
+        n -= (size_t)rc;
+    }
+    (void)close(fd);
+    return result;
+}
+
+static int64_t os_pid(void *ctx) {
+    (void)ctx;
+    return (int64_t)getpid();
+}
+
+#ifdef OS_LINUX
+/* Reads the beginning of a file; text is terminated and its newline cut. The count, or -1. */
+static ssize_t os_slurp(const char *path, char *out, size_t size) {
+    out[0] = 0;
+    int fd = os_openat(AT_FDCWD, path, O_RDONLY, 0);
+    if (fd < 0) return -1;
+    ssize_t n;
+    OS_RETRY(n, read(fd, out, size - 1));
+    (void)close(fd);
+    out[n > 0 ? n : 0] = 0;
+    if (n > 0 && out[n - 1] == '\n') out[n - 1] = 0;
+    return n;
+}
+
+/* Field 22 of /proc/self/stat. The program's name in field 2 may hold blanks and brackets, so
+ * counting begins behind the last ')'. */
+static uint64_t os_start_time(void) {
+    char text[1024];
+    if (os_slurp("/proc/self/stat", text, sizeof text) <= 0) return 0;
+    const char *p = strrchr(text, ')');
+    for (int field = 2; p && field < 22; field++) {
+        p = strchr(p, ' ');
+        p = p ? p + 1 : NULL;
+    }
+    uint64_t v = 0;
+    for (; p && *p >= '0' && *p <= '9'; p++)
+        v = v * 10 + (uint64_t)(*p - '0');
+    return v;
+}
+
+/* What a link names, whole or empty. */
+static bool os_read_link(const char *path, char *out, size_t size) {
+    ssize_t n;
+    OS_RETRY(n, readlink(path, out, size));
+    bool whole = n > 0 && (size_t)n < size;
+    out[whole ? n : 0] = 0;
+    return whole;
+}
+#endif
+
+static int os_process(void *ctx, agt_process *out) {
+    (void)ctx;
+    memset(out, 0, sizeof *out);
+    out->pid = (int64_t)getpid();
+    if (gethostname(out->host, sizeof out->host) != 0) out->host[0] = 0;
+    out->host[sizeof out->host - 1] = 0;
+#ifdef OS_LINUX
+    out->start = os_start_time();
+    (void)os_slurp("/proc/sys/kernel/random/boot_id", out->boot, sizeof out->boot);
+    (void)os_slurp("/proc/self/comm", out->program, sizeof out->program);
+    (void)os_read_link("/proc/self/ns/pid", out->pid_space, sizeof out->pid_space);
+    (void)os_read_link("/proc/self/ns/time", out->time_space, sizeof out->time_space);
+#endif
+    return 0;
+}
+
+/* ---- the path of an open folder ---- */
+
+#if defined(OS_LINUX) || defined(F_GETPATH)
+/* The name is only good if it still leads to the folder. */
+static int os_check_path(int fd, const char *path) {
+    struct stat a, b;
+    if (fstat(fd, &a) != 0 || stat(path, &b) != 0) return os_error(errno);
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino ? 0 : os_error(ENOENT);
+}
+#endif
+
+static int os_path_of(void *ctx, agt_fd dir, char *out, size_t size) {
+    (void)ctx;
+#if defined(OS_LINUX)
+    char link[48];
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", (int)dir);
+    ssize_t n;
+    OS_RETRY(n, readlink(link, out, size));
+    if (n < 0) return os_error(ENOSYS); /* no /proc here */
+    if ((size_t)n >= size) return os_error(ENAMETOOLONG);
+    out[n] = 0;
+    return os_check_path((int)dir, out);
+#elif defined(F_GETPATH)
+    char path[PATH_MAX];
+    int rc;
+    OS_RETRY(rc, fcntl((int)dir, F_GETPATH, path));
+    if (rc < 0) return os_error(errno);
+    if (!agt__copy_text(out, size, path, strlen(path))) return os_error(ENAMETOOLONG);
+    return os_check_path((int)dir, out);
+#else
+    (void)dir;
+    if (size) out[0] = 0;
+    return os_error(ENOSYS);
+#endif
+}
+
+/* ---- mutexes ---- */
+
+static void *os_mutex_new(void *ctx) {
+    (void)ctx;
+    agt_mem mem = agt__mem(NULL);
+    pthread_mutex_t *m = agt__alloc(&mem, sizeof *m);
+    if (m && pthread_mutex_init(m, NULL) != 0) {
+        agt__free(&mem, m, sizeof *m);
+        m = NULL;
+    }
+    return m;
+}
+
+static void os_mutex_free(void *ctx, void *mutex) {
+    (void)ctx;
+    if (!mutex) return;
+    agt_mem mem = agt__mem(NULL);
+    (void)pthread_mutex_destroy(mutex);
+    agt__free(&mem, mutex, sizeof(pthread_mutex_t));
+}
+
+static void os_mutex_lock(void *ctx, void *mutex) {
+    (void)ctx;
+    int rc = pthread_mutex_lock(mutex);
+    AGENT_TRACE_ASSERT(rc == 0);
+    (void)rc;
+}
+
+static void os_mutex_unlock(void *ctx, void *mutex) {
+    (void)ctx;
+    int rc = pthread_mutex_unlock(mutex);
+    AGENT_TRACE_ASSERT(rc == 0);
+    (void)rc;
+}
+
+static const agt_sys os_sys = {
+    .size = sizeof(agt_sys),
+    .open_root = os_open_root,
+    .open = os_open,
+    .walk = os_walk,
+    .close = os_close,
+    .pread = os_pread,
+    .pwrite = os_pwrite,
+    .sync = os_sync,
+    .truncate = os_truncate,
+    .reserve = os_reserve,
+    .stat = os_stat,
+    .fstat = os_fstat,
+    .set_mode = os_set_mode,
+    .rename = os_rename,
+    .link = os_link,
+    .remove = os_remove,
+    .remove_folder = os_remove_folder,
+    .make_folder = os_make_folder,
+    .list = os_list,
+    .has_writer = os_has_writer,
+    .lock = os_lock,
+    .now_unix_ms = os_now_unix_ms,
+    .mono_ns = os_mono_ns,
+    .sleep_ns = os_sleep_ns,
+    .random = os_random,
+    .pid = os_pid,
+    .process = os_process,
+    .path_of = os_path_of,
+    .mutex_new = os_mutex_new,
+    .mutex_free = os_mutex_free,
+    .mutex_lock = os_mutex_lock,
+    .mutex_unlock = os_mutex_unlock,
+};
+
+AGENT_TRACE_API const agt_sys *agt_sys_os(void) {
+    return &os_sys;
+}
+
+#endif /* !_WIN32 */
+/* end src/sys/posix.c */
+/* begin src/git/git.h */
+/* git: the seam to git, as a transaction. Objects, packs and the ref are written by our own code
+ * through agt_sys; libgit2 (libgit2.c) only reads. none.c answers AGT_UNSUPPORTED to all of it.
+ * No git type leaks upward. */
+#ifndef AGT_GIT_H
+#define AGT_GIT_H
+
+
+typedef struct agt_git agt_git;
+
+/* Makes the bare repository's files in `dir` (an open, maybe empty folder): HEAD naming
+ * refs/heads/main, config, objects/, refs/heads/; synced. Idempotent. In none.c: AGT_OK, nothing
+ * is made. */
+AGT_PRIVATE agt_status agt__git_init(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                     agt_error *err);
+
+/* A handle on the repository in `dir` (borrowed until close). Cheap: libgit2 is initialised by the
+ * first call that reads an object, and shut down in close. */
+AGT_PRIVATE agt_status agt__git_open(agt_git **out, const agt_sys *sys, agt_fd dir,
+                                     const agt_mem *mem, agt_cpu cpu, agt_error *err);
+AGT_PRIVATE void agt__git_close(agt_git *git);
+
+/* Reads an object's bytes behind what `out` holds: hash checked. AGT_NOT_FOUND if it is not there
+ * (an empty or damaged loose file is AGT_CORRUPT). */
+AGT_PRIVATE agt_status agt__git_read(agt_git *git, const agt_oid *id, agt_buf *out, agt_error *err);
+
+/* What refs/heads/main names; found = false if it does not exist. Reads the ref's file through
+ * sys (loose refs only: we write no packed-refs; one made by somebody's git is read too). */
+AGT_PRIVATE agt_status agt__git_head(agt_git *git, agt_oid *out, bool *found, agt_error *err);
+
+/* A unified diff of two byte strings; a NULL side is a file that does not exist. */
+AGT_PRIVATE agt_status agt__git_diff(agt_git *git, const char *path, const void *from,
+                                     size_t from_len, const void *to, size_t to_len, agt_buf *out,
+                                     agt_error *err);
+
+/* ---- a transaction: commits on top of a parent, then written all at once ---- */
+
+typedef struct agt_git_signature {
+    agt_text name, email;
+    int64_t unix_s; /* +0000 */
+} agt_git_signature;
+
+/* Begins on top of `parent` (NULL: a root commit comes first). One transaction at a time. Trees of
+ * the parent are read as they are needed; trees the handle wrote last are remembered, so that a
+ * long-lived publisher reads nothing. */
+AGT_PRIVATE agt_status agt__git_begin(agt_git *git, const agt_oid *parent, agt_error *err);
+/* Puts a file in the tree of the commit to come. The bytes are copied before the call returns.
+ * `known` is the blob's id, already computed. A blob whose bytes are NULL exists already and is
+ * only named (the empty one is made). A folder at that path makes way, with all that is in it, as
+ * does a file where a folder of the path is needed. Removing what is not there is AGT_OK. A call
+ * of put, remove, commit or write that fails ends the transaction: the next one answers
+ * AGT_INVALID, and agt__git_begin begins anew. */
+AGT_PRIVATE agt_status agt__git_put(agt_git *git, const char *path, size_t path_len,
+                                    const agt_oid *known, const void *bytes, size_t len,
+                                    agt_error *err);
+AGT_PRIVATE agt_status agt__git_remove(agt_git *git, const char *path, size_t path_len,
+                                       agt_error *err);
+/* Makes the commit of what was put since the last one (an unchanged tree is fine). The committer
+ * is the author's name; its time is max(parent's committer time, committed_unix_s). Whole seconds,
+ * +0000. Deterministic: the same calls on the same parent give the same id. */
+AGT_PRIVATE agt_status agt__git_commit(agt_git *git, const agt_git_signature *author,
+                                       int64_t committed_unix_s, agt_text message, agt_oid *out,
+                                       agt_error *err);
+typedef enum agt_git_write {
+    AGT_GIT_LOOSE = 1, /* loose objects, unsynced: a later pack makes them durable */
+    AGT_GIT_PACK = 2   /* one pack and its index, synced, the folder synced: durable on return */
+} agt_git_write;
+/* Writes every object of the transaction and ends it. Where the handle's sys fails, nothing is
+ * named and the transaction is over. Zero commits: AGT_OK, nothing is written. */
+AGT_PRIVATE agt_status agt__git_write(agt_git *git, agt_git_write how, agt_error *err);
+/* Ends the transaction without writing. */
+AGT_PRIVATE void agt__git_abort(agt_git *git);
+
+/* Makes refs/heads/main name `id`, by lock file and rename; a stale lock file is overwritten.
+ * durable: the file and the folders are synced. */
+AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, bool durable,
+                                         agt_error *err);
+/* Keeps `id` as refs/heads/<name>. */
+AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const agt_oid *id,
+                                         agt_error *err);
+/* Deletes every loose object (after a pack holds them, or because they cannot be trusted): those
+ * whose content does not hash to their name if `only_bad`, else all. Removes temporaries and
+ * *.lock files: those of our own names at once, others (a git command may be at work) once they
+ * are ten seconds old. Forgets remembered trees and ends an open transaction. */
+AGT_PRIVATE agt_status agt__git_clean_loose(agt_git *git, bool only_bad, agt_error *err);
+
+#endif /* AGT_GIT_H */
+/* end src/git/git.h */
+#ifdef AGENT_TRACE_NO_GIT
+/* begin src/git/none.c */
+/* none: what stands in git's place in a build without it. Making and opening the repository succeed
+ * and do nothing, so that a store is made and opened the same way; everything else answers
+ * AGT_UNSUPPORTED. */
+
+static agt_status none_answer(agt_error *err) {
+    return agt__fail(err, AGT_UNSUPPORTED,
+                     "this build has no git; build without AGENT_TRACE_NO_GIT to read history");
+}
+
+AGT_PRIVATE agt_status agt__git_init(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                     agt_error *err) {
+    (void)sys, (void)dir, (void)mem, (void)err;
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__git_open(agt_git **out, const agt_sys *sys, agt_fd dir,
+                                     const agt_mem *mem, agt_cpu cpu, agt_error *err) {
+    (void)sys, (void)dir, (void)mem, (void)cpu, (void)err;
+    *out = NULL;
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__git_close(agt_git *git) {
+    (void)git;
+}
+
+AGT_PRIVATE agt_status agt__git_read(agt_git *git, const agt_oid *id, agt_buf *out,
+                                     agt_error *err) {
+    (void)git, (void)id, (void)out;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_head(agt_git *git, agt_oid *out, bool *found, agt_error *err) {
+    (void)git, (void)out;
+    *found = false;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_diff(agt_git *git, const char *path, const void *from,
+                                     size_t from_len, const void *to, size_t to_len, agt_buf *out,
+                                     agt_error *err) {
+    (void)git, (void)path, (void)from, (void)from_len, (void)to, (void)to_len, (void)out;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_begin(agt_git *git, const agt_oid *parent, agt_error *err) {
+    (void)git, (void)parent;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_put(agt_git *git, const char *path, size_t path_len,
+                                    const agt_oid *known, const void *bytes, size_t len,
+                                    agt_error *err) {
+    (void)git, (void)path, (void)path_len, (void)known, (void)bytes, (void)len;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_remove(agt_git *git, const char *path, size_t path_len,
+                                       agt_error *err) {
+    (void)git, (void)path, (void)path_len;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_commit(agt_git *git, const agt_git_signature *author,
+                                       int64_t committed_unix_s, agt_text message, agt_oid *out,
+                                       agt_error *err) {
+    (void)git, (void)author, (void)committed_unix_s, (void)message, (void)out;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_write(agt_git *git, agt_git_write how, agt_error *err) {
+    (void)git, (void)how;
+    return none_answer(err);
+}
+
+AGT_PRIVATE void agt__git_abort(agt_git *git) {
+    (void)git;
+}
+
+AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, bool durable,
+                                         agt_error *err) {
+    (void)git, (void)id, (void)durable;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const agt_oid *id,
+                                         agt_error *err) {
+    (void)git, (void)name, (void)id;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_clean_loose(agt_git *git, bool only_bad, agt_error *err) {
+    (void)git, (void)only_bad;
+    return none_answer(err);
+}
+/* end src/git/none.c */
+#else
+/* begin src/git/codec.c */
+/* codec: zlib streams and git's deltas.
+ *
+ * A zlib stream of ours is either compressed at level 1 or stored as it is. Stored is for bytes
+ * that gain nothing: a delta of a few dozen bytes, a loose file that fills one block of the disk
+ * anyway, a tree of thousands of entries, which is mostly ids.
+ *
+ *     stored:  78 01  { final? len ~len bytes }...  adler32, big-endian
+ *
+ * A delta is: size of the old bytes, size of the new ones (7 bits a byte, low first), then
+ * commands. 1xxxxxxx copies from the old bytes: bits 0 to 3 say which bytes of the offset follow,
+ * bits 4 to 6 which of the length (none: 65,536). 0nnnnnnn inserts the n bytes behind it.
+ *
+ * (1) What is written goes through one buffer of the handle: a small file is one pwrite.
+ * (2) Nothing that is read is believed: lengths are checked before memory is asked for.
+ * (3) Memory of zlib's comes from the handle's allocator. */
+/* begin src/git/parts.h */
+/* parts: what the parts of git share among themselves. No other folder includes this. */
+#ifndef AGT_GIT_PARTS_H
+#define AGT_GIT_PARTS_H
+
+
+#include <zlib.h>
+
+#define AGT_GIT_CHAIN   50             /* deltas on top of one another in a pack of ours: fewer */
+#define AGT_GIT_IO      (128u * 1024)  /* bytes gathered before a write */
+#define AGT_GIT_KEEP    (1024u * 1024) /* a buffer of the handle longer than that is given back */
+#define AGT_GIT_NONE    UINT32_MAX     /* no object of the transaction */
+#define AGT_GIT_OPEN    24             /* packs whose files are kept open */
+#define AGT_GIT_HEX     40
+#define AGT_GIT_MAX_RAW (SIZE_MAX / 4)
+
+/* Kinds of objects, as packs number them. */
+enum {
+    AGT_GIT_COMMIT = 1,
+    AGT_GIT_TREE = 2,
+    AGT_GIT_BLOB = 3,
+    AGT_GIT_TAG = 4,
+    AGT_GIT_OFS_DELTA = 6,
+    AGT_GIT_REF_DELTA = 7
+};
+
+/* ---- codec: zlib streams and deltas; bytes in, bytes out ---- */
+
+/* A file being written: bytes are gathered, counted and, if asked for, hashed. Errors stick. */
+typedef struct agt_git_file {
+    agt_git *git;
+    agt_fd dir, fd;
+    const char *name; /* of the temporary, in dir */
+    uint64_t at;      /* bytes put so far */
+    bool hashed;      /* sha runs over everything put */
+    uint32_t crc;     /* zlib's crc32 of what was put since the caller set it to 0 */
+    agt_sha1_state sha;
+    agt_status status;
+} agt_git_file;
+
+/* Empties a buffer of the handle for its next use. */
+AGT_PRIVATE void agt__git_reuse(agt_buf *b);
+
+/* "commit", "tree", "blob" or "tag"; NULL for a number that is no kind. */
+AGT_PRIVATE const char *agt__git_kind(int kind);
+
+/* Opens `name` in `dir` for writing, in the place of whatever a crash left there. */
+AGT_PRIVATE agt_status agt__git_file_open(agt_git_file *f, agt_git *git, agt_fd dir,
+                                          const char *name, uint32_t mode, bool hashed,
+                                          agt_error *err);
+AGT_PRIVATE void agt__git_file_put(agt_git_file *f, const void *data, size_t n, agt_error *err);
+/* Puts the zlib stream of head and data together: compressed at level 1, or only stored. */
+AGT_PRIVATE void agt__git_file_zip(agt_git_file *f, const void *head, size_t head_len,
+                                   const void *data, size_t len, bool stored, agt_error *err);
+/* Writes what is gathered; sha covers it then. */
+AGT_PRIVATE void agt__git_file_flush(agt_git_file *f, agt_error *err);
+/* Writes what is gathered and, if durable, syncs; closes. On failure the temporary is deleted. */
+AGT_PRIVATE agt_status agt__git_file_end(agt_git_file *f, bool durable, agt_error *err);
+AGT_PRIVATE void agt__git_file_drop(agt_git_file *f);
+/* Renames the finished temporary to `name` in `to`. */
+AGT_PRIVATE agt_status agt__git_file_name(agt_git_file *f, agt_fd to, const char *name,
+                                          agt_error *err);
+
+/* Appends a delta that makes `to` from `from`; false (and `out` as before) if it would be longer
+ * than `limit` bytes or memory is out. */
+AGT_PRIVATE bool agt__git_delta_make(const unsigned char *from, size_t from_len,
+                                     const unsigned char *to, size_t to_len, size_t limit,
+                                     agt_buf *out);
+AGT_PRIVATE void agt__git_delta_size(agt_buf *out, size_t n);
+AGT_PRIVATE void agt__git_delta_copy(agt_buf *out, size_t at, size_t n);
+AGT_PRIVATE void agt__git_delta_insert(agt_buf *out, const unsigned char *data, size_t n);
+/* Appends to `out` what the delta makes of `from`. AGT_CORRUPT if it does not fit, AGT_NOMEM. */
+AGT_PRIVATE agt_status agt__git_delta_apply(const unsigned char *from, size_t from_len,
+                                            const unsigned char *delta, size_t delta_len,
+                                            agt_buf *out, agt_error *err);
+
+/* A zlib stream being read from a file through sys. */
+typedef struct agt_git_unzip {
+    agt_git *git;
+    agt_fd fd;
+    uint64_t at, end; /* the file's bytes not read yet */
+    bool done;        /* the stream's end was seen, its checksum was right */
+    bool rotten;      /* the bytes are no zlib stream */
+    int64_t rc;       /* a negative agt_sys result */
+    bool nomem;
+    unsigned char *in; /* the handle's input buffer */
+} agt_git_unzip;
+
+AGT_PRIVATE agt_status agt__git_unzip_begin(agt_git_unzip *z, agt_git *git, agt_fd fd, uint64_t at,
+                                            uint64_t end, agt_error *err);
+/* Inflates up to n bytes; fewer only where the stream ends, or rotten, rc or nomem is set. */
+AGT_PRIVATE size_t agt__git_unzip(agt_git_unzip *z, void *out, size_t n);
+/* Was exactly everything read? */
+AGT_PRIVATE bool agt__git_unzip_end(agt_git_unzip *z);
+AGT_PRIVATE void agt__git_codec_free(agt_git *git);
+
+/* ---- objects: reading ---- */
+
+typedef struct agt_git_pack {
+    char name[80]; /* without ".pack" or ".idx" */
+    agt_fd pack, idx;
+    uint64_t pack_size, idx_size, used;
+    uint32_t count, fan[256];
+    bool known;   /* fan is filled */
+    bool foreign; /* of another version: libgit2's business */
+    bool seen;    /* while the folder is listed */
+} agt_git_pack;
+
+/* The objects folder; AGT_NOT_FOUND if there is none and it shall not be made. */
+AGT_PRIVATE agt_status agt__git_objects(agt_git *git, bool make, agt_fd *out, agt_error *err);
+/* As agt__git_read, and says what kind it is. */
+AGT_PRIVATE agt_status agt__git_load(agt_git *git, const agt_oid *id, int *kind, agt_buf *out,
+                                     agt_error *err);
+/* One loose object. AGT_NOT_FOUND, AGT_CORRUPT, AGT_IO, AGT_NOMEM. */
+AGT_PRIVATE agt_status agt__git_load_loose(agt_git *git, agt_fd folder, const char *name,
+                                           const agt_oid *id, int *kind, agt_buf *out,
+                                           agt_error *err);
+AGT_PRIVATE void agt__git_objects_free(agt_git *git);
+
+/* ---- libgit2: what is left to it ---- */
+
+AGT_PRIVATE agt_status agt__git_foreign_load(agt_git *git, const agt_oid *id, int *kind,
+                                             agt_buf *out, agt_error *err);
+AGT_PRIVATE void agt__git_foreign_free(agt_git *git);
+
+/* ---- pack: the transaction ---- */
+
+/* An object of the transaction. Its bytes live until the transaction ends. */
+typedef struct agt_git_object {
+    agt_oid id;
+    uint8_t kind;
+    bool is_delta; /* data is a delta on `base`; else data is the object and base only similar */
+    uint8_t chain; /* deltas beneath it; of blobs and commits only known once packed */
+    uint32_t base; /* an earlier object of the same kind, or AGT_GIT_NONE */
+    uint32_t crc;
+    size_t size, len; /* of the object; of data */
+    const unsigned char *data;
+    uint64_t offset; /* in the pack */
+} agt_git_object;
+
+typedef struct agt_git_chunk {
+    struct agt_git_chunk *next;
+    size_t cap, len; /* of the bytes behind this header */
+} agt_git_chunk;
+
+typedef struct agt_git_txn {
+    bool open;
+    agt_git_object *objects;
+    uint32_t count, cap;
+    uint32_t kept;   /* objects that a commit has sealed */
+    uint32_t *slots; /* hash table over ids: index + 1 */
+    uint32_t slot_count;
+    agt_git_chunk *chunks;
+    uint32_t last_commit; /* object, or AGT_GIT_NONE */
+} agt_git_txn;
+
+/* The object of that id in the transaction, or AGT_GIT_NONE. */
+AGT_PRIVATE uint32_t agt__git_txn_find(const agt_git *git, const agt_oid *id);
+/* Adds an object that is not there yet; `data` is copied. AGT_LIMIT, AGT_NOMEM. */
+AGT_PRIVATE agt_status agt__git_txn_add(agt_git *git, const agt_git_object *object, uint32_t *out,
+                                        agt_error *err);
+/* Appends the whole bytes of an object. */
+AGT_PRIVATE agt_status agt__git_txn_bytes(agt_git *git, uint32_t object, agt_buf *out,
+                                          agt_error *err);
+
+/* Puts the index of a pack: n objects with id, offset and crc, in the order they stand; `order`
+ * holds 0 to n - 1 and is sorted here. `sum` is the pack's last 20 bytes. */
+AGT_PRIVATE void agt__git_put_index(agt_git_file *f, const agt_git_object *objects, uint32_t *order,
+                                    uint32_t n, const unsigned char sum[20], agt_error *err);
+
+/* ---- tree: the folders of the commit to come ---- */
+
+typedef struct agt_git_tree agt_git_tree;
+
+typedef struct agt_git_forest {
+    agt_git_tree *root; /* NULL: nothing is remembered */
+    agt_git_tree **dirty;
+    size_t dirty_count, dirty_cap;
+    uint64_t serial; /* of the transaction: versions of another one are no base for deltas */
+} agt_git_forest;
+
+/* Forgets everything; what comes next is patched on top of the tree `id`, NULL for none. */
+AGT_PRIVATE agt_status agt__git_forest_plant(agt_git *git, const agt_oid *id, agt_error *err);
+AGT_PRIVATE void agt__git_forest_free(agt_git *git);
+/* Names the blob at a path; `was` gets the id it replaces and `had` whether there was one. */
+AGT_PRIVATE agt_status agt__git_forest_put(agt_git *git, const char *path, size_t len,
+                                           const agt_oid *id, agt_oid *was, bool *had,
+                                           agt_error *err);
+AGT_PRIVATE agt_status agt__git_forest_remove(agt_git *git, const char *path, size_t len,
+                                              agt_error *err);
+/* Hashes what changed, adds it to the transaction, and gives the root's id. */
+AGT_PRIVATE agt_status agt__git_forest_seal(agt_git *git, agt_oid *out, agt_error *err);
+
+/* ---- the handle ---- */
+
+struct agt_git {
+    const agt_sys *sys;
+    agt_fd dir, objects;
+    agt_mem mem;
+    agt_cpu cpu;
+    /* codec */
+    z_stream zip, unzip;
+    bool zip_ready, unzip_ready;
+    agt_buf io, in;
+    /* objects */
+    agt_git_pack **packs;
+    size_t pack_count, pack_cap, pack_open;
+    uint64_t pack_clock;
+    bool listed;
+    agt_buf work[4];
+    /* libgit2 */
+    void *odb;
+    bool started;
+    /* the transaction, and the trees as of `tip` */
+    agt_git_txn txn;
+    agt_git_forest forest;
+    bool has_tip;
+    agt_oid tip;
+    int64_t tip_time;
+    agt_buf scratch;
+};
+
+#endif /* AGT_GIT_PARTS_H */
+/* end src/git/parts.h */
+
+#define CODEC_IN       8192u
+#define CODEC_BLOCK    65535u /* the longest stored block */
+#define CODEC_TINY     64u
+#define CODEC_INPUT    (1u << 30)
+#define CODEC_SLOTS    4096u
+#define CODEC_WINDOW   8u
+#define CODEC_MATCH    12u /* a copy shorter than that is not worth its command */
+#define CODEC_COPY_MAX 0xffffffu
+#define CODEC_HEADER   16u /* before memory of zlib's: its size */
+
+AGT_PRIVATE const char *agt__git_kind(int kind) {
+    static const char *const names[] = {NULL, "commit", "tree", "blob", "tag"};
+    return kind >= AGT_GIT_COMMIT && kind <= AGT_GIT_TAG ? names[kind] : NULL;
+}
+
+AGT_PRIVATE void agt__git_reuse(agt_buf *b) {
+    if (b->cap > AGT_GIT_KEEP) agt__buf_free(b);
+    b->len = 0;
+    b->failed = false;
+}
+
+/* ---- zlib's memory ---- */
+
+static voidpf codec_alloc(voidpf ctx, uInt items, uInt size) {
+    size_t n;
+    if (!agt__mul_size(items, size, &n) || !agt__add_size(n, CODEC_HEADER, &n)) return Z_NULL;
+    unsigned char *p = agt__zalloc(ctx, n);
+    if (!p) return Z_NULL;
+    memcpy(p, &n, sizeof n);
+    return p + CODEC_HEADER;
+}
+
+static void codec_free(voidpf ctx, voidpf address) {
+    if (!address) return;
+    unsigned char *p = (unsigned char *)address - CODEC_HEADER;
+    size_t n;
+    memcpy(&n, p, sizeof n);
+    agt__free(ctx, p, n);
+}
+
+static bool codec_deflate_ready(agt_git *git) {
+    if (git->zip_ready) return deflateReset(&git->zip) == Z_OK;
+    memset(&git->zip, 0, sizeof git->zip);
+    git->zip.zalloc = codec_alloc;
+    git->zip.zfree = codec_free;
+    git->zip.opaque = &git->mem;
+    git->zip_ready = deflateInit(&git->zip, 1) == Z_OK;
+    return git->zip_ready;
+}
+
+static bool codec_inflate_ready(agt_git *git) {
+    if (git->unzip_ready) return inflateReset(&git->unzip) == Z_OK;
+    memset(&git->unzip, 0, sizeof git->unzip);
+    git->unzip.zalloc = codec_alloc;
+    git->unzip.zfree = codec_free;
+    git->unzip.opaque = &git->mem;
+    git->unzip_ready = inflateInit(&git->unzip) == Z_OK;
+    return git->unzip_ready;
+}
+
+AGT_PRIVATE void agt__git_codec_free(agt_git *git) {
+    if (git->zip_ready) (void)deflateEnd(&git->zip);
+    if (git->unzip_ready) (void)inflateEnd(&git->unzip);
+    git->zip_ready = git->unzip_ready = false;
+    agt__buf_free(&git->io);
+    agt__buf_free(&git->in);
+}
+
+/* ---- writing a file ---- */
+
+AGT_PRIVATE agt_status agt__git_file_open(agt_git_file *f, agt_git *git, agt_fd dir,
+                                          const char *name, uint32_t mode, bool hashed,
+                                          agt_error *err) {
+    const agt_sys *sys = git->sys;
+    uint32_t flags = AGT_O_WRITE | AGT_O_CREATE | AGT_O_EXCL;
+    *f = (agt_git_file){.git = git, .dir = dir, .fd = AGT_FD_NONE, .name = name};
+    f->hashed = hashed;
+    agt__sha1_init(&f->sha);
+    git->io.len = 0;
+    git->io.failed = false;
+    if (!agt__buf_reserve(&git->io, AGT_GIT_IO)) return f->status = agt__nomem(err);
+    f->fd = sys->open(sys->ctx, dir, name, flags, mode);
+    if (f->fd < 0 && AGT_SYS_CLASS(f->fd) == AGT_SYS_EXIST) {
+        (void)sys->remove(sys->ctx, dir, name);
+        f->fd = sys->open(sys->ctx, dir, name, flags, mode);
+    }
+    if (f->fd >= 0) return AGT_OK;
+    f->status = agt__fail_io(err, f->fd, "cannot make %s in the git folder", name);
+    f->fd = AGT_FD_NONE;
+    return f->status;
+}
+
+AGT_PRIVATE void agt__git_file_flush(agt_git_file *f, agt_error *err) {
+    agt_git *git = f->git;
+    if (f->status != AGT_OK || !git->io.len) return;
+    if (f->hashed) agt__sha1_update(&f->sha, git->cpu, git->io.data, git->io.len);
+    uint64_t start = f->at - git->io.len;
+    int rc = agt__write_all(git->sys, f->fd, git->io.data, git->io.len, start);
+    if (rc < 0) f->status = agt__fail_io(err, rc, "cannot write %s in the git folder", f->name);
+    git->io.len = 0;
+}
+
+/* n more bytes stand behind what is gathered. */
+static void codec_took(agt_git_file *f, size_t n, agt_error *err) {
+    agt_buf *io = &f->git->io;
+    f->crc = (uint32_t)crc32(f->crc, io->data + io->len, (uInt)n);
+    io->len += n;
+    f->at += n;
+    if (io->len == AGT_GIT_IO) agt__git_file_flush(f, err);
+}
+
+AGT_PRIVATE void agt__git_file_put(agt_git_file *f, const void *data, size_t n, agt_error *err) {
+    const unsigned char *p = data;
+    agt_buf *io = &f->git->io;
+    while (n && f->status == AGT_OK) {
+        size_t room = AGT_GIT_IO - io->len, part = n < room ? n : room;
+        memcpy(io->data + io->len, p, part);
+        codec_took(f, part, err);
+        p += part;
+        n -= part;
+    }
+}
+
+static void codec_store(agt_git_file *f, const unsigned char *data, size_t n, bool last,
+                        uLong *adler, agt_error *err) {
+    do {
+        unsigned part = n < CODEC_BLOCK ? (unsigned)n : CODEC_BLOCK;
+        unsigned char head[5];
+        n -= part;
+        head[0] = last && !n;
+        head[1] = (unsigned char)part;
+        head[2] = (unsigned char)(part >> 8);
+        head[3] = (unsigned char)~part;
+        head[4] = (unsigned char)(~part >> 8);
+        agt__git_file_put(f, head, sizeof head, err);
+        if (!part) return;
+        agt__git_file_put(f, data, part, err);
+        *adler = adler32(*adler, data, part);
+        data += part;
+    } while (n);
+}
+
+/* Runs n bytes through deflate, up to the end of the stream if `flush` is Z_FINISH. */
+static void codec_deflate(agt_git_file *f, const unsigned char *data, size_t n, int flush,
+                          agt_error *err) {
+    z_stream *z = &f->git->zip;
+    agt_buf *io = &f->git->io;
+    do {
+        unsigned part = n < CODEC_INPUT ? (unsigned)n : CODEC_INPUT;
+        z->next_in = (Bytef *)(uintptr_t)data;
+        z->avail_in = part;
+        data += part;
+        n -= part;
+        int rc, how = n ? Z_NO_FLUSH : flush;
+        do {
+            unsigned room = (unsigned)(AGT_GIT_IO - io->len);
+            z->next_out = io->data + io->len;
+            z->avail_out = room;
+            rc = deflate(z, how);
+            if (rc == Z_STREAM_ERROR)
+                f->status = agt__fail(err, AGT_GIT, "zlib cannot compress %s", f->name);
+            if (f->status != AGT_OK) return;
+            codec_took(f, room - z->avail_out, err);
+        } while (how == Z_FINISH ? rc != Z_STREAM_END : z->avail_in != 0);
+    } while (n);
+}
+
+AGT_PRIVATE void agt__git_file_zip(agt_git_file *f, const void *head, size_t head_len,
+                                   const void *data, size_t len, bool stored, agt_error *err) {
+    if (f->status != AGT_OK) return;
+    if (stored || head_len + len < CODEC_TINY) {
+        uLong adler = adler32(0, Z_NULL, 0);
+        agt__git_file_put(f, "\x78\x01", 2, err);
+        if (head_len) codec_store(f, head, head_len, false, &adler, err);
+        codec_store(f, data, len, true, &adler, err);
+        unsigned char sum[4] = {(unsigned char)(adler >> 24), (unsigned char)(adler >> 16),
+                                (unsigned char)(adler >> 8), (unsigned char)adler};
+        agt__git_file_put(f, sum, sizeof sum, err);
+        return;
+    }
+    if (!codec_deflate_ready(f->git)) {
+        f->status = agt__nomem(err);
+        return;
+    }
+    if (head_len) codec_deflate(f, head, head_len, Z_NO_FLUSH, err);
+    if (f->status == AGT_OK) codec_deflate(f, data, len, Z_FINISH, err);
+}
+
+AGT_PRIVATE void agt__git_file_drop(agt_git_file *f) {
+    const agt_sys *sys = f->git->sys;
+    if (f->fd == AGT_FD_NONE) return;
+    sys->close(sys->ctx, f->fd);
+    f->fd = AGT_FD_NONE;
+    (void)sys->remove(sys->ctx, f->dir, f->name);
+}
+
+AGT_PRIVATE agt_status agt__git_file_end(agt_git_file *f, bool durable, agt_error *err) {
+    const agt_sys *sys = f->git->sys;
+    agt__git_file_flush(f, err);
+    if (f->status == AGT_OK && durable) {
+        int rc = sys->sync(sys->ctx, f->fd);
+        if (rc < 0) f->status = agt__fail_io(err, rc, "cannot sync %s in the git folder", f->name);
+    }
+    if (f->status != AGT_OK) {
+        agt__git_file_drop(f);
+        return f->status;
+    }
+    sys->close(sys->ctx, f->fd);
+    f->fd = AGT_FD_NONE;
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__git_file_name(agt_git_file *f, agt_fd to, const char *name,
+                                          agt_error *err) {
+    const agt_sys *sys = f->git->sys;
+    int rc = sys->rename(sys->ctx, f->dir, f->name, to, name, AGT_RENAME_REPLACE);
+    if (rc == 0) return AGT_OK;
+    (void)sys->remove(sys->ctx, f->dir, f->name);
+    return agt__fail_io(err, rc, "cannot rename %s to %s in the git folder", f->name, name);
+}
+
+/* ---- reading a stream ---- */
+
+AGT_PRIVATE agt_status agt__git_unzip_begin(agt_git_unzip *z, agt_git *git, agt_fd fd, uint64_t at,
+                                            uint64_t end, agt_error *err) {
+    *z = (agt_git_unzip){.git = git, .fd = fd, .at = at, .end = end};
+    git->in.failed = false;
+    git->in.len = 0;
+    if (!agt__buf_reserve(&git->in, CODEC_IN)) return agt__nomem(err);
+    if (!codec_inflate_ready(git)) return agt__nomem(err);
+    git->unzip.avail_in = 0;
+    return AGT_OK;
+}
+
+static bool codec_fill(agt_git_unzip *z) {
+    agt_git *git = z->git;
+    size_t want = z->at < z->end && z->end - z->at < CODEC_IN ? (size_t)(z->end - z->at) : CODEC_IN;
+    int64_t got = 0;
+    if (z->at < z->end) got = agt__read_all(git->sys, z->fd, git->in.data, want, z->at);
+    if (got < 0)
+        z->rc = got;
+    else if (got == 0)
+        z->rotten = true;
+    if (got <= 0) return false;
+    z->at += (uint64_t)got;
+    git->unzip.next_in = git->in.data;
+    git->unzip.avail_in = (uInt)got;
+    return true;
+}
+
+AGT_PRIVATE size_t agt__git_unzip(agt_git_unzip *z, void *out, size_t n) {
+    z_stream *s = &z->git->unzip;
+    unsigned char *p = out;
+    size_t have = 0;
+    while (have < n && !z->done) {
+        if (!s->avail_in && !codec_fill(z)) break;
+        unsigned part = n - have < CODEC_INPUT ? (unsigned)(n - have) : CODEC_INPUT;
+        s->next_out = p + have;
+        s->avail_out = part;
+        int rc = inflate(s, Z_NO_FLUSH);
+        have += part - s->avail_out;
+        z->done = rc == Z_STREAM_END;
+        z->nomem = rc == Z_MEM_ERROR;
+        z->rotten = rc != Z_OK && rc != Z_BUF_ERROR && !z->done && !z->nomem;
+        if (z->rotten || z->nomem) break;
+    }
+    return have;
+}
+
+AGT_PRIVATE bool agt__git_unzip_end(agt_git_unzip *z) {
+    unsigned char more;
+    return agt__git_unzip(z, &more, 1) == 0 && z->done;
+}
+
+/* ---- making a delta ---- */
+
+AGT_PRIVATE void agt__git_delta_size(agt_buf *out, size_t n) {
+    for (; n >= 128; n >>= 7)
+        agt__buf_byte(out, (unsigned char)(n | 128));
+    agt__buf_byte(out, (unsigned char)n);
+}
+
+AGT_PRIVATE void agt__git_delta_copy(agt_buf *out, size_t at, size_t n) {
+    while (n) {
+        size_t part = n < CODEC_COPY_MAX ? n : CODEC_COPY_MAX, len = 1;
+        unsigned char op[8] = {128};
+        for (unsigned i = 0; i < 4; i++) {
+            unsigned char byte = (unsigned char)(at >> (8 * i));
+            if (!byte) continue;
+            op[0] |= (unsigned char)(1u << i);
+            op[len++] = byte;
+        }
+        for (unsigned i = 0; i < 3 && part != 65536; i++) {
+            unsigned char byte = (unsigned char)(part >> (8 * i));
+            if (!byte) continue;
+            op[0] |= (unsigned char)(16u << i);
+            op[len++] = byte;
+        }
+        agt__buf_put(out, op, len);
+        at += part;
+        n -= part;
+    }
+}
+
+AGT_PRIVATE void agt__git_delta_insert(agt_buf *out, const unsigned char *data, size_t n) {
+    while (n) {
+        size_t part = n < 127 ? n : 127;
+        agt__buf_byte(out, (unsigned char)part);
+        agt__buf_put(out, data, part);
+        data += part;
+        n -= part;
+    }
+}
+
+static unsigned codec_hash(const unsigned char *p) {
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return (unsigned)((v * 0x9e3779b97f4a7c15u) >> 52);
+}
+
+/* The part of two texts that is neither their common beginning nor their common end. */
+typedef struct codec_middle {
+    const unsigned char *from, *to;
+    size_t from_len, to_len, from_at; /* from_at: where it stands in the whole old text */
+} codec_middle;
+
+/* How many bytes from from[f], to[t] on are the same. */
+static size_t codec_same(const codec_middle *m, size_t f, size_t t) {
+    size_t most = m->from_len - f, n = 0;
+    if (m->to_len - t < most) most = m->to_len - t;
+    while (n < most && m->from[f + n] == m->to[t + n])
+        n++;
+    return n;
+}
+
+static void codec_delta_middle(const codec_middle *m, size_t limit, agt_buf *out) {
+    uint32_t slots[CODEC_SLOTS];
+    size_t step = 1 + m->from_len / CODEC_SLOTS, start = out->len, done = 0, t = 0;
+    memset(slots, 0xff, sizeof slots);
+    for (size_t f = 0; f + CODEC_WINDOW <= m->from_len; f += step)
+        slots[codec_hash(m->from + f)] = (uint32_t)f;
+    while (t + CODEC_WINDOW <= m->to_len && out->len - start + (t - done) <= limit) {
+        size_t f = slots[codec_hash(m->to + t)], back = 0;
+        size_t n = f < m->from_len ? codec_same(m, f, t) : 0;
+        while (n && back < f && back < t - done && m->from[f - back - 1] == m->to[t - back - 1])
+            back++;
+        if (n + back < CODEC_MATCH) {
+            t++;
+            continue;
+        }
+        agt__git_delta_insert(out, m->to + done, t - back - done);
+        agt__git_delta_copy(out, m->from_at + f - back, n + back);
+        done = t += n;
+    }
+    agt__git_delta_insert(out, m->to + done, m->to_len - done);
+}
+
+AGT_PRIVATE bool agt__git_delta_make(const unsigned char *from, size_t from_len,
+                                     const unsigned char *to, size_t to_len, size_t limit,
+                                     agt_buf *out) {
+    size_t start = out->len, least = from_len < to_len ? from_len : to_len, head = 0, tail = 0;
+    while (head < least && from[head] == to[head])
+        head++;
+    while (tail < least - head && from[from_len - tail - 1] == to[to_len - tail - 1])
+        tail++;
+    codec_middle m = {from + head, to + head, from_len - head - tail, to_len - head - tail, head};
+    bool search = m.from_len >= CODEC_MATCH && m.to_len >= CODEC_MATCH;
+    if (from_len >= UINT32_MAX || (!search && m.to_len > limit)) return false;
+    agt__git_delta_size(out, from_len);
+    agt__git_delta_size(out, to_len);
+    agt__git_delta_copy(out, 0, head);
+    if (search)
+        codec_delta_middle(&m, limit, out);
+    else
+        agt__git_delta_insert(out, m.to, m.to_len);
+    agt__git_delta_copy(out, from_len - tail, tail);
+    if (!out->failed && out->len - start <= limit) return true;
+    out->len = start;
+    out->failed = false;
+    return false;
+}
+
+/* ---- applying a delta ---- */
+
+static bool codec_delta_number(const unsigned char **p, const unsigned char *end, size_t *out) {
+    uint64_t v = 0;
+    for (unsigned shift = 0; *p < end && shift < 57; shift += 7) {
+        unsigned char c = *(*p)++;
+        v |= (uint64_t)(c & 127) << shift;
+        *out = (size_t)v;
+        if (c < 128) return v <= AGT_GIT_MAX_RAW;
+    }
+    return false;
+}
+
+/* One command: *n bytes from *at of the old bytes, or *n bytes that stand at **p if not *copy. */
+static bool codec_delta_command(const unsigned char **p, const unsigned char *end, bool *copy,
+                                size_t *at, size_t *n) {
+    unsigned char op = *(*p)++;
+    *copy = op >= 128;
+    *at = 0;
+    *n = op;
+    if (!*copy) return op && (size_t)(end - *p) >= op;
+    *n = 0;
+    for (unsigned i = 0; i < 7; i++) {
+        if (!(op >> i & 1)) continue;
+        if (*p == end) return false;
+        if (i < 4)
+            *at |= (size_t) * (*p)++ << (8 * i);
+        else
+            *n |= (size_t) * (*p)++ << (8 * (i - 4));
+    }
+    if (!*n) *n = 65536;
+    return true;
+}
+
+AGT_PRIVATE agt_status agt__git_delta_apply(const unsigned char *from, size_t from_len,
+                                            const unsigned char *delta, size_t delta_len,
+                                            agt_buf *out, agt_error *err) {
+    const unsigned char *p = delta, *end = delta + delta_len, *first;
+    size_t size_from, size_to, at, n, sum = 0;
+    bool copy, good = codec_delta_number(&p, end, &size_from) &&
+                      codec_delta_number(&p, end, &size_to) && size_from == from_len;
+    first = p;
+    while (good && p < end) { /* (2) */
+        good = codec_delta_command(&p, end, &copy, &at, &n) && n <= size_to - sum;
+        if (good && copy) good = at <= from_len && n <= from_len - at;
+        if (!copy) p += good ? n : 0;
+        sum += good ? n : 0;
+    }
+    if (!good || sum != size_to) return agt__fail(err, AGT_CORRUPT, "a delta in a pack is damaged");
+    if (!agt__buf_reserve(out, size_to)) return agt__nomem(err);
+    for (p = first; p < end;) {
+        (void)codec_delta_command(&p, end, &copy, &at, &n);
+        agt__buf_put(out, copy ? from + at : p, n);
+        if (!copy) p += n;
+    }
+    return AGT_OK;
+}
+/* end src/git/codec.c */
+/* begin src/git/objects.c */
+/* objects: reading what git's folder holds, through sys.
+ *
+ * Three places, in this order: a loose file objects/ab/cdef..., a pack of version 2 beside its
+ * index of version 2, and last libgit2, where there is something only it can read (alternates,
+ * other versions). The first two are read here: they are all we write, a machine without a disk has
+ * nothing else, and a tree or a version is read without starting libgit2.
+ *
+ *     loose   zlib stream of "<kind> <size>\0" and the bytes
+ *     pack    "PACK" version count, entries, SHA-1; an entry is kind and size (4 bits, then 7 a
+ *             byte), for OFS_DELTA the distance back to its base, for REF_DELTA the base's id,
+ *             and a zlib stream
+ *     index   ff 't' 'O' 'c', version, 256 running counts, ids, crc32s, offsets (31 bits, or the
+ *             number of one of 64 bits), 64-bit offsets, SHA-1 of the pack, SHA-1
+ *
+ * (1) Every object that is handed out was hashed and is what its id says.
+ * (2) A damaged loose file does not hide a good copy in a pack: damage is only reported where no
+ *     good copy is found.
+ * (3) The list of packs is read once, and again when an object is missed: somebody's `git gc` may
+ *     have moved everything. An open pack stays readable when its name is gone.
+ * (4) Chains of deltas are followed in a loop; offsets only go down, ids at most OBJECTS_CHAIN. */
+
+#define OBJECTS_HEAD   32u   /* "<kind> <size>\0" fits */
+#define OBJECTS_CHAIN  5000u /* git's own limit is 4,095 */
+#define OBJECTS_RATIO  1040u /* zlib cannot make more bytes of one */
+#define OBJECTS_IDS    (8u + 1024u)
+#define OBJECTS_WINDOW 64u
+#define OBJECTS_SHORT  AGT_SYS_ERR(AGT_SYS_NOSYS, 0) /* the file ends too early */
+
+AGT_PRIVATE agt_status agt__git_objects(agt_git *git, bool make, agt_fd *out, agt_error *err) {
+    if (git->objects == AGT_FD_NONE) {
+        agt_status status =
+            agt__open_folder(git->sys, git->dir, "objects", make, &git->objects, err);
+        if (status != AGT_OK) git->objects = AGT_FD_NONE;
+        if (status != AGT_OK) return status;
+    }
+    *out = git->objects;
+    return AGT_OK;
+}
+
+static agt_status objects_corrupt(agt_error *err, const agt_oid *id) {
+    char hex[AGT_GIT_HEX];
+    agt__hex(id->id, sizeof id->id, hex);
+    return agt__fail(err, AGT_CORRUPT,
+                     "git object %.40s is damaged; publish again from the journal, or restore "
+                     "the git folder from a copy",
+                     hex);
+}
+
+/* Why an inflation ended early. */
+static agt_status objects_unzip_fail(const agt_git_unzip *z, const agt_oid *id, agt_error *err) {
+    if (z->nomem) return agt__nomem(err);
+    if (z->rc < 0) return agt__fail_io(err, z->rc, "cannot read a git object");
+    return objects_corrupt(err, id);
+}
+
+/* Inflates the rest of a stream, exactly n bytes and its end, behind what `out` holds. */
+static agt_status objects_inflate(agt_git_unzip *z, size_t n, const agt_oid *id, agt_buf *out,
+                                  agt_error *err) {
+    if (!agt__buf_reserve(out, n)) return agt__nomem(err);
+    size_t got = n ? agt__git_unzip(z, out->data + out->len, n) : 0;
+    if (got < n || !agt__git_unzip_end(z)) return objects_unzip_fail(z, id, err);
+    out->len += n;
+    return AGT_OK;
+}
+
+/* Could a stream of `from` bytes make n? Asked before memory is. */
+static bool objects_plausible(uint64_t n, uint64_t from) {
+    return n <= AGT_GIT_MAX_RAW && n / OBJECTS_RATIO <= from;
+}
+
+/* ---- loose ---- */
+
+/* Reads "<kind> <size>\0"; the header's length, or 0. */
+static size_t objects_loose_head(const unsigned char *p, size_t n, int *kind, uint64_t *size) {
+    const unsigned char *end = memchr(p, 0, n);
+    size_t at = 0;
+    for (*kind = AGT_GIT_TAG; *kind; --*kind) {
+        const char *name = agt__git_kind(*kind);
+        at = strlen(name);
+        if (n > at && memcmp(p, name, at) == 0 && p[at] == ' ') break;
+    }
+    if (!end || !*kind || p + at + 1 == end || end - p - (ptrdiff_t)at > 20) return 0;
+    for (*size = 0, at++; p + at < end; at++) {
+        if (p[at] < '0' || p[at] > '9') return 0;
+        *size = *size * 10 + (uint64_t)(p[at] - '0');
+    }
+    return at + 1;
+}
+
+static agt_status objects_loose_read(agt_git *git, agt_fd fd, const agt_oid *id, int *kind,
+                                     agt_buf *out, agt_error *err) {
+    unsigned char head[OBJECTS_HEAD], sum[20];
+    agt_stat st;
+    agt_git_unzip z;
+    uint64_t size = 0;
+    size_t start = out->len;
+    int rc = git->sys->fstat(git->sys->ctx, fd, &st);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at a git object");
+    agt_status status = agt__git_unzip_begin(&z, git, fd, 0, st.size, err);
+    if (status != AGT_OK) return status;
+    size_t got = agt__git_unzip(&z, head, sizeof head);
+    if (z.rc < 0 || z.nomem) return objects_unzip_fail(&z, id, err);
+    size_t skip = objects_loose_head(head, got, kind, &size), some = got - skip;
+    if (!skip || !objects_plausible(size, st.size) || some > size) return objects_corrupt(err, id);
+    if (!agt__buf_reserve(out, (size_t)size)) return agt__nomem(err);
+    agt__buf_put(out, head + skip, some);
+    status = objects_inflate(&z, (size_t)size - some, id, out, err);
+    if (status != AGT_OK) return status;
+    agt__git_id(git->cpu, agt__git_kind(*kind), out->data ? out->data + start : NULL,
+                out->len - start, sum);
+    return memcmp(sum, id->id, sizeof sum) == 0 ? AGT_OK : objects_corrupt(err, id);
+}
+
+AGT_PRIVATE agt_status agt__git_load_loose(agt_git *git, agt_fd folder, const char *name,
+                                           const agt_oid *id, int *kind, agt_buf *out,
+                                           agt_error *err) {
+    size_t start = out->len;
+    agt_fd fd = git->sys->open(git->sys->ctx, folder, name, AGT_O_READ, 0);
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open a git object");
+    agt_status status = objects_loose_read(git, fd, id, kind, out, err);
+    git->sys->close(git->sys->ctx, fd);
+    if (status != AGT_OK) out->len = start;
+    return status;
+}
+
+static agt_status objects_find_loose(agt_git *git, const agt_oid *id, int *kind, agt_buf *out,
+                                     agt_error *err) {
+    char hex[AGT_GIT_HEX + 1] = {0}, folder[3] = {0};
+    agt_fd objects, fd;
+    agt__hex(id->id, sizeof id->id, hex);
+    memcpy(folder, hex, 2);
+    agt_status status = agt__git_objects(git, false, &objects, err);
+    if (status != AGT_OK) return status;
+    fd = git->sys->open(git->sys->ctx, objects, folder, AGT_O_READ | AGT_O_FOLDER, 0);
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open objects/%s", folder);
+    status = agt__git_load_loose(git, fd, hex + 2, id, kind, out, err);
+    git->sys->close(git->sys->ctx, fd);
+    return status;
+}
+
+/* ---- packs: their files ---- */
+
+static void objects_pack_close(agt_git *git, agt_git_pack *p) {
+    if (p->pack == AGT_FD_NONE) return;
+    git->sys->close(git->sys->ctx, p->pack);
+    git->sys->close(git->sys->ctx, p->idx);
+    p->pack = p->idx = AGT_FD_NONE;
+    git->pack_open--;
+}
+
+static agt_fd objects_pack_file(agt_git *git, agt_fd folder, const char *stem, const char *ext,
+                                uint64_t *size) {
+    char name[96];
+    agt_stat st;
+    size_t n = strlen(stem);
+    memcpy(name, stem, n);
+    memcpy(name + n, ext, strlen(ext) + 1);
+    agt_fd fd = git->sys->open(git->sys->ctx, folder, name, AGT_O_READ, 0);
+    if (fd < 0) return fd;
+    int rc = git->sys->fstat(git->sys->ctx, fd, &st);
+    *size = st.size;
+    if (rc == 0) return fd;
+    git->sys->close(git->sys->ctx, fd);
+    return rc;
+}
+
+/* Closes the pack that was used longest ago where too many are open. */
+static void objects_pack_make_room(agt_git *git) {
+    agt_git_pack *oldest = NULL;
+    if (git->pack_open < AGT_GIT_OPEN) return;
+    for (size_t i = 0; i < git->pack_count; i++) {
+        agt_git_pack *p = git->packs[i];
+        if (p->pack != AGT_FD_NONE && (!oldest || p->used < oldest->used)) oldest = p;
+    }
+    if (oldest) objects_pack_close(git, oldest);
+}
+
+/* Opens both files of a pack. AGT_NOT_FOUND: somebody deleted it. */
+static agt_status objects_pack_open(agt_git *git, agt_git_pack *p, agt_error *err) {
+    agt_fd objects, folder;
+    p->used = ++git->pack_clock;
+    if (p->pack != AGT_FD_NONE) return AGT_OK;
+    objects_pack_make_room(git);
+    agt_status status = agt__git_objects(git, false, &objects, err);
+    if (status != AGT_OK) return status;
+    folder = git->sys->open(git->sys->ctx, objects, "pack", AGT_O_READ | AGT_O_FOLDER, 0);
+    if (folder < 0) return agt__fail_sys(err, folder, "cannot open objects/pack");
+    agt_fd pack = objects_pack_file(git, folder, p->name, ".pack", &p->pack_size);
+    agt_fd idx = pack < 0 ? pack : objects_pack_file(git, folder, p->name, ".idx", &p->idx_size);
+    git->sys->close(git->sys->ctx, folder);
+    if (pack >= 0 && idx < 0) git->sys->close(git->sys->ctx, pack);
+    if (idx < 0) return agt__fail_sys(err, idx, "cannot open %s", p->name);
+    p->pack = pack;
+    p->idx = idx;
+    git->pack_open++;
+    return AGT_OK;
+}
+
+static uint32_t objects_be32(const unsigned char *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* Reads exactly n bytes. 0, or negative: an agt_sys result, or OBJECTS_SHORT. */
+static int64_t objects_get(agt_git *git, agt_fd fd, void *out, size_t n, uint64_t at) {
+    int64_t got = agt__read_all(git->sys, fd, out, n, at);
+    if (got < 0) return got;
+    return (size_t)got == n ? 0 : OBJECTS_SHORT;
+}
+
+/* Opens a pack and reads the counts of its index. AGT_NOT_FOUND: it is gone, or libgit2's. */
+static agt_status objects_pack_ready(agt_git *git, agt_git_pack *p, agt_error *err) {
+    static const unsigned char magic[8] = {0xff, 't', 'O', 'c', 0, 0, 0, 2};
+    unsigned char head[OBJECTS_IDS], pack[12];
+    uint32_t before = 0;
+    if (p->foreign) return AGT_NOT_FOUND;
+    agt_status status = objects_pack_open(git, p, err);
+    if (status != AGT_OK || p->known) return status;
+    int64_t rc = objects_get(git, p->idx, head, sizeof head, 0);
+    if (rc == 0) rc = objects_get(git, p->pack, pack, sizeof pack, 0);
+    if (rc < 0 && rc != OBJECTS_SHORT) return agt__fail_io(err, rc, "cannot read %s", p->name);
+    if (rc == 0 && (memcmp(head, magic, sizeof magic) || memcmp(pack, "PACK\0\0\0\2", 8))) {
+        p->foreign = true;
+        objects_pack_close(git, p);
+        return AGT_NOT_FOUND;
+    }
+    bool good = rc == 0;
+    for (size_t i = 0; i < 256 && good; i++) {
+        p->fan[i] = objects_be32(head + 8 + 4 * i);
+        good = p->fan[i] >= before;
+        before = p->fan[i];
+    }
+    p->count = before;
+    if (good) good = p->idx_size >= OBJECTS_IDS + 28 * (uint64_t)p->count + 40;
+    if (good) good = objects_be32(pack + 8) == p->count;
+    p->known = good;
+    if (good) return AGT_OK;
+    objects_pack_close(git, p);
+    return agt__fail(err, AGT_CORRUPT, "%s in the git folder is damaged", p->name);
+}
+
+/* ---- packs: the list ---- */
+
+typedef struct objects_listing {
+    agt_git *git;
+    bool nomem, news;
+} objects_listing;
+
+static int objects_list_one(void *ctx, const char *name) {
+    objects_listing *l = ctx;
+    agt_git *git = l->git;
+    size_t n = strlen(name);
+    if (n < 10 || n - 4 >= sizeof git->packs[0]->name || memcmp(name, "pack-", 5) != 0) return 0;
+    if (memcmp(name + n - 4, ".idx", 4) != 0) return 0;
+    n -= 4;
+    for (size_t i = 0; i < git->pack_count; i++) {
+        agt_git_pack *p = git->packs[i];
+        if (strlen(p->name) != n || memcmp(p->name, name, n) != 0) continue;
+        p->seen = true;
+        return 0;
+    }
+    if (git->pack_count == git->pack_cap) {
+        size_t cap = git->pack_cap ? git->pack_cap * 2 : 8;
+        agt_git_pack **more =
+            agt__realloc(&git->mem, git->packs, git->pack_cap * sizeof *more, cap * sizeof *more);
+        if (!more) return l->nomem = true;
+        git->packs = more;
+        git->pack_cap = cap;
+    }
+    agt_git_pack *p = agt__zalloc(&git->mem, sizeof *p);
+    if (!p) return l->nomem = true;
+    memcpy(p->name, name, n);
+    p->pack = p->idx = AGT_FD_NONE;
+    p->seen = l->news = true;
+    git->packs[git->pack_count++] = p;
+    return 0;
+}
+
+static void objects_pack_free(agt_git *git, agt_git_pack *p) {
+    objects_pack_close(git, p);
+    agt__free(&git->mem, p, sizeof *p);
+}
+
+/* Lists objects/pack anew. *news: there is a pack that was not known, or one came back. */
+static agt_status objects_list(agt_git *git, bool *news, agt_error *err) {
+    objects_listing l = {git, false, false};
+    agt_fd objects, folder;
+    agt_status status = agt__git_objects(git, false, &objects, err);
+    if (status != AGT_OK) return status;
+    folder = git->sys->open(git->sys->ctx, objects, "pack", AGT_O_READ | AGT_O_FOLDER, 0);
+    if (folder < 0) return agt__fail_sys(err, folder, "cannot open objects/pack");
+    for (size_t i = 0; i < git->pack_count; i++)
+        git->packs[i]->seen = false;
+    int rc = git->sys->list(git->sys->ctx, folder, objects_list_one, &l);
+    git->sys->close(git->sys->ctx, folder);
+    if (l.nomem) return agt__nomem(err);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot list objects/pack");
+    size_t kept = 0;
+    for (size_t i = 0; i < git->pack_count; i++) {
+        agt_git_pack *p = git->packs[i];
+        if (p->seen)
+            git->packs[kept++] = p;
+        else
+            objects_pack_free(git, p);
+    }
+    git->pack_count = kept;
+    git->listed = true;
+    *news = l.news;
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__git_objects_free(agt_git *git) {
+    for (size_t i = 0; i < git->pack_count; i++)
+        objects_pack_free(git, git->packs[i]);
+    agt__free(&git->mem, git->packs, git->pack_cap * sizeof *git->packs);
+    git->packs = NULL;
+    git->pack_count = git->pack_cap = 0;
+    git->listed = false;
+    for (size_t i = 0; i < AGT_COUNT(git->work); i++)
+        agt__buf_free(&git->work[i]);
+    if (git->objects != AGT_FD_NONE) git->sys->close(git->sys->ctx, git->objects);
+    git->objects = AGT_FD_NONE;
+}
+
+/* ---- packs: finding and reading an object ---- */
+
+/* Narrows [lo, hi) of the sorted ids until one read covers it. 0 or a negative agt_sys result. */
+static int64_t objects_narrow(agt_git *git, const agt_git_pack *p, const agt_oid *id, uint32_t *lo,
+                              uint32_t *hi) {
+    while (*hi - *lo > OBJECTS_WINDOW) {
+        unsigned char found[20];
+        uint32_t mid = *lo + (*hi - *lo) / 2;
+        int64_t rc = objects_get(git, p->idx, found, 20, OBJECTS_IDS + 20 * (uint64_t)mid);
+        if (rc < 0) return rc;
+        if (memcmp(id->id, found, 20) < 0)
+            *hi = mid;
+        else
+            *lo = mid;
+    }
+    return 0;
+}
+
+/* Where an object stands in a pack. AGT_NOT_FOUND, AGT_CORRUPT, AGT_IO. */
+static agt_status objects_pack_find(agt_git *git, const agt_git_pack *p, const agt_oid *id,
+                                    uint64_t *offset, agt_error *err) {
+    unsigned char ids[OBJECTS_WINDOW * 20], word[8];
+    uint32_t hi = p->fan[id->id[0]], lo = id->id[0] ? p->fan[id->id[0] - 1] : 0, i = 0;
+    int64_t rc = objects_narrow(git, p, id, &lo, &hi);
+    uint32_t n = rc < 0 ? 0 : hi - lo;
+    if (rc == 0) rc = objects_get(git, p->idx, ids, n * 20u, OBJECTS_IDS + 20 * (uint64_t)lo);
+    while (rc == 0 && i < n && memcmp(ids + 20 * (size_t)i, id->id, 20) != 0)
+        i++;
+    if (rc == 0 && i == n) return agt__fail(err, AGT_NOT_FOUND, "no such git object");
+    uint64_t table = OBJECTS_IDS + 24 * (uint64_t)p->count;
+    if (rc == 0) rc = objects_get(git, p->idx, word, 4, table + 4 * (uint64_t)(lo + i));
+    if (rc == 0) *offset = objects_be32(word);
+    if (rc == 0 && *offset >> 31) {
+        table += 4 * (uint64_t)p->count + 8 * (*offset & 0x7fffffffu);
+        rc = objects_get(git, p->idx, word, 8, table);
+        *offset = (uint64_t)objects_be32(word) << 32 | objects_be32(word + 4);
+    }
+    if (rc < 0 && rc != OBJECTS_SHORT) return agt__fail_io(err, rc, "cannot read %s.idx", p->name);
+    if (rc < 0 || *offset < 12 || *offset + 20 >= p->pack_size)
+        return agt__fail(err, AGT_CORRUPT, "%s.idx is damaged", p->name);
+    return AGT_OK;
+}
+
+typedef struct objects_entry {
+    int kind;      /* 1 to 4, or a delta's */
+    uint64_t data; /* offset of the zlib stream */
+    uint64_t size, base;
+} objects_entry;
+
+/* The distance back to an OFS_DELTA's base, from `p` on; bytes used, or 0. */
+static size_t objects_distance(const unsigned char *p, size_t n, uint64_t *out) {
+    size_t at = 0;
+    *out = n ? p[at++] & 127u : 0;
+    while (at && at < n && p[at - 1] & 128) {
+        if (*out >> 55) return 0;
+        *out = (*out + 1) << 7 | (p[at++] & 127u);
+    }
+    return at && !(p[at - 1] & 128) ? at : 0;
+}
+
+/* Reads the header of the entry at `offset`; finds the base of a delta. */
+static agt_status objects_entry_read(agt_git *git, const agt_git_pack *p, uint64_t offset,
+                                     objects_entry *e, agt_error *err) {
+    unsigned char b[40];
+    agt_oid base;
+    uint64_t distance;
+    int64_t got = agt__read_all(git->sys, p->pack, b, sizeof b, offset);
+    if (got < 0) return agt__fail_io(err, got, "cannot read %s.pack", p->name);
+    size_t n = (size_t)got, at = 1, used;
+    unsigned shift = 4;
+    e->kind = n ? b[0] >> 4 & 7 : 0;
+    e->size = b[0] & 15u;
+    for (; at < n && b[at - 1] & 128 && shift < 60; shift += 7)
+        e->size |= (uint64_t)(b[at++] & 127u) << shift;
+    bool good = n && !(b[at - 1] & 128) && (agt__git_kind(e->kind) || e->kind >= AGT_GIT_OFS_DELTA);
+    if (good && e->kind == AGT_GIT_OFS_DELTA) {
+        used = objects_distance(b + at, n - at, &distance);
+        at += used;
+        good = used && distance && distance <= offset - 12;
+        e->base = offset - (good ? distance : 0);
+    } else if (good && e->kind == AGT_GIT_REF_DELTA) {
+        good = n - at >= sizeof base.id;
+        memcpy(base.id, b + at, good ? sizeof base.id : 0);
+        at += sizeof base.id;
+        if (good) good = objects_pack_find(git, p, &base, &e->base, NULL) == AGT_OK;
+    }
+    e->data = offset + at;
+    if (!good || !objects_plausible(e->size, p->pack_size - offset))
+        return agt__fail_at(err, AGT_CORRUPT, (int64_t)offset, "%s.pack is damaged", p->name);
+    return AGT_OK;
+}
+
+static agt_status objects_entry_inflate(agt_git *git, const agt_git_pack *p, const objects_entry *e,
+                                        const agt_oid *id, agt_buf *out, agt_error *err) {
+    agt_git_unzip z;
+    agt_status status = agt__git_unzip_begin(&z, git, p->pack, e->data, p->pack_size - 20, err);
+    return status == AGT_OK ? objects_inflate(&z, (size_t)e->size, id, out, err) : status;
+}
+
+/* Walks from the entry at `offset` to the whole object beneath it; the deltas passed on the way
+ * are gathered in `chain`, the topmost first. */
+static agt_status objects_chain(agt_git *git, const agt_git_pack *p, uint64_t offset,
+                                agt_buf *chain, objects_entry *whole, agt_error *err) {
+    agt_status status = objects_entry_read(git, p, offset, whole, err);
+    while (status == AGT_OK && whole->kind >= AGT_GIT_OFS_DELTA) {
+        agt__buf_put(chain, whole, sizeof *whole);
+        if (chain->failed) return agt__nomem(err);
+        if (chain->len > OBJECTS_CHAIN * sizeof *whole) /* (4) */
+            return agt__fail(err, AGT_CORRUPT, "%s.pack has an endless chain", p->name);
+        status = objects_entry_read(git, p, whole->base, whole, err);
+    }
+    return status;
+}
+
+/* Reads the object at `offset` behind what `out` holds. */
+static agt_status objects_pack_read(agt_git *git, const agt_git_pack *p, uint64_t offset,
+                                    const agt_oid *id, int *kind, agt_buf *out, agt_error *err) {
+    agt_buf *chain = &git->work[0], *delta = &git->work[1];
+    agt_buf *base = &git->work[2], *next = &git->work[3];
+    objects_entry e;
+    agt__git_reuse(chain);
+    agt_status status = objects_chain(git, p, offset, chain, &e, err);
+    if (status != AGT_OK) return status;
+    *kind = e.kind;
+    if (!chain->len) return objects_entry_inflate(git, p, &e, id, out, err);
+    agt__git_reuse(base);
+    status = objects_entry_inflate(git, p, &e, id, base, err);
+    while (status == AGT_OK && chain->len) {
+        chain->len -= sizeof e;
+        memcpy(&e, chain->data + chain->len, sizeof e);
+        agt__git_reuse(delta);
+        agt__git_reuse(next);
+        status = objects_entry_inflate(git, p, &e, id, delta, err);
+        if (status != AGT_OK) break;
+        status = agt__git_delta_apply(base->data, base->len, delta->data, delta->len,
+                                      chain->len ? next : out, err);
+        agt_buf swap = *base;
+        *base = *next;
+        *next = swap;
+    }
+    return status;
+}
+
+/* Reads an object from one pack, and checks it. */
+static agt_status objects_pack_load(agt_git *git, agt_git_pack *p, const agt_oid *id, int *kind,
+                                    agt_buf *out, agt_error *err) {
+    uint64_t offset = 0;
+    unsigned char sum[20];
+    size_t start = out->len;
+    agt_status status = objects_pack_ready(git, p, err);
+    if (status == AGT_OK) status = objects_pack_find(git, p, id, &offset, err);
+    if (status == AGT_OK) status = objects_pack_read(git, p, offset, id, kind, out, err);
+    if (status == AGT_OK) {
+        agt__git_id(git->cpu, agt__git_kind(*kind), out->data ? out->data + start : NULL,
+                    out->len - start, sum);
+        if (memcmp(sum, id->id, sizeof sum) != 0) status = objects_corrupt(err, id);
+    }
+    if (status != AGT_OK) out->len = start;
+    return status;
+}
+
+/* Looks through all known packs, the one used last first. AGT_NOT_FOUND: none has it; another
+ * failure: none has it that could be read. */
+static agt_status objects_find_packed(agt_git *git, const agt_oid *id, int *kind, agt_buf *out,
+                                      agt_error *err) {
+    agt_status worst = AGT_NOT_FOUND;
+    for (size_t i = git->pack_count; i-- > 0;) {
+        agt_git_pack *p = git->packs[i];
+        agt_error mine;
+        agt_status status = objects_pack_load(git, p, id, kind, out, &mine);
+        if (status == AGT_NOT_FOUND) continue;
+        if (status == AGT_OK) {
+            size_t behind = git->pack_count - i - 1;
+            memmove(git->packs + i, git->packs + i + 1, behind * sizeof(agt_git_pack *));
+            git->packs[git->pack_count - 1] = p;
+            return AGT_OK;
+        }
+        if (worst == AGT_NOT_FOUND || status != AGT_CORRUPT) {
+            worst = status;
+            *err = mine;
+        }
+        if (status == AGT_NOMEM) break;
+    }
+    return worst;
+}
+
+/* ---- all places ---- */
+
+/* Is there anything that only libgit2 can read? It is asked for nothing else: it trusts an index
+ * that is damaged and may crash. */
+static bool objects_for_libgit2(agt_git *git) {
+    agt_stat st;
+    for (size_t i = 0; i < git->pack_count; i++)
+        if (git->packs[i]->foreign) return true;
+    agt_fd info = git->sys->walk(git->sys->ctx, git->dir, "objects/info");
+    if (info < 0) return false;
+    int rc = git->sys->stat(git->sys->ctx, info, "alternates", &st);
+    git->sys->close(git->sys->ctx, info);
+    return rc == 0;
+}
+
+static bool objects_try_on(agt_status status) {
+    return status == AGT_NOT_FOUND || status == AGT_CORRUPT;
+}
+
+/* err is not NULL here, and may be filled though the answer is AGT_OK. */
+static agt_status objects_load(agt_git *git, const agt_oid *id, int *kind, agt_buf *out,
+                               agt_error *err) {
+    bool news = false;
+    agt_error damage;
+    agt_status packed = AGT_NOT_FOUND, loose = objects_find_loose(git, id, kind, out, err);
+    if (!objects_try_on(loose)) return loose;
+    damage = *err;
+    if (git->listed) packed = objects_find_packed(git, id, kind, out, err);
+    if (objects_try_on(packed)) { /* (3) */
+        agt_status list = objects_list(git, &news, err);
+        if (list != AGT_OK && list != AGT_NOT_FOUND) return list;
+        if (news) packed = objects_find_packed(git, id, kind, out, err);
+    }
+    if (packed != AGT_NOT_FOUND) return packed;
+    if (loose == AGT_CORRUPT) { /* (2) */
+        *err = damage;
+        return loose;
+    }
+    if (objects_for_libgit2(git)) {
+        agt_status foreign = agt__git_foreign_load(git, id, kind, out, err);
+        if (foreign != AGT_NOT_FOUND) return foreign;
+    }
+    return objects_find_loose(git, id, kind, out, err); /* unpacked while we looked? */
+}
+
+AGT_PRIVATE agt_status agt__git_load(agt_git *git, const agt_oid *id, int *kind, agt_buf *out,
+                                     agt_error *err) {
+    agt_error mine;
+    char hex[AGT_GIT_HEX];
+    agt_status status = objects_load(git, id, kind, out, &mine);
+    if (status == AGT_OK) return AGT_OK;
+    agt__hex(id->id, sizeof id->id, hex);
+    if (status == AGT_NOT_FOUND) return agt__fail(err, status, "there is no git object %.40s", hex);
+    if (err) *err = mine;
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__git_read(agt_git *git, const agt_oid *id, agt_buf *out,
+                                     agt_error *err) {
+    int kind = 0;
+    uint32_t object = agt__git_txn_find(git, id);
+    if (object != AGT_GIT_NONE) return agt__git_txn_bytes(git, object, out, err);
+    return agt__git_load(git, id, &kind, out, err);
+}
+/* end src/git/objects.c */
+/* begin src/git/libgit2.c */
+/* libgit2: what is left to it. It reads objects that our own reader does not find, and it makes
+ * diffs for people.
+ *
+ * (1) It is started by the first call that needs it and stopped when the handle is closed; starts
+ *     are counted, so a host that uses libgit2 itself is not disturbed. No global option is set.
+ * (2) It never opens a repository: no configuration, no environment, no owner check. It is given
+ *     the objects folder, or two byte strings.
+ * (3) It never writes.
+ * (4) Its own memory does not come from the handle's allocator. */
+
+#include <git2.h>
+
+#define LIBGIT2_PATH 4096u
+
+static agt_status libgit2_fail(int code, const char *what, agt_error *err) {
+    const git_error *last = git_error_last();
+    agt_status status = AGT_GIT;
+    if (code == GIT_ENOTFOUND)
+        status = AGT_NOT_FOUND;
+    else if (last && last->klass == GIT_ERROR_NOMEMORY)
+        status = AGT_NOMEM;
+    status = agt__fail(err, status, "%s: %.300s", what, last ? last->message : "no reason given");
+    if (err) err->sys = code;
+    return status;
+}
+
+static agt_status libgit2_start(agt_git *git, agt_error *err) {
+    if (git->started) return AGT_OK;
+    int code = git_libgit2_init();
+    if (code < 0) return agt__fail(err, AGT_GIT, "libgit2 does not start (%d)", code);
+    git->started = true;
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__git_foreign_free(agt_git *git) {
+    if (git->odb) git_odb_free(git->odb);
+    git->odb = NULL;
+    if (git->started) (void)git_libgit2_shutdown();
+    git->started = false;
+}
+
+/* ---- objects ---- */
+
+/* Opens the objects folder. AGT_NOT_FOUND in a machine that has no disk. */
+static agt_status libgit2_open(agt_git *git, agt_error *err) {
+    char path[LIBGIT2_PATH];
+    git_odb *odb = NULL;
+    agt_fd objects;
+    if (git->odb) return AGT_OK;
+    agt_status status = agt__git_objects(git, false, &objects, err);
+    if (status != AGT_OK) return status;
+    int rc = git->sys->path_of(git->sys->ctx, objects, path, sizeof path);
+    if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOSYS)
+        return agt__fail(err, AGT_NOT_FOUND, "the git folder has no path");
+    if (rc < 0) return agt__fail_io(err, rc, "cannot tell the path of the git folder");
+    status = libgit2_start(git, err);
+    if (status != AGT_OK) return status;
+    int code = git_odb_open(&odb, path);
+    if (code < 0) return libgit2_fail(code, "cannot open the git objects", err);
+    git->odb = odb;
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__git_foreign_load(agt_git *git, const agt_oid *id, int *kind,
+                                             agt_buf *out, agt_error *err) {
+    git_odb_object *object = NULL;
+    git_oid oid;
+    unsigned char sum[20];
+    agt_status status = libgit2_open(git, err);
+    if (status != AGT_OK) return status;
+    memcpy(oid.id, id->id, sizeof id->id);
+    int code = git_odb_read(&object, git->odb, &oid);
+    if (code == GIT_EMISMATCH) return agt__fail(err, AGT_CORRUPT, "a git object is damaged");
+    if (code < 0) return libgit2_fail(code, "cannot read a git object", err);
+    const void *data = git_odb_object_data(object);
+    size_t len = git_odb_object_size(object);
+    *kind = (int)git_odb_object_type(object);
+    if (!agt__git_kind(*kind))
+        status = agt__fail(err, AGT_CORRUPT, "a git object has no kind");
+    else
+        agt__git_id(git->cpu, agt__git_kind(*kind), data, len, sum);
+    if (status == AGT_OK && memcmp(sum, id->id, sizeof sum) != 0)
+        status = agt__fail(err, AGT_CORRUPT, "a git object is damaged");
+    if (status == AGT_OK && !agt__buf_reserve(out, len)) status = agt__nomem(err);
+    if (status == AGT_OK) agt__buf_put(out, data, len);
+    git_odb_object_free(object);
+    return status;
+}
+
+/* ---- diffs ---- */
+
+AGT_PRIVATE agt_status agt__git_diff(agt_git *git, const char *path, const void *from,
+                                     size_t from_len, const void *to, size_t to_len, agt_buf *out,
+                                     agt_error *err) {
+    git_diff_options opts;
+    git_patch *patch = NULL;
+    git_buf text = GIT_BUF_INIT;
+    bool same = from && to && from_len == to_len && memcmp(from, to, to_len) == 0;
+    if (same || (!from && !to)) return AGT_OK;
+    agt_status status = libgit2_start(git, err);
+    if (status != AGT_OK) return status;
+    int code = git_diff_options_init(&opts, GIT_DIFF_OPTIONS_VERSION);
+    if (code == 0)
+        code = git_patch_from_buffers(&patch, from, from_len, path, to, to_len, path, &opts);
+    if (code == 0) code = git_patch_to_buf(&text, patch);
+    if (code < 0)
+        status = libgit2_fail(code, "cannot make a diff", err);
+    else if (!agt__buf_reserve(out, text.size))
+        status = agt__nomem(err);
+    else
+        agt__buf_put(out, text.ptr, text.size);
+    git_buf_dispose(&text);
+    git_patch_free(patch);
+    return status;
+}
+/* end src/git/libgit2.c */
+/* begin src/git/tree.c */
+/* tree: the folders of the commit to come, as git stores them.
+ *
+ * Each folder that a change touched is kept in memory as the bytes of its tree object
+ *
+ *     { "100644 " or "40000 "  name  NUL  20 bytes of id }...   sorted, folders as "name/"
+ *
+ * with the offset of every entry, so that a change among 10,000 files is a binary search and one
+ * copy of 20 bytes. Folders are read from the parent commit when a path first leads through them.
+ * Sealing hashes the folders that changed, the deepest first, each into the one above.
+ *
+ * What differs between the bytes now and those of a version the transaction already has is kept
+ * as a list of edits: the delta of the next version is written from it without comparing anything.
+ *
+ *     version   0 whole   1 .. 49 each on the one before   50 on 0   51 .. 98   99 on 50 ...
+ *
+ * A chain that is full is followed by a delta on the version that began it, and so each chain is
+ * one shorter than the last: a whole tree is stored once in 1,225 versions.
+ *
+ * (1) Entries are sorted and unique; names have no '/' and no NUL; a name is a file or a folder.
+ * (2) A folder that became empty disappears when sealed; only the root may be empty.
+ * (3) since_last says how to make the bytes from object `last`, since_head from `head`. Both mean
+ *     something only while `serial` is the transaction's.
+ * (4) Kid nodes stand for folders only, sorted by name. Where a file takes a folder's name, its
+ *     node goes. A node whose folder is empty may stay, with an id of zeros. */
+
+#define TREE_ID      20u
+#define TREE_MAX_LEN (UINT32_MAX / 2)
+#define TREE_FOLDER  "40000 "
+#define TREE_FILE    "100644 "
+
+/* old bytes [old_at, old_at + old_len) became new bytes [new_at, new_at + new_len) */
+typedef struct tree_edit {
+    size_t old_at, old_len, new_at, new_len;
+} tree_edit;
+
+typedef struct tree_edits {
+    tree_edit *items; /* ordered, never touching one another */
+    size_t count, cap;
+} tree_edits;
+
+struct agt_git_tree {
+    agt_git_tree *parent;
+    agt_git_tree **kids;
+    size_t kid_count, kid_cap;
+    unsigned char *data;
+    size_t len, cap;
+    uint32_t *at; /* where each entry begins */
+    size_t count, at_cap;
+    tree_edits since_last, since_head;
+    uint64_t serial;
+    uint32_t last, head, depth;
+    bool loaded, dirty;
+    agt_oid id;
+    size_t name_len;
+    char name[]; /* in its parent; no NUL */
+};
+
+static const agt_oid tree_no_id;
+
+/* Makes room for one more of `size` bytes in an array; `array` is where its pointer stands, and
+ * pointers to objects all look alike. */
+static bool tree_room(const agt_mem *mem, void *array, size_t size, size_t count, size_t *cap) {
+    void *old;
+    if (count < *cap) return true;
+    size_t more = *cap ? *cap * 2 : 8;
+    memcpy(&old, array, sizeof old);
+    void *grown = agt__realloc(mem, old, *cap * size, more * size);
+    if (!grown) return false;
+    memcpy(array, &grown, sizeof grown);
+    *cap = more;
+    return true;
+}
+
+/* ---- edits ---- */
+
+/* Notes that bytes [at, at + old_n) of today became new_n bytes. */
+static bool tree_edits_add(const agt_mem *mem, tree_edits *e, size_t at, size_t old_n,
+                           size_t new_n) {
+    size_t first = e->count, last, start = at, end = at + old_n;
+    if (!tree_room(mem, &e->items, sizeof *e->items, e->count, &e->cap)) return false;
+    tree_edit *v = e->items;
+    while (first && v[first - 1].new_at + v[first - 1].new_len >= at)
+        first--;
+    for (last = first; last < e->count && v[last].new_at <= at + old_n; last++) {
+    }
+    /* [first, last) touch the new one and become one with it */
+    size_t new_end = first ? v[first - 1].new_at + v[first - 1].new_len : 0;
+    size_t old_end = first ? v[first - 1].old_at + v[first - 1].old_len : 0;
+    if (first < last) {
+        if (v[first].new_at < start) start = v[first].new_at;
+        if (v[last - 1].new_at + v[last - 1].new_len > end)
+            end = v[last - 1].new_at + v[last - 1].new_len;
+    }
+    tree_edit sum = {old_end + (start - new_end), 0, start, end - start - old_n + new_n};
+    if (first < last) {
+        new_end = v[last - 1].new_at + v[last - 1].new_len;
+        old_end = v[last - 1].old_at + v[last - 1].old_len;
+    }
+    sum.old_len = old_end + (end - new_end) - sum.old_at;
+    memmove(v + first + 1, v + last, (e->count - last) * sizeof *v);
+    e->count = e->count - (last - first) + 1;
+    v[first] = sum;
+    for (size_t i = first + 1; i < e->count; i++)
+        v[i].new_at = v[i].new_at - old_n + new_n;
+    return true;
+}
+
+/* Writes the delta that makes `t`'s bytes from the version that `e` starts at. */
+static void tree_edits_delta(const agt_git_tree *t, const tree_edits *e, size_t old_len,
+                             agt_buf *out) {
+    size_t old_at = 0;
+    agt__git_delta_size(out, old_len);
+    agt__git_delta_size(out, t->len);
+    for (size_t i = 0; i < e->count; i++) {
+        const tree_edit *v = &e->items[i];
+        agt__git_delta_copy(out, old_at, v->old_at - old_at);
+        agt__git_delta_insert(out, t->data + v->new_at, v->new_len);
+        old_at = v->old_at + v->old_len;
+    }
+    agt__git_delta_copy(out, old_at, old_len - old_at);
+}
+
+/* ---- nodes ---- */
+
+static void tree_free_one(const agt_mem *mem, agt_git_tree *t) {
+    agt__free(mem, t->kids, t->kid_cap * sizeof(agt_git_tree *));
+    agt__free(mem, t->data, t->cap);
+    agt__free(mem, t->at, t->at_cap * sizeof *t->at);
+    agt__free(mem, t->since_last.items, t->since_last.cap * sizeof *t->since_last.items);
+    agt__free(mem, t->since_head.items, t->since_head.cap * sizeof *t->since_head.items);
+    agt__free(mem, t, sizeof *t + t->name_len);
+}
+
+/* Frees a node and all beneath it. */
+static void tree_free(const agt_mem *mem, agt_git_tree *top) {
+    for (agt_git_tree *t = top; t;) {
+        if (t->kid_count) {
+            t = t->kids[--t->kid_count];
+            continue;
+        }
+        agt_git_tree *up = t == top ? NULL : t->parent;
+        tree_free_one(mem, t);
+        t = up;
+    }
+}
+
+static agt_git_tree *tree_new(const agt_mem *mem, agt_git_tree *parent, const char *name,
+                              size_t len, const agt_oid *id) {
+    agt_git_tree *t = agt__zalloc(mem, sizeof *t + len);
+    if (!t) return NULL;
+    t->parent = parent;
+    t->depth = parent ? parent->depth + 1 : 0;
+    t->name_len = len;
+    if (len) memcpy(t->name, name, len);
+    if (id) t->id = *id;
+    t->loaded = !id;
+    t->last = t->head = AGT_GIT_NONE;
+    return t;
+}
+
+AGT_PRIVATE void agt__git_forest_free(agt_git *git) {
+    agt_git_forest *f = &git->forest;
+    tree_free(&git->mem, f->root);
+    agt__free(&git->mem, f->dirty, f->dirty_cap * sizeof(agt_git_tree *));
+    f->root = NULL;
+    f->dirty = NULL;
+    f->dirty_count = f->dirty_cap = 0;
+}
+
+/* This node, and with it all above, will be hashed anew. */
+static agt_status tree_touch(agt_git *git, agt_git_tree *t, agt_error *err) {
+    agt_git_forest *f = &git->forest;
+    for (; t && !t->dirty; t = t->parent) {
+        if (!tree_room(&git->mem, &f->dirty, sizeof(agt_git_tree *), f->dirty_count, &f->dirty_cap))
+            return agt__nomem(err);
+        f->dirty[f->dirty_count++] = t;
+        t->dirty = true;
+    }
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__git_forest_plant(agt_git *git, const agt_oid *id, agt_error *err) {
+    agt__git_forest_free(git);
+    git->forest.root = tree_new(&git->mem, NULL, NULL, 0, id);
+    if (!git->forest.root) return agt__nomem(err);
+    return id ? AGT_OK : tree_touch(git, git->forest.root, err);
+}
+
+/* ---- entries ---- */
+
+static bool tree_entry_is_folder(const agt_git_tree *t, size_t i) {
+    return t->data[t->at[i]] == TREE_FOLDER[0];
+}
+
+static size_t tree_entry_end(const agt_git_tree *t, size_t i) {
+    return i + 1 < t->count ? t->at[i + 1] : t->len;
+}
+
+/* An entry's name; a mode has 5 digits for a folder and 6 for all else. */
+static agt_text tree_entry_name(const agt_git_tree *t, size_t i) {
+    size_t start = t->at[i] + (tree_entry_is_folder(t, i) ? 6u : 7u);
+    return (agt_text){(const char *)t->data + start, tree_entry_end(t, i) - TREE_ID - 1 - start};
+}
+
+/* git's order: a folder compares as if its name ended in '/'. */
+static int tree_compare(agt_text a, bool a_folder, agt_text b, bool b_folder) {
+    size_t n = a.len < b.len ? a.len : b.len;
+    int order = n ? memcmp(a.data, b.data, n) : 0;
+    if (order) return order;
+    unsigned char x = a.len > n ? (unsigned char)a.data[n] : a_folder ? '/' : 0;
+    unsigned char y = b.len > n ? (unsigned char)b.data[n] : b_folder ? '/' : 0;
+    return (x > y) - (x < y);
+}
+
+/* The entry of that name and sort, or where it would stand. */
+static size_t tree_find(const agt_git_tree *t, agt_text name, bool folder, bool *found) {
+    size_t lo = 0, hi = t->count;
+    *found = false;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        int order =
+            tree_compare(name, folder, tree_entry_name(t, mid), tree_entry_is_folder(t, mid));
+        if (order < 0)
+            hi = mid;
+        else
+            lo = mid + (order > 0);
+        if (order == 0) {
+            *found = true;
+            return mid;
+        }
+    }
+    return lo;
+}
+
+/* Reads one entry's shape at `at`; its length, or 0 if it is none. */
+static size_t tree_entry_check(const unsigned char *p, size_t n) {
+    size_t mode = n && p[0] == '4' ? 5 : 6, at = 0;
+    while (at < mode && at < n && p[at] >= '0' && p[at] <= '7')
+        at++;
+    if (at < mode || at == n || p[at] != ' ' || (mode == 5 && memcmp(p, TREE_FOLDER, 6) != 0))
+        return 0;
+    if (p[0] != '4' && p[0] != '1') return 0;
+    const unsigned char *name = p + at + 1, *end = memchr(name, 0, n - at - 1);
+    if (!end || end == name || memchr(name, '/', (size_t)(end - name))) return 0;
+    size_t len = (size_t)(end - p) + 1 + TREE_ID;
+    return len <= n ? len : 0;
+}
+
+static agt_status tree_damaged(const agt_git_tree *t, agt_error *err) {
+    char hex[AGT_GIT_HEX];
+    agt__hex(t->id.id, sizeof t->id.id, hex);
+    return agt__fail(err, AGT_CORRUPT, "git tree %.40s is missing or damaged", hex);
+}
+
+/* Finds the entries of a node whose bytes are there (1). */
+static agt_status tree_index(agt_git *git, agt_git_tree *t, agt_error *err) {
+    for (size_t at = 0, n; at < t->len; at += n) {
+        n = tree_entry_check(t->data + at, t->len - at);
+        if (!n) return tree_damaged(t, err);
+        if (!tree_room(&git->mem, &t->at, sizeof *t->at, t->count, &t->at_cap))
+            return agt__nomem(err);
+        t->at[t->count++] = (uint32_t)at;
+    }
+    for (size_t i = 1; i < t->count; i++) {
+        if (tree_compare(tree_entry_name(t, i - 1), tree_entry_is_folder(t, i - 1),
+                         tree_entry_name(t, i), tree_entry_is_folder(t, i)) >= 0)
+            return tree_damaged(t, err);
+    }
+    return AGT_OK;
+}
+
+/* Is it the id of the tree without entries? git knows that one by heart: it may be stored nowhere.
+ */
+static bool tree_is_empty_id(const agt_git *git, const agt_oid *id) {
+    agt_oid empty;
+    agt__git_id(git->cpu, "tree", NULL, 0, empty.id);
+    return memcmp(&empty, id, sizeof empty) == 0;
+}
+
+/* Reads a node's bytes from the repository, or from the transaction itself. */
+static agt_status tree_load(agt_git *git, agt_git_tree *t, agt_error *err) {
+    int kind = AGT_GIT_TREE;
+    if (t->loaded) return AGT_OK;
+    t->loaded = tree_is_empty_id(git, &t->id);
+    if (t->loaded) return AGT_OK;
+    agt_buf b = agt__buf(&git->mem);
+    uint32_t object = agt__git_txn_find(git, &t->id);
+    agt_status status = object == AGT_GIT_NONE ? agt__git_load(git, &t->id, &kind, &b, err)
+                                               : agt__git_txn_bytes(git, object, &b, err);
+    if (status == AGT_NOT_FOUND || (status == AGT_OK && kind != AGT_GIT_TREE) ||
+        b.len > TREE_MAX_LEN)
+        status = tree_damaged(t, err);
+    t->data = b.data;
+    t->len = b.len;
+    t->cap = b.cap;
+    if (status == AGT_OK) status = tree_index(git, t, err);
+    t->loaded = status == AGT_OK;
+    return status;
+}
+
+/* Puts new_n bytes in the place of [at, at + old_n). */
+static agt_status tree_splice(agt_git *git, agt_git_tree *t, size_t at, size_t old_n,
+                              const void *bytes, size_t new_n, agt_error *err) {
+    size_t len = t->len - old_n + new_n;
+    if (len > TREE_MAX_LEN) return agt__fail(err, AGT_LIMIT, "a folder has too many files");
+    if (len > t->cap) {
+        size_t cap = len + len / 2 + 256;
+        unsigned char *grown = agt__realloc(&git->mem, t->data, t->cap, cap);
+        if (!grown) return agt__nomem(err);
+        t->data = grown;
+        t->cap = cap;
+    }
+    if (t->serial == git->forest.serial && /* (3) */
+        (!tree_edits_add(&git->mem, &t->since_last, at, old_n, new_n) ||
+         !tree_edits_add(&git->mem, &t->since_head, at, old_n, new_n)))
+        return agt__nomem(err);
+    memmove(t->data + at + new_n, t->data + at + old_n, t->len - at - old_n);
+    if (new_n) memcpy(t->data + at, bytes, new_n);
+    t->len = len;
+    return tree_touch(git, t, err);
+}
+
+static agt_status tree_entry_remove(agt_git *git, agt_git_tree *t, size_t i, agt_error *err) {
+    size_t at = t->at[i], n = tree_entry_end(t, i) - at;
+    agt_status status = tree_splice(git, t, at, n, NULL, 0, err);
+    if (status != AGT_OK) return status;
+    t->count--;
+    memmove(t->at + i, t->at + i + 1, (t->count - i) * sizeof *t->at);
+    for (; i < t->count; i++)
+        t->at[i] -= (uint32_t)n;
+    return AGT_OK;
+}
+
+static agt_status tree_entry_insert(agt_git *git, agt_git_tree *t, size_t i, agt_text name,
+                                    bool folder, const agt_oid *id, agt_error *err) {
+    unsigned char entry[8 + AGT_MAX_PATH + 1 + TREE_ID];
+    size_t at = i < t->count ? t->at[i] : t->len, n = folder ? 6 : 7;
+    if (!tree_room(&git->mem, &t->at, sizeof *t->at, t->count, &t->at_cap)) return agt__nomem(err);
+    memcpy(entry, folder ? TREE_FOLDER : TREE_FILE, n);
+    memcpy(entry + n, name.data, name.len);
+    n += name.len;
+    entry[n++] = 0;
+    memcpy(entry + n, id->id, TREE_ID);
+    n += TREE_ID;
+    agt_status status = tree_splice(git, t, at, 0, entry, n, err);
+    if (status != AGT_OK) return status;
+    memmove(t->at + i + 1, t->at + i, (t->count - i) * sizeof *t->at);
+    t->at[i] = (uint32_t)at;
+    t->count++;
+    for (i++; i < t->count; i++)
+        t->at[i] += (uint32_t)n;
+    return AGT_OK;
+}
+
+/* Gives entry `i` another id, and the plain mode where it is a file. */
+static agt_status tree_entry_set(agt_git *git, agt_git_tree *t, size_t i, const agt_oid *id,
+                                 agt_error *err) {
+    size_t at = t->at[i], end = tree_entry_end(t, i);
+    if (!tree_entry_is_folder(t, i) && memcmp(t->data + at, TREE_FILE, 7) != 0) {
+        agt_status status = tree_splice(git, t, at, 7, TREE_FILE, 7, err);
+        if (status != AGT_OK) return status;
+    }
+    if (memcmp(t->data + end - TREE_ID, id->id, TREE_ID) == 0) return AGT_OK;
+    return tree_splice(git, t, end - TREE_ID, TREE_ID, id->id, TREE_ID, err);
+}
+
+/* ---- kids ---- */
+
+static size_t tree_kid_find(const agt_git_tree *t, agt_text name, bool *found) {
+    size_t lo = 0, hi = t->kid_count;
+    *found = false;
+    while (lo < hi && !*found) {
+        size_t mid = lo + (hi - lo) / 2;
+        const agt_git_tree *kid = t->kids[mid];
+        int order = tree_compare(name, false, (agt_text){kid->name, kid->name_len}, false);
+        *found = order == 0;
+        if (order <= 0)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return *found ? hi : lo;
+}
+
+/* Forgets a kid and all beneath it, among the dirty ones too. */
+static void tree_kid_drop(agt_git *git, agt_git_tree *t, size_t i) {
+    agt_git_forest *f = &git->forest;
+    agt_git_tree *kid = t->kids[i];
+    size_t kept = 0;
+    for (size_t d = 0; d < f->dirty_count; d++) {
+        const agt_git_tree *up = f->dirty[d];
+        while (up && up != kid)
+            up = up->parent;
+        if (!up) f->dirty[kept++] = f->dirty[d];
+    }
+    f->dirty_count = kept;
+    t->kid_count--;
+    memmove(t->kids + i, t->kids + i + 1, (t->kid_count - i) * sizeof(agt_git_tree *));
+    tree_free(&git->mem, kid);
+}
+
+/* The node of the sub-folder `name`; *out is NULL if there is none and it shall not be made. A
+ * file of that name makes way. */
+static agt_status tree_kid(agt_git *git, agt_git_tree *t, agt_text name, bool make,
+                           agt_git_tree **out, agt_error *err) {
+    bool found, known, is_file;
+    size_t k = tree_kid_find(t, name, &known);
+    *out = known ? t->kids[k] : NULL;
+    if (known) return tree_load(git, *out, err);
+    size_t i = tree_find(t, name, true, &found);
+    if (!found && !make) return AGT_OK;
+    if (!found) {
+        size_t file = tree_find(t, name, false, &is_file);
+        agt_status status = is_file ? tree_entry_remove(git, t, file, err) : AGT_OK;
+        if (status != AGT_OK) return status;
+    }
+    if (!tree_room(&git->mem, &t->kids, sizeof(agt_git_tree *), t->kid_count, &t->kid_cap))
+        return agt__nomem(err);
+    agt_oid id = tree_no_id;
+    if (found) memcpy(id.id, t->data + tree_entry_end(t, i) - TREE_ID, TREE_ID);
+    *out = tree_new(&git->mem, t, name.data, name.len, found ? &id : NULL);
+    if (!*out) return agt__nomem(err);
+    memmove(t->kids + k + 1, t->kids + k, (t->kid_count - k) * sizeof(agt_git_tree *));
+    t->kids[k] = *out;
+    t->kid_count++;
+    return tree_load(git, *out, err);
+}
+
+/* Walks to the folder of a path; *leaf is the file's name in it. *out as in tree_kid. */
+static agt_status tree_walk(agt_git *git, const char *path, size_t len, bool make,
+                            agt_git_tree **out, agt_text *leaf, agt_error *err) {
+    size_t start = 0, depth = 0;
+    *out = git->forest.root;
+    if (len > AGT_MAX_PATH) return agt__fail(err, AGT_LIMIT, "the path is too long");
+    agt_status status = tree_load(git, *out, err);
+    for (size_t i = 0; i <= len && status == AGT_OK && *out; i++) {
+        if (i < len && path[i] != '/') {
+            if (path[i]) continue;
+            return agt__fail_at(err, AGT_INVALID, (int64_t)i, "the path has a NUL in it");
+        }
+        *leaf = (agt_text){path + start, i - start};
+        start = i + 1;
+        if (!leaf->len || agt__text_is(*leaf, ".") || agt__text_is(*leaf, ".."))
+            return agt__fail_at(err, AGT_INVALID, (int64_t)i, "the path is not normalised");
+        if (i == len) break;
+        if (++depth > AGT_MAX_DEPTH) return agt__fail(err, AGT_LIMIT, "the path is too deep");
+        status = tree_kid(git, *out, *leaf, make, out, err);
+    }
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__git_forest_put(agt_git *git, const char *path, size_t len,
+                                           const agt_oid *id, agt_oid *was, bool *had,
+                                           agt_error *err) {
+    agt_git_tree *t;
+    agt_text name = {NULL, 0};
+    bool folder;
+    *had = false;
+    agt_status status = tree_walk(git, path, len, true, &t, &name, err);
+    if (status != AGT_OK) return status;
+    size_t i = tree_find(t, name, false, had);
+    if (*had) {
+        memcpy(was->id, t->data + tree_entry_end(t, i) - TREE_ID, TREE_ID);
+        return tree_entry_set(git, t, i, id, err);
+    }
+    size_t k = tree_kid_find(t, name, &folder); /* (4) */
+    if (folder) tree_kid_drop(git, t, k);
+    i = tree_find(t, name, true, &folder);
+    if (folder) status = tree_entry_remove(git, t, i, err);
+    if (status != AGT_OK) return status;
+    i = tree_find(t, name, false, &folder);
+    return tree_entry_insert(git, t, i, name, false, id, err);
+}
+
+AGT_PRIVATE agt_status agt__git_forest_remove(agt_git *git, const char *path, size_t len,
+                                              agt_error *err) {
+    agt_git_tree *t;
+    agt_text name = {NULL, 0};
+    bool found;
+    agt_status status = tree_walk(git, path, len, false, &t, &name, err);
+    if (status != AGT_OK || !t) return status;
+    size_t i = tree_find(t, name, false, &found);
+    return found ? tree_entry_remove(git, t, i, err) : AGT_OK;
+}
+
+/* ---- sealing ---- */
+
+/* Tries to write the node's bytes as a delta on object `base`. */
+static bool tree_as_delta(agt_git *git, const agt_git_tree *t, uint32_t base, const tree_edits *e,
+                          agt_git_object *o) {
+    if (base == AGT_GIT_NONE || git->txn.objects[base].chain + 1 >= AGT_GIT_CHAIN) return false;
+    agt__git_reuse(&git->scratch);
+    tree_edits_delta(t, e, git->txn.objects[base].size, &git->scratch);
+    if (git->scratch.failed || git->scratch.len >= t->len) return false;
+    o->is_delta = true;
+    o->base = base;
+    o->chain = (uint8_t)(git->txn.objects[base].chain + 1);
+    o->data = git->scratch.data;
+    o->len = git->scratch.len;
+    return true;
+}
+
+/* Adds the node's bytes to the transaction as object t->id. */
+static agt_status tree_emit(agt_git *git, agt_git_tree *t, agt_error *err) {
+    bool fresh = t->serial != git->forest.serial;
+    uint32_t object = agt__git_txn_find(git, &t->id);
+    agt_git_object o = {.id = t->id, .kind = AGT_GIT_TREE, .size = t->len, .base = AGT_GIT_NONE};
+    bool new_head = fresh;
+    if (object == AGT_GIT_NONE) {
+        if (fresh || !tree_as_delta(git, t, t->last, &t->since_last, &o)) {
+            new_head = true;
+            if (fresh || !tree_as_delta(git, t, t->head, &t->since_head, &o)) {
+                o.data = t->data;
+                o.len = t->len;
+            }
+        }
+        agt_status status = agt__git_txn_add(git, &o, &object, err);
+        if (status != AGT_OK) return status;
+    }
+    t->serial = git->forest.serial;
+    t->last = object;
+    t->since_last.count = 0;
+    if (new_head) t->head = object;
+    if (new_head) t->since_head.count = 0;
+    return AGT_OK;
+}
+
+/* Hashes one folder whose kids are sealed, and tells its parent. */
+static agt_status tree_seal(agt_git *git, agt_git_tree *t, agt_error *err) {
+    bool found = false;
+    agt_oid id = tree_no_id;
+    agt_git_tree *up = t->parent;
+    agt_text name = {t->name, t->name_len};
+    if (t->count || !up) agt__git_id(git->cpu, "tree", t->data, t->len, id.id);
+    if (memcmp(&id, &t->id, sizeof id) == 0) return AGT_OK;
+    t->id = id;
+    size_t i = up ? tree_find(up, name, true, &found) : 0;
+    if (up && !t->count) return found ? tree_entry_remove(git, up, i, err) : AGT_OK; /* (2) */
+    agt_status status = tree_emit(git, t, err);
+    if (status != AGT_OK || !up) return status;
+    return found ? tree_entry_set(git, up, i, &id, err)
+                 : tree_entry_insert(git, up, i, name, true, &id, err);
+}
+
+AGT_PRIVATE agt_status agt__git_forest_seal(agt_git *git, agt_oid *out, agt_error *err) {
+    agt_git_forest *f = &git->forest;
+    uint32_t depth = 0;
+    for (size_t i = 0; i < f->dirty_count; i++)
+        if (f->dirty[i]->depth > depth) depth = f->dirty[i]->depth;
+    for (;; depth--) {
+        for (size_t i = 0; i < f->dirty_count; i++) {
+            if (f->dirty[i]->depth != depth) continue;
+            agt_status status = tree_seal(git, f->dirty[i], err);
+            if (status != AGT_OK) return status;
+        }
+        if (!depth) break;
+    }
+    for (size_t i = 0; i < f->dirty_count; i++)
+        f->dirty[i]->dirty = false;
+    f->dirty_count = 0;
+    *out = f->root->id;
+    return AGT_OK;
+}
+/* end src/git/tree.c */
+/* begin src/git/pack.c */
+/* pack: a transaction, from begin to the files it leaves.
+ *
+ * The objects of a transaction stay in memory, whole or as deltas on earlier ones, until it is
+ * written all at once in one of two ways:
+ *
+ *     loose   objects/ab/cdef..., a temporary and a rename each, nothing synced
+ *     pack    objects/pack/pack-<SHA-1>.pack and .idx: commits, then trees, then blobs, each in
+ *             the order they were made, so that a delta's base always comes first
+ *
+ * begin ─► put, remove ─► commit ─► ... ─► write (or abort). The trees stay in memory behind it:
+ * the next transaction on top of the last commit reads nothing.
+ *
+ * (1) A failure at any point ends the transaction and forgets the trees; the handle goes on.
+ * (2) Every object the transaction made is written, in both ways: whether a file of that name is
+ *     there already says nothing, for it may be empty. No object is twice in a pack.
+ * (3) A pack gets its name after it was synced, its index after that, and both names are synced
+ *     before write returns: a named pack is whole.
+ * (4) What no commit has sealed is not written.
+ * (5) Ids depend on the calls alone, never on how objects are stored or grouped. */
+
+#define PACK_CHUNK       (64u * 1024)
+#define PACK_BLOCK       4000u          /* a loose file that fits one block of the disk anyway */
+#define PACK_STORE_LOOSE (64u * 1024)   /* trees longer than that are stored, not compressed: */
+#define PACK_STORE       (1024u * 1024) /* a loose one goes soon, a packed one stays */
+#define PACK_DELTA       (1024u * 1024) /* longer blobs are not compared */
+#define PACK_LARGE       ((uint64_t)1 << 31)
+#define PACK_TMP         "tmp_pack_agt"
+#define PACK_TMP_IDX     "tmp_idx_agt"
+#define PACK_TMP_LOOSE   "tmp_obj_agt"
+#define PACK_MAX_TIME    253402300799LL
+
+/* ---- the transaction's objects ---- */
+
+static uint32_t pack_slot(const agt_git_txn *t, const agt_oid *id) {
+    uint32_t at = agt__get32(id->id) & (t->slot_count - 1);
+    while (t->slots[at] && memcmp(&t->objects[t->slots[at] - 1].id, id, sizeof *id) != 0)
+        at = (at + 1) & (t->slot_count - 1);
+    return at;
+}
+
+AGT_PRIVATE uint32_t agt__git_txn_find(const agt_git *git, const agt_oid *id) {
+    const agt_git_txn *t = &git->txn;
+    if (!t->slot_count) return AGT_GIT_NONE;
+    uint32_t found = t->slots[pack_slot(t, id)];
+    return found ? found - 1 : AGT_GIT_NONE;
+}
+
+/* Doubles the table of ids and the objects behind it. */
+static bool pack_txn_grow(agt_git *git) {
+    agt_git_txn *t = &git->txn;
+    uint32_t cap = t->cap ? t->cap * 2 : 64, slot_count = cap * 2;
+    size_t slots_size, objects_size;
+    if (cap > UINT32_MAX / 8 || !agt__mul_size(slot_count, sizeof *t->slots, &slots_size) ||
+        !agt__mul_size(cap, sizeof *t->objects, &objects_size))
+        return false;
+    uint32_t *slots = agt__zalloc(&git->mem, slots_size);
+    if (!slots) return false;
+    agt_git_object *objects =
+        agt__realloc(&git->mem, t->objects, t->cap * sizeof *objects, objects_size);
+    if (!objects) {
+        agt__free(&git->mem, slots, slots_size);
+        return false;
+    }
+    agt__free(&git->mem, t->slots, t->slot_count * sizeof *slots);
+    t->objects = objects;
+    t->cap = cap;
+    t->slots = slots;
+    t->slot_count = slot_count;
+    for (uint32_t i = 0; i < t->count; i++)
+        slots[pack_slot(t, &objects[i].id)] = i + 1;
+    return true;
+}
+
+/* n bytes that live as long as the transaction. */
+static unsigned char *pack_txn_room(agt_git *git, size_t n) {
+    agt_git_chunk *c = git->txn.chunks;
+    if (!c || c->cap - c->len < n) {
+        size_t cap = n < PACK_CHUNK / 2 ? PACK_CHUNK : n, size;
+        if (!agt__add_size(cap, sizeof *c, &size)) return NULL;
+        agt_git_chunk *more = agt__alloc(&git->mem, size);
+        if (!more) return NULL;
+        *more = (agt_git_chunk){.next = c, .cap = cap};
+        if (c && cap != PACK_CHUNK) { /* a chunk of its own goes behind the one being filled */
+            more->next = c->next;
+            c->next = more;
+        } else {
+            git->txn.chunks = more;
+        }
+        c = more;
+    }
+    unsigned char *p = (unsigned char *)(c + 1) + c->len;
+    c->len += n;
+    return p;
+}
+
+AGT_PRIVATE agt_status agt__git_txn_add(agt_git *git, const agt_git_object *object, uint32_t *out,
+                                        agt_error *err) {
+    agt_git_txn *t = &git->txn;
+    if (t->count == t->cap && !pack_txn_grow(git)) return agt__nomem(err);
+    unsigned char *data = pack_txn_room(git, object->len ? object->len : 1);
+    if (!data) return agt__nomem(err);
+    if (object->len) memcpy(data, object->data, object->len);
+    t->slots[pack_slot(t, &object->id)] = t->count + 1;
+    t->objects[t->count] = *object;
+    t->objects[t->count].data = data;
+    *out = t->count++;
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__git_txn_bytes(agt_git *git, uint32_t object, agt_buf *out,
+                                          agt_error *err) {
+    uint32_t chain[AGT_GIT_CHAIN];
+    const agt_git_object *objects = git->txn.objects;
+    size_t n = 0;
+    for (; objects[object].is_delta; object = objects[object].base)
+        chain[n++] = object;
+    const unsigned char *base = objects[object].data;
+    size_t base_len = objects[object].len;
+    if (!n) {
+        if (!agt__buf_reserve(out, base_len)) return agt__nomem(err);
+        agt__buf_put(out, base, base_len);
+        return AGT_OK;
+    }
+    for (size_t turn = 0; n; turn ^= 1) {
+        const agt_git_object *o = &objects[chain[--n]];
+        agt_buf *to = n ? &git->work[turn] : out;
+        if (n) agt__git_reuse(to);
+        agt_status status = agt__git_delta_apply(base, base_len, o->data, o->len, to, err);
+        if (status != AGT_OK) return status;
+        base = to->data;
+        base_len = o->size;
+    }
+    return AGT_OK;
+}
+
+static void pack_txn_end(agt_git *git) {
+    agt_git_txn *t = &git->txn;
+    for (agt_git_chunk *c = t->chunks, *next; c; c = next) {
+        next = c->next;
+        agt__free(&git->mem, c, sizeof *c + c->cap);
+    }
+    agt__free(&git->mem, t->objects, t->cap * sizeof *t->objects);
+    agt__free(&git->mem, t->slots, t->slot_count * sizeof *t->slots);
+    memset(t, 0, sizeof *t);
+    agt__git_reuse(&git->scratch);
+    for (size_t i = 0; i < AGT_COUNT(git->work); i++)
+        agt__git_reuse(&git->work[i]);
+}
+
+AGT_PRIVATE void agt__git_abort(agt_git *git) {
+    pack_txn_end(git);
+    agt__git_forest_free(git);
+    git->has_tip = false;
+}
+
+/* Ends the transaction where status is a failure (1). */
+static agt_status pack_done(agt_git *git, agt_status status) {
+    if (status != AGT_OK) agt__git_abort(git);
+    return status;
+}
+
+/* ---- begin ---- */
+
+/* The time in a commit's line "committer name <email> time zone", from its '>' on. */
+static int64_t pack_line_time(const char *line, const char *end) {
+    int64_t time = 0;
+    const char *at = end;
+    while (at > line && at[-1] != '>')
+        at--;
+    if (at < end && *at == ' ') at++;
+    for (; at < end && *at >= '0' && *at <= '9' && time <= PACK_MAX_TIME; at++)
+        time = time * 10 + (*at - '0');
+    return time <= PACK_MAX_TIME ? time : 0;
+}
+
+/* A commit's committer time; 0 where it is not readable. */
+static int64_t pack_committer_time(const char *p, const char *end) {
+    while (p < end && *p != '\n') { /* the headers end at an empty line */
+        const char *line_end = memchr(p, '\n', (size_t)(end - p));
+        if (!line_end) return 0;
+        if (line_end - p > 10 && memcmp(p, "committer ", 10) == 0)
+            return pack_line_time(p, line_end);
+        p = line_end + 1;
+    }
+    return 0;
+}
+
+/* Reads the parent commit and makes ready to patch its tree. */
+static agt_status pack_parent(agt_git *git, const agt_oid *parent, agt_error *err) {
+    int kind = 0;
+    agt_oid tree;
+    agt_buf b = agt__buf(&git->mem);
+    agt_status status = agt__git_load(git, parent, &kind, &b, err);
+    bool good = status == AGT_OK && kind == AGT_GIT_COMMIT && b.len > 46 &&
+                memcmp(b.data, "tree ", 5) == 0 && b.data[45] == '\n' &&
+                agt__unhex((const char *)b.data + 5, AGT_GIT_HEX, tree.id, sizeof tree.id);
+    if (status == AGT_OK && !good)
+        status = agt__fail(err, AGT_CORRUPT, "the parent is no commit of git's");
+    if (good) {
+        const char *text = (const char *)b.data;
+        git->tip_time = pack_committer_time(text, text + b.len);
+        status = agt__git_forest_plant(git, &tree, err);
+    }
+    agt__buf_free(&b);
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__git_begin(agt_git *git, const agt_oid *parent, agt_error *err) {
+    agt_status status = AGT_OK;
+    AGENT_TRACE_ASSERT(!git->txn.open);
+    pack_txn_end(git);
+    if (!parent) {
+        git->has_tip = false;
+        git->tip_time = 0;
+        status = agt__git_forest_plant(git, NULL, err);
+    } else if (!git->has_tip || memcmp(&git->tip, parent, sizeof *parent) != 0) {
+        git->has_tip = false;
+        status = pack_parent(git, parent, err);
+    }
+    if (status != AGT_OK) return pack_done(git, status);
+    if (parent) git->tip = *parent;
+    git->has_tip = parent != NULL;
+    git->forest.serial++;
+    git->txn.open = true;
+    git->txn.last_commit = AGT_GIT_NONE;
+    return AGT_OK;
+}
+
+static agt_status pack_open_txn(agt_git *git, agt_error *err) {
+    if (git->txn.open) return AGT_OK;
+    return agt__fail(err, AGT_INVALID, "no transaction is open: an earlier failure ended it");
+}
+
+/* ---- put, remove, commit ---- */
+
+/* Adds the blob unless the transaction has it; `was` is what stood at its path before. */
+static agt_status pack_add_blob(agt_git *git, const agt_oid *id, const void *bytes, size_t len,
+                                const agt_oid *was, agt_error *err) {
+    agt_git_object o = {.id = *id, .kind = AGT_GIT_BLOB, .size = len, .len = len, .data = bytes};
+    uint32_t object;
+    if (agt__git_txn_find(git, id) != AGT_GIT_NONE) return AGT_OK; /* (2) */
+    o.base = was ? agt__git_txn_find(git, was) : AGT_GIT_NONE;
+    if (o.base != AGT_GIT_NONE && git->txn.objects[o.base].kind != AGT_GIT_BLOB)
+        o.base = AGT_GIT_NONE;
+    return agt__git_txn_add(git, &o, &object, err);
+}
+
+/* An empty document's bytes may be NULL. */
+static bool pack_is_empty_blob(const agt_git *git, const agt_oid *id) {
+    agt_oid empty;
+    agt__git_id(git->cpu, "blob", NULL, 0, empty.id);
+    return memcmp(id, &empty, sizeof empty) == 0;
+}
+
+AGT_PRIVATE agt_status agt__git_put(agt_git *git, const char *path, size_t path_len,
+                                    const agt_oid *known, const void *bytes, size_t len,
+                                    agt_error *err) {
+    agt_oid was;
+    bool had = false;
+    agt_status status = pack_open_txn(git, err);
+    if (status != AGT_OK) return status;
+    if (len > AGT_GIT_MAX_RAW)
+        return pack_done(git, agt__fail(err, AGT_LIMIT, "the document is too long"));
+    status = agt__git_forest_put(git, path, path_len, known, &was, &had, err);
+    if (status == AGT_OK && (bytes || pack_is_empty_blob(git, known)))
+        status = pack_add_blob(git, known, bytes, bytes ? len : 0, had ? &was : NULL, err);
+    return pack_done(git, status);
+}
+
+AGT_PRIVATE agt_status agt__git_remove(agt_git *git, const char *path, size_t path_len,
+                                       agt_error *err) {
+    agt_status status = pack_open_txn(git, err);
+    if (status != AGT_OK) return status;
+    return pack_done(git, agt__git_forest_remove(git, path, path_len, err));
+}
+
+/* Would git take this as a name or an address? */
+static bool pack_name_valid(agt_text t, bool may_be_empty) {
+    for (size_t i = 0; i < t.len; i++)
+        if (!t.data[i] || t.data[i] == '\n' || t.data[i] == '<' || t.data[i] == '>') return false;
+    return t.len || may_be_empty;
+}
+
+static void pack_put_hex(agt_buf *b, const char *label, const agt_oid *id) {
+    char hex[AGT_GIT_HEX + 1];
+    agt__hex(id->id, sizeof id->id, hex);
+    hex[AGT_GIT_HEX] = '\n';
+    agt__buf_text(b, label);
+    agt__buf_put(b, hex, sizeof hex);
+}
+
+static void pack_put_person(agt_buf *b, const char *label, const agt_git_signature *s,
+                            int64_t unix_s) {
+    agt__buf_text(b, label);
+    agt__buf_put(b, s->name.data, s->name.len);
+    agt__buf_text(b, " <");
+    if (s->email.len) agt__buf_put(b, s->email.data, s->email.len);
+    agt__buf_text(b, "> ");
+    agt__buf_u64(b, (uint64_t)unix_s);
+    agt__buf_text(b, " +0000\n");
+}
+
+/* Adds the commit of `tree`; git->tip_time is its committer's time already. */
+static agt_status pack_add_commit(agt_git *git, const agt_git_signature *author,
+                                  const agt_oid *tree, agt_text message, agt_error *err) {
+    agt_buf *b = &git->scratch;
+    agt_git_txn *t = &git->txn;
+    uint32_t object;
+    agt__git_reuse(b);
+    pack_put_hex(b, "tree ", tree);
+    if (git->has_tip) pack_put_hex(b, "parent ", &git->tip);
+    pack_put_person(b, "author ", author, author->unix_s);
+    pack_put_person(b, "committer ", author, git->tip_time);
+    agt__buf_byte(b, '\n');
+    if (message.len) agt__buf_put(b, message.data, message.len);
+    if (b->failed) return agt__nomem(err);
+    agt_git_object o = {.kind = AGT_GIT_COMMIT, .size = b->len, .len = b->len, .data = b->data};
+    agt__git_id(git->cpu, "commit", b->data, b->len, o.id.id);
+    o.base = t->last_commit;
+    object = agt__git_txn_find(git, &o.id);
+    if (object == AGT_GIT_NONE) {
+        agt_status status = agt__git_txn_add(git, &o, &object, err);
+        if (status != AGT_OK) return status;
+    }
+    t->last_commit = object;
+    t->kept = t->count;
+    git->tip = o.id;
+    git->has_tip = true;
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__git_commit(agt_git *git, const agt_git_signature *author,
+                                       int64_t committed_unix_s, agt_text message, agt_oid *out,
+                                       agt_error *err) {
+    agt_oid tree;
+    agt_status status = pack_open_txn(git, err);
+    if (status != AGT_OK) return status;
+    if (!pack_name_valid(author->name, false) || !pack_name_valid(author->email, true) ||
+        (message.len && memchr(message.data, 0, message.len)))
+        status = agt__fail(err, AGT_INVALID, "git cannot hold this author or message");
+    else if (author->unix_s < 0 || author->unix_s > PACK_MAX_TIME || committed_unix_s < 0 ||
+             committed_unix_s > PACK_MAX_TIME)
+        status = agt__fail(err, AGT_INVALID, "git cannot hold this time");
+    if (status == AGT_OK) status = agt__git_forest_seal(git, &tree, err);
+    if (status == AGT_OK && committed_unix_s > git->tip_time) git->tip_time = committed_unix_s;
+    if (status == AGT_OK) status = pack_add_commit(git, author, &tree, message, err);
+    if (status == AGT_OK) *out = git->tip;
+    return pack_done(git, status);
+}
+
+/* ---- writing loose objects ---- */
+
+/* "<kind> <size>\0"; its length. */
+static size_t pack_loose_head(const agt_git_object *o, char out[32]) {
+    const char *kind = agt__git_kind(o->kind);
+    char digits[20];
+    size_t n = strlen(kind), d = 0;
+    memcpy(out, kind, n);
+    out[n++] = ' ';
+    for (size_t v = o->size; v || !d; v /= 10)
+        digits[d++] = (char)('0' + v % 10);
+    while (d)
+        out[n++] = digits[--d];
+    out[n++] = 0;
+    return n;
+}
+
+static agt_status pack_loose_one(agt_git *git, agt_fd objects, uint32_t object, agt_error *err) {
+    const agt_git_object *o = &git->txn.objects[object];
+    const unsigned char *data = o->data;
+    char hex[AGT_GIT_HEX + 1] = {0}, folder[3] = {0}, head[32];
+    agt_git_file f;
+    agt_fd to;
+    size_t n = pack_loose_head(o, head);
+    agt__hex(o->id.id, sizeof o->id.id, hex);
+    memcpy(folder, hex, 2);
+    agt_status status = AGT_OK;
+    if (o->is_delta) {
+        agt__git_reuse(&git->scratch);
+        status = agt__git_txn_bytes(git, object, &git->scratch, err);
+        data = git->scratch.data;
+    }
+    if (status == AGT_OK) status = agt__open_folder(git->sys, objects, folder, true, &to, err);
+    if (status != AGT_OK) return status;
+    status = agt__git_file_open(&f, git, objects, PACK_TMP_LOOSE, 0444, false, err);
+    bool stored =
+        o->size + n <= PACK_BLOCK || (o->kind == AGT_GIT_TREE && o->size > PACK_STORE_LOOSE);
+    if (status == AGT_OK) agt__git_file_zip(&f, head, n, data, o->size, stored, err);
+    if (status == AGT_OK) status = agt__git_file_end(&f, false, err);
+    if (status == AGT_OK) status = agt__git_file_name(&f, to, hex + 2, err);
+    git->sys->close(git->sys->ctx, to);
+    return status;
+}
+
+static agt_status pack_write_loose(agt_git *git, agt_error *err) {
+    agt_fd objects;
+    agt_status status = agt__git_objects(git, true, &objects, err);
+    for (uint32_t i = 0; i < git->txn.kept && status == AGT_OK; i++)
+        status = pack_loose_one(git, objects, i, err);
+    return status;
+}
+
+/* ---- writing a pack ---- */
+
+static void pack_be32(unsigned char *p, uint32_t v) {
+    p[0] = (unsigned char)(v >> 24);
+    p[1] = (unsigned char)(v >> 16);
+    p[2] = (unsigned char)(v >> 8);
+    p[3] = (unsigned char)v;
+}
+
+/* An entry's kind and size. */
+static size_t pack_entry_head(int kind, size_t size, unsigned char out[16]) {
+    size_t n = 0;
+    unsigned char c = (unsigned char)(kind << 4 | (int)(size & 15));
+    for (size >>= 4; size; size >>= 7) {
+        out[n++] = (unsigned char)(c | 128);
+        c = (unsigned char)(size & 127);
+    }
+    out[n++] = c;
+    return n;
+}
+
+/* The distance to a delta's base: 7 bits a byte, high first, one less in each but the last. */
+static size_t pack_entry_distance(uint64_t distance, unsigned char out[16]) {
+    unsigned char b[16];
+    size_t at = sizeof b;
+    b[--at] = distance & 127;
+    while (distance >>= 7)
+        b[--at] = (unsigned char)(128 | (--distance & 127));
+    memcpy(out, b + at, sizeof b - at);
+    return sizeof b - at;
+}
+
+/* Tries to make a delta of an object that only has a similar one (5: never changes an id). */
+static void pack_try_delta(agt_git *git, agt_git_object *o) {
+    const agt_git_object *base = o->base == AGT_GIT_NONE ? NULL : &git->txn.objects[o->base];
+    o->chain = 0;
+    if (!base || base->chain + 1 >= AGT_GIT_CHAIN) return;
+    if (o->size > PACK_DELTA || base->size > PACK_DELTA) return;
+    agt__git_reuse(&git->scratch);
+    if (!agt__git_delta_make(base->data, base->size, o->data, o->size, o->size / 4 * 3,
+                             &git->scratch))
+        return;
+    o->chain = (uint8_t)(base->chain + 1);
+}
+
+static void pack_put_entry(agt_git *git, agt_git_file *f, agt_git_object *o, agt_error *err) {
+    unsigned char head[32];
+    const unsigned char *data = o->data;
+    size_t len = o->len, n;
+    bool delta = o->is_delta;
+    if (!delta) {
+        pack_try_delta(git, o);
+        delta = o->chain > 0;
+        if (delta) data = git->scratch.data;
+        if (delta) len = git->scratch.len;
+    }
+    o->offset = f->at;
+    f->crc = 0;
+    n = pack_entry_head(delta ? AGT_GIT_OFS_DELTA : o->kind, len, head);
+    if (delta) n += pack_entry_distance(o->offset - git->txn.objects[o->base].offset, head + n);
+    agt__git_file_put(f, head, n, err);
+    bool stored = o->kind == AGT_GIT_TREE && len > PACK_STORE;
+    agt__git_file_zip(f, NULL, 0, data, len, stored, err);
+    o->crc = f->crc;
+}
+
+/* Ends a file with the SHA-1 of all before it. */
+static void pack_put_sum(agt_git_file *f, unsigned char sum[20], agt_error *err) {
+    agt__git_file_flush(f, err);
+    f->hashed = false;
+    agt__sha1_final(&f->sha, f->git->cpu, sum);
+    agt__git_file_put(f, sum, 20, err);
+}
+
+/* Writes the pack under its temporary name, synced. */
+static agt_status pack_write_pack(agt_git *git, agt_git_file *f, agt_fd folder,
+                                  unsigned char sum[20], agt_error *err) {
+    agt_git_txn *t = &git->txn;
+    unsigned char head[12] = {'P', 'A', 'C', 'K', 0, 0, 0, 2};
+    agt_status status = agt__git_file_open(f, git, folder, PACK_TMP, 0444, true, err);
+    if (status != AGT_OK) return status;
+    pack_be32(head + 8, t->kept);
+    agt__git_file_put(f, head, sizeof head, err);
+    for (int kind = AGT_GIT_COMMIT; kind <= AGT_GIT_BLOB; kind++) {
+        for (uint32_t i = 0; i < t->kept && f->status == AGT_OK; i++)
+            if (t->objects[i].kind == kind) pack_put_entry(git, f, &t->objects[i], err);
+    }
+    pack_put_sum(f, sum, err);
+    return agt__git_file_end(f, true, err);
+}
+
+/* ---- the index of a pack ---- */
+
+static bool pack_before(const agt_git_object *objects, uint32_t a, uint32_t b) {
+    return memcmp(&objects[a].id, &objects[b].id, sizeof(agt_oid)) < 0;
+}
+
+/* Heap sort of object numbers by id. */
+static void pack_sort(const agt_git_object *objects, uint32_t *v, size_t n) {
+    for (size_t start = n / 2, end = n; end > 1;) {
+        uint32_t one;
+        if (start) {
+            one = v[--start];
+        } else {
+            one = v[--end];
+            v[end] = v[0];
+        }
+        size_t hole = start, kid;
+        while ((kid = 2 * hole + 1) < end) {
+            if (kid + 1 < end && pack_before(objects, v[kid], v[kid + 1])) kid++;
+            if (!pack_before(objects, one, v[kid])) break;
+            v[hole] = v[kid];
+            hole = kid;
+        }
+        v[hole] = one;
+    }
+}
+
+static void pack_put_fan(agt_git_file *f, const agt_git_object *objects, const uint32_t *order,
+                         uint32_t n, agt_error *err) {
+    static const unsigned char magic[8] = {0xff, 't', 'O', 'c', 0, 0, 0, 2};
+    unsigned char fan[1024];
+    agt__git_file_put(f, magic, sizeof magic, err);
+    for (uint32_t byte = 0, i = 0; byte < 256; byte++) {
+        while (i < n && objects[order[i]].id.id[0] <= byte)
+            i++;
+        pack_be32(fan + 4 * (size_t)byte, i);
+    }
+    agt__git_file_put(f, fan, sizeof fan, err);
+}
+
+AGT_PRIVATE void agt__git_put_index(agt_git_file *f, const agt_git_object *objects, uint32_t *order,
+                                    uint32_t n, const unsigned char sum[20], agt_error *err) {
+    unsigned char word[8], own[20];
+    uint32_t large = 0;
+    pack_sort(objects, order, n);
+    pack_put_fan(f, objects, order, n, err);
+    for (uint32_t i = 0; i < n; i++)
+        agt__git_file_put(f, objects[order[i]].id.id, 20, err);
+    for (uint32_t i = 0; i < n; i++) {
+        pack_be32(word, objects[order[i]].crc);
+        agt__git_file_put(f, word, 4, err);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t offset = objects[order[i]].offset;
+        pack_be32(word, offset < PACK_LARGE ? (uint32_t)offset : 0x80000000u | large++);
+        agt__git_file_put(f, word, 4, err);
+    }
+    for (uint32_t i = 0; i < n && large; i++) {
+        uint64_t offset = objects[order[i]].offset;
+        if (offset < PACK_LARGE) continue;
+        pack_be32(word, (uint32_t)(offset >> 32));
+        pack_be32(word + 4, (uint32_t)offset);
+        agt__git_file_put(f, word, 8, err);
+    }
+    agt__git_file_put(f, sum, 20, err);
+    pack_put_sum(f, own, err);
+}
+
+static agt_status pack_write_index(agt_git *git, agt_git_file *f, agt_fd folder,
+                                   const unsigned char sum[20], agt_error *err) {
+    agt_git_txn *t = &git->txn;
+    agt__git_reuse(&git->scratch);
+    if (!agt__buf_reserve(&git->scratch, t->kept * sizeof(uint32_t))) return agt__nomem(err);
+    uint32_t *order = (uint32_t *)(void *)git->scratch.data;
+    for (uint32_t i = 0; i < t->kept; i++)
+        order[i] = i;
+    agt_status status = agt__git_file_open(f, git, folder, PACK_TMP_IDX, 0444, true, err);
+    if (status != AGT_OK) return status;
+    agt__git_put_index(f, t->objects, order, t->kept, sum, err);
+    return agt__git_file_end(f, true, err);
+}
+
+/* (3) */
+static agt_status pack_write_both(agt_git *git, agt_fd folder, agt_error *err) {
+    agt_git_file f;
+    unsigned char sum[20];
+    char name[5 + AGT_GIT_HEX + 6] = "pack-", *ext = name + 5 + AGT_GIT_HEX;
+    agt_status status = pack_write_pack(git, &f, folder, sum, err);
+    if (status != AGT_OK) return status;
+    agt__hex(sum, sizeof sum, name + 5);
+    memcpy(ext, ".pack", 6);
+    status = agt__git_file_name(&f, folder, name, err);
+    if (status == AGT_OK) status = pack_write_index(git, &f, folder, sum, err);
+    memcpy(ext, ".idx", 5);
+    if (status == AGT_OK) status = agt__git_file_name(&f, folder, name, err);
+    if (status != AGT_OK) return status;
+    int rc = git->sys->sync(git->sys->ctx, folder);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot sync objects/pack") : AGT_OK;
+}
+
+static agt_status pack_write_packed(agt_git *git, agt_error *err) {
+    agt_fd objects, folder;
+    agt_status status = agt__git_objects(git, true, &objects, err);
+    if (status != AGT_OK) return status;
+    status = agt__open_folder(git->sys, objects, "pack", true, &folder, err);
+    if (status != AGT_OK) return status;
+    status = pack_write_both(git, folder, err);
+    git->sys->close(git->sys->ctx, folder);
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__git_write(agt_git *git, agt_git_write how, agt_error *err) {
+    agt_status status = pack_open_txn(git, err);
+    if (status != AGT_OK) return status;
+    bool rest = git->forest.dirty_count > 0;
+    if (git->txn.kept && how == AGT_GIT_LOOSE)
+        status = pack_write_loose(git, err);
+    else if (git->txn.kept)
+        status = pack_write_packed(git, err);
+    if (status != AGT_OK || rest || !git->has_tip)
+        agt__git_abort(git); /* (1), (4) */
+    else
+        pack_txn_end(git);
+    return status;
+}
+/* end src/git/pack.c */
+/* begin src/git/repo.c */
+/* repo: the repository's few fixed files, the handle, the ref, and the broom.
+ *
+ *     HEAD                 ref: refs/heads/main
+ *     config               repositoryformatversion 0, bare, no reflogs
+ *     refs/heads/main      40 hexadecimal digits and a newline
+ *     packed-refs          never written by us; read where somebody's git made one
+ *     objects/ objects/pack/ objects/info/ refs/heads/ refs/tags/
+ *
+ * (1) The ref moves by a lock file and a rename, and only then; a lock file that lies there is a
+ *     dead writer's, because publishers exclude one another, and is replaced.
+ * (2) A loose ref beats a packed one. A ref that is no 40 digits is damage, not an absence.
+ * (3) The broom removes temporaries and locks of our own names at once. Those of other names may
+ *     belong to a git command that is at work right now: they are removed once they are
+ *     REPO_STALE old. None of them is ever in our way. */
+
+#define REPO_STALE_NS 10000000000LL
+#define REPO_REF_MAX  4096u
+#define REPO_PACKED   (64u * 1024 * 1024)
+#define REPO_NAME     256u
+#define REPO_DEPTH    16u
+#define REPO_HEAD     "ref: refs/heads/main\n"
+#define REPO_CONFIG                                                                                \
+    "[core]\n\trepositoryformatversion = 0\n\tfilemode = false\n\tbare = true\n"                   \
+    "\tlogallrefupdates = false\n"
+
+/* ---- init, open, close ---- */
+
+/* Writes a file unless it is there and begins as it should. */
+static agt_status repo_make_file(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                 const char *name, const char *text, size_t same, agt_error *err) {
+    agt_buf b = agt__buf(mem);
+    agt_error mine;
+    agt_status status = agt__read_file(sys, dir, name, REPO_PACKED, &b, &mine);
+    bool good = status == AGT_OK && b.len >= same && memcmp(b.data, text, same) == 0;
+    agt__buf_free(&b);
+    if (good) return AGT_OK;
+    if (status != AGT_OK && status != AGT_NOT_FOUND) {
+        if (err) *err = mine;
+        return status;
+    }
+    return agt__write_file(sys, dir, name, text, strlen(text), true, err);
+}
+
+/* Makes `parent` and two folders in it, and syncs their names. */
+static agt_status repo_make_folders(const agt_sys *sys, agt_fd dir, const char *parent,
+                                    const char *one, const char *two, agt_error *err) {
+    agt_fd fd, sub;
+    agt_status status = agt__open_folder(sys, dir, parent, true, &fd, err);
+    if (status != AGT_OK) return status;
+    const char *names[2] = {one, two};
+    for (size_t i = 0; i < 2 && status == AGT_OK; i++) {
+        status = agt__open_folder(sys, fd, names[i], true, &sub, err);
+        if (status != AGT_OK) break;
+        int rc = sys->sync(sys->ctx, sub);
+        sys->close(sys->ctx, sub);
+        if (rc < 0) status = agt__fail_io(err, rc, "cannot sync the git folder");
+    }
+    int rc = status == AGT_OK ? sys->sync(sys->ctx, fd) : 0;
+    if (rc < 0) status = agt__fail_io(err, rc, "cannot sync the git folder");
+    sys->close(sys->ctx, fd);
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__git_init(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                     agt_error *err) {
+    agt_status status = repo_make_folders(sys, dir, "objects", "pack", "info", err);
+    if (status == AGT_OK) status = repo_make_folders(sys, dir, "refs", "heads", "tags", err);
+    /* what a person added to the configuration stays; an empty file is a power cut's */
+    if (status == AGT_OK) status = repo_make_file(sys, dir, mem, "config", REPO_CONFIG, 1, err);
+    if (status == AGT_OK)
+        status = repo_make_file(sys, dir, mem, "HEAD", REPO_HEAD, strlen(REPO_HEAD), err);
+    if (status != AGT_OK) return status;
+    int rc = sys->sync(sys->ctx, dir);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot sync the git folder") : AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__git_open(agt_git **out, const agt_sys *sys, agt_fd dir,
+                                     const agt_mem *mem, agt_cpu cpu, agt_error *err) {
+    agt_git *git = agt__zalloc(mem, sizeof *git);
+    *out = git;
+    if (!git) return agt__nomem(err);
+    git->sys = sys;
+    git->dir = dir;
+    git->objects = AGT_FD_NONE;
+    git->mem = *mem;
+    git->cpu = cpu;
+    git->io = agt__buf(&git->mem);
+    git->in = agt__buf(&git->mem);
+    git->scratch = agt__buf(&git->mem);
+    for (size_t i = 0; i < AGT_COUNT(git->work); i++)
+        git->work[i] = agt__buf(&git->mem);
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__git_close(agt_git *git) {
+    if (!git) return;
+    agt__git_abort(git);
+    agt__git_foreign_free(git);
+    agt__git_objects_free(git);
+    agt__git_codec_free(git);
+    agt__buf_free(&git->scratch);
+    agt_mem mem = git->mem;
+    agt__free(&mem, git, sizeof *git);
+}
+
+/* ---- the ref ---- */
+
+static agt_status repo_bad_ref(const char *name, agt_error *err) {
+    return agt__fail(err, AGT_CORRUPT,
+                     "%s in the git folder is damaged; remove it and publish again", name);
+}
+
+/* Looks for refs/heads/main among the lines "<id> <name>" of packed-refs. */
+static agt_status repo_packed_head(agt_git *git, agt_oid *out, bool *found, agt_error *err) {
+    static const char name[] = " refs/heads/main";
+    const size_t want = AGT_GIT_HEX + sizeof name - 1;
+    agt_buf b = agt__buf(&git->mem);
+    agt_error mine;
+    agt_status status = agt__read_file(git->sys, git->dir, "packed-refs", REPO_PACKED, &b, &mine);
+    if (status == AGT_NOT_FOUND) return AGT_OK;
+    if (status != AGT_OK) {
+        agt__buf_free(&b);
+        if (err) *err = mine;
+        return status;
+    }
+    const char *p = (const char *)b.data, *end = p ? p + b.len : p, *line_end;
+    for (; p && status == AGT_OK && p < end && !*found; p = line_end + 1) {
+        line_end = memchr(p, '\n', (size_t)(end - p));
+        if (!line_end) line_end = end;
+        size_t n = (size_t)(line_end - p);
+        if (n && p[n - 1] == '\r') n--;
+        if (n != want || memcmp(p + AGT_GIT_HEX, name, sizeof name - 1) != 0) continue;
+        *found = agt__unhex(p, AGT_GIT_HEX, out->id, sizeof out->id);
+        if (!*found) status = repo_bad_ref("packed-refs", err);
+    }
+    agt__buf_free(&b);
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__git_head(agt_git *git, agt_oid *out, bool *found, agt_error *err) {
+    const agt_sys *sys = git->sys;
+    agt_error mine;
+    *found = false;
+    agt_fd heads = sys->walk(sys->ctx, git->dir, "refs/heads");
+    if (heads < 0 && AGT_SYS_CLASS(heads) == AGT_SYS_NOENT)
+        return repo_packed_head(git, out, found, err);
+    if (heads < 0) return agt__fail_io(err, heads, "cannot open refs/heads in the git folder");
+    agt_buf b = agt__buf(&git->mem);
+    agt_status status = agt__read_file(sys, heads, "main", REPO_REF_MAX, &b, &mine);
+    sys->close(sys->ctx, heads);
+    size_t n = b.len;
+    while (status == AGT_OK && n && (b.data[n - 1] == '\n' || b.data[n - 1] == '\r'))
+        n--;
+    if (status == AGT_OK) *found = agt__unhex((const char *)b.data, n, out->id, sizeof out->id);
+    agt__buf_free(&b);
+    if (status == AGT_NOT_FOUND) return repo_packed_head(git, out, found, err);
+    if (*found) return AGT_OK;
+    if (status == AGT_OK || status == AGT_LIMIT || status == AGT_INVALID) /* (2) */
+        return repo_bad_ref("refs/heads/main", err);
+    if (err) *err = mine;
+    return status;
+}
+
+/* Writes refs/heads/<name> by way of <name>.lock (1). */
+static agt_status repo_put_ref(agt_git *git, agt_fd heads, const char *name, const agt_oid *id,
+                               bool durable, agt_error *err) {
+    char hex[AGT_GIT_HEX + 1], lock[REPO_NAME];
+    agt_git_file f;
+    size_t n = strlen(name);
+    if (!n || n + sizeof ".lock" > sizeof lock || memchr(name, '/', n))
+        return agt__fail(err, AGT_INVALID, "\"%.40s\" cannot be the name of a branch", name);
+    memcpy(lock, name, n);
+    memcpy(lock + n, ".lock", sizeof ".lock");
+    agt__hex(id->id, sizeof id->id, hex);
+    hex[AGT_GIT_HEX] = '\n';
+    agt_status status = agt__git_file_open(&f, git, heads, lock, 0600, false, err);
+    if (status == AGT_OK) agt__git_file_put(&f, hex, sizeof hex, err);
+    if (status == AGT_OK) status = agt__git_file_end(&f, durable, err);
+    if (status == AGT_OK) status = agt__git_file_name(&f, heads, name, err);
+    if (status != AGT_OK || !durable) return status;
+    int rc = git->sys->sync(git->sys->ctx, heads);
+    if (rc == 0) return AGT_OK;
+    status = agt__fail_io(err, rc, "cannot sync refs/heads in the git folder");
+    if (err) err->outcome_unknown = 1;
+    return status;
+}
+
+static agt_status repo_set_ref(agt_git *git, const char *name, const agt_oid *id, bool durable,
+                               agt_error *err) {
+    agt_fd refs, heads;
+    agt_status status = agt__open_folder(git->sys, git->dir, "refs", true, &refs, err);
+    if (status != AGT_OK) return status;
+    status = agt__open_folder(git->sys, refs, "heads", true, &heads, err);
+    if (status == AGT_OK) {
+        status = repo_put_ref(git, heads, name, id, durable, err);
+        git->sys->close(git->sys->ctx, heads);
+    }
+    git->sys->close(git->sys->ctx, refs);
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, bool durable,
+                                         agt_error *err) {
+    return repo_set_ref(git, "main", id, durable, err);
+}
+
+AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const agt_oid *id,
+                                         agt_error *err) {
+    return repo_set_ref(git, name, id, true, err);
+}
+
+/* ---- the broom ---- */
+
+static int repo_name(void *ctx, const char *name) {
+    agt__buf_put(ctx, name, strlen(name) + 1);
+    return ((agt_buf *)ctx)->failed;
+}
+
+/* The names in a folder, one after another, each with its NUL. */
+static agt_status repo_names(agt_git *git, agt_fd folder, agt_buf *out, agt_error *err) {
+    int rc = git->sys->list(git->sys->ctx, folder, repo_name, out);
+    if (out->failed) return agt__nomem(err);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot list the git folder") : AGT_OK;
+}
+
+static bool repo_ends(const char *name, const char *end) {
+    size_t n = strlen(name), m = strlen(end);
+    return n > m && memcmp(name + n - m, end, m) == 0;
+}
+
+/* Is it a temporary or a lock that nobody needs (3)? */
+static bool repo_litter(agt_git *git, const char *folder, const char *name, const agt_stat *st) {
+    bool in_objects = strncmp(folder, "objects", 7) == 0;
+    bool tmp = in_objects && (!strncmp(name, "tmp_", 4) || !strncmp(name, ".tmp-", 5));
+    bool ours = tmp && repo_ends(name, "_agt");
+    if (!strcmp(folder, "refs/heads") && repo_ends(name, ".lock"))
+        ours = !strcmp(name, "main.lock") || !strncmp(name, "found-", 6);
+    if (!*folder && (!strcmp(name, "HEAD.tmp") || !strcmp(name, "config.tmp"))) ours = true;
+    if (ours) return true;
+    int64_t age = git->sys->now_unix_ms(git->sys->ctx) - st->mtime_ns / 1000000;
+    bool stale = age > REPO_STALE_NS / 1000000 || age < -(REPO_STALE_NS / 1000000);
+    return stale && (tmp || repo_ends(name, ".lock"));
+}
+
+/* One file of objects/ab: away with it if all shall go, or if it is bad. */
+static agt_status repo_clean_object(agt_git *git, agt_fd folder, const char *prefix,
+                                    const char *name, bool check, agt_error *err) {
+    char hex[AGT_GIT_HEX];
+    agt_oid id;
+    int kind;
+    if (strlen(name) != AGT_GIT_HEX - 2) return AGT_OK;
+    memcpy(hex, prefix, 2);
+    memcpy(hex + 2, name, AGT_GIT_HEX - 2);
+    if (!agt__unhex(hex, sizeof hex, id.id, sizeof id.id)) return AGT_OK;
+    if (check) {
+        agt__git_reuse(&git->scratch);
+        agt_error mine;
+        agt_status status =
+            agt__git_load_loose(git, folder, name, &id, &kind, &git->scratch, &mine);
+        if (status != AGT_CORRUPT && err && status != AGT_OK) *err = mine;
+        if (status != AGT_CORRUPT) return status == AGT_NOT_FOUND ? AGT_OK : status;
+    }
+    int rc = git->sys->remove(git->sys->ctx, folder, name);
+    if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOENT)
+        return agt__fail_io(err, rc, "cannot delete a git object");
+    return AGT_OK;
+}
+
+/* What a walk over the git folder carries along. */
+typedef struct repo_broom {
+    agt_git *git;
+    agt_buf todo;  /* paths of folders still to be visited, each with its NUL */
+    agt_buf names; /* of the folder being visited */
+    bool only_bad;
+} repo_broom;
+
+static bool repo_is_fan_out(const char *folder) {
+    unsigned char byte;
+    return strlen(folder) == 10 && !memcmp(folder, "objects/", 8) &&
+           agt__unhex(folder + 8, 2, &byte, 1);
+}
+
+static agt_status repo_sweep_one(repo_broom *b, const char *path, agt_fd folder, const char *name,
+                                 agt_error *err) {
+    agt_git *git = b->git;
+    agt_stat st;
+    size_t depth = 0;
+    int rc = git->sys->stat(git->sys->ctx, folder, name, &st);
+    if (rc < 0) return AGT_OK; /* gone meanwhile, or not ours to judge */
+    if (st.kind == AGT_FILE_FOLDER) {
+        for (const char *p = path; *p; p++)
+            depth += *p == '/';
+        if (depth >= REPO_DEPTH) return AGT_OK;
+        agt__buf_text(&b->todo, path);
+        if (*path) agt__buf_byte(&b->todo, '/');
+        agt__buf_put(&b->todo, name, strlen(name) + 1);
+        return b->todo.failed ? agt__nomem(err) : AGT_OK;
+    }
+    if (st.kind == AGT_FILE_REGULAR && repo_litter(git, path, name, &st)) {
+        rc = git->sys->remove(git->sys->ctx, folder, name);
+        if (rc == 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
+        return agt__fail_io(err, rc, "cannot delete %.100s in the git folder", name);
+    }
+    if (!repo_is_fan_out(path)) return AGT_OK;
+    bool check = b->only_bad && st.kind == AGT_FILE_REGULAR;
+    return repo_clean_object(git, folder, path + 8, name, check, err);
+}
+
+/* Visits one folder; `path` is a copy that does not move. */
+static agt_status repo_sweep(repo_broom *b, const char *path, agt_error *err) {
+    agt_git *git = b->git;
+    agt_fd folder = agt__walk_folder(git->sys, git->dir, path, false);
+    if (folder < 0 && AGT_SYS_CLASS(folder) == AGT_SYS_NOENT) return AGT_OK;
+    if (folder < 0) return agt__fail_io(err, folder, "cannot open %.100s in the git folder", path);
+    b->names.len = 0;
+    agt_status status = repo_names(git, folder, &b->names, err);
+    for (size_t at = 0; status == AGT_OK && at < b->names.len;) {
+        const char *name = (const char *)b->names.data + at;
+        at += strlen(name) + 1;
+        status = repo_sweep_one(b, path, folder, name, err);
+    }
+    git->sys->close(git->sys->ctx, folder);
+    return status;
+}
+
+/* An empty objects/ab goes too; git makes it again. */
+static void repo_drop_fan_out(agt_git *git, const char *path) {
+    agt_fd objects;
+    if (!repo_is_fan_out(path) || agt__git_objects(git, false, &objects, NULL) != AGT_OK) return;
+    (void)git->sys->remove_folder(git->sys->ctx, objects, path + 8);
+}
+
+AGT_PRIVATE agt_status agt__git_clean_loose(agt_git *git, bool only_bad, agt_error *err) {
+    repo_broom b = {git, agt__buf(&git->mem), agt__buf(&git->mem), only_bad};
+    agt_status status = AGT_OK;
+    agt__git_abort(git);
+    agt__buf_byte(&b.todo, 0); /* "": the git folder itself */
+    while (status == AGT_OK && b.todo.len) {
+        char path[REPO_DEPTH * REPO_NAME];
+        size_t start = b.todo.len - 1;
+        while (start && b.todo.data[start - 1])
+            start--;
+        const char *last = (const char *)b.todo.data + start;
+        bool fits = agt__copy_text(path, sizeof path, last, strlen(last));
+        b.todo.len = start;
+        if (!fits) continue;
+        status = repo_sweep(&b, path, err);
+        if (status == AGT_OK) repo_drop_fan_out(git, path);
+    }
+    if (status == AGT_OK && b.todo.failed) status = agt__nomem(err);
+    agt__buf_free(&b.todo);
+    agt__buf_free(&b.names);
+    agt__git_reuse(&git->scratch);
+    return status;
+}
+/* end src/git/repo.c */
+#endif
+/* floor 3 */
+/* begin src/lock/flock.c */
+/* flock: one holder among all processes, held by the kernel.
+ *
+ *     closed --open, check--> open --flock--> locked --same file at the name?--> held
+ *        ^                      ^                |no: close, at most 100 times    |
+ *        +----------------------|----------------+                     drop or close, or death
+ *                               +-------------------------------------------------+
+ *
+ * The kernel's lock is the only truth. It dies with the process, however that dies, so there is
+ * nothing stale and nothing to take over; no byte in the file decides anything.
+ *
+ * (1) The file is never unlinked or renamed by us: the lock would split into two.
+ * (2) Somebody else may do so. A lock counts only on the file that stands at the name after it was
+ *     taken. Device and inode of an open file never change, and the inode is not used again while
+ *     we have it open: comparing them with what stands at the name is enough.
+ * (3) What is opened must be a regular file with one link that its folder's owner made: a link, a
+ *     FIFO, a folder or somebody's other file in its place is refused, not locked or written.
+ * (4) Only the kernel's yes is a yes. No lock here, no permission, no memory: an error, never an
+ *     unlocked success.
+ * (5) Two descriptors of one process exclude each other as two processes do; one handle belongs to
+ *     one thread at a time.
+ * (6) A shared lock is somebody looking who leads (agt_poll_lock_holder), not a holder. It is gone
+ *     in a moment and must not turn a try into BUSY.
+ * (7) The lock belongs to the open file, which a fork's child shares: there it "holds" too. Whoever
+ *     owns the handle compares process ids before it comes here; the child only closes.
+ * (8) Nobody waits inside flock: that has no deadline. Waiters sleep 1 ms, then twice as long each
+ *     time up to 100 ms, and wake for a burst of tries, the longer the longer they slept: a busy
+ *     store's lock is free only for moments between two writes, and a single try would miss them
+ *     for seconds. After 10 s it is somebody who leads, not somebody who writes: single tries.
+ *
+ * Taking and dropping an open, free lock is three system calls: flock, fstatat, flock. */
+/* begin src/lock/lock.h */
+/* lock: one holder among all processes, on flock(2) behind agt_sys. */
+#ifndef AGT_LOCK_H
+#define AGT_LOCK_H
+
+
+/* A lock on one file. The descriptor stays open between uses; the kernel lock is what counts. */
+typedef struct agt_flock {
+    const agt_sys *sys;
+    agt_fd dir;        /* borrowed: the folder */
+    char name[32];     /* the file in it */
+    agt_fd fd;         /* AGT_FD_NONE until first use */
+    uint64_t dev, ino; /* of fd */
+    bool held;
+} agt_flock;
+
+AGT_PRIVATE void agt__flock_init(agt_flock *l, const agt_sys *sys, agt_fd dir, const char *name);
+/* Takes the lock: opens or reopens the file as needed (U3 to U6), waits up to timeout_ms (0: the
+ * default, AGT_TRY, AGT_FOREVER) with growing delays. AGT_OK, AGT_BUSY, AGT_INVALID, AGT_IO,
+ * AGT_UNSUPPORTED, AGT_NOT_FOUND (the folder is gone). */
+AGT_PRIVATE agt_status agt__flock_take(agt_flock *l, int32_t timeout_ms, agt_error *err);
+/* Is the file still the one at its name (U9)? true if so. */
+AGT_PRIVATE bool agt__flock_still(const agt_flock *l);
+/* Lets go, keeps the descriptor. Must not be called in a fork's child (use agt__flock_close). */
+AGT_PRIVATE void agt__flock_drop(agt_flock *l);
+/* Closes the descriptor, which lets go unless a fork's other side holds it. */
+AGT_PRIVATE void agt__flock_close(agt_flock *l);
+
+/* What a leader says of itself in poll.lock and poll.lock.info: a diagnosis, never a decision. */
+typedef struct agt_holder {
+    int64_t pid;    /* 0: unknown */
+    uint64_t start; /* of the process, in the system's own unit; 0: unknown */
+    int64_t since_unix_ms;
+    char boot[40];
+    char host[64];
+    char program[64];
+    char token[33]; /* 128 random bits in hexadecimal: this one time of leading */
+} agt_holder;
+
+#define AGT_HOLDER_TEXT 512 /* bytes that always hold agt__holder_format's text */
+
+/* Writes the lines of poll.lock.info; returns their length. */
+AGT_PRIVATE size_t agt__holder_format(const agt_holder *h, char out[AGT_HOLDER_TEXT]);
+/* Reads both files' bytes, whatever they are. The info is believed only if it is of one piece and
+ * names the pid of poll.lock. Every text in `out` is UTF-8 without control characters. */
+AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_len,
+                                   const void *info, size_t info_len);
+
+#endif /* AGT_LOCK_H */
+/* end src/lock/lock.h */
+
+
+#define FLOCK_REOPENS 100
+#define FLOCK_LOOKS   10
+
+/* Waiting, in ns. */
+#define FLOCK_DELAY_MIN 1000000
+#define FLOCK_DELAY_MAX 100000000
+#define FLOCK_BURST     8       /* tries in a burst, and one more for each ... */
+#define FLOCK_BURST_PER 2000000 /* ... of these that were slept before */
+#define FLOCK_PAUSE     60000   /* between the tries of a burst */
+#define FLOCK_HOPE      10000000000
+
+AGT_PRIVATE void agt__flock_init(agt_flock *l, const agt_sys *sys, agt_fd dir, const char *name) {
+    memset(l, 0, sizeof *l);
+    l->sys = sys;
+    l->dir = dir;
+    l->fd = AGT_FD_NONE;
+    bool whole = agt__copy_text(l->name, sizeof l->name, name, strlen(name));
+    AGENT_TRACE_ASSERT(whole);
+    (void)whole;
+}
+
+/* May the file's owner be who it is? The folder's owner, root, or anybody where the folder is
+ * shared on purpose: writable for others, and not so that each may only touch what is theirs. */
+static bool flock_owner_fits(const agt_stat *file, const agt_stat *folder) {
+    bool shared = (folder->mode & 022u) != 0 && (folder->mode & 01000u) == 0;
+    return file->owner == folder->owner || file->owner == 0 || shared;
+}
+
+/* Looks at what was opened. That it still stands at the name is asked later, under the lock. */
+static agt_status flock_check(agt_flock *l, agt_error *err) {
+    agt_stat file, folder;
+    int rc = l->sys->fstat(l->sys->ctx, l->fd, &file);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at the lock %s", l->name);
+    rc = l->sys->fstat(l->sys->ctx, l->dir, &folder);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at the folder of the lock %s", l->name);
+    if (file.kind != AGT_FILE_REGULAR)
+        return agt__fail(err, AGT_INVALID,
+                         "something that is not a regular file stands in the place of the lock "
+                         "%s; remove it",
+                         l->name);
+    if (file.links > 1)
+        return agt__fail(err, AGT_INVALID,
+                         "the lock %s is also linked under another name; remove it and try again",
+                         l->name);
+    if (!flock_owner_fits(&file, &folder))
+        return agt__fail(err, AGT_INVALID,
+                         "the lock %s belongs to user %lu, its folder to user %lu; remove it and "
+                         "try again",
+                         l->name, (unsigned long)file.owner, (unsigned long)folder.owner);
+    l->dev = file.dev;
+    l->ino = file.ino;
+    return AGT_OK;
+}
+
+static agt_status flock_open(agt_flock *l, agt_error *err) {
+    l->fd =
+        l->sys->open(l->sys->ctx, l->dir, l->name, AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE, 0600);
+    if (l->fd < 0) {
+        agt_fd rc = l->fd;
+        l->fd = AGT_FD_NONE;
+        return agt__fail_sys(err, rc, "cannot open the lock %s", l->name);
+    }
+    agt_status status = flock_check(l, err);
+    if (status != AGT_OK) agt__flock_close(l);
+    return status;
+}
+
+static int64_t flock_jitter(const agt_sys *sys, int64_t ns) {
+    uint32_t r;
+    if (sys->random(sys->ctx, &r, sizeof r) < 0) return ns;
+    return ns / 2 + (int64_t)r % (ns / 2 + 1);
+}
+
+/* The exclusive lock, waiting only for those who look (6). */
+static int flock_exclusive(const agt_flock *l) {
+    const agt_sys *sys = l->sys;
+    int rc = sys->lock(sys->ctx, l->fd, AGT_LOCK_EXCLUSIVE);
+    for (int i = 0; i < FLOCK_LOOKS && rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_BUSY; i++) {
+        if (sys->lock(sys->ctx, l->fd, AGT_LOCK_SHARED) < 0) return rc; /* a holder */
+        (void)sys->lock(sys->ctx, l->fd, AGT_LOCK_UNLOCK);
+        sys->sleep_ns(sys->ctx, flock_jitter(sys, (int64_t)10000 << i));
+        rc = sys->lock(sys->ctx, l->fd, AGT_LOCK_EXCLUSIVE);
+    }
+    return rc;
+}
+
+/* One try. On AGT_BUSY *err is left to the caller. */
+static agt_status flock_try(agt_flock *l, agt_error *err) {
+    for (int i = 0; i < FLOCK_REOPENS; i++) {
+        agt_status status = l->fd == AGT_FD_NONE ? flock_open(l, err) : AGT_OK;
+        if (status != AGT_OK) return status;
+        int rc = flock_exclusive(l);
+        bool busy = rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_BUSY;
+        if (rc < 0 && !busy)
+            return agt__fail_sys(err, rc, "cannot lock %s; the file system must support flock",
+                                 l->name);
+        /* also when busy: whoever holds a file that was removed holds nothing */
+        if (agt__flock_still(l)) {
+            l->held = !busy;
+            return busy ? AGT_BUSY : AGT_OK;
+        }
+        agt__flock_close(l);
+    }
+    return agt__fail(err, AGT_IO, "the lock %s is replaced again and again; find out by whom",
+                     l->name);
+}
+
+static int64_t flock_left(const agt_sys *sys, int64_t deadline) {
+    return deadline - sys->mono_ns(sys->ctx);
+}
+
+/* Tries in quick succession (8). */
+static agt_status flock_burst(agt_flock *l, int64_t tries, int64_t deadline, agt_error *err) {
+    for (int64_t i = 1;; i++) {
+        agt_status status = flock_try(l, err);
+        if (status != AGT_BUSY || i >= tries) return status;
+        int64_t pause = flock_jitter(l->sys, FLOCK_PAUSE);
+        if (flock_left(l->sys, deadline) <= pause) return status;
+        l->sys->sleep_ns(l->sys->ctx, pause);
+    }
+}
+
+/* Tries with growing delays until the deadline; AGT_BUSY when it passed. */
+static agt_status flock_wait(agt_flock *l, int32_t timeout_ms, agt_error *err) {
+    const agt_sys *sys = l->sys;
+    int64_t start = sys->mono_ns(sys->ctx), deadline = INT64_MAX, delay = FLOCK_DELAY_MIN;
+    if (timeout_ms == 0) timeout_ms = AGT_TIMEOUT_DEFAULT;
+    if (timeout_ms > 0) deadline = start + (int64_t)timeout_ms * 1000000;
+    for (;;) {
+        int64_t left = flock_left(sys, deadline), nap = flock_jitter(sys, delay);
+        if (left <= 0) return AGT_BUSY;
+        sys->sleep_ns(sys->ctx, nap < left ? nap : left);
+        bool hopeful = sys->mono_ns(sys->ctx) - start < FLOCK_HOPE;
+        int64_t tries = hopeful ? FLOCK_BURST + delay / FLOCK_BURST_PER : 1;
+        agt_status status = flock_burst(l, tries, deadline, err);
+        if (status != AGT_BUSY) return status;
+        delay = delay < FLOCK_DELAY_MAX / 2 ? delay * 2 : FLOCK_DELAY_MAX;
+    }
+}
+
+AGT_PRIVATE agt_status agt__flock_take(agt_flock *l, int32_t timeout_ms, agt_error *err) {
+    if (timeout_ms < AGT_FOREVER)
+        return agt__fail(err, AGT_INVALID, "a timeout of %ld ms is none", (long)timeout_ms);
+    agt_status status = l->held ? AGT_BUSY : flock_try(l, err);
+    if (status == AGT_BUSY && timeout_ms != AGT_TRY && !l->held)
+        status = flock_wait(l, timeout_ms, err);
+    if (status == AGT_BUSY)
+        return agt__fail(err, AGT_BUSY, "the lock %s is held by somebody else", l->name);
+    return status;
+}
+
+AGT_PRIVATE bool agt__flock_still(const agt_flock *l) {
+    agt_stat st;
+    if (l->fd == AGT_FD_NONE) return false;
+    if (l->sys->stat(l->sys->ctx, l->dir, l->name, &st) < 0) return false;
+    return st.dev == l->dev && st.ino == l->ino;
+}
+
+AGT_PRIVATE void agt__flock_drop(agt_flock *l) {
+    if (!l->held) return;
+    l->held = false;
+    /* should unlocking fail, closing does it */
+    if (l->sys->lock(l->sys->ctx, l->fd, AGT_LOCK_UNLOCK) < 0) agt__flock_close(l);
+}
+
+AGT_PRIVATE void agt__flock_close(agt_flock *l) {
+    if (l->fd != AGT_FD_NONE) l->sys->close(l->sys->ctx, l->fd);
+    l->fd = AGT_FD_NONE;
+    l->held = false;
+}
+/* end src/lock/flock.c */
+/* begin src/lock/poll_lock.c */
+/* poll_lock: who leads, elected by flock on <root>/.agent-trace/locks/poll.lock.
+ *
+ * Whoever has the lock leads; trying never waits; releasing is letting go; a leader that dies,
+ * however it dies, leaves nothing stale. The lock excludes every program that takes flock(2) on the
+ * same file, in both directions.
+ *
+ *   poll.lock        the last leader's process id, decimal, nothing else
+ *   poll.lock.info   what else it says of itself, one `key=value` a line, at most 512 bytes:
+ *                      pid=4711                 again
+ *                      start=123456             the process' start, in the system's own unit
+ *                      boot=6f1c...             id of the boot, where the system has one
+ *                      host=workbench
+ *                      since=1795485285123      Unix time in ms
+ *                      program=agent-trace
+ *                      token=9f86d081884c7d65…  128 random bits, new for each time of leading
+ *                      end=9f86d081884c7d65…    the same: what lies between is of one piece
+ *                    It counts only if its pid is that of poll.lock, and end is token. Unknown
+ *                    keys are skipped, of a repeated one the first counts.
+ *
+ * (1) Both files are diagnosis. The kernel's lock decides; bytes never do. Therefore failing to
+ *     write them (a full disk) does not fail the lock, and a reader survives any bytes in them.
+ * (2) Both are written under the lock only, in place: a reader may see one leader's words, or half
+ *     of them, which `end` tells, but never waits for the file system's own journal.
+ * (3) In a fork's child a handle only closes: the parent leads on. The leader itself lets go by
+ *     unlocking and closing, so that a child that kept the descriptor does not keep the lead.
+ * (4) Neither file is ever unlinked. */
+
+
+#include <stdio.h>
+
+#define POLL_LOCK_NAME "poll.lock"
+#define POLL_LOCK_INFO "poll.lock.info"
+#define POLL_PID_MAX   64 /* bytes of poll.lock that are looked at */
+
+struct agt_poll_lock {
+    agt_mem mem;
+    const agt_sys *sys;
+    int64_t pid; /* of the process that took it */
+    agt_fd locks;
+    agt_flock lock;
+};
+
+/* ---- what a leader says of itself ---- */
+
+/* Decimal digits only, no more than int64 holds; -1 for everything else. */
+static int64_t poll_number(const char *s, size_t n) {
+    int64_t v = 0;
+    if (n == 0 || n > 18) return -1;
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] < '0' || s[i] > '9') return -1;
+        v = v * 10 + (s[i] - '0');
+    }
+    return v;
+}
+
+/* A process id, or 0. Blanks around it are allowed: others read it so. */
+static int64_t poll_pid(const char *s, size_t n) {
+    while (n && (s[n - 1] == '\n' || s[n - 1] == '\r' || s[n - 1] == ' '))
+        n--;
+    while (n && *s == ' ')
+        s++, n--;
+    int64_t v = poll_number(s, n);
+    return v > 0 && v <= INT32_MAX ? v : 0;
+}
+
+/* Text for people: cut between characters, and what is no UTF-8 or a control becomes '?'. */
+static void poll_text(char *out, size_t size, const char *s, size_t n) {
+    if (n > size - 1) {
+        n = size - 1;
+        for (int i = 0; i < 3 && n && ((unsigned char)s[n] & 0xc0u) == 0x80u; i++)
+            n--;
+    }
+    (void)agt__copy_text(out, size, s, n);
+    for (size_t i = 0; (i += agt__utf8_valid(out + i, n - i)) < n;)
+        out[i++] = '?';
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)out[i];
+        bool c1 = c == 0xc2u && (unsigned char)out[i + 1] < 0xa0u; /* U+0080 to U+009F */
+        if (c < 0x20u || c == 0x7fu) out[i] = '?';
+        if (c1) out[i] = out[i + 1] = '?';
+    }
+}
+
+AGT_PRIVATE size_t agt__holder_format(const agt_holder *h, char out[AGT_HOLDER_TEXT]) {
+    int n = snprintf(out, AGT_HOLDER_TEXT,
+                     "pid=%lld\nstart=%llu\nboot=%s\nhost=%s\nsince=%lld\nprogram=%s\ntoken=%s\n"
+                     "end=%s\n",
+                     (long long)h->pid, (unsigned long long)h->start, h->boot, h->host,
+                     (long long)h->since_unix_ms, h->program, h->token, h->token);
+    return n > 0 && n < AGT_HOLDER_TEXT ? (size_t)n : 0;
+}
+
+/* The value of `key` in the lines, the first one; false if there is none. */
+static bool poll_value(const char *s, size_t n, const char *key, agt_text *out) {
+    size_t key_len = strlen(key);
+    while (n) {
+        const char *end = memchr(s, '\n', n);
+        size_t len = end ? (size_t)(end - s) : n;
+        if (len > key_len && s[key_len] == '=' && memcmp(s, key, key_len) == 0) {
+            out->data = s + key_len + 1;
+            out->len = len - key_len - 1;
+            return true;
+        }
+        s += len;
+        n -= len;
+        if (n) s++, n--;
+    }
+    return false;
+}
+
+static void poll_value_text(const char *s, size_t n, const char *key, char *out, size_t size) {
+    agt_text v;
+    if (poll_value(s, n, key, &v)) poll_text(out, size, v.data, v.len);
+}
+
+static int64_t poll_value_number(const char *s, size_t n, const char *key) {
+    agt_text v;
+    int64_t number = poll_value(s, n, key, &v) ? poll_number(v.data, v.len) : -1;
+    return number < 0 ? 0 : number;
+}
+
+/* Is the info all of one piece, and about this leader? */
+static bool poll_info_fits(const char *s, size_t n, int64_t pid) {
+    agt_text token, end;
+    return pid > 0 && poll_value_number(s, n, "pid") == pid && poll_value(s, n, "token", &token) &&
+           poll_value(s, n, "end", &end) && agt__text_eq(token, end);
+}
+
+AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_len,
+                                   const void *info, size_t info_len) {
+    memset(out, 0, sizeof *out);
+    out->pid = poll_pid(pid, pid_len);
+    if (!poll_info_fits(info, info_len, out->pid)) return;
+    out->start = (uint64_t)poll_value_number(info, info_len, "start");
+    out->since_unix_ms = poll_value_number(info, info_len, "since");
+    if (out->since_unix_ms > AGT_TIME_MAX) out->since_unix_ms = 0;
+    poll_value_text(info, info_len, "boot", out->boot, sizeof out->boot);
+    poll_value_text(info, info_len, "host", out->host, sizeof out->host);
+    poll_value_text(info, info_len, "program", out->program, sizeof out->program);
+    poll_value_text(info, info_len, "token", out->token, sizeof out->token);
+}
+
+/* ---- the folder ---- */
+
+/* Opens <root>/.agent-trace/locks, making both if `make`. */
+static agt_status poll_open_locks(const agt_sys *sys, const char *root, bool make, agt_fd *out,
+                                  agt_error *err) {
+    *out = AGT_FD_NONE;
+    char shown[128];
+    agt_fd top = sys->open_root(sys->ctx, root);
+    if (top < 0)
+        return agt__fail_sys(err, top, "cannot open the folder %s",
+                             agt__show_path(shown, sizeof shown, root, strlen(root)));
+    agt_fd at;
+    agt_status status = agt__open_folder(sys, top, ".agent-trace", make, &at, err);
+    sys->close(sys->ctx, top);
+    if (status != AGT_OK) return status;
+    status = agt__open_folder(sys, at, "locks", make, out, err);
+    sys->close(sys->ctx, at);
+    return status;
+}
+
+/* ---- leading ---- */
+
+/* Makes the text the whole content of an open file. Not emptied first without need: file systems
+ * take that for a replacement and hurry to write it out. */
+static void poll_rewrite(const agt_sys *sys, agt_fd fd, const char *text, size_t n) {
+    agt_stat st;
+    if (sys->fstat(sys->ctx, fd, &st) < 0 || st.kind != AGT_FILE_REGULAR || st.links > 1) return;
+    if (st.size > n && sys->truncate(sys->ctx, fd, 0) < 0) return;
+    (void)agt__write_all(sys, fd, text, n, 0);
+}
+
+/* Writes who leads into both files. Best effort: the lock holds without (1). */
+static void poll_announce(agt_poll_lock *p, const char *program) {
+    const agt_sys *sys = p->sys;
+    agt_process self;
+    agt_holder h;
+    unsigned char token[16];
+    char text[AGT_HOLDER_TEXT];
+    memset(&h, 0, sizeof h);
+    h.pid = p->pid;
+    h.since_unix_ms = sys->now_unix_ms(sys->ctx);
+    if (sys->process(sys->ctx, &self) == 0) {
+        h.start = self.start;
+        poll_text(h.boot, sizeof h.boot, self.boot, strlen(self.boot));
+        poll_text(h.host, sizeof h.host, self.host, strlen(self.host));
+        if (!program) program = self.program;
+    }
+    if (program) poll_text(h.program, sizeof h.program, program, strlen(program));
+    if (sys->random(sys->ctx, token, sizeof token) == 0) agt__hex(token, sizeof token, h.token);
+
+    int n = snprintf(text, sizeof text, "%lld", (long long)h.pid);
+    poll_rewrite(sys, p->lock.fd, text, (size_t)n);
+    uint32_t flags = AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE;
+    agt_fd info = sys->open(sys->ctx, p->locks, POLL_LOCK_INFO, flags, 0600);
+    if (info < 0) return;
+    poll_rewrite(sys, info, text, agt__holder_format(&h, text));
+    sys->close(sys->ctx, info);
+}
+
+AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char *root,
+                                                 const agt_poll_lock_options *opts,
+                                                 agt_error *err) {
+    AGENT_TRACE_ASSERT(out && root);
+    *out = NULL;
+    agt_poll_lock_options o;
+    agt_status status = agt__options(&o, sizeof o, opts, "agt_poll_lock_options", err);
+    if (status != AGT_OK) return status;
+    agt_mem mem = agt__mem(o.allocator);
+    agt_poll_lock *p = agt__zalloc(&mem, sizeof *p);
+    if (!p) return agt__nomem(err);
+    p->mem = mem;
+    p->sys = agt__sys_or_os(o.sys);
+    p->pid = p->sys->pid(p->sys->ctx);
+    status = poll_open_locks(p->sys, root, true, &p->locks, err);
+    if (status != AGT_OK) {
+        agt__free(&mem, p, sizeof *p);
+        return status;
+    }
+    agt__flock_init(&p->lock, p->sys, p->locks, POLL_LOCK_NAME);
+    status = agt__flock_take(&p->lock, o.timeout_ms, err);
+    if (status != AGT_OK) {
+        agt_poll_lock_release(p);
+        return status;
+    }
+    poll_announce(p, o.program);
+    *out = p;
+    return AGT_OK;
+}
+
+AGENT_TRACE_API agt_status agt_poll_lock_try(agt_poll_lock **out, const char *root,
+                                             agt_error *err) {
+    agt_poll_lock_options o = AGT_POLL_LOCK_OPTIONS_INIT;
+    o.timeout_ms = AGT_TRY;
+    return agt_poll_lock_acquire(out, root, &o, err);
+}
+
+AGENT_TRACE_API void agt_poll_lock_release(agt_poll_lock *lock) {
+    if (!lock) return;
+    const agt_sys *sys = lock->sys;
+    if (sys->pid(sys->ctx) == lock->pid) agt__flock_drop(&lock->lock);
+    agt__flock_close(&lock->lock);
+    sys->close(sys->ctx, lock->locks);
+    agt_mem mem = lock->mem;
+    agt__free(&mem, lock, sizeof *lock);
+}
+
+/* ---- looking ---- */
+
+/* Up to `size` bytes of an open file; what cannot be read counts as empty. */
+static size_t poll_look(const agt_sys *sys, agt_fd fd, char *out, size_t size) {
+    int64_t n = agt__read_all(sys, fd, out, size, 0);
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* Is the open lock file held? Tries it shared and lets go at once. */
+static agt_status poll_held(const agt_sys *sys, agt_fd fd, uint32_t *held, agt_error *err) {
+    agt_stat st;
+    int rc = sys->fstat(sys->ctx, fd, &st);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at %s", POLL_LOCK_NAME);
+    if (st.kind != AGT_FILE_REGULAR)
+        return agt__fail(err, AGT_INVALID, "%s is not a regular file; remove it", POLL_LOCK_NAME);
+    rc = sys->lock(sys->ctx, fd, AGT_LOCK_SHARED);
+    *held = rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_BUSY;
+    if (rc < 0 && !*held) return agt__fail_sys(err, rc, "cannot lock %s", POLL_LOCK_NAME);
+    if (rc == 0) (void)sys->lock(sys->ctx, fd, AGT_LOCK_UNLOCK);
+    return AGT_OK;
+}
+
+static agt_status poll_read_holder(const agt_sys *sys, agt_fd locks, agt_lock_holder *out,
+                                   agt_error *err) {
+    agt_fd fd = sys->open(sys->ctx, locks, POLL_LOCK_NAME, AGT_O_READ, 0);
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", POLL_LOCK_NAME);
+    char pid[POLL_PID_MAX], info[AGT_HOLDER_TEXT];
+    size_t pid_len = 0, info_len = 0;
+    agt_status status = poll_held(sys, fd, &out->held, err);
+    if (status == AGT_OK) pid_len = poll_look(sys, fd, pid, sizeof pid);
+    sys->close(sys->ctx, fd);
+    if (status != AGT_OK) return status;
+
+    fd = sys->open(sys->ctx, locks, POLL_LOCK_INFO, AGT_O_READ, 0);
+    if (fd >= 0) {
+        info_len = poll_look(sys, fd, info, sizeof info);
+        sys->close(sys->ctx, fd);
+    }
+    agt_holder h;
+    agt__holder_parse(&h, pid, pid_len, info, info_len);
+    out->pid = h.pid;
+    out->since_unix_ms = h.since_unix_ms;
+    memcpy(out->host, h.host, sizeof out->host);
+    memcpy(out->program, h.program, sizeof out->program);
+    return AGT_OK;
+}
+
+AGENT_TRACE_API agt_status agt_poll_lock_holder(const char *root, agt_lock_holder *out,
+                                                agt_error *err) {
+    AGENT_TRACE_ASSERT(root && out);
+    const agt_sys *sys = agt_sys_os();
+    agt_lock_holder found = AGT_LOCK_HOLDER_INIT;
+    if (out->size < offsetof(agt_lock_holder, pid))
+        return agt__fail(err, AGT_INVALID, "set up agt_lock_holder with AGT_LOCK_HOLDER_INIT");
+    agt_fd locks;
+    agt_status status = poll_open_locks(sys, root, false, &locks, err);
+    if (status != AGT_OK) return status;
+    status = poll_read_holder(sys, locks, &found, err);
+    sys->close(sys->ctx, locks);
+    if (status != AGT_OK) return status;
+    found.size = out->size;
+    memcpy(out, &found, found.size < sizeof found ? found.size : sizeof found);
+    return AGT_OK;
+}
+/* end src/lock/poll_lock.c */
+/* begin src/log/event.c */
+/* event: the line of the trace.
+ *
+ *   {"timestamp":"...","session_id":null,"agent_name":"kestrel","actor":"agent:kestrel",
+ *    "action":"modify","change_kind":"modify","path":"a.md","doc_type":"plan","summary":"...",
+ *    "source":"cli","detected_by":"cli","lines_added":1,"lines_removed":0,"seq":17,
+ *    "replica":"...","version":3,"blob":"...","doc":"...","doc_prev":12,"prev":"..."}
+ *
+ * then, where they are needed, "recorded_at" and "rejected". No white space, one newline.
+ *
+ * (1) The same event gives the same bytes: hashes and commit messages depend on it.
+ * (2) Reading tries the canonical order first, field by field; the first surprise sends the line
+ *     through the general reader. Both take the same texts for the same values, and only the
+ *     general reader refuses.
+ * (3) A line has one newline, its last byte.
+ * (4) Unescaped texts lie in `scratch`, in which room for the whole line is made before the first
+ *     one: it never moves under an event. */
+/* begin src/log/event.h */
+/* event: one event <-> one line of the trace. The line's bytes are canonical: FORMAT.md gives the
+ * order of the fields. */
+#ifndef AGT_EVENT_PART_H
+#define AGT_EVENT_PART_H
+
+
+/* Appends the line for `e`, newline included, to `out`. Field order: timestamp session_id
+ * agent_name actor action change_kind path doc_type summary source detected_by lines_added
+ * lines_removed seq replica version blob doc doc_prev prev, then recorded_at only where it differs
+ * from the timestamp, then rejected (64 hex) only where there is one. Absent texts (data NULL) are
+ * null; version and doc_prev 0 are 0. e->line is ignored. AGT_LIMIT if the line is longer than
+ * AGT_MAX_EVENT, AGT_NOMEM. */
+AGT_PRIVATE agt_status agt__event_format(agt_buf *out, const agt_event *e, agt_error *err);
+
+/* Reads a line (n bytes, newline included). Known fields in any order; unknown ones are skipped.
+ * Texts point into the line where they have no escapes, else into `scratch`, which is emptied
+ * first. e->line is the line. AGT_CORRUPT with the byte offset if it is no valid event: seq,
+ * timestamp, actor, action and prev are required. Expects the canonical order first (fast), and
+ * falls back. */
+AGT_PRIVATE agt_status agt__event_parse(const char *line, size_t n, agt_buf *scratch, agt_event *e,
+                                        agt_error *err);
+
+/* Only the seq, without checking the rest: for searching. false if there is none. */
+AGT_PRIVATE bool agt__event_seq(const char *line, size_t n, uint64_t *seq);
+
+#endif /* AGT_EVENT_PART_H */
+/* end src/log/event.h */
+
+typedef enum event_kind { EVENT_TIME, EVENT_TEXT, EVENT_INT, EVENT_SEQ, EVENT_U32 } event_kind;
+
+#define EVENT_KEY_ROOM 20 /* copied whole, whatever the key's length: no call for a few bytes */
+#define EVENT_NAME_MAX 13
+#define EVENT_PREV     64
+
+typedef struct event_field {
+    char key[EVENT_KEY_ROOM]; /* as it stands in the line, with what separates it from before */
+    unsigned char key_len, name_len, kind;
+    bool optional;
+    size_t at; /* in agt_event */
+} event_field;
+
+#define EVENT_FIELD(first, name, kind, optional, member)                                           \
+    {                                                                                              \
+        first "\"" name "\":", (unsigned char)(sizeof name + 3), (unsigned char)(sizeof name - 1), \
+            kind, optional, offsetof(agt_event, member)                                            \
+    }
+
+static const event_field event_fields[] = {
+    EVENT_FIELD("{", "timestamp", EVENT_TIME, false, at_unix_ms),
+    EVENT_FIELD(",", "session_id", EVENT_TEXT, false, session_id),
+    EVENT_FIELD(",", "agent_name", EVENT_TEXT, false, agent_name),
+    EVENT_FIELD(",", "actor", EVENT_TEXT, false, actor),
+    EVENT_FIELD(",", "action", EVENT_TEXT, false, action),
+    EVENT_FIELD(",", "change_kind", EVENT_TEXT, false, change_kind),
+    EVENT_FIELD(",", "path", EVENT_TEXT, false, path),
+    EVENT_FIELD(",", "doc_type", EVENT_TEXT, false, doc_type),
+    EVENT_FIELD(",", "summary", EVENT_TEXT, false, summary),
+    EVENT_FIELD(",", "source", EVENT_TEXT, false, source),
+    EVENT_FIELD(",", "detected_by", EVENT_TEXT, false, detected_by),
+    EVENT_FIELD(",", "lines_added", EVENT_INT, false, lines_added),
+    EVENT_FIELD(",", "lines_removed", EVENT_INT, false, lines_removed),
+    EVENT_FIELD(",", "seq", EVENT_SEQ, false, seq),
+    EVENT_FIELD(",", "replica", EVENT_TEXT, false, replica),
+    EVENT_FIELD(",", "version", EVENT_U32, false, version),
+    EVENT_FIELD(",", "blob", EVENT_TEXT, false, blob),
+    EVENT_FIELD(",", "doc", EVENT_TEXT, false, doc),
+    EVENT_FIELD(",", "doc_prev", EVENT_SEQ, false, doc_prev),
+    EVENT_FIELD(",", "prev", EVENT_TEXT, false, prev),
+    EVENT_FIELD(",", "recorded_at", EVENT_TIME, true, recorded_unix_ms),
+    EVENT_FIELD(",", "rejected", EVENT_TEXT, true, rejected),
+};
+enum { EVENT_SEQ_FIELD = 13, EVENT_RECORDED_FIELD = 20 };
+
+/* The most a field takes without its text: key, number or time, quotes, "null". */
+#define EVENT_FIELD_ROOM (EVENT_KEY_ROOM + AGT_TIME_TEXT + 2)
+#define EVENT_ROOM       (AGT_COUNT(event_fields) * EVENT_FIELD_ROOM + 2)
+
+/* The number of leading bytes that stand in a string as they are, ASCII only. */
+static size_t event_plain(const char *s, size_t n) {
+    const uint64_t ones = UINT64_MAX / 255, high = ones * 0x80;
+    size_t at = 0;
+    for (uint64_t w, quote, slash; n - at >= 8; at += 8) {
+        memcpy(&w, s + at, 8);
+        quote = w ^ ones * '"';
+        slash = w ^ ones * '\\';
+        if ((w | ((w - ones * 0x20) & ~w) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash)) &
+            high)
+            break;
+    }
+    for (; at < n; at++) {
+        unsigned char c = (unsigned char)s[at];
+        if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\') break;
+    }
+    return at;
+}
+
+/* ---- writing ---- */
+
+static unsigned char *event_put_u64(unsigned char *p, uint64_t v) {
+    unsigned char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (unsigned char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    memcpy(p, digits + at, sizeof digits - at);
+    return p + (sizeof digits - at);
+}
+
+static unsigned char *event_put_int(unsigned char *p, int64_t v) {
+    if (v < 0) *p++ = '-';
+    return event_put_u64(p, v < 0 ? (uint64_t)0 - (uint64_t)v : (uint64_t)v);
+}
+
+static unsigned char *event_put_time(unsigned char *p, int64_t unix_ms) {
+    char time[AGT_TIME_TEXT];
+    agt__time_format(unix_ms, time);
+    *p++ = '"';
+    memcpy(p, time, AGT_TIME_TEXT - 1);
+    p[AGT_TIME_TEXT - 1] = '"';
+    return p + AGT_TIME_TEXT;
+}
+
+/* Writes a text at the end of `out`, in which there is room for all its bytes and the fields behind
+ * it. Escapes need more room: `room` is what must be left for the others. */
+static void event_put_text(agt_buf *out, const agt_text *t, size_t room) {
+    unsigned char *p = out->data + out->len;
+    if (!t->data) {
+        memcpy(p, "null", 4);
+        out->len += 4;
+        return;
+    }
+    if (event_plain(t->data, t->len) < t->len) {
+        agt__json_put_string(out, t->data, t->len);
+        (void)agt__buf_reserve(out, room);
+        return;
+    }
+    p[0] = '"';
+    if (t->len) memcpy(p + 1, t->data, t->len);
+    p[t->len + 1] = '"';
+    out->len += t->len + 2;
+}
+
+static void event_put_value(agt_buf *out, const event_field *f, const agt_event *e, size_t room) {
+    const void *v = (const unsigned char *)e + f->at;
+    unsigned char *p = out->data + out->len, *end = p;
+    int64_t i;
+    uint64_t u;
+    uint32_t u32;
+    switch ((event_kind)f->kind) {
+    case EVENT_TIME: memcpy(&i, v, sizeof i), end = event_put_time(p, i); break;
+    case EVENT_INT: memcpy(&i, v, sizeof i), end = event_put_int(p, i); break;
+    case EVENT_SEQ: memcpy(&u, v, sizeof u), end = event_put_u64(p, u); break;
+    case EVENT_U32: memcpy(&u32, v, sizeof u32), end = event_put_u64(p, u32); break;
+    case EVENT_TEXT: event_put_text(out, v, room); return;
+    }
+    out->len += (size_t)(end - p);
+}
+
+static int64_t event_clamp(int64_t unix_ms) {
+    return unix_ms < 0 ? 0 : unix_ms > AGT_TIME_MAX ? AGT_TIME_MAX : unix_ms;
+}
+
+static bool event_wants(const event_field *f, const agt_event *e) {
+    if (!f->optional) return true;
+    if (f->kind == EVENT_TEXT) return e->rejected.data != NULL;
+    return event_clamp(e->recorded_unix_ms) != event_clamp(e->at_unix_ms);
+}
+
+/* The bytes of all texts; more than AGT_MAX_EVENT if one is longer than that. */
+static size_t event_texts(const agt_event *e) {
+    size_t sum = 0;
+    for (size_t i = 0; i < AGT_COUNT(event_fields); i++) {
+        const void *v = (const unsigned char *)e + event_fields[i].at;
+        const agt_text *t = v;
+        if (event_fields[i].kind != EVENT_TEXT || !t->data) continue;
+        if (t->len > AGT_MAX_EVENT) return t->len;
+        sum += t->len;
+    }
+    return sum;
+}
+
+static agt_status event_too_long(agt_error *err) {
+    return agt__fail(err, AGT_LIMIT,
+                     "the event's line would have more than the %d bytes that are allowed; "
+                     "shorten its texts",
+                     AGT_MAX_EVENT);
+}
+
+AGT_PRIVATE agt_status agt__event_format(agt_buf *out, const agt_event *e, agt_error *err) {
+    size_t start = out->len, texts = event_texts(e), room = texts + EVENT_ROOM;
+    if (texts > AGT_MAX_EVENT) return event_too_long(err);
+    if (!agt__buf_reserve(out, room)) return agt__nomem(err);
+    for (size_t i = 0; i < AGT_COUNT(event_fields) && !out->failed; i++) {
+        const event_field *f = &event_fields[i];
+        if (!event_wants(f, e)) continue;
+        memcpy(out->data + out->len, f->key, EVENT_KEY_ROOM);
+        out->len += f->key_len;
+        event_put_value(out, f, e, room);
+    }
+    agt__buf_put(out, "}\n", 2);
+    size_t n = out->len - start;
+    if (!out->failed && n <= AGT_MAX_EVENT) return AGT_OK;
+    out->len = start;
+    return out->failed ? agt__nomem(err) : event_too_long(err);
+}
+
+/* ---- reading ---- */
+
+static agt_status event_bad(agt_error *err, size_t at, const char *why) {
+    return agt__fail_at(err, AGT_CORRUPT, (int64_t)at, "not a valid event: %s", why);
+}
+
+/* (4) `whole` is the length of the line. False if the value is no text or there is no memory. */
+static bool event_set_text(void *p, const agt_json *v, agt_buf *scratch, size_t whole) {
+    agt_text t = {v->raw + 1, v->len - 2};
+    if (v->kind == AGT_JSON_NULL) return true;
+    if (v->kind != AGT_JSON_STRING) return false;
+    if (v->escaped) {
+        if (!agt__buf_reserve(scratch, whole - scratch->len)) return false;
+        t.data = (const char *)scratch->data + scratch->len;
+        t.len = agt__json_unescape(v, (char *)scratch->data + scratch->len);
+        scratch->len += t.len;
+    }
+    memcpy(p, &t, sizeof t);
+    return true;
+}
+
+static bool event_set(agt_event *e, const event_field *f, const agt_json *v, agt_buf *scratch,
+                      size_t whole) {
+    void *p = (unsigned char *)e + f->at;
+    int64_t i;
+    uint64_t u;
+    uint32_t u32;
+    switch ((event_kind)f->kind) {
+    case EVENT_TEXT: return event_set_text(p, v, scratch, whole);
+    case EVENT_TIME:
+        if (v->kind != AGT_JSON_STRING || !agt__time_parse(v->raw + 1, v->len - 2, &i))
+            return false;
+        memcpy(p, &i, sizeof i);
+        return true;
+    case EVENT_INT:
+        if (!agt__json_i64(v, &i)) return false;
+        memcpy(p, &i, sizeof i);
+        return true;
+    case EVENT_SEQ:
+        if (!agt__json_u64(v, &u)) return false;
+        memcpy(p, &u, sizeof u);
+        return true;
+    case EVENT_U32:
+        if (!agt__json_u64(v, &u) || u > UINT32_MAX) return false;
+        u32 = (uint32_t)u;
+        memcpy(p, &u32, sizeof u32);
+        return true;
+    }
+    return false;
+}
+
+static const event_field *event_field_named(const agt_json *key) {
+    char plain[EVENT_NAME_MAX * 6];
+    const char *name = key->raw + 1;
+    size_t n = key->len - 2;
+    if (n > sizeof plain) return NULL;
+    if (key->escaped) {
+        n = agt__json_unescape(key, plain);
+        name = plain;
+    }
+    for (size_t i = 0; i < AGT_COUNT(event_fields); i++)
+        if (n == event_fields[i].name_len && memcmp(name, event_fields[i].key + 2, n) == 0)
+            return &event_fields[i];
+    return NULL;
+}
+
+static agt_status event_complete(agt_event *e, uint32_t seen, agt_error *err) {
+    unsigned char prev[EVENT_PREV / 2];
+    if (!(seen & 1u)) return event_bad(err, 0, "it has no timestamp");
+    if (!e->seq) return event_bad(err, 0, "it has no seq");
+    if (!e->actor.data || !e->action.data) return event_bad(err, 0, "it has no actor or action");
+    if (!e->prev.data || !agt__unhex(e->prev.data, e->prev.len, prev, sizeof prev))
+        return event_bad(err, 0, "it has no prev of 64 hexadecimal digits");
+    if (!(seen & 1u << EVENT_RECORDED_FIELD)) e->recorded_unix_ms = e->at_unix_ms;
+    return AGT_OK;
+}
+
+static agt_status event_parse_any(const char *line, size_t n, agt_buf *scratch, agt_event *e,
+                                  agt_error *err) {
+    agt_json root, key, value;
+    size_t at = 0;
+    uint32_t seen = 0;
+    agt_error inner;
+    memset(&inner, 0, sizeof inner);
+    const char *newline = memchr(line, '\n', n);
+    if (newline != line + n - 1) /* (3) */
+        return event_bad(err, (size_t)(newline - line), "a newline stands inside");
+    if (agt__json_parse(line, n, &root, &inner) != AGT_OK)
+        return agt__fail_at(err, AGT_CORRUPT, inner.offset, "not a valid event: %.300s",
+                            inner.message);
+    if (root.kind != AGT_JSON_OBJECT) return event_bad(err, 0, "it is no object");
+    while (agt__json_next(&root, &at, &key, &value)) {
+        const event_field *f = event_field_named(&key);
+        size_t where = (size_t)(value.raw - line);
+        if (!f) continue;
+        uint32_t bit = 1u << (uint32_t)(f - event_fields);
+        if (seen & bit) return event_bad(err, where, "a field stands twice");
+        if (!event_set(e, f, &value, scratch, n))
+            return scratch->failed ? agt__nomem(err) : event_bad(err, where, "a field is mistyped");
+        seen |= bit;
+    }
+    return event_complete(e, seen, err);
+}
+
+/* The string that begins at `p`; false if it is none. What is escaped is judged by the general
+ * reader. */
+static bool event_string(const char *p, const char *end, agt_json *v) {
+    agt_json again;
+    const char *q = p + 1;
+    v->escaped = false;
+    for (;;) {
+        q += event_plain(q, (size_t)(end - q));
+        if (q == end) return false;
+        if (*q == '"') break;
+        size_t step = *q == '\\' ? 2 : agt__utf8_char(q, (size_t)(end - q));
+        v->escaped |= *q == '\\';
+        if ((unsigned char)*q < 0x20 || !step || step > (size_t)(end - q)) return false;
+        q += step;
+    }
+    v->kind = AGT_JSON_STRING;
+    v->len = (size_t)(q - p) + 1;
+    return !v->escaped || agt__json_parse(p, v->len, &again, NULL) == AGT_OK;
+}
+
+/* The value at `p` of a canonical line: a string, null, or an integer. */
+static bool event_value(const char *p, const char *end, agt_json *v) {
+    const char *q = p;
+    v->raw = p;
+    v->escaped = false;
+    if (p == end) return false;
+    if (*p == '"') return event_string(p, end, v);
+    if (*p == 'n') {
+        v->kind = AGT_JSON_NULL;
+        v->len = 4;
+        return end - p >= 4 && memcmp(p, "null", 4) == 0;
+    }
+    q += *p == '-';
+    const char *digits = q;
+    while (q < end && *q >= '0' && *q <= '9')
+        q++;
+    v->kind = AGT_JSON_NUMBER;
+    v->len = (size_t)(q - p);
+    return q > digits && (*digits != '0' || q == digits + 1);
+}
+
+/* (2) False: not canonical, or the general reader has something to say about it. */
+static bool event_parse_canonical(const char *line, size_t n, agt_buf *scratch, agt_event *e) {
+    const char *p = line, *end = line + n;
+    uint32_t seen = 0;
+    agt_json v;
+    for (size_t i = 0; i < AGT_COUNT(event_fields); i++) {
+        const event_field *f = &event_fields[i];
+        bool here = (size_t)(end - p) > f->key_len && memcmp(p, f->key, f->key_len) == 0;
+        if (!here && f->optional) continue;
+        if (!here) return false;
+        p += f->key_len;
+        if (!event_value(p, end, &v) || !event_set(e, f, &v, scratch, n)) return false;
+        p += v.len;
+        seen |= 1u << i;
+    }
+    if (end - p != 2 || memcmp(p, "}\n", 2) != 0) return false;
+    return event_complete(e, seen, NULL) == AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__event_parse(const char *line, size_t n, agt_buf *scratch, agt_event *e,
+                                        agt_error *err) {
+    static const agt_event blank = AGT_EVENT_INIT;
+    agt_status st = AGT_OK;
+    *e = blank;
+    scratch->len = 0;
+    if (n > AGT_MAX_EVENT) return event_bad(err, AGT_MAX_EVENT, "it is too long");
+    if (!n || line[n - 1] != '\n') return event_bad(err, n, "it has no newline");
+    if (!event_parse_canonical(line, n, scratch, e)) {
+        *e = blank;
+        scratch->len = 0;
+        st = event_parse_any(line, n, scratch, e, err);
+    }
+    scratch->failed = false;
+    if (st == AGT_OK)
+        e->line = (agt_text){line, n};
+    else
+        *e = blank;
+    return st;
+}
+
+/* ---- the seq alone ---- */
+
+static bool event_seq_any(const char *line, size_t n, uint64_t *seq) {
+    agt_json root, key, value;
+    size_t at = 0;
+    if (agt__json_parse(line, n, &root, NULL) != AGT_OK || root.kind != AGT_JSON_OBJECT)
+        return false;
+    while (agt__json_next(&root, &at, &key, &value))
+        if (event_field_named(&key) == &event_fields[EVENT_SEQ_FIELD])
+            return agt__json_u64(&value, seq) && *seq > 0;
+    return false;
+}
+
+/* In JSON `,"seq":` is always a key, never a part of a string; and a key of the event itself if no
+ * other object was opened before it. A brace in a text is taken for one: that only costs time. */
+AGT_PRIVATE bool agt__event_seq(const char *line, size_t n, uint64_t *seq) {
+    const event_field *f = &event_fields[EVENT_SEQ_FIELD];
+    const char *end = line + n, *p = line;
+    agt_json v;
+    if (!n || *line != '{') return event_seq_any(line, n, seq);
+    while ((p = memchr(p, ',', (size_t)(end - p))) && (size_t)(end - p) > f->key_len) {
+        if (memcmp(p, f->key, f->key_len) != 0) {
+            p++;
+            continue;
+        }
+        if (memchr(line + 1, '{', (size_t)(p - line - 1)) || !event_value(p + f->key_len, end, &v))
+            break;
+        p += f->key_len + v.len;
+        if (p == end || (*p != ',' && *p != '}')) break;
+        return agt__json_u64(&v, seq) && *seq > 0;
+    }
+    return event_seq_any(line, n, seq);
+}
+/* end src/log/event.c */
+/* begin src/log/trace.c */
+/* trace: segments and writing to them. See trace.h.
+ *
+ *     trace/000000000001.jsonl        lines of seq 1 to 4710
+ *     trace/000000004711.jsonl        and so on: the last one grows
+ *     trace/000000004711.jsonl.torn   what recovery cut off it
+ *
+ * (1) Lines go to the offset their journal record names: writing them again changes nothing.
+ * (2) Only recovery cuts, behind what the journal acknowledges, and keeps what it cuts.
+ * (3) A segment without an acknowledged line may be removed by anybody's recovery. A writer that
+ *     made one and did not get to write to it opens it by its name again. */
+/* begin src/log/trace.h */
+/* trace: the event log, append-only JSON Lines in segments trace/<first seq, 12 digits>.jsonl.
+ *
+ * Writers hold the store lock and write each line at the offset its journal record names; a redo
+ * writes the same bytes. Readers take no lock: they read to the last newline. Segments are never
+ * rewritten, and never cut below an acknowledged event. */
+#ifndef AGT_TRACE_PART_H
+#define AGT_TRACE_PART_H
+
+
+#define AGT_SEGMENT_NAME 32
+#define AGT_SEGMENT_MAX  (64u * 1024 * 1024) /* a segment is closed once it is that long */
+
+/* Where the trace ends: the next line goes to byte `offset` of the segment that begins with seq
+ * `segment`, and its `prev` is `prev` (32 zero bytes at the very beginning). */
+typedef struct agt_trace_end {
+    uint64_t segment, offset;
+    unsigned char prev[32];
+} agt_trace_end;
+
+AGT_PRIVATE void agt__segment_name(uint64_t first_seq, char out[AGT_SEGMENT_NAME]);
+AGT_PRIVATE bool agt__segment_parse(const char *name, uint64_t *first_seq);
+
+/* The first seqs of all segments, ascending. Zero-initialise, set mem. */
+typedef struct agt_segments {
+    const agt_mem *mem;
+    uint64_t *v;
+    size_t count, cap;
+} agt_segments;
+
+/* Lists the folder anew, foreign names left out; AGT_FD_NONE is a folder without segments. On
+ * failure the list is empty. */
+AGT_PRIVATE agt_status agt__segments_list(agt_segments *all, const agt_sys *sys, agt_fd dir,
+                                          agt_error *err);
+AGT_PRIVATE void agt__segments_free(agt_segments *all);
+
+/* ---- writing ---- */
+
+typedef struct agt_trace_writer {
+    const agt_sys *sys;
+    agt_fd dir; /* borrowed: the trace folder */
+    agt_fd fd;  /* of the open segment, or AGT_FD_NONE */
+    uint64_t segment, reserved_end;
+    bool sure; /* fd is the file others see: bytes lie in it that recovery never cuts */
+} agt_trace_writer;
+
+AGT_PRIVATE void agt__trace_writer_init(agt_trace_writer *w, const agt_sys *sys, agt_fd dir);
+AGT_PRIVATE void agt__trace_writer_close(agt_trace_writer *w);
+/* Makes sure n more bytes at `offset` of the segment will fit (reserve; NOSYS is fine), making the
+ * segment's file if there is none. */
+AGT_PRIVATE agt_status agt__trace_reserve(agt_trace_writer *w, uint64_t segment, uint64_t offset,
+                                          size_t n, agt_error *err);
+/* Writes n bytes (whole lines) at their place. */
+AGT_PRIVATE agt_status agt__trace_put(agt_trace_writer *w, uint64_t segment, uint64_t offset,
+                                      const void *lines, size_t n, agt_error *err);
+/* Cuts the segment behind `offset` (recovery only: nothing acknowledged lies there) and deletes
+ * later segments; cut bytes that are not all NUL are first kept as <segment>.torn. */
+AGT_PRIVATE agt_status agt__trace_cut(agt_trace_writer *w, const agt_mem *mem, uint64_t segment,
+                                      uint64_t offset, agt_error *err);
+
+/* ---- reading ---- */
+
+/* A reader over all segments. Zero-copy within its window. */
+typedef struct agt_trace_reader agt_trace_reader;
+
+AGT_PRIVATE agt_status agt__trace_reader_open(agt_trace_reader **out, const agt_sys *sys,
+                                              agt_fd dir, const agt_mem *mem, agt_error *err);
+AGT_PRIVATE void agt__trace_reader_close(agt_trace_reader *r);
+/* Places the reader so that the next line forward is the first with seq >= `seq` (binary search in
+ * the right segment). */
+AGT_PRIVATE agt_status agt__trace_seek(agt_trace_reader *r, uint64_t seq, agt_error *err);
+AGT_PRIVATE agt_status agt__trace_seek_end(agt_trace_reader *r, agt_error *err);
+/* The next whole line forward (or backward), newline included; it lives until the next call.
+ * AGT_END at the end; forward, later lines are seen by calling again. Notices new segments. A line
+ * is handed out whether it parses or not; of one longer than AGT_MAX_EVENT only the first
+ * AGT_MAX_EVENT + 1 bytes are, which no parser takes. */
+AGT_PRIVATE agt_status agt__trace_line(agt_trace_reader *r, agt_text *line, agt_error *err);
+AGT_PRIVATE agt_status agt__trace_line_back(agt_trace_reader *r, agt_text *line, agt_error *err);
+/* The line of exactly that seq. AGT_NOT_FOUND if the trace ends before it; AGT_CORRUPT if it is
+ * missing although later ones are there. */
+AGT_PRIVATE agt_status agt__trace_find(agt_trace_reader *r, uint64_t seq, agt_text *line,
+                                       agt_error *err);
+/* Where the line handed out last stands: its segment's first seq and its byte offset there. */
+AGT_PRIVATE void agt__trace_where(const agt_trace_reader *r, uint64_t *segment, uint64_t *offset);
+
+/* ---- checking and repairing a trace without its journal (R3 to R6) ---- */
+
+typedef struct agt_trace_report {
+    uint64_t lines, last_seq; /* valid events; the greatest seq among them */
+    agt_trace_end end;        /* where the next line goes */
+    uint64_t torn_bytes;      /* an unterminated, NUL or incomplete tail */
+    uint64_t damaged_lines;   /* newline-terminated lines that do not parse or chain, and tails of
+                               * segments that others follow */
+    uint64_t first_bad_segment, first_bad_offset; /* of the first damaged line */
+    bool salvageable; /* the tail is a whole valid event that only lacks its newline */
+} agt_trace_report;
+
+/* Reads everything, checks parse, seq without gaps from 1 on, and the prev chain. Damage is
+ * counted, not an error; AGT_IO and AGT_NOMEM are. Where a whole event that chains stands behind a
+ * stump on one damaged line, it counts among `lines` too. */
+AGT_PRIVATE agt_status agt__trace_check(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                        agt_cpu cpu, agt_trace_report *out, agt_error *err);
+/* Mends the tail: a whole valid event gets its newline; anything else there is copied to
+ * <segment>.torn (synced) and cut off, and so are segments behind it without a whole line.
+ * Idempotent; lines ended by a newline are never touched. In `out` torn_bytes and salvageable say
+ * what was found, the rest how the trace is now. */
+AGT_PRIVATE agt_status agt__trace_repair(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                         agt_cpu cpu, agt_trace_report *out, agt_error *err);
+
+#endif /* AGT_TRACE_PART_H */
+/* end src/log/trace.h */
+
+#include <stdlib.h>
+
+#define TRACE_RESERVE (1024u * 1024)
+
+AGT_PRIVATE void agt__segment_name(uint64_t first_seq, char out[AGT_SEGMENT_NAME]) {
+    char digits[20];
+    size_t n = 0, at = 0;
+    do
+        digits[n++] = (char)('0' + first_seq % 10);
+    while ((first_seq /= 10) != 0);
+    for (size_t i = n; i < 12; i++)
+        out[at++] = '0';
+    while (n)
+        out[at++] = digits[--n];
+    memcpy(out + at, ".jsonl", 7);
+}
+
+AGT_PRIVATE bool agt__segment_parse(const char *name, uint64_t *first_seq) {
+    char again[AGT_SEGMENT_NAME];
+    uint64_t v = 0;
+    const char *p = name;
+    for (; *p >= '0' && *p <= '9'; p++) {
+        if (v > (UINT64_MAX - 9) / 10) return false;
+        v = v * 10 + (uint64_t)(*p - '0');
+    }
+    if (!v) return false;
+    agt__segment_name(v, again);
+    *first_seq = v;
+    return strcmp(name, again) == 0;
+}
+
+typedef struct trace_listing {
+    agt_segments *all;
+    bool failed;
+} trace_listing;
+
+static int trace_list_one(void *ctx, const char *name) {
+    trace_listing *l = ctx;
+    agt_segments *all = l->all;
+    uint64_t first;
+    if (!agt__segment_parse(name, &first)) return 0;
+    if (all->count == all->cap) {
+        size_t cap = all->cap ? all->cap * 2 : 16;
+        uint64_t *v = agt__realloc(all->mem, all->v, all->cap * sizeof *v, cap * sizeof *v);
+        l->failed = !v;
+        if (!v) return 1;
+        all->v = v;
+        all->cap = cap;
+    }
+    all->v[all->count++] = first;
+    return 0;
+}
+
+static int trace_by_seq(const void *a, const void *b) {
+    uint64_t x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return (x > y) - (x < y);
+}
+
+AGT_PRIVATE agt_status agt__segments_list(agt_segments *all, const agt_sys *sys, agt_fd dir,
+                                          agt_error *err) {
+    trace_listing l = {all, false};
+    all->count = 0;
+    if (dir == AGT_FD_NONE) return AGT_OK;
+    int rc = sys->list(sys->ctx, dir, trace_list_one, &l);
+    if (rc != 0) all->count = 0;
+    if (l.failed) return agt__nomem(err);
+    if (rc != 0) return agt__fail_io(err, rc, "cannot list .agent-trace/trace");
+    if (all->count) qsort(all->v, all->count, sizeof *all->v, trace_by_seq);
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__segments_free(agt_segments *all) {
+    agt__free(all->mem, all->v, all->cap * sizeof *all->v);
+    all->v = NULL;
+    all->count = all->cap = 0;
+}
+
+/* ---- writing ---- */
+
+AGT_PRIVATE void agt__trace_writer_init(agt_trace_writer *w, const agt_sys *sys, agt_fd dir) {
+    memset(w, 0, sizeof *w);
+    w->sys = sys;
+    w->dir = dir;
+    w->fd = AGT_FD_NONE;
+}
+
+AGT_PRIVATE void agt__trace_writer_close(agt_trace_writer *w) {
+    if (w->fd != AGT_FD_NONE) w->sys->close(w->sys->ctx, w->fd);
+    w->fd = AGT_FD_NONE;
+    w->segment = w->reserved_end = 0;
+    w->sure = false;
+}
+
+static agt_status trace_open_segment(agt_trace_writer *w, uint64_t segment, agt_error *err) {
+    char name[AGT_SEGMENT_NAME];
+    if (w->fd != AGT_FD_NONE && w->segment == segment) return AGT_OK;
+    agt__trace_writer_close(w);
+    agt__segment_name(segment, name);
+    agt_fd fd =
+        w->sys->open(w->sys->ctx, w->dir, name, AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE, 0600);
+    if (fd < 0) return agt__fail_io(err, fd, "cannot open .agent-trace/trace/%s", name);
+    w->fd = fd;
+    w->segment = segment;
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__trace_reserve(agt_trace_writer *w, uint64_t segment, uint64_t offset,
+                                          size_t n, agt_error *err) {
+    if (!w->sure) agt__trace_writer_close(w); /* (3) */
+    agt_status st = trace_open_segment(w, segment, err);
+    if (st != AGT_OK) return st;
+    w->sure = offset > 0;
+    if (offset + n <= w->reserved_end) return AGT_OK;
+    uint64_t more = TRACE_RESERVE;
+    int rc = w->sys->reserve(w->sys->ctx, w->fd, offset, n + more);
+    if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOSPC) { /* then just what is needed */
+        more = 0;
+        rc = w->sys->reserve(w->sys->ctx, w->fd, offset, n);
+    }
+    if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOSYS)
+        return agt__fail_io(err, rc, "cannot make room in the trace");
+    w->reserved_end = offset + n + more;
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__trace_put(agt_trace_writer *w, uint64_t segment, uint64_t offset,
+                                      const void *lines, size_t n, agt_error *err) {
+    agt_status st = n ? trace_open_segment(w, segment, err) : AGT_OK;
+    if (st != AGT_OK || !n) return st;
+    int rc = agt__write_all(w->sys, w->fd, lines, n, offset);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot write to the trace");
+    w->sure = true;
+    return AGT_OK;
+}
+
+/* ---- cutting ---- */
+
+static bool trace_all_zero(const agt_buf *b) {
+    for (size_t i = 0; i < b->len; i++)
+        if (b->data[i]) return false;
+    return true;
+}
+
+/* Keeps the n bytes of the open file from `offset` on as <name>.torn, unless all are NUL. */
+static agt_status trace_keep_torn(const agt_sys *sys, agt_fd dir, agt_fd fd, const agt_mem *mem,
+                                  const char *name, uint64_t offset, uint64_t n, agt_error *err) {
+    char torn[AGT_SEGMENT_NAME + 8];
+    agt_buf b = agt__buf(mem);
+    size_t len = strlen(name);
+    memcpy(torn, name, len);
+    memcpy(torn + len, ".torn", 6);
+    if (n > SIZE_MAX || !agt__buf_reserve(&b, (size_t)n)) {
+        agt__buf_free(&b);
+        return agt__nomem(err);
+    }
+    agt_status st = AGT_OK;
+    int64_t got = agt__read_all(sys, fd, b.data, (size_t)n, offset);
+    if (got < 0)
+        st = agt__fail_io(err, got, "cannot read .agent-trace/trace/%s", name);
+    else
+        b.len = (size_t)got;
+    if (st == AGT_OK && !trace_all_zero(&b))
+        st = agt__write_file(sys, dir, torn, b.data, b.len, true, err);
+    agt__buf_free(&b);
+    return st;
+}
+
+/* Keeps what stands in the segment from `offset` on, then cuts it there, or removes it. No such
+ * segment: nothing to do. */
+static agt_status trace_cut_one(agt_trace_writer *w, const agt_mem *mem, uint64_t segment,
+                                uint64_t offset, bool remove, agt_error *err) {
+    char name[AGT_SEGMENT_NAME];
+    const agt_sys *sys = w->sys;
+    agt_stat now;
+    agt__segment_name(segment, name);
+    agt_fd fd = sys->open(sys->ctx, w->dir, name, AGT_O_READ | AGT_O_WRITE, 0);
+    if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT) return AGT_OK;
+    if (fd < 0) return agt__fail_io(err, fd, "cannot open .agent-trace/trace/%s", name);
+    agt_status st = AGT_OK;
+    int rc = sys->fstat(sys->ctx, fd, &now);
+    if (rc < 0) st = agt__fail_io(err, rc, "cannot look at .agent-trace/trace/%s", name);
+    if (rc == 0 && now.size > offset)
+        st = trace_keep_torn(sys, w->dir, fd, mem, name, offset, now.size - offset, err);
+    if (st == AGT_OK && remove)
+        rc = sys->remove(sys->ctx, w->dir, name);
+    else if (st == AGT_OK && now.size > offset)
+        rc = sys->truncate(sys->ctx, fd, offset);
+    if (st == AGT_OK && rc < 0)
+        st = agt__fail_io(err, rc, "cannot cut .agent-trace/trace/%s", name);
+    sys->close(sys->ctx, fd);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__trace_cut(agt_trace_writer *w, const agt_mem *mem, uint64_t segment,
+                                      uint64_t offset, agt_error *err) {
+    agt_segments all = {mem, NULL, 0, 0};
+    agt_status st = agt__segments_list(&all, w->sys, w->dir, err);
+    agt__trace_writer_close(w); /* what it has open may be removed, what it reserved be cut */
+    for (size_t i = all.count; i > 0 && st == AGT_OK && all.v[i - 1] > segment; i--)
+        st = trace_cut_one(w, mem, all.v[i - 1], 0, true, err);
+    if (st == AGT_OK) st = trace_cut_one(w, mem, segment, offset, false, err);
+    agt__segments_free(&all);
+    return st;
+}
+/* end src/log/trace.c */
+/* begin src/log/trace_reader.c */
+/* trace_reader: reading the segments without a lock.
+ *
+ * The reader stands between two lines of one segment:
+ *
+ *        ... line line | line line line  half a li
+ *        <- backward   at   forward ->  not shown
+ *
+ * (1) A line is handed out once its newline is there; what follows the last newline is not shown.
+ * (2) `at` is 0 or right behind a newline. Where it no longer is, the segment was cut and has grown
+ *     again, and the reader steps back to the begin of the line it finds itself in: nobody ever
+ *     gets half a line.
+ * (3) Forward it leaves a segment only for a later one that has bytes, and looks once more for
+ *     lines before it goes: whoever writes to a later one has finished the one before.
+ * (4) Recovery may cut the segment or remove it, and another file may get its name. At the end of
+ *     what there is the reader looks at the folder again, and stays where the trace now ends.
+ * (5) One window of a line's greatest length is all the memory it needs besides the list of
+ *     segments; a search reads a few KiB at each step.
+ * (6) Searching believes a seq only if the line before or behind agrees: damage may hide the lines
+ *     it hit, and no others. */
+
+#define READER_WINDOW (AGT_MAX_EVENT + 64u) /* one line, the newline before it, one byte too many  \
+                                             */
+#define READER_PROBE 4096u                  /* read at a step of a search */
+#define READER_NEAR  8192u                  /* closer than that, a search goes on line by line */
+#define READER_TRIES 16                     /* segments that vanish while they are opened */
+
+struct agt_trace_reader {
+    const agt_sys *sys;
+    const agt_mem *mem;
+    agt_fd dir, fd;
+    agt_stat file; /* of fd, as it was when it was opened */
+    agt_segments all;
+    uint64_t segment; /* fd is open on that one; 0: on none */
+    uint64_t at;      /* (2) */
+    unsigned char *window;
+    uint64_t window_at;
+    size_t window_len;
+    uint64_t line_segment, line_at;
+};
+
+/* ---- the window ---- */
+
+static const unsigned char *reader_bytes(const agt_trace_reader *r, uint64_t from) {
+    return r->window + (from - r->window_at);
+}
+
+/* How many bytes from `from` on are in the window. */
+static size_t reader_have(const agt_trace_reader *r, uint64_t from) {
+    uint64_t end = r->window_at + r->window_len;
+    return from >= r->window_at && from < end ? (size_t)(end - from) : 0;
+}
+
+/* Reads the window anew: n bytes from `from` on, fewer at the end of the file. */
+static agt_status reader_load(agt_trace_reader *r, uint64_t from, size_t n, agt_error *err) {
+    int64_t got = agt__read_all(r->sys, r->fd, r->window, n, from);
+    r->window_at = from;
+    r->window_len = got < 0 ? 0 : (size_t)got;
+    return got < 0 ? agt__fail_io(err, got, "cannot read the trace") : AGT_OK;
+}
+
+static agt_text reader_hand_out(agt_trace_reader *r, uint64_t from, size_t len) {
+    r->line_segment = r->segment;
+    r->line_at = from;
+    return (agt_text){(const char *)reader_bytes(r, from), len};
+}
+
+/* Right behind the last newline in front of byte `end`; 0 if there is none. */
+static agt_status reader_boundary(agt_trace_reader *r, uint64_t end, uint64_t *pos,
+                                  agt_error *err) {
+    for (*pos = 0; end > 0;) {
+        if (end > r->window_at && end <= r->window_at + r->window_len) {
+            size_t i = (size_t)(end - r->window_at);
+            while (i && r->window[i - 1] != '\n')
+                i--;
+            *pos = r->window_at + i;
+            if (i) return AGT_OK;
+            end = r->window_at;
+            *pos = 0;
+            continue;
+        }
+        uint64_t from = end > READER_WINDOW ? end - READER_WINDOW : 0;
+        agt_status st = reader_load(r, from, (size_t)(end - from), err);
+        if (st != AGT_OK) return st;
+        end = from + r->window_len; /* less where the file is shorter by now */
+    }
+    return AGT_OK;
+}
+
+/* Steps over a line longer than any event, whose first bytes are in the window: *full is its
+ * length, 0 if it has no end yet. The window is as before then. */
+static agt_status reader_endless(agt_trace_reader *r, uint64_t from, uint64_t *full,
+                                 agt_error *err) {
+    uint64_t was = r->window_at, pos = was + r->window_len;
+    agt_status st = AGT_OK;
+    for (*full = 0; st == AGT_OK && !*full; pos += r->window_len) {
+        st = reader_load(r, pos, READER_WINDOW, err);
+        if (st != AGT_OK || !r->window_len) break;
+        const unsigned char *newline = memchr(r->window, '\n', r->window_len);
+        if (newline) *full = pos + (uint64_t)(newline - r->window) + 1 - from;
+    }
+    return st == AGT_OK ? reader_load(r, was, READER_WINDOW, err) : st;
+}
+
+/* The whole line at `from`, found by reading `first` bytes and then a whole window: *len bytes of
+ * it are to be handed out, it is *full bytes long; both 0 if there is no whole line. */
+static agt_status reader_line_at(agt_trace_reader *r, uint64_t from, size_t first, size_t *len,
+                                 uint64_t *full, agt_error *err) {
+    size_t have = reader_have(r, from), n = first;
+    const unsigned char *newline = have ? memchr(reader_bytes(r, from), '\n', have) : NULL;
+    agt_status st = AGT_OK;
+    *len = 0;
+    *full = 0;
+    while (!newline) {
+        st = reader_load(r, from ? from - 1 : 0, n, err);
+        if (st != AGT_OK) return st;
+        have = reader_have(r, from);
+        newline = have ? memchr(reader_bytes(r, from), '\n', have) : NULL;
+        if (r->window_len < n || n == READER_WINDOW) break;
+        n = READER_WINDOW;
+    }
+    if (newline)
+        *full = (uint64_t)(newline - reader_bytes(r, from)) + 1;
+    else if (have > AGT_MAX_EVENT)
+        st = reader_endless(r, from, full, err);
+    *len = *full > AGT_MAX_EVENT ? AGT_MAX_EVENT + 1 : (size_t)*full;
+    if (*len > reader_have(r, from)) *len = 0; /* the file was cut meanwhile */
+    return st;
+}
+
+/* ---- segments ---- */
+
+static void reader_leave(agt_trace_reader *r) {
+    if (r->fd != AGT_FD_NONE) r->sys->close(r->sys->ctx, r->fd);
+    r->fd = AGT_FD_NONE;
+    r->segment = r->at = 0;
+    r->window_len = 0;
+}
+
+static bool reader_same(const agt_stat *a, const agt_stat *b) {
+    return a->dev == b->dev && a->ino == b->ino;
+}
+
+/* Goes to the begin of a segment; *size is its length. AGT_NOT_FOUND: it was removed since it was
+ * listed. On failure the reader stays where it is. */
+static agt_status reader_open(agt_trace_reader *r, uint64_t segment, uint64_t *size,
+                              agt_error *err) {
+    char name[AGT_SEGMENT_NAME];
+    agt_stat file;
+    agt__segment_name(segment, name);
+    agt_fd fd = r->sys->open(r->sys->ctx, r->dir, name, AGT_O_READ, 0);
+    if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT)
+        return agt__fail(err, AGT_NOT_FOUND, ".agent-trace/trace/%s vanished", name);
+    if (fd < 0) return agt__fail_io(err, fd, "cannot open .agent-trace/trace/%s", name);
+    int rc = r->sys->fstat(r->sys->ctx, fd, &file);
+    if (rc < 0 || file.kind != AGT_FILE_REGULAR) {
+        r->sys->close(r->sys->ctx, fd);
+        if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace/trace/%s", name);
+        return agt__fail(err, AGT_IO, ".agent-trace/trace/%s is not a regular file; move it away",
+                         name);
+    }
+    reader_leave(r);
+    r->fd = fd;
+    r->file = file;
+    r->segment = segment;
+    *size = file.size;
+    return AGT_OK;
+}
+
+/* What stands under a segment's name now. */
+static agt_status reader_look(agt_trace_reader *r, uint64_t segment, agt_stat *now, bool *there,
+                              agt_error *err) {
+    char name[AGT_SEGMENT_NAME];
+    agt__segment_name(segment, name);
+    int rc = r->sys->stat(r->sys->ctx, r->dir, name, now);
+    *there = rc == 0;
+    if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOENT)
+        return agt__fail_io(err, rc, "cannot look at .agent-trace/trace/%s", name);
+    return AGT_OK;
+}
+
+/* As reader_open, but stays with the file that is open if it is the right one, window and all. */
+static agt_status reader_enter(agt_trace_reader *r, uint64_t segment, uint64_t *size,
+                               agt_error *err) {
+    agt_stat now;
+    bool there = false;
+    if (r->fd != AGT_FD_NONE && r->segment == segment) {
+        agt_status st = reader_look(r, segment, &now, &there, err);
+        if (st != AGT_OK) return st;
+    }
+    if (!there || !reader_same(&now, &r->file)) return reader_open(r, segment, size, err);
+    if (now.size < r->window_at + r->window_len) r->window_len = 0;
+    *size = now.size;
+    return AGT_OK;
+}
+
+/* Goes behind the last line of a segment. */
+static agt_status reader_go_end(agt_trace_reader *r, uint64_t segment, agt_error *err) {
+    uint64_t size;
+    agt_status st = reader_open(r, segment, &size, err);
+    return st == AGT_OK ? reader_boundary(r, size, &r->at, err) : st;
+}
+
+static agt_status reader_list(agt_trace_reader *r, agt_error *err) {
+    return agt__segments_list(&r->all, r->sys, r->dir, err);
+}
+
+/* The greatest segment below `segment`; 0 if there is none. */
+static uint64_t reader_before(const agt_trace_reader *r, uint64_t segment) {
+    size_t i = r->all.count;
+    while (i && r->all.v[i - 1] >= segment)
+        i--;
+    return i ? r->all.v[i - 1] : 0;
+}
+
+/* The first segment behind the reader's that has bytes; 0 if there is none. */
+static agt_status reader_behind_this(agt_trace_reader *r, uint64_t *segment, agt_error *err) {
+    agt_stat now;
+    bool there;
+    *segment = 0;
+    for (size_t i = 0; i < r->all.count; i++) {
+        if (r->all.v[i] <= r->segment) continue;
+        agt_status st = reader_look(r, r->all.v[i], &now, &there, err);
+        if (st != AGT_OK) return st;
+        if (!there || !now.size) continue;
+        *segment = r->all.v[i];
+        return AGT_OK;
+    }
+    return AGT_OK;
+}
+
+/* A segment that vanished was removed by recovery: list again. Not for ever. */
+static agt_status reader_gone(agt_status st, int *tries, bool *again, agt_error *err) {
+    *again = st == AGT_NOT_FOUND && ++*tries < READER_TRIES;
+    if (st != AGT_NOT_FOUND || *again) return st;
+    return agt__fail(err, AGT_IO, "the segments in .agent-trace/trace vanish while they are read");
+}
+
+/* ---- opening and closing ---- */
+
+AGT_PRIVATE agt_status agt__trace_reader_open(agt_trace_reader **out, const agt_sys *sys,
+                                              agt_fd dir, const agt_mem *mem, agt_error *err) {
+    *out = NULL;
+    agt_trace_reader *r = agt__zalloc(mem, sizeof *r);
+    if (!r) return agt__nomem(err);
+    r->sys = sys;
+    r->dir = dir;
+    r->fd = AGT_FD_NONE;
+    r->mem = r->all.mem = mem;
+    r->window = agt__alloc(mem, READER_WINDOW);
+    agt_status st = r->window ? reader_list(r, err) : agt__nomem(err);
+    if (st != AGT_OK) {
+        agt__trace_reader_close(r);
+        return st;
+    }
+    *out = r;
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__trace_reader_close(agt_trace_reader *r) {
+    if (!r) return;
+    reader_leave(r);
+    agt__segments_free(&r->all);
+    agt__free(r->mem, r->window, READER_WINDOW);
+    agt__free(r->mem, r, sizeof *r);
+}
+
+AGT_PRIVATE void agt__trace_where(const agt_trace_reader *r, uint64_t *segment, uint64_t *offset) {
+    *segment = r->line_segment;
+    *offset = r->line_at;
+}
+
+/* ---- forward ---- */
+
+/* The whole line ahead, if there is one. (2) */
+static agt_status reader_ahead(agt_trace_reader *r, size_t *len, uint64_t *full, agt_error *err) {
+    for (;;) {
+        agt_status st = reader_line_at(r, r->at, READER_WINDOW, len, full, err);
+        if (st != AGT_OK || !*len || !r->at || !reader_have(r, r->at - 1) ||
+            *reader_bytes(r, r->at - 1) == '\n')
+            return st;
+        st = reader_boundary(r, r->at, &r->at, err);
+        if (st != AGT_OK) return st;
+    }
+}
+
+/* (4) The file under the segment's name is another one, shorter, or gone. */
+static agt_status reader_follow_cut(agt_trace_reader *r, bool *moved, agt_error *err) {
+    agt_stat now;
+    bool there;
+    uint64_t was = r->at, size;
+    agt_status st = reader_look(r, r->segment, &now, &there, err);
+    if (st != AGT_OK) return st;
+    if (!there) {
+        uint64_t before = reader_before(r, r->segment);
+        *moved = before > 0;
+        if (before) return reader_go_end(r, before, err);
+        reader_leave(r);
+        return AGT_OK;
+    }
+    if (!reader_same(&now, &r->file)) {
+        st = reader_open(r, r->segment, &size, err);
+        if (st != AGT_OK) return st;
+        now.size = size;
+        *moved = true;
+    } else if (now.size >= was)
+        return AGT_OK;
+    r->window_len = 0;
+    return reader_boundary(r, now.size < was ? now.size : was, &r->at, err);
+}
+
+/* At the end of what the segment has: is there more elsewhere? */
+static agt_status reader_move_on(agt_trace_reader *r, bool *moved, agt_error *err) {
+    uint64_t next, full, size;
+    size_t len;
+    *moved = false;
+    agt_status st = reader_list(r, err);
+    if (st == AGT_OK && r->fd != AGT_FD_NONE) st = reader_follow_cut(r, moved, err);
+    if (st != AGT_OK || *moved) return st;
+    st = reader_behind_this(r, &next, err);
+    if (st != AGT_OK || !next) return st;
+    if (r->fd != AGT_FD_NONE) { /* (3) */
+        st = reader_ahead(r, &len, &full, err);
+        *moved = len > 0;
+        if (st != AGT_OK || *moved) return st;
+    }
+    *moved = true;
+    return reader_open(r, next, &size, err);
+}
+
+AGT_PRIVATE agt_status agt__trace_line(agt_trace_reader *r, agt_text *line, agt_error *err) {
+    size_t len = 0;
+    uint64_t full = 0;
+    bool moved, again;
+    for (int tries = 0;;) {
+        agt_status st = r->fd == AGT_FD_NONE ? AGT_OK : reader_ahead(r, &len, &full, err);
+        if (st != AGT_OK) return st;
+        if (len) break;
+        st = reader_gone(reader_move_on(r, &moved, err), &tries, &again, err);
+        if (st != AGT_OK && !again) return st;
+        if (st == AGT_OK && !moved) return AGT_END;
+    }
+    *line = reader_hand_out(r, r->at, len);
+    r->at += full;
+    return AGT_OK;
+}
+
+/* ---- backward ---- */
+
+/* The line in front of the reader, in this segment; *len is 0 if there is none. */
+static agt_status reader_back(agt_trace_reader *r, uint64_t *start, size_t *len, agt_error *err) {
+    *len = 0;
+    agt_status st = reader_boundary(r, r->at, &r->at, err); /* (2) */
+    if (st != AGT_OK || !r->at) return st;
+    uint64_t end = r->at;
+    const unsigned char *p = reader_bytes(r, end - 1);
+    while (p > r->window && p[-1] != '\n')
+        p--;
+    if (p == r->window && r->window_at) { /* it begins in front of the window */
+        uint64_t from = end > READER_WINDOW ? end - READER_WINDOW : 0;
+        st = reader_load(r, from, (size_t)(end - from), err);
+        if (st != AGT_OK) return st;
+    }
+    st = reader_boundary(r, end - 1, start, err);
+    if (st != AGT_OK) return st;
+    size_t n = end - *start > AGT_MAX_EVENT ? AGT_MAX_EVENT + 1 : (size_t)(end - *start);
+    if (reader_have(r, *start) < n) st = reader_load(r, *start, READER_WINDOW, err);
+    if (st == AGT_OK && reader_have(r, *start) >= n) *len = n;
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__trace_line_back(agt_trace_reader *r, agt_text *line, agt_error *err) {
+    uint64_t start = 0, before;
+    size_t len = 0;
+    bool again;
+    if (r->fd == AGT_FD_NONE) return AGT_END;
+    for (int tries = 0;;) {
+        agt_status st = reader_back(r, &start, &len, err);
+        if (st != AGT_OK) return st;
+        if (len) break;
+        if (r->at) continue; /* it was cut just now: look again */
+        if ((st = reader_list(r, err)) != AGT_OK) return st;
+        before = reader_before(r, r->segment);
+        if (!before) return AGT_END;
+        st = reader_gone(reader_go_end(r, before, err), &tries, &again, err);
+        if (st != AGT_OK && !again) return st;
+    }
+    *line = reader_hand_out(r, start, len);
+    r->at = start;
+    return AGT_OK;
+}
+
+static agt_status reader_seek_end(agt_trace_reader *r, agt_error *err) {
+    uint64_t last;
+    agt_status st = reader_list(r, err);
+    if (st != AGT_OK) return st;
+    reader_leave(r);
+    do { /* from the beginning: the last one that has bytes, or the first */
+        st = reader_behind_this(r, &last, err);
+        if (st != AGT_OK) return st;
+        if (last) r->segment = last;
+    } while (last);
+    last = r->segment ? r->segment : r->all.count ? r->all.v[0] : 0;
+    r->segment = 0;
+    return last ? reader_go_end(r, last, err) : AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__trace_seek_end(agt_trace_reader *r, agt_error *err) {
+    bool again = true;
+    agt_status st = AGT_OK;
+    for (int tries = 0; again;)
+        st = reader_gone(reader_seek_end(r, err), &tries, &again, err);
+    return st;
+}
+
+/* ---- searching ---- */
+
+static uint64_t reader_seq(const agt_trace_reader *r, uint64_t from, size_t len) {
+    uint64_t seq;
+    return agt__event_seq((const char *)reader_bytes(r, from), len, &seq) ? seq : 0;
+}
+
+/* The first readable line that begins behind `from` and in front of `end`: where, and its seq; 0 if
+ * there is none. */
+static agt_status reader_probe(agt_trace_reader *r, uint64_t from, uint64_t end, uint64_t *start,
+                               uint64_t *seq, agt_error *err) {
+    size_t len;
+    uint64_t full;
+    *seq = 0;
+    agt_status st = reader_line_at(r, from, READER_PROBE, &len, &full, err);
+    for (*start = from + full; st == AGT_OK && len && *start < end; *start += full) {
+        st = reader_line_at(r, *start, READER_PROBE, &len, &full, err);
+        if (st != AGT_OK || !len) return st;
+        if ((*seq = reader_seq(r, *start, len)) != 0) return st;
+    }
+    return st;
+}
+
+/* Goes line by line from `from` on, where the seq is smaller or the segment begins, to the first
+ * seq that is not. *sure: the lines agree that this is the place. (6) */
+static agt_status reader_scan(agt_trace_reader *r, uint64_t from, uint64_t seq, bool *sure,
+                              agt_error *err) {
+    uint64_t before = 0, found, full;
+    size_t len;
+    for (r->at = from;; r->at += full) {
+        agt_status st = reader_line_at(r, r->at, READER_NEAR, &len, &full, err);
+        if (st != AGT_OK) return st;
+        if (!len) {
+            *sure = !r->at || before; /* all seqs so far were smaller */
+            return AGT_OK;
+        }
+        found = reader_seq(r, r->at, len);
+        if (found >= seq && found) {
+            *sure = r->at ? found == seq && before + 1 == seq : found == r->segment;
+            return AGT_OK;
+        }
+        before = found;
+    }
+}
+
+/* Something is damaged: goes through the whole segment for the first seq that is not smaller and
+ * that the line before or behind confirms, or none of the two contradicts. (6) */
+static agt_status reader_scan_all(agt_trace_reader *r, uint64_t seq, agt_error *err) {
+    uint64_t before = 0, found = r->segment - 1, found_at = UINT64_MAX, at = 0, full;
+    size_t len;
+    for (;; at += full) {
+        agt_status st = reader_line_at(r, at, READER_WINDOW, &len, &full, err);
+        if (st != AGT_OK) return st;
+        uint64_t behind = len ? reader_seq(r, at, len) : 0;
+        bool confirmed = before + 1 == found || behind == found + 1 || (!before && !behind);
+        if (found_at != UINT64_MAX && found && found >= seq && confirmed) {
+            r->at = found_at;
+            return AGT_OK;
+        }
+        if (!len) {
+            r->at = at;
+            return AGT_OK;
+        }
+        before = found;
+        found = behind;
+        found_at = at;
+    }
+}
+
+static agt_status reader_seek(agt_trace_reader *r, uint64_t seq, agt_error *err) {
+    uint64_t lo = 0, hi, start, found, segment;
+    bool sure;
+    agt_status st = reader_list(r, err);
+    if (st != AGT_OK) return st;
+    if (!r->all.count) {
+        reader_leave(r);
+        return AGT_OK;
+    }
+    segment = seq < UINT64_MAX ? reader_before(r, seq + 1) : r->all.v[r->all.count - 1];
+    if (!segment) segment = r->all.v[0];
+    st = reader_enter(r, segment, &hi, err);
+    while (st == AGT_OK && hi - lo > READER_NEAR) {
+        uint64_t mid = lo + (hi - lo) / 2;
+        st = reader_probe(r, mid, hi, &start, &found, err);
+        if (!found || start >= hi)
+            hi = mid;
+        else if (found < seq)
+            lo = start;
+        else
+            hi = start;
+    }
+    if (st == AGT_OK) st = reader_scan(r, lo, seq, &sure, err);
+    if (st == AGT_OK && !sure) st = reader_scan_all(r, seq, err);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__trace_seek(agt_trace_reader *r, uint64_t seq, agt_error *err) {
+    bool again = true;
+    agt_status st = AGT_OK;
+    for (int tries = 0; again;)
+        st = reader_gone(reader_seek(r, seq, err), &tries, &again, err);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__trace_find(agt_trace_reader *r, uint64_t seq, agt_text *line,
+                                       agt_error *err) {
+    uint64_t found = 0, segment, offset;
+    char name[AGT_SEGMENT_NAME];
+    agt_status st = agt__trace_seek(r, seq, err);
+    if (st == AGT_OK) st = agt__trace_line(r, line, err);
+    if (st == AGT_END || seq == 0)
+        return agt__fail(err, AGT_NOT_FOUND, "the trace has no event %llu",
+                         (unsigned long long)seq);
+    if (st != AGT_OK) return st;
+    if (agt__event_seq(line->data, line->len, &found) && found == seq) return AGT_OK;
+    agt__trace_where(r, &segment, &offset);
+    agt__segment_name(segment, name);
+    return agt__fail_at(err, AGT_CORRUPT, (int64_t)offset,
+                        "event %llu is missing or damaged in front of byte %llu of "
+                        ".agent-trace/trace/%s",
+                        (unsigned long long)seq, (unsigned long long)offset, name);
+}
+/* end src/log/trace_reader.c */
+/* begin src/log/trace_repair.c */
+/* trace_repair: believing a trace that has no journal (R3 to R6).
+ *
+ * (1) Only an unterminated tail is a tear. A line that ends in a newline and does not parse or
+ *     chain is damage: counted and located, never touched.
+ * (2) A tail of NUL bytes is a tear, also behind a newline.
+ * (3) A tail that is a whole valid event, in sequence, only lacks its newline and gets it.
+ * (4) Repair is idempotent, and what it cuts off it keeps. */
+
+typedef struct repair_walk {
+    agt_cpu cpu;
+    agt_trace_report *out;
+    uint64_t want_seq;
+    bool chained; /* `out->end.prev` is the hash of the line before */
+    agt_buf scratch;
+} repair_walk;
+
+/* Takes one whole line; false if it is damaged. */
+static bool repair_line(repair_walk *w, const char *line, size_t n, bool last_resort) {
+    agt_event e;
+    unsigned char prev[32];
+    bool good = agt__event_parse(line, n, &w->scratch, &e, NULL) == AGT_OK &&
+                agt__unhex(e.prev.data, e.prev.len, prev, 32);
+    if (good && w->want_seq && e.seq != w->want_seq) good = false;
+    if (good && w->chained && memcmp(prev, w->out->end.prev, 32) != 0) good = false;
+    if (last_resort) return good;
+    agt__sha256(w->cpu, line, n, w->out->end.prev);
+    /* behind damage the chain goes on from the bytes that are there; seq from the next good line */
+    w->chained = true;
+    w->want_seq = good ? e.seq + 1 : 0;
+    if (good) {
+        w->out->lines++;
+        w->out->last_seq = e.seq;
+    }
+    return good;
+}
+
+static size_t repair_without_nul(const agt_buf *b, size_t len) {
+    while (len && b->data[len - 1] == 0)
+        len--;
+    return len;
+}
+
+/* One segment, wholly in memory. `last`: its tail may be torn. */
+static void repair_segment(repair_walk *w, const agt_buf *b, uint64_t segment, bool last) {
+    agt_trace_report *out = w->out;
+    size_t len = repair_without_nul(b, b->len), at = 0;
+    while (at < len) {
+        const unsigned char *nl = memchr(b->data + at, '\n', len - at);
+        if (!nl) break;
+        size_t n = (size_t)(nl - (b->data + at)) + 1;
+        if (!repair_line(w, (const char *)b->data + at, n, false) && !out->damaged_lines++) {
+            out->first_bad_segment = segment;
+            out->first_bad_offset = at;
+        }
+        at += n;
+    }
+    out->end.segment = segment;
+    out->end.offset = at;
+    if (!last) {
+        if (at < b->len && !out->damaged_lines++) { /* a closed segment has no tail */
+            out->first_bad_segment = segment;
+            out->first_bad_offset = at;
+        }
+        return;
+    }
+    out->torn_bytes = b->len - at;
+    if (at == len) return;
+    agt_buf whole = agt__buf(b->mem);
+    agt__buf_put(&whole, b->data + at, len - at);
+    agt__buf_byte(&whole, '\n');
+    out->salvageable =
+        !whole.failed && repair_line(w, (const char *)whole.data, whole.len, true); /* (3) */
+    agt__buf_free(&whole);
+}
+
+typedef struct repair_next {
+    uint64_t after, found;
+    size_t later;
+} repair_next;
+
+static int repair_find_next(void *ctx, const char *name) {
+    repair_next *s = ctx;
+    uint64_t first;
+    if (!agt__segment_parse(name, &first) || first <= s->after) return 0;
+    s->later++;
+    if (!s->found || first < s->found) s->found = first;
+    return 0;
+}
+
+AGT_PRIVATE agt_status agt__trace_check(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                        agt_cpu cpu, agt_trace_report *out, agt_error *err) {
+    char name[AGT_SEGMENT_NAME];
+    agt_buf bytes = agt__buf(mem);
+    repair_walk w = {cpu, out, 0, true, agt__buf(mem)};
+    agt_status st = AGT_OK;
+    memset(out, 0, sizeof *out);
+    out->end.segment = 1;
+    for (repair_next s = {0, 0, 0}; st == AGT_OK; s.after = s.found) {
+        s.found = 0;
+        s.later = 0;
+        int rc = sys->list(sys->ctx, dir, repair_find_next, &s);
+        if (rc < 0) st = agt__fail_io(err, rc, "cannot list .agent-trace/trace");
+        if (rc < 0 || !s.found) break;
+        agt__segment_name(s.found, name);
+        bytes.len = 0;
+        st = agt__read_file(sys, dir, name, SIZE_MAX / 2, &bytes, err);
+        if (!s.after) w.want_seq = s.found;
+        if (st == AGT_OK) repair_segment(&w, &bytes, s.found, s.later == 1);
+    }
+    agt__buf_free(&bytes);
+    agt__buf_free(&w.scratch);
+    return st;
+}
+
+static agt_status repair_append_newline(agt_trace_writer *w, const agt_trace_report *r,
+                                        uint64_t size, agt_error *err) {
+    /* NUL bytes behind the event go first; the newline then ends it */
+    uint64_t at = r->end.offset + r->torn_bytes;
+    unsigned char c = 0;
+    agt_status st = agt__trace_reserve(w, r->end.segment, at, 1, err);
+    if (st != AGT_OK) return st;
+    while (at > r->end.offset) {
+        int64_t n = agt__read_all(w->sys, w->fd, &c, 1, at - 1);
+        if (n < 0) return agt__fail_io(err, n, "cannot read the trace");
+        if (n == 1 && c) break;
+        at--;
+    }
+    int rc = at < size ? w->sys->truncate(w->sys->ctx, w->fd, at) : 0;
+    if (rc < 0) return agt__fail_io(err, rc, "cannot cut the trace");
+    return agt__trace_put(w, r->end.segment, at, "\n", 1, err);
+}
+
+AGT_PRIVATE agt_status agt__trace_repair(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                         agt_cpu cpu, agt_trace_report *out, agt_error *err) {
+    agt_trace_writer w;
+    agt_status st = agt__trace_check(sys, dir, mem, cpu, out, err);
+    if (st != AGT_OK || !out->torn_bytes) return st;
+    agt__trace_writer_init(&w, sys, dir);
+    if (out->salvageable)
+        st = repair_append_newline(&w, out, out->end.offset + out->torn_bytes, err);
+    else
+        st = agt__trace_cut(&w, mem, out->end.segment, out->end.offset, err);
+    if (st == AGT_OK && w.fd != AGT_FD_NONE) {
+        int rc = sys->sync(sys->ctx, w.fd);
+        if (rc == 0) rc = sys->sync(sys->ctx, dir);
+        if (rc < 0) st = agt__fail_io(err, rc, "cannot sync the trace");
+    }
+    agt__trace_writer_close(&w);
+    return st;
+}
+/* end src/log/trace_repair.c */
+/* begin src/log/journal.c */
+/* journal: headers and records. See journal.h for the layout and its invariants. */
+/* begin src/log/journal.h */
+/* journal: the commit point. One file, pre-written, append-only within a generation.
+ *
+ *   0      header slot A   } the valid one with the higher generation counts; a checkpoint writes
+ *   4096   header slot B   } the other one, so that a torn header leaves the old one standing
+ *   8192   records, back to back, each a multiple of 8 bytes
+ *
+ * (1) A record's checksum is seeded by the checksum of the record before it, the first one's by
+ *     the header's: a stale record of an older generation never comes alive behind a torn one.
+ * (2) A record is immutable once its successor or the shared state names it.
+ * (3) Only a holder of the store lock writes here; anybody may read.
+ * Numbers are little-endian. FORMAT.md has the bytes. */
+#ifndef AGT_JOURNAL_H
+#define AGT_JOURNAL_H
+
+
+#define AGT_JOURNAL_SLOT   4096u
+#define AGT_JOURNAL_HEADER 232u
+#define AGT_JOURNAL_START  8192u
+#define AGT_JOURNAL_BYTES  (8u * 1024 * 1024)
+#define AGT_JOURNAL_HALF   (AGT_JOURNAL_BYTES / 2)
+
+typedef struct agt_journal_header {
+    uint64_t generation;
+    uint64_t capacity;    /* bytes of the file */
+    uint64_t next_seq;    /* of the generation's first event */
+    agt_trace_end trace;  /* where the trace ended */
+    uint64_t catalog;     /* number in the catalog's name; 0: no document yet */
+    uint64_t packed_seq;  /* newest event that git holds durably */
+    agt_oid packed_head;  /* and its commit; zero if packed_seq is 0 */
+    uint64_t unpublished; /* seq of the first record in unpublished/; 0: none there is needed */
+    unsigned char replica[8];
+    uint64_t dev, ino; /* of this file when it was written: another one is a copy */
+    uint32_t crc;      /* of the slot: seeds the first record */
+} agt_journal_header;
+
+typedef struct agt_journal {
+    const agt_sys *sys;
+    agt_cpu cpu;
+    agt_fd dir; /* borrowed: .agent-trace */
+    agt_fd fd;
+    uint32_t slot; /* of `header` */
+    agt_journal_header header;
+    uint64_t dev, ino;
+    unsigned char other[AGT_JOURNAL_HEADER]; /* the other slot as it was then */
+} agt_journal;
+
+/* Makes a new journal: pre-written, synced, renamed into place, folder synced. */
+AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
+                                           const agt_mem *mem, agt_journal_header *header,
+                                           agt_error *err);
+/* Opens the file and reads its headers. AGT_NOT_FOUND, AGT_CORRUPT (no valid header),
+ * AGT_UNSUPPORTED (written by a newer version). */
+AGT_PRIVATE agt_status agt__journal_open(agt_journal *j, const agt_sys *sys, agt_fd dir,
+                                         agt_cpu cpu, bool writable, agt_error *err);
+AGT_PRIVATE void agt__journal_close(agt_journal *j);
+/* Reads the headers again. */
+AGT_PRIVATE agt_status agt__journal_reload(agt_journal *j, agt_error *err);
+/* One small read: is the header that was read last still the newest? */
+AGT_PRIVATE bool agt__journal_current(const agt_journal *j);
+/* Writes the header to the other slot and syncs: a new generation begins. */
+AGT_PRIVATE agt_status agt__journal_write_header(agt_journal *j, agt_journal_header *header,
+                                                 agt_error *err);
+
+/* ---- records ---- */
+
+enum { AGT_ENTRY_CONTENT = 1, AGT_ENTRY_SIDE = 2 /* the bytes are in unpublished/side-<seq> */ };
+
+typedef struct agt_record {
+    uint64_t generation, first_seq, segment, trace_offset;
+    int64_t recorded_unix_ms;
+    uint32_t entries, length, crc;
+    const unsigned char *data; /* the whole record */
+} agt_record;
+
+typedef struct agt_entry {
+    uint32_t flags;
+    const char *line;
+    uint32_t line_len;
+    const unsigned char *content; /* NULL if there is none or it is in a side file */
+    uint64_t content_len;
+} agt_entry;
+
+/* Building: begin, put entries, end; the buffer then holds the record from `start` on. */
+AGT_PRIVATE size_t agt__record_begin(agt_buf *b);
+AGT_PRIVATE void agt__record_put(agt_buf *b, uint32_t flags, const void *line, size_t line_len,
+                                 const void *content, uint64_t content_len);
+AGT_PRIVATE agt_status agt__record_end(agt_buf *b, size_t start, agt_cpu cpu, uint32_t seed,
+                                       agt_record *record, agt_error *err);
+/* Reads the record at `offset` into `out` (emptied first) and checks it against generation, seq
+ * and seed. AGT_END if there is no valid one. */
+AGT_PRIVATE agt_status agt__record_read(const agt_sys *sys, agt_fd fd, uint64_t offset,
+                                        uint64_t capacity, agt_cpu cpu, uint64_t generation,
+                                        uint64_t seq, uint32_t seed, agt_buf *out,
+                                        agt_record *record, agt_error *err);
+/* Parses and checks bytes in memory; AGT_END as above. */
+AGT_PRIVATE agt_status agt__record_parse(const unsigned char *data, size_t n, agt_cpu cpu,
+                                         uint64_t generation, uint64_t seq, uint32_t seed,
+                                         agt_record *record);
+/* Walks the entries; start with *at = 0. false at the end. */
+AGT_PRIVATE bool agt__record_next(const agt_record *record, size_t *at, agt_entry *entry);
+
+#endif /* AGT_JOURNAL_H */
+/* end src/log/journal.h */
+
+#define JOURNAL_NAME         "journal"
+#define JOURNAL_MAGIC        0x324c4e524a544741ull /* "AGTJRNL2" as stored */
+#define JOURNAL_FORMAT       2u
+#define JOURNAL_HEADER_BYTES AGT_JOURNAL_HEADER
+#define RECORD_MAGIC         0x52544741u /* "AGTR" as stored */
+#define RECORD_HEADER        64u
+#define RECORD_ENTRY         16u
+
+static size_t record_pad(size_t n) {
+    return (n + 7u) & ~(size_t)7u;
+}
+
+/* ---- headers ---- */
+
+static void header_encode(agt_journal_header *h, agt_cpu cpu, unsigned char slot[256]) {
+    memset(slot, 0, 256);
+    agt__put64(slot, JOURNAL_MAGIC);
+    agt__put32(slot + 8, JOURNAL_FORMAT);
+    agt__put32(slot + 12, 0); /* must-understand flags: this version knows none */
+    agt__put64(slot + 16, h->generation);
+    agt__put64(slot + 32, h->capacity);
+    agt__put64(slot + 40, h->next_seq);
+    agt__put64(slot + 48, h->trace.segment);
+    agt__put64(slot + 56, h->trace.offset);
+    memcpy(slot + 64, h->trace.prev, 32);
+    agt__put64(slot + 96, h->catalog);
+    agt__put64(slot + 104, h->packed_seq);
+    memcpy(slot + 112, h->packed_head.id, 20);
+    agt__put64(slot + 136, h->unpublished);
+    memcpy(slot + 144, h->replica, 8);
+    agt__put64(slot + 152, h->dev);
+    agt__put64(slot + 160, h->ino);
+    h->crc = agt__crc32c(cpu, 0, slot, JOURNAL_HEADER_BYTES - 4);
+    agt__put32(slot + JOURNAL_HEADER_BYTES - 4, h->crc);
+}
+
+/* AGT_END: no valid header here. */
+static agt_status header_decode(agt_journal_header *h, agt_cpu cpu, const unsigned char *slot,
+                                agt_error *err) {
+    memset(h, 0, sizeof *h);
+    h->crc = agt__get32(slot + JOURNAL_HEADER_BYTES - 4);
+    if (agt__get64(slot) != JOURNAL_MAGIC ||
+        h->crc != agt__crc32c(cpu, 0, slot, JOURNAL_HEADER_BYTES - 4))
+        return AGT_END;
+    if (agt__get32(slot + 8) != JOURNAL_FORMAT || agt__get32(slot + 12) != 0)
+        return agt__fail(err, AGT_UNSUPPORTED,
+                         "the store's journal has format %u, this library knows %u; use a newer "
+                         "agent_trace",
+                         (unsigned)agt__get32(slot + 8), JOURNAL_FORMAT);
+    h->generation = agt__get64(slot + 16);
+    h->capacity = agt__get64(slot + 32);
+    h->next_seq = agt__get64(slot + 40);
+    h->trace.segment = agt__get64(slot + 48);
+    h->trace.offset = agt__get64(slot + 56);
+    memcpy(h->trace.prev, slot + 64, 32);
+    h->catalog = agt__get64(slot + 96);
+    h->packed_seq = agt__get64(slot + 104);
+    memcpy(h->packed_head.id, slot + 112, 20);
+    h->unpublished = agt__get64(slot + 136);
+    memcpy(h->replica, slot + 144, 8);
+    h->dev = agt__get64(slot + 152);
+    h->ino = agt__get64(slot + 160);
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
+                                           const agt_mem *mem, agt_journal_header *header,
+                                           agt_error *err) {
+    const char *temp = JOURNAL_NAME ".tmp";
+    const size_t chunk = 256 * 1024;
+    unsigned char slot[256];
+    agt_stat st;
+    (void)sys->remove(sys->ctx, dir, temp);
+    agt_fd fd =
+        sys->open(sys->ctx, dir, temp, AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE | AGT_O_EXCL, 0600);
+    if (fd < 0) return agt__fail_io(err, fd, "cannot make .agent-trace/%s", temp);
+    /* Written zeros, not a hole: an append must not have to allocate, and its sync must not have
+     * to write metadata. */
+    unsigned char *zeros = agt__zalloc(mem, chunk);
+    int rc = zeros ? sys->fstat(sys->ctx, fd, &st) : 0;
+    header->capacity = AGT_JOURNAL_BYTES;
+    for (uint64_t at = 0; zeros && rc == 0 && at < AGT_JOURNAL_BYTES; at += chunk)
+        rc = agt__write_all(sys, fd, zeros, chunk, at);
+    agt__free(mem, zeros, chunk);
+    if (zeros && rc == 0) {
+        header->dev = st.dev;
+        header->ino = st.ino;
+        header_encode(header, cpu, slot);
+        rc = agt__write_all(sys, fd, slot, sizeof slot, 0);
+    }
+    if (zeros && rc == 0) rc = sys->sync(sys->ctx, fd);
+    sys->close(sys->ctx, fd);
+    if (zeros && rc == 0)
+        rc = sys->rename(sys->ctx, dir, temp, dir, JOURNAL_NAME, AGT_RENAME_REPLACE);
+    if (zeros && rc == 0) rc = sys->sync(sys->ctx, dir);
+    if (zeros && rc == 0) return AGT_OK;
+    (void)sys->remove(sys->ctx, dir, temp);
+    if (!zeros) return agt__nomem(err);
+    return agt__fail_io(err, rc, "cannot write .agent-trace/%s", JOURNAL_NAME);
+}
+
+AGT_PRIVATE agt_status agt__journal_reload(agt_journal *j, agt_error *err) {
+    unsigned char slot[2][256];
+    agt_journal_header h[2];
+    bool valid[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        memset(slot[i], 0, sizeof slot[i]);
+        int64_t n = agt__read_all(j->sys, j->fd, slot[i], sizeof slot[i], i * AGT_JOURNAL_SLOT);
+        if (n < 0) return agt__fail_io(err, n, "cannot read .agent-trace/journal");
+        agt_status st = header_decode(&h[i], j->cpu, slot[i], err);
+        if (st != AGT_OK && st != AGT_END) return st;
+        valid[i] = st == AGT_OK;
+    }
+    if (!valid[0] && !valid[1])
+        return agt__fail(err, AGT_CORRUPT,
+                         ".agent-trace/journal has no valid header; restore the store from a "
+                         "backup or from its git history");
+    j->slot = valid[1] && (!valid[0] || h[1].generation > h[0].generation);
+    j->header = h[j->slot];
+    memcpy(j->other, slot[1 - j->slot], sizeof j->other);
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__journal_open(agt_journal *j, const agt_sys *sys, agt_fd dir,
+                                         agt_cpu cpu, bool writable, agt_error *err) {
+    agt_stat st;
+    j->sys = sys;
+    j->cpu = cpu;
+    j->dir = dir;
+    j->fd =
+        sys->open(sys->ctx, dir, JOURNAL_NAME, writable ? AGT_O_READ | AGT_O_WRITE : AGT_O_READ, 0);
+    if (j->fd < 0) {
+        int rc = (int)j->fd;
+        j->fd = AGT_FD_NONE;
+        return agt__fail_sys(err, rc, "cannot open .agent-trace/journal");
+    }
+    int rc = sys->fstat(sys->ctx, j->fd, &st);
+    agt_status status = AGT_OK;
+    if (rc < 0)
+        status = agt__fail_io(err, rc, "cannot look at .agent-trace/journal");
+    else if (st.kind != AGT_FILE_REGULAR)
+        status = agt__fail(err, AGT_CORRUPT, ".agent-trace/journal is not a regular file");
+    else
+        status = agt__journal_reload(j, err);
+    if (status != AGT_OK) {
+        agt__journal_close(j);
+        return status;
+    }
+    j->dev = st.dev;
+    j->ino = st.ino;
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__journal_close(agt_journal *j) {
+    if (j->fd != AGT_FD_NONE) j->sys->close(j->sys->ctx, j->fd);
+    j->fd = AGT_FD_NONE;
+}
+
+AGT_PRIVATE bool agt__journal_current(const agt_journal *j) {
+    unsigned char other[JOURNAL_HEADER_BYTES];
+    memset(other, 0, sizeof other);
+    int64_t n = agt__read_all(j->sys, j->fd, other, sizeof other, (1 - j->slot) * AGT_JOURNAL_SLOT);
+    return n >= 0 && memcmp(other, j->other, sizeof other) == 0;
+}
+
+AGT_PRIVATE agt_status agt__journal_write_header(agt_journal *j, agt_journal_header *header,
+                                                 agt_error *err) {
+    unsigned char slot[256], old[256];
+    memset(old, 0, sizeof old);
+    int64_t n = agt__read_all(j->sys, j->fd, old, sizeof old, j->slot * AGT_JOURNAL_SLOT);
+    if (n < 0) return agt__fail_io(err, n, "cannot read the header of .agent-trace/journal");
+    header->capacity = j->header.capacity;
+    header->dev = j->dev;
+    header->ino = j->ino;
+    header_encode(header, j->cpu, slot);
+    int rc = agt__write_all(j->sys, j->fd, slot, sizeof slot, (1 - j->slot) * AGT_JOURNAL_SLOT);
+    if (rc == 0) rc = j->sys->sync(j->sys->ctx, j->fd);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot write the header of .agent-trace/journal");
+    j->slot = 1 - j->slot;
+    j->header = *header;
+    memcpy(j->other, old, sizeof j->other);
+    return AGT_OK;
+}
+
+/* ---- records ---- */
+
+AGT_PRIVATE size_t agt__record_begin(agt_buf *b) {
+    size_t start = b->len;
+    agt__buf_zero(b, RECORD_HEADER);
+    return start;
+}
+
+AGT_PRIVATE void agt__record_put(agt_buf *b, uint32_t flags, const void *line, size_t line_len,
+                                 const void *content, uint64_t content_len) {
+    unsigned char head[RECORD_ENTRY];
+    bool inside = (flags & AGT_ENTRY_CONTENT) && !(flags & AGT_ENTRY_SIDE);
+    size_t n = line_len + (inside ? (size_t)content_len : 0);
+    agt__put32(head, (uint32_t)line_len);
+    agt__put32(head + 4, flags);
+    agt__put64(head + 8, content_len);
+    agt__buf_put(b, head, sizeof head);
+    agt__buf_put(b, line, line_len);
+    if (inside) agt__buf_put(b, content, (size_t)content_len);
+    agt__buf_zero(b, record_pad(n) - n);
+}
+
+AGT_PRIVATE agt_status agt__record_end(agt_buf *b, size_t start, agt_cpu cpu, uint32_t seed,
+                                       agt_record *record, agt_error *err) {
+    if (b->failed) return agt__nomem(err);
+    unsigned char *p = b->data + start;
+    size_t n = b->len - start;
+    if (n > UINT32_MAX)
+        return agt__fail(err, AGT_LIMIT, "the change needs a journal record of %zu bytes", n);
+    record->length = (uint32_t)n;
+    agt__put32(p, RECORD_MAGIC);
+    agt__put32(p + 8, record->length);
+    agt__put32(p + 12, record->entries);
+    agt__put64(p + 16, record->generation);
+    agt__put64(p + 24, record->first_seq);
+    agt__put64(p + 32, record->segment);
+    agt__put64(p + 40, record->trace_offset);
+    agt__put64(p + 48, (uint64_t)record->recorded_unix_ms);
+    record->crc = agt__crc32c(cpu, seed, p + 8, n - 8);
+    agt__put32(p + 4, record->crc);
+    record->data = p;
+    return AGT_OK;
+}
+
+static bool record_header(const unsigned char *p, uint64_t generation, uint64_t seq,
+                          agt_record *r) {
+    if (agt__get32(p) != RECORD_MAGIC) return false;
+    r->crc = agt__get32(p + 4);
+    r->length = agt__get32(p + 8);
+    r->entries = agt__get32(p + 12);
+    r->generation = agt__get64(p + 16);
+    r->first_seq = agt__get64(p + 24);
+    r->segment = agt__get64(p + 32);
+    r->trace_offset = agt__get64(p + 40);
+    r->recorded_unix_ms = (int64_t)agt__get64(p + 48);
+    return r->generation == generation && r->first_seq == seq && r->entries > 0 &&
+           r->length >= RECORD_HEADER + RECORD_ENTRY && (r->length & 7u) == 0;
+}
+
+/* A checksum says the bytes are what a writer wrote; this says that they are a record. */
+static bool record_entries_fit(const agt_record *r) {
+    agt_entry e;
+    size_t at = 0;
+    uint32_t n = 0;
+    while (agt__record_next(r, &at, &e))
+        n++;
+    return n == r->entries && at == r->length;
+}
+
+AGT_PRIVATE agt_status agt__record_parse(const unsigned char *data, size_t n, agt_cpu cpu,
+                                         uint64_t generation, uint64_t seq, uint32_t seed,
+                                         agt_record *record) {
+    if (n < RECORD_HEADER || !record_header(data, generation, seq, record)) return AGT_END;
+    if (record->length > n) return AGT_END;
+    if (record->crc != agt__crc32c(cpu, seed, data + 8, record->length - 8)) return AGT_END;
+    record->data = data;
+    return record_entries_fit(record) ? AGT_OK : AGT_END;
+}
+
+AGT_PRIVATE agt_status agt__record_read(const agt_sys *sys, agt_fd fd, uint64_t offset,
+                                        uint64_t capacity, agt_cpu cpu, uint64_t generation,
+                                        uint64_t seq, uint32_t seed, agt_buf *out,
+                                        agt_record *record, agt_error *err) {
+    unsigned char head[RECORD_HEADER];
+    out->len = 0;
+    if (offset > capacity || capacity - offset < RECORD_HEADER) return AGT_END;
+    int64_t n = agt__read_all(sys, fd, head, sizeof head, offset);
+    if (n < 0) return agt__fail_io(err, n, "cannot read a journal record");
+    if (n < (int64_t)sizeof head || !record_header(head, generation, seq, record)) return AGT_END;
+    if (record->length > capacity - offset) return AGT_END;
+    if (!agt__buf_reserve(out, record->length)) return agt__nomem(err);
+    n = agt__read_all(sys, fd, out->data, record->length, offset);
+    if (n < 0) return agt__fail_io(err, n, "cannot read a journal record");
+    if (n < (int64_t)record->length) return AGT_END;
+    out->len = record->length;
+    return agt__record_parse(out->data, out->len, cpu, generation, seq, seed, record);
+}
+
+AGT_PRIVATE bool agt__record_next(const agt_record *record, size_t *at, agt_entry *entry) {
+    size_t pos = *at ? *at : RECORD_HEADER;
+    if (pos > record->length || record->length - pos < RECORD_ENTRY) {
+        *at = pos;
+        return false;
+    }
+    const unsigned char *p = record->data + pos;
+    size_t room = record->length - pos - RECORD_ENTRY;
+    entry->line_len = agt__get32(p);
+    entry->flags = agt__get32(p + 4);
+    entry->content_len = agt__get64(p + 8);
+    entry->line = (const char *)p + RECORD_ENTRY;
+    entry->content = NULL;
+    *at = pos;
+    if (entry->line_len > room || entry->line_len == 0) return false;
+    size_t n = entry->line_len;
+    if ((entry->flags & AGT_ENTRY_CONTENT) && !(entry->flags & AGT_ENTRY_SIDE)) {
+        if (entry->content_len > room - n) return false;
+        entry->content = p + RECORD_ENTRY + n;
+        n += (size_t)entry->content_len;
+    }
+    if (record_pad(n) > room) return false;
+    *at = pos + RECORD_ENTRY + record_pad(n);
+    return true;
+}
+/* end src/log/journal.c */
+/* begin src/state/perm.c */
+/* perm: who may write what.
+ *
+ *     type        user      agent     system
+ *     plan        allow     allow     deny
+ *     context     confirm   deny      allow
+ *     log         confirm   deny      allow
+ *     reference   allow     deny      deny
+ *     scratch     allow     allow     allow
+ *
+ * The action does not matter: creating, changing, deleting, restoring and renaming are all writes.
+ * (1) The table is the whole rule; unknown types and actors are denied.
+ * (2) "confirm" with confirmation is allowed; confirmation never turns a denial into anything. */
+/* begin src/state/perm.h */
+/* perm: the permission rules, pure. Every call and command asks here and nowhere else. */
+#ifndef AGT_PERM_H
+#define AGT_PERM_H
+
+
+typedef enum agt_actor_kind {
+    AGT_ACTOR_NONE = 0,
+    AGT_ACTOR_USER,
+    AGT_ACTOR_AGENT,
+    AGT_ACTOR_SYSTEM
+} agt_actor_kind;
+
+AGT_PRIVATE agt_actor_kind agt__actor_kind(agt_text actor);
+/* The name behind "agent:", or NULL text. */
+AGT_PRIVATE agt_text agt__actor_agent(agt_text actor);
+/* The type the rules see: generated documents are context or log by their exact path. */
+AGT_PRIVATE agt_type agt__perm_type(agt_type type, const char *path, size_t path_len);
+/* AGT_OK, AGT_NEEDS_CONFIRMATION or AGT_DENIED; `why` gets the reason in words, never NULL. */
+AGT_PRIVATE agt_status agt__perm_decide(agt_actor_kind kind, agt_type type, bool confirmed,
+                                        const char **why);
+
+#endif /* AGT_PERM_H */
+/* end src/state/perm.h */
+
+enum { PERM_DENY = 0, PERM_ALLOW, PERM_CONFIRM };
+
+static const unsigned char perm_table[6][4] = {
+    /* none, user, agent, system */
+    {0, 0, 0, 0},
+    {0, PERM_ALLOW, PERM_ALLOW, PERM_DENY},   /* plan */
+    {0, PERM_CONFIRM, PERM_DENY, PERM_ALLOW}, /* context */
+    {0, PERM_CONFIRM, PERM_DENY, PERM_ALLOW}, /* log */
+    {0, PERM_ALLOW, PERM_DENY, PERM_DENY},    /* reference */
+    {0, PERM_ALLOW, PERM_ALLOW, PERM_ALLOW},  /* scratch */
+};
+
+static const char *const perm_why[6] = {
+    "a document of no known type cannot be written",
+    "plan documents belong to the user and the agents, not to the system",
+    "context documents are written by the system; the user must confirm, agents may not",
+    "log documents are written by the system; the user must confirm, agents may not",
+    "reference documents are the user's; nobody else may write them",
+    "scratch documents are everybody's",
+};
+
+static const char *const perm_type_names[6] = {"default", "plan",      "context",
+                                               "log",     "reference", "scratch"};
+
+AGENT_TRACE_API const char *agt_type_name(agt_type type) {
+    return (unsigned)type < AGT_COUNT(perm_type_names) ? perm_type_names[type] : "unknown";
+}
+
+AGENT_TRACE_API agt_type agt_type_from_name(const char *name) {
+    for (int i = 1; i < (int)AGT_COUNT(perm_type_names); i++)
+        if (strcmp(name, perm_type_names[i]) == 0) return (agt_type)i;
+    return AGT_TYPE_DEFAULT;
+}
+
+AGT_PRIVATE agt_text agt__actor_agent(agt_text actor) {
+    agt_text none = {NULL, 0};
+    if (actor.len <= 6 || memcmp(actor.data, "agent:", 6) != 0) return none;
+    return (agt_text){actor.data + 6, actor.len - 6};
+}
+
+AGT_PRIVATE agt_actor_kind agt__actor_kind(agt_text actor) {
+    if (!actor.data || !agt__actor_valid(actor.data, actor.len)) return AGT_ACTOR_NONE;
+    if (agt__text_is(actor, "user")) return AGT_ACTOR_USER;
+    if (agt__text_is(actor, "system")) return AGT_ACTOR_SYSTEM;
+    return AGT_ACTOR_AGENT;
+}
+
+AGT_PRIVATE agt_type agt__perm_type(agt_type type, const char *path, size_t len) {
+    static const char *const context[] = {"AGENT-TRACE.md", "context.md", "running_summary.md"};
+    agt_text p = {path, len};
+    if (!path) return type;
+    for (size_t i = 0; i < AGT_COUNT(context); i++)
+        if (agt__text_is(p, context[i])) return AGT_TYPE_CONTEXT;
+    /* logs/<agent>-<session>.md: one folder deep, a '-' inside, and the ending */
+    if (len > 10 && memcmp(path, "logs/", 5) == 0 && memcmp(path + len - 3, ".md", 3) == 0 &&
+        !memchr(path + 5, '/', len - 5) && memchr(path + 6, '-', len - 10))
+        return AGT_TYPE_LOG;
+    return type;
+}
+
+AGT_PRIVATE agt_status agt__perm_decide(agt_actor_kind kind, agt_type type, bool confirmed,
+                                        const char **why) {
+    bool known = (unsigned)type < AGT_COUNT(perm_table) && (unsigned)kind < 4;
+    int rule = known ? perm_table[type][kind] : PERM_DENY;
+    *why = perm_why[known ? type : 0];
+    if (rule == PERM_ALLOW) return AGT_OK;
+    if (rule == PERM_CONFIRM) return confirmed ? AGT_OK : AGT_NEEDS_CONFIRMATION;
+    return AGT_DENIED;
+}
+
+AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_type type, const char *path) {
+    const char *why;
+    agt_actor_kind kind = agt__actor_kind(agt__text(actor));
+    if (kind == AGT_ACTOR_NONE) return AGT_INVALID;
+    if (type == AGT_TYPE_DEFAULT) type = AGT_TYPE_SCRATCH;
+    return agt__perm_decide(kind, agt__perm_type(type, path, path ? strlen(path) : 0), false, &why);
+}
+/* end src/state/perm.c */
+/* begin src/state/catalog.c */
+/* catalog: see catalog.h. The snapshot's bytes, little-endian:
+ *
+ *   0    "AGTCAT02"      8   crc32c of all bytes from 12 on     12  rows
+ *   16   next seq        24  bytes of text                      32  live documents
+ *   40   next place in the ring of refusals                     64  64 refusal hashes
+ *   576  rows of 144 bytes, sorted by folded path, then by path
+ *   ...  the text the rows point into */
+/* begin src/state/catalog.h */
+/* catalog: every document's newest state, in memory, and its snapshot catalog.<number>.
+ *
+ * A snapshot (`base`) is kept as the bytes of its file, sorted by folded path, and searched where
+ * it lies; what changed since is in a hash table (`overlay`). So opening costs one read, and a
+ * checkpoint knows what to sync: the overlay.
+ *
+ * (1) Everything here can be rebuilt: snapshot plus journal give the catalog.
+ * (2) agt__catalog_touch may fail for memory; changing a touched row cannot. A writer touches
+ *     before the commit point and changes after it. */
+#ifndef AGT_CATALOG_H
+#define AGT_CATALOG_H
+
+
+typedef struct agt_row {
+    const char *path; /* the catalog's; NUL-terminated in the overlay only */
+    size_t path_len;
+    agt_type type;
+    bool exists;
+    uint32_t version; /* 0: no such document ever */
+    uint64_t last_seq;
+    int64_t changed_unix_ms;
+    uint64_t size;
+    agt_oid blob;
+    char doc[37];
+    char agent[AGT_MAX_NAME + 1];
+    /* the file as it was when we last wrote or checked it; all 0: must be looked at */
+    uint64_t dev, ino;
+    int64_t mtime_ns, ctime_ns;
+    uint32_t pending; /* a writer's own: 1 + the plan that changes it, while a transaction runs */
+} agt_row;
+
+#define AGT_REFUSALS 64 /* identical refusals are folded within the last so many */
+
+typedef struct agt_catalog {
+    const agt_mem *mem;
+    agt_buf base; /* the snapshot's bytes, or empty */
+    uint32_t base_rows;
+    agt_row **slots; /* overlay: open addressing by the hash of the folded path */
+    size_t slot_count, used;
+    int64_t live; /* documents that exist */
+    uint64_t refusals[AGT_REFUSALS];
+    uint32_t refusal_at;
+} agt_catalog;
+
+AGT_PRIVATE agt_catalog agt__catalog(const agt_mem *mem);
+AGT_PRIVATE void agt__catalog_free(agt_catalog *c);
+/* Reads catalog.<number> in place of what the catalog held; 0 makes it empty. AGT_CORRUPT names
+ * the file. On failure the catalog is unchanged. */
+AGT_PRIVATE agt_status agt__catalog_load(agt_catalog *c, const agt_sys *sys, agt_fd dir,
+                                         agt_cpu cpu, uint64_t number, agt_error *err);
+/* The snapshot's bytes, appended to `out`. */
+AGT_PRIVATE agt_status agt__catalog_encode(const agt_catalog *c, agt_cpu cpu, uint64_t next_seq,
+                                           agt_buf *out, agt_error *err);
+AGT_PRIVATE void agt__catalog_name(uint64_t number, char out[32]);
+
+/* The row of exactly that path, by value; false if there never was such a document. */
+AGT_PRIVATE bool agt__catalog_find(const agt_catalog *c, const char *path, size_t len,
+                                   agt_row *out);
+/* The overlay's row, made (from the base, or with version 0) if it is not there yet; lives until
+ * the catalog is loaded or freed. NULL: out of memory. */
+AGT_PRIVATE agt_row *agt__catalog_touch(agt_catalog *c, const char *path, size_t len);
+/* Only looks in the overlay. */
+AGT_PRIVATE agt_row *agt__catalog_touched(const agt_catalog *c, const char *path, size_t len);
+/* An existing document whose path differs from this one in ASCII case only. */
+AGT_PRIVATE bool agt__catalog_case_clash(const agt_catalog *c, const char *path, size_t len,
+                                         agt_row *out);
+/* Is there an existing document in the folder `path`? */
+AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, size_t len);
+
+/* Changes the (touched) row as the event says. `size` is the content's length. Events that make no
+ * version change no row; violations are remembered for folding. Cannot fail. */
+AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t size);
+AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text path, agt_text rejected);
+AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, uint64_t hash);
+
+typedef enum agt_catalog_scope { AGT_ROWS_ALL, AGT_ROWS_CHANGED } agt_catalog_scope;
+/* Copies of the rows in byte order of their paths: all that ever were, or the overlay's with a
+ * version. Free with agt__rows_free. The paths live as long as the catalog's. */
+typedef struct agt_rows {
+    agt_row *row;
+    size_t count, cap;
+} agt_rows;
+AGT_PRIVATE agt_status agt__catalog_rows(const agt_catalog *c, agt_catalog_scope scope,
+                                         agt_rows *out, agt_error *err);
+AGT_PRIVATE void agt__rows_free(const agt_mem *mem, agt_rows *rows);
+
+#endif /* AGT_CATALOG_H */
+/* end src/state/catalog.h */
+
+#include <stdlib.h>
+
+#define CATALOG_MAGIC  0x3230544143544741ull /* "AGTCAT02" as stored */
+#define CATALOG_HEADER 576u
+#define CATALOG_ROW    144u
+#define CATALOG_MAX    (1024u * 1024 * 1024)
+
+AGT_PRIVATE agt_catalog agt__catalog(const agt_mem *mem) {
+    agt_catalog c;
+    memset(&c, 0, sizeof c);
+    c.mem = mem;
+    c.base = agt__buf(mem);
+    return c;
+}
+
+static size_t catalog_row_size(const agt_row *r) {
+    return sizeof *r + r->path_len + 1;
+}
+
+static void catalog_drop_overlay(agt_catalog *c) {
+    for (size_t i = 0; i < c->slot_count; i++)
+        if (c->slots[i]) agt__free(c->mem, c->slots[i], catalog_row_size(c->slots[i]));
+    agt__free(c->mem, c->slots, c->slot_count * sizeof *c->slots);
+    c->slots = NULL;
+    c->slot_count = c->used = 0;
+}
+
+AGT_PRIVATE void agt__catalog_free(agt_catalog *c) {
+    catalog_drop_overlay(c);
+    agt__buf_free(&c->base);
+    c->base_rows = 0;
+}
+
+AGT_PRIVATE void agt__catalog_name(uint64_t number, char out[32]) {
+    char digits[24];
+    size_t n = 0;
+    do
+        digits[n++] = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
+    memcpy(out, "catalog.", 8);
+    for (size_t i = 0; i < n; i++)
+        out[8 + i] = digits[n - 1 - i];
+    out[8 + n] = 0;
+}
+
+/* ---- the snapshot ---- */
+
+static void catalog_base_row(const agt_catalog *c, uint32_t i, agt_row *r) {
+    const unsigned char *p = c->base.data + CATALOG_HEADER + (size_t)i * CATALOG_ROW;
+    const char *text =
+        (const char *)c->base.data + CATALOG_HEADER + (size_t)c->base_rows * CATALOG_ROW;
+    memset(r, 0, sizeof *r);
+    r->path = text + agt__get32(p);
+    r->path_len = agt__get32(p + 4);
+    (void)agt__copy_text(r->agent, sizeof r->agent, text + agt__get32(p + 8), agt__get32(p + 12));
+    r->type = (agt_type)agt__get32(p + 16);
+    r->exists = agt__get32(p + 20) != 0;
+    r->version = agt__get32(p + 24);
+    r->last_seq = agt__get64(p + 32);
+    r->changed_unix_ms = (int64_t)agt__get64(p + 40);
+    r->size = agt__get64(p + 48);
+    r->dev = agt__get64(p + 56);
+    r->ino = agt__get64(p + 64);
+    r->mtime_ns = (int64_t)agt__get64(p + 72);
+    r->ctime_ns = (int64_t)agt__get64(p + 80);
+    memcpy(r->blob.id, p + 88, 20);
+    memcpy(r->doc, p + 108, 36);
+}
+
+static void catalog_encode_row(const agt_row *r, uint32_t path_off, uint32_t agent_off,
+                               unsigned char *p) {
+    memset(p, 0, CATALOG_ROW);
+    agt__put32(p, path_off);
+    agt__put32(p + 4, (uint32_t)r->path_len);
+    agt__put32(p + 8, agent_off);
+    agt__put32(p + 12, (uint32_t)strlen(r->agent));
+    agt__put32(p + 16, (uint32_t)r->type);
+    agt__put32(p + 20, r->exists);
+    agt__put32(p + 24, r->version);
+    agt__put64(p + 32, r->last_seq);
+    agt__put64(p + 40, (uint64_t)r->changed_unix_ms);
+    agt__put64(p + 48, r->size);
+    agt__put64(p + 56, r->dev);
+    agt__put64(p + 64, r->ino);
+    agt__put64(p + 72, (uint64_t)r->mtime_ns);
+    agt__put64(p + 80, (uint64_t)r->ctime_ns);
+    memcpy(p + 88, r->blob.id, 20);
+    memcpy(p + 108, r->doc, 36);
+}
+
+/* Checked once at load, so that lookups can trust every offset. */
+static bool catalog_valid(const agt_buf *b, agt_cpu cpu) {
+    if (b->len < CATALOG_HEADER || agt__get64(b->data) != CATALOG_MAGIC) return false;
+    if (agt__get32(b->data + 8) != agt__crc32c(cpu, 0, b->data + 12, b->len - 12)) return false;
+    uint64_t rows = agt__get32(b->data + 12), text = agt__get64(b->data + 24);
+    if (rows * CATALOG_ROW + CATALOG_HEADER + text != b->len) return false;
+    for (uint64_t i = 0; i < rows; i++) {
+        const unsigned char *p = b->data + CATALOG_HEADER + i * CATALOG_ROW;
+        if ((uint64_t)agt__get32(p) + agt__get32(p + 4) > text || agt__get32(p + 4) > AGT_MAX_PATH)
+            return false;
+        if ((uint64_t)agt__get32(p + 8) + agt__get32(p + 12) > text) return false;
+        if (agt__get32(p + 12) > AGT_MAX_NAME || agt__get32(p + 16) > AGT_TYPE_SCRATCH)
+            return false;
+    }
+    return true;
+}
+
+AGT_PRIVATE agt_status agt__catalog_load(agt_catalog *c, const agt_sys *sys, agt_fd dir,
+                                         agt_cpu cpu, uint64_t number, agt_error *err) {
+    char name[32];
+    agt_catalog fresh = agt__catalog(c->mem);
+    agt__catalog_name(number, name);
+    if (number) {
+        agt_status st = agt__read_file(sys, dir, name, CATALOG_MAX, &fresh.base, err);
+        if (st == AGT_OK && !catalog_valid(&fresh.base, cpu)) st = AGT_CORRUPT;
+        if (st == AGT_NOT_FOUND) st = AGT_CORRUPT;
+        if (st != AGT_OK) {
+            agt__catalog_free(&fresh);
+            if (st != AGT_CORRUPT) return st;
+            return agt__fail(err, AGT_CORRUPT,
+                             ".agent-trace/%s is missing or damaged; restore it from a backup",
+                             name);
+        }
+        fresh.base_rows = agt__get32(fresh.base.data + 12);
+        fresh.live = (int64_t)agt__get64(fresh.base.data + 32);
+        fresh.refusal_at = agt__get32(fresh.base.data + 40) % AGT_REFUSALS;
+        for (int i = 0; i < AGT_REFUSALS; i++)
+            fresh.refusals[i] = agt__get64(fresh.base.data + 64 + i * 8);
+    }
+    agt__catalog_free(c);
+    *c = fresh;
+    return AGT_OK;
+}
+
+static int catalog_by_fold(const void *a, const void *b) {
+    const agt_row *x = a, *y = b;
+    int d = agt__path_fold_compare(x->path, x->path_len, y->path, y->path_len);
+    if (d) return d;
+    size_t n = x->path_len < y->path_len ? x->path_len : y->path_len;
+    d = memcmp(x->path, y->path, n);
+    return d ? d : (x->path_len > y->path_len) - (x->path_len < y->path_len);
+}
+
+AGT_PRIVATE agt_status agt__catalog_encode(const agt_catalog *c, agt_cpu cpu, uint64_t next_seq,
+                                           agt_buf *out, agt_error *err) {
+    agt_rows rows;
+    size_t start = out->len;
+    agt_status st = agt__catalog_rows(c, AGT_ROWS_ALL, &rows, err);
+    if (st != AGT_OK) return st;
+    qsort(rows.row, rows.count, sizeof *rows.row, catalog_by_fold);
+    agt__buf_zero(out, CATALOG_HEADER + rows.count * CATALOG_ROW);
+    size_t text = out->len;
+    for (size_t i = 0; i < rows.count && !out->failed; i++) {
+        agt_row *r = &rows.row[i];
+        size_t path_off = out->len - text, agent_off = path_off + r->path_len;
+        agt__buf_put(out, r->path, r->path_len);
+        agt__buf_put(out, r->agent, strlen(r->agent));
+        if (out->failed) break;
+        catalog_encode_row(r, (uint32_t)path_off, (uint32_t)agent_off,
+                           out->data + start + CATALOG_HEADER + i * CATALOG_ROW);
+    }
+    size_t count = rows.count;
+    agt__rows_free(c->mem, &rows);
+    if (out->failed) return agt__nomem(err);
+    if (out->len - text > UINT32_MAX || count > UINT32_MAX)
+        return agt__fail(err, AGT_LIMIT, "the catalog would be larger than 4 GiB");
+    unsigned char *p = out->data + start;
+    agt__put64(p, CATALOG_MAGIC);
+    agt__put32(p + 12, (uint32_t)count);
+    agt__put64(p + 16, next_seq);
+    agt__put64(p + 24, out->len - text);
+    agt__put64(p + 32, (uint64_t)c->live);
+    agt__put32(p + 40, c->refusal_at);
+    for (int i = 0; i < AGT_REFUSALS; i++)
+        agt__put64(p + 64 + i * 8, c->refusals[i]);
+    agt__put32(p + 8, agt__crc32c(cpu, 0, p + 12, out->len - start - 12));
+    return AGT_OK;
+}
+
+/* The first base row that is not before `path` in folded order. */
+static uint32_t catalog_lower_bound(const agt_catalog *c, const char *path, size_t len) {
+    uint32_t lo = 0, hi = c->base_rows;
+    const unsigned char *rows = c->base.data + CATALOG_HEADER;
+    const char *text = (const char *)rows + (size_t)c->base_rows * CATALOG_ROW;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        const unsigned char *p = rows + (size_t)mid * CATALOG_ROW;
+        if (agt__path_fold_compare(text + agt__get32(p), agt__get32(p + 4), path, len) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static bool catalog_base_find(const agt_catalog *c, const char *path, size_t len, agt_row *out) {
+    if (!c->base_rows) return false;
+    for (uint32_t i = catalog_lower_bound(c, path, len); i < c->base_rows; i++) {
+        catalog_base_row(c, i, out);
+        if (agt__path_fold_compare(out->path, out->path_len, path, len) != 0) return false;
+        if (out->path_len == len && memcmp(out->path, path, len) == 0) return true;
+    }
+    return false;
+}
+
+/* ---- the overlay ---- */
+
+static unsigned char catalog_fold(char ch) {
+    return (unsigned char)(ch >= 'A' && ch <= 'Z' ? ch + 32 : ch);
+}
+
+static size_t catalog_hash(const char *path, size_t len) {
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ catalog_fold(path[i])) * 0x100000001b3u;
+    return (size_t)(h ^ (h >> 29));
+}
+
+static bool catalog_same(const agt_row *r, const char *path, size_t len) {
+    return r->path_len == len && memcmp(r->path, path, len) == 0;
+}
+
+AGT_PRIVATE agt_row *agt__catalog_touched(const agt_catalog *c, const char *path, size_t len) {
+    if (!c->slot_count) return NULL;
+    size_t mask = c->slot_count - 1;
+    for (size_t i = catalog_hash(path, len) & mask; c->slots[i]; i = (i + 1) & mask)
+        if (catalog_same(c->slots[i], path, len)) return c->slots[i];
+    return NULL;
+}
+
+static void catalog_insert(agt_row **slots, size_t count, agt_row *row) {
+    size_t i = catalog_hash(row->path, row->path_len) & (count - 1);
+    while (slots[i])
+        i = (i + 1) & (count - 1);
+    slots[i] = row;
+}
+
+static bool catalog_grow(agt_catalog *c) {
+    if (c->used * 2 < c->slot_count) return true;
+    size_t count = c->slot_count ? c->slot_count * 2 : 64;
+    agt_row **slots = agt__zalloc(c->mem, count * sizeof *slots);
+    if (!slots) return false;
+    for (size_t i = 0; i < c->slot_count; i++)
+        if (c->slots[i]) catalog_insert(slots, count, c->slots[i]);
+    agt__free(c->mem, c->slots, c->slot_count * sizeof *c->slots);
+    c->slots = slots;
+    c->slot_count = count;
+    return true;
+}
+
+AGT_PRIVATE agt_row *agt__catalog_touch(agt_catalog *c, const char *path, size_t len) {
+    agt_row base, *r = agt__catalog_touched(c, path, len);
+    if (r) return r;
+    if (!catalog_grow(c)) return NULL;
+    if (!(r = agt__alloc(c->mem, sizeof *r + len + 1))) return NULL;
+    if (!catalog_base_find(c, path, len, &base)) memset(&base, 0, sizeof base);
+    *r = base;
+    char *copy = (char *)r + sizeof *r;
+    memcpy(copy, path, len);
+    copy[len] = 0;
+    r->path = copy;
+    r->path_len = len;
+    catalog_insert(c->slots, c->slot_count, r);
+    c->used++;
+    return r;
+}
+
+AGT_PRIVATE bool agt__catalog_find(const agt_catalog *c, const char *path, size_t len,
+                                   agt_row *out) {
+    const agt_row *r = agt__catalog_touched(c, path, len);
+    if (r)
+        *out = *r;
+    else if (!catalog_base_find(c, path, len, out))
+        return false;
+    return out->version != 0;
+}
+
+AGT_PRIVATE bool agt__catalog_case_clash(const agt_catalog *c, const char *path, size_t len,
+                                         agt_row *out) {
+    if (c->slot_count) { /* the hash folds case, so a clash is in the same chain */
+        size_t mask = c->slot_count - 1;
+        for (size_t i = catalog_hash(path, len) & mask; c->slots[i]; i = (i + 1) & mask) {
+            const agt_row *r = c->slots[i];
+            if (!r->exists || catalog_same(r, path, len)) continue;
+            if (agt__path_fold_compare(r->path, r->path_len, path, len) != 0) continue;
+            *out = *r;
+            return true;
+        }
+    }
+    if (!c->base_rows) return false;
+    for (uint32_t i = catalog_lower_bound(c, path, len); i < c->base_rows; i++) {
+        catalog_base_row(c, i, out);
+        if (agt__path_fold_compare(out->path, out->path_len, path, len) != 0) return false;
+        if (catalog_same(out, path, len) || !out->exists) continue;
+        if (!agt__catalog_touched(c, out->path, out->path_len)) return true;
+    }
+    return false;
+}
+
+static bool catalog_is_under(const agt_row *r, const char *folder, size_t len) {
+    return r->path_len > len + 1 && r->path[len] == '/' && memcmp(r->path, folder, len) == 0;
+}
+
+AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, size_t len) {
+    char with_slash[AGT_MAX_PATH + 2];
+    agt_row r;
+    for (size_t i = 0; i < c->slot_count; i++)
+        if (c->slots[i] && c->slots[i]->exists && catalog_is_under(c->slots[i], path, len))
+            return true;
+    if (!c->base_rows || len > AGT_MAX_PATH) return false;
+    memcpy(with_slash, path, len);
+    with_slash[len] = '/';
+    for (uint32_t i = catalog_lower_bound(c, with_slash, len + 1); i < c->base_rows; i++) {
+        catalog_base_row(c, i, &r);
+        if (r.path_len <= len || agt__path_fold_compare(r.path, len + 1, with_slash, len + 1) != 0)
+            return false;
+        if (r.exists && catalog_is_under(&r, path, len) &&
+            !agt__catalog_touched(c, r.path, r.path_len))
+            return true;
+    }
+    return false;
+}
+
+/* ---- events ---- */
+
+AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text path, agt_text rejected) {
+    uint64_t h = 0xcbf29ce484222325u;
+    const agt_text parts[3] = {actor, path, rejected};
+    for (int p = 0; p < 3; p++) {
+        for (size_t i = 0; i < parts[p].len; i++)
+            h = (h ^ (unsigned char)parts[p].data[i]) * 0x100000001b3u;
+        h = (h ^ 0xff) * 0x100000001b3u;
+    }
+    return h ? h : 1;
+}
+
+AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, uint64_t hash) {
+    for (int i = 0; i < AGT_REFUSALS; i++)
+        if (c->refusals[i] == hash) return true;
+    return false;
+}
+
+AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t size) {
+    char name[AGT_MAX_NAME + 1];
+    if (agt__text_is(e->action, "violation")) {
+        uint64_t hash = agt__refusal_hash(e->actor, e->path, e->rejected);
+        if (!agt__catalog_refused(c, hash)) {
+            c->refusals[c->refusal_at] = hash;
+            c->refusal_at = (c->refusal_at + 1) % AGT_REFUSALS;
+        }
+    }
+    if (!e->version || !e->path.data) return;
+    agt_row *r = agt__catalog_touched(c, e->path.data, e->path.len);
+    AGENT_TRACE_ASSERT(r != NULL);
+    bool exists = e->blob.data != NULL;
+    c->live += (int64_t)exists - (int64_t)r->exists;
+    if (r->version == 0 && e->agent_name.data)
+        (void)agt__copy_text(r->agent, sizeof r->agent, e->agent_name.data, e->agent_name.len);
+    r->exists = exists;
+    r->version = e->version;
+    r->last_seq = e->seq;
+    r->changed_unix_ms = e->at_unix_ms;
+    r->size = exists ? size : 0;
+    memset(&r->blob, 0, sizeof r->blob);
+    if (exists) (void)agt__unhex(e->blob.data, e->blob.len, r->blob.id, 20);
+    (void)agt__copy_text(r->doc, sizeof r->doc, e->doc.data, e->doc.len);
+    if (agt__copy_text(name, sizeof name, e->doc_type.data, e->doc_type.len)) {
+        agt_type type = agt_type_from_name(name);
+        if (type != AGT_TYPE_DEFAULT) r->type = type;
+    }
+    r->dev = r->ino = 0;
+    r->mtime_ns = r->ctime_ns = 0;
+}
+
+/* ---- lists ---- */
+
+static int catalog_by_path(const void *a, const void *b) {
+    const agt_row *x = a, *y = b;
+    size_t n = x->path_len < y->path_len ? x->path_len : y->path_len;
+    int d = memcmp(x->path, y->path, n);
+    return d ? d : (x->path_len > y->path_len) - (x->path_len < y->path_len);
+}
+
+AGT_PRIVATE agt_status agt__catalog_rows(const agt_catalog *c, agt_catalog_scope scope,
+                                         agt_rows *out, agt_error *err) {
+    size_t max = c->used + (scope == AGT_ROWS_ALL ? c->base_rows : 0);
+    memset(out, 0, sizeof *out);
+    if (!max) return AGT_OK;
+    if (!(out->row = agt__alloc(c->mem, max * sizeof *out->row))) return agt__nomem(err);
+    out->cap = max;
+    for (uint32_t i = 0; scope == AGT_ROWS_ALL && i < c->base_rows; i++) {
+        agt_row *r = &out->row[out->count];
+        catalog_base_row(c, i, r);
+        if (!agt__catalog_touched(c, r->path, r->path_len)) out->count++;
+    }
+    for (size_t i = 0; i < c->slot_count; i++)
+        if (c->slots[i] && c->slots[i]->version) out->row[out->count++] = *c->slots[i];
+    qsort(out->row, out->count, sizeof *out->row, catalog_by_path);
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__rows_free(const agt_mem *mem, agt_rows *rows) {
+    agt__free(mem, rows->row, rows->cap * sizeof *rows->row);
+    memset(rows, 0, sizeof *rows);
+}
+/* end src/state/catalog.c */
+/* begin src/state/shared.c */
+/* shared: encoding of .agent-trace/state; see shared.h. Each copy is 320 bytes at 0 and at 512. */
+/* begin src/state/shared.h */
+/* shared: .agent-trace/state, what the processes of one boot agree on about the journal's end.
+ * Two copies and a flip; only written under the store lock, never synced, and trusted only with
+ * the same boot, generation and journal file. Losing it costs a recovery, nothing else. */
+#ifndef AGT_SHARED_H
+#define AGT_SHARED_H
+
+
+typedef struct agt_shared {
+    uint64_t flip; /* grows with every write; the higher valid copy counts */
+    char boot[40];
+    uint64_t generation, dev, ino; /* of the journal */
+    uint64_t next_seq;             /* of the next event */
+    uint64_t end;                  /* byte behind the last record */
+    uint64_t synced;               /* records before this byte are durable */
+    uint64_t applied;              /* records before this byte are applied */
+    uint64_t applied_seq;          /* first seq of the record at `applied` */
+    uint32_t applied_chain;        /* checksum seed at `applied` */
+    uint32_t chain;                /* checksum that seeds the next record */
+    agt_trace_end trace;
+    uint64_t published_seq, packed_seq;
+    agt_oid head, packed_head;
+    uint32_t failed;    /* a sync failed: read-only until a recovery */
+    uint32_t git_clean; /* git was mended since the last recovery */
+} agt_shared;
+
+/* AGT_END: neither copy is valid. */
+AGT_PRIVATE agt_status agt__shared_read(const agt_sys *sys, agt_fd fd, agt_cpu cpu, agt_shared *out,
+                                        agt_error *err);
+AGT_PRIVATE agt_status agt__shared_write(const agt_sys *sys, agt_fd fd, agt_cpu cpu, agt_shared *s,
+                                         agt_error *err);
+
+#endif /* AGT_SHARED_H */
+/* end src/state/shared.h */
+
+#define SHARED_MAGIC 0x32545354u /* "TST2" as stored */
+#define SHARED_BYTES 320u
+#define SHARED_STEP  512u
+
+static void shared_encode(const agt_shared *s, agt_cpu cpu, unsigned char *p) {
+    memset(p, 0, SHARED_BYTES);
+    agt__put32(p, SHARED_MAGIC);
+    agt__put64(p + 8, s->flip);
+    memcpy(p + 16, s->boot, 40);
+    agt__put64(p + 56, s->generation);
+    agt__put64(p + 64, s->dev);
+    agt__put64(p + 72, s->ino);
+    agt__put64(p + 80, s->next_seq);
+    agt__put64(p + 88, s->end);
+    agt__put64(p + 96, s->synced);
+    agt__put64(p + 104, s->applied);
+    agt__put64(p + 112, s->applied_seq);
+    agt__put32(p + 120, s->applied_chain);
+    agt__put32(p + 124, s->chain);
+    agt__put64(p + 128, s->trace.segment);
+    agt__put64(p + 136, s->trace.offset);
+    memcpy(p + 144, s->trace.prev, 32);
+    agt__put64(p + 176, s->published_seq);
+    agt__put64(p + 184, s->packed_seq);
+    memcpy(p + 192, s->head.id, 20);
+    memcpy(p + 212, s->packed_head.id, 20);
+    agt__put32(p + 232, s->failed);
+    agt__put32(p + 236, s->git_clean);
+    agt__put32(p + SHARED_BYTES - 4, agt__crc32c(cpu, 0, p, SHARED_BYTES - 4));
+}
+
+static bool shared_decode(agt_shared *s, agt_cpu cpu, const unsigned char *p) {
+    if (agt__get32(p) != SHARED_MAGIC) return false;
+    if (agt__get32(p + SHARED_BYTES - 4) != agt__crc32c(cpu, 0, p, SHARED_BYTES - 4)) return false;
+    memset(s, 0, sizeof *s);
+    s->flip = agt__get64(p + 8);
+    memcpy(s->boot, p + 16, 39);
+    s->generation = agt__get64(p + 56);
+    s->dev = agt__get64(p + 64);
+    s->ino = agt__get64(p + 72);
+    s->next_seq = agt__get64(p + 80);
+    s->end = agt__get64(p + 88);
+    s->synced = agt__get64(p + 96);
+    s->applied = agt__get64(p + 104);
+    s->applied_seq = agt__get64(p + 112);
+    s->applied_chain = agt__get32(p + 120);
+    s->chain = agt__get32(p + 124);
+    s->trace.segment = agt__get64(p + 128);
+    s->trace.offset = agt__get64(p + 136);
+    memcpy(s->trace.prev, p + 144, 32);
+    s->published_seq = agt__get64(p + 176);
+    s->packed_seq = agt__get64(p + 184);
+    memcpy(s->head.id, p + 192, 20);
+    memcpy(s->packed_head.id, p + 212, 20);
+    s->failed = agt__get32(p + 232);
+    s->git_clean = agt__get32(p + 236);
+    return true;
+}
+
+AGT_PRIVATE agt_status agt__shared_read(const agt_sys *sys, agt_fd fd, agt_cpu cpu, agt_shared *out,
+                                        agt_error *err) {
+    unsigned char bytes[SHARED_STEP + SHARED_BYTES];
+    agt_shared copy[2];
+    memset(bytes, 0, sizeof bytes);
+    int64_t n = agt__read_all(sys, fd, bytes, sizeof bytes, 0);
+    if (n < 0) return agt__fail_io(err, n, "cannot read .agent-trace/state");
+    bool a = shared_decode(&copy[0], cpu, bytes);
+    bool b = shared_decode(&copy[1], cpu, bytes + SHARED_STEP);
+    if (!a && !b) return AGT_END;
+    *out = b && (!a || copy[1].flip > copy[0].flip) ? copy[1] : copy[0];
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__shared_write(const agt_sys *sys, agt_fd fd, agt_cpu cpu, agt_shared *s,
+                                         agt_error *err) {
+    unsigned char p[SHARED_BYTES];
+    s->flip++;
+    shared_encode(s, cpu, p);
+    int rc = agt__write_all(sys, fd, p, sizeof p, (s->flip & 1) * SHARED_STEP);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot write .agent-trace/state");
+    return AGT_OK;
+}
+/* end src/state/shared.c */
+/* begin src/state/config.c */
+/* config: reads and writes .agent-trace/config.toml. Unknown tables and keys are left alone and
+ * mean nothing, so that a later version's file opens here as long as its format is ours. */
+/* begin src/state/config.h */
+/* config: .agent-trace/config.toml, the store's identity and settings, meant for people. */
+#ifndef AGT_CONFIG_H
+#define AGT_CONFIG_H
+
+
+typedef struct agt_config {
+    char id[40]; /* UUID */
+    char name[128];
+    int64_t format; /* 2; 0 where there is none: a store of agent-trace 0.1.0 */
+    int64_t interval_ms;
+    bool polling;
+} agt_config;
+
+/* A random UUID (version 4) as 36 characters and a NUL. */
+AGT_PRIVATE agt_status agt__uuid(const agt_sys *sys, char out[40], agt_error *err);
+/* Reads the file. AGT_NOT_FOUND, AGT_UNSUPPORTED (an older or newer format), AGT_CORRUPT (with the
+ * byte), AGT_IO, AGT_NOMEM. */
+AGT_PRIVATE agt_status agt__config_read(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                        agt_config *out, agt_error *err);
+AGT_PRIVATE agt_status agt__config_write(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                         const agt_config *config, agt_error *err);
+
+#endif /* AGT_CONFIG_H */
+/* end src/state/config.h */
+
+#define CONFIG_NAME   "config.toml"
+#define CONFIG_FORMAT 2
+#define CONFIG_MAX    65536u
+
+AGT_PRIVATE agt_status agt__uuid(const agt_sys *sys, char out[40], agt_error *err) {
+    unsigned char r[16];
+    char hex[32];
+    int rc = sys->random(sys->ctx, r, sizeof r);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot get random bytes");
+    r[6] = (unsigned char)((r[6] & 0x0f) | 0x40);
+    r[8] = (unsigned char)((r[8] & 0x3f) | 0x80);
+    agt__hex(r, 16, hex);
+    static const unsigned char cut[5] = {8, 4, 4, 4, 12};
+    size_t at = 0, to = 0;
+    for (int i = 0; i < 5; i++) {
+        memcpy(out + to, hex + at, cut[i]);
+        at += cut[i];
+        to += cut[i];
+        out[to++] = i < 4 ? '-' : 0;
+    }
+    return AGT_OK;
+}
+
+static agt_status config_value(agt_text table, agt_text key, const agt_toml_value *v,
+                               agt_error *err, void *ctx) {
+    agt_config *c = ctx;
+    if (agt__text_is(table, "store") && agt__text_is(key, "id") && v->kind == AGT_TOML_STRING) {
+        if (!agt__copy_text(c->id, sizeof c->id, v->text.data, v->text.len))
+            return agt__fail(err, AGT_CORRUPT, "store.id is no UUID");
+    } else if (agt__text_is(table, "store") && agt__text_is(key, "name")) {
+        (void)agt__copy_text(c->name, sizeof c->name, v->text.data, v->text.len);
+    } else if (agt__text_is(table, "store") && agt__text_is(key, "format")) {
+        if (v->kind != AGT_TOML_INTEGER)
+            return agt__fail(err, AGT_CORRUPT, "store.format is no integer");
+        c->format = v->integer;
+    } else if (agt__text_is(table, "polling") && agt__text_is(key, "interval_ms")) {
+        if (v->kind == AGT_TOML_INTEGER && v->integer > 0) c->interval_ms = v->integer;
+    } else if (agt__text_is(table, "polling") && agt__text_is(key, "enabled")) {
+        if (v->kind == AGT_TOML_BOOLEAN) c->polling = v->boolean;
+    }
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__config_read(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                        agt_config *out, agt_error *err) {
+    agt_error inner;
+    agt_buf text = agt__buf(mem);
+    memset(out, 0, sizeof *out);
+    memset(&inner, 0, sizeof inner);
+    out->interval_ms = 1000;
+    out->polling = true;
+    agt_status st = agt__read_file(sys, dir, CONFIG_NAME, CONFIG_MAX, &text, err);
+    if (st == AGT_OK) {
+        st = agt__toml_read((const char *)text.data, text.len, config_value, out, &inner);
+        if (st != AGT_OK && st != AGT_NOMEM)
+            st = agt__fail_at(err, AGT_CORRUPT, inner.offset,
+                              ".agent-trace/config.toml: %.200s; mend the file by hand",
+                              inner.message);
+        else if (st != AGT_OK)
+            st = agt__nomem(err);
+    }
+    agt__buf_free(&text);
+    if (st != AGT_OK) return st;
+    if (out->format == 0)
+        return agt__fail(err, AGT_UNSUPPORTED,
+                         "this store was made by agent-trace 0.1.0 and has another format");
+    if (out->format != CONFIG_FORMAT)
+        return agt__fail(err, AGT_UNSUPPORTED,
+                         "the store has format %lld, this library knows %d; use a newer "
+                         "agent_trace",
+                         (long long)out->format, CONFIG_FORMAT);
+    if (!out->id[0]) return agt__fail(err, AGT_CORRUPT, ".agent-trace/config.toml has no store.id");
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__config_write(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                         const agt_config *config, agt_error *err) {
+    char now[AGT_TIME_TEXT];
+    agt_buf b = agt__buf(mem);
+    agt__time_format(sys->now_unix_ms(sys->ctx), now);
+    agt__buf_text(&b, "[store]\nid = ");
+    agt__toml_put_string(&b, config->id, strlen(config->id));
+    agt__buf_text(&b, "\nname = ");
+    agt__toml_put_string(&b, config->name, strlen(config->name));
+    agt__buf_text(&b, "\ncreated = ");
+    agt__toml_put_string(&b, now, strlen(now));
+    agt__buf_text(&b, "\nagent_trace_version = \"" AGENT_TRACE_VERSION "\"\nformat = ");
+    agt__buf_u64(&b, CONFIG_FORMAT);
+    agt__buf_text(&b, "\n\n[polling]\ninterval_ms = ");
+    agt__buf_u64(&b, (uint64_t)config->interval_ms);
+    agt__buf_text(&b, config->polling ? "\nenabled = true\n" : "\nenabled = false\n");
+    agt_status st = b.failed ? agt__nomem(err)
+                             : agt__write_file(sys, dir, CONFIG_NAME, b.data, b.len, true, err);
+    agt__buf_free(&b);
+    return st;
+}
+/* end src/state/config.c */
+/* floor 4 */
+/* begin src/store/store.c */
+/* store: opening, closing, and the way in and out of the store lock.
+ *
+ * (1) Nothing is decided on an old view: every lock compares the journal's header and the shared
+ *     state with what the handle has seen, and reads what is new.
+ * (2) The shared state is a shortcut. It counts only within one boot and for one journal file;
+ *     where it does not count, recovery reads everything from the journal.
+ * (3) A valid record behind the known end was written by somebody who died: it is synced, then
+ *     applied, before anything else happens. */
+/* begin src/store/store.h */
+/* store: the floor that knows how the parts fit. One handle, one store lock, one way in.
+ *
+ * The order of things, and the only one: lock, refresh, plan, append, sync, apply, save, unlock.
+ * Locks are taken publish before store, never the other way. */
+#ifndef AGT_STORE_PART_H
+#define AGT_STORE_PART_H
+
+
+#define AGT_INLINE_MAX   (1024u * 1024)     /* longer contents go to a side file */
+#define AGT_BATCH_INLINE (2u * 1024 * 1024) /* together, in one record */
+#define AGT_STORE_NAME   ".agent-trace"
+
+/* How far this handle has read the journal. */
+typedef struct agt_seen {
+    uint64_t pos, next_seq;
+    uint32_t chain;
+} agt_seen;
+
+struct agt_store {
+    agt_mem mem;
+    const agt_sys *sys;
+    agt_cpu cpu;
+    agt_process self;
+    void *mutex;         /* guards everything below but `git` */
+    void *publish_mutex; /* taken before `mutex`; guards `git` */
+    void *reader_mutex;  /* taken last; guards `reader` */
+    bool read_only, opening, trusts_state, reload, recovered;
+    uint32_t durability, publish;
+    int32_t timeout_ms;
+    agt_config config;
+    agt_fd root, at; /* the folder, and .agent-trace in it */
+    agt_fd locks, tmp, trace_dir, unpublished, aside, rejected, git_dir;
+    agt_fd state_fd;
+    agt_flock lock, publish_lock;
+    agt_journal journal;
+    agt_shared shared;
+    agt_seen seen;
+    agt_catalog catalog;
+    agt_trace_writer trace;
+    uint64_t synced_docs_seq;            /* documents changed up to this event are durable */
+    agt_buf old, record, lines, scratch; /* working memory, kept between calls */
+    agt_git *git;                        /* the publisher's */
+    agt_git *reader; /* for history, so that readers never wait for a publisher */
+    char root_path[4096];
+};
+
+/* ---- store.c: entering and leaving ---- */
+
+/* Takes the handle's mutex; AGT_INVALID in a fork's child. */
+AGT_PRIVATE agt_status agt__store_enter(agt_store *s, agt_error *err);
+AGT_PRIVATE void agt__store_leave(agt_store *s);
+/* Takes mutex and store lock, and brings the handle up to date; recovers or finishes what a dead
+ * writer left. A read-only handle only enters and reads. */
+AGT_PRIVATE agt_status agt__store_lock(agt_store *s, agt_error *err);
+AGT_PRIVATE void agt__store_unlock(agt_store *s);
+/* Writes the shared state; a failure is not the caller's: the next holder recovers. */
+AGT_PRIVATE void agt__store_save(agt_store *s);
+/* A reader's refresh, without a lock: header, records, header again. Under the handle's mutex. */
+AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err);
+/* Loads header and catalog anew and forgets what was seen of the journal. */
+AGT_PRIVATE agt_status agt__store_reload(agt_store *s, agt_error *err);
+/* Reads records from `seen` up to `end` (or as long as they check, for UINT64_MAX) into the
+ * catalog. */
+AGT_PRIVATE agt_status agt__store_replay(agt_store *s, uint64_t end, agt_error *err);
+/* Touches and changes the catalog for each event of a record. */
+AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r, agt_error *err);
+
+/* ---- apply.c: what a committed record does to the files ---- */
+
+/* A document's file as it was looked at. */
+typedef struct agt_look {
+    bool on_disk;
+    agt_stat stat;
+    agt_oid blob;
+} agt_look;
+
+/* Reads the file into `bytes` (emptied first) without following links. AGT_INVALID: a link, a
+ * folder or another non-file is in the way; AGT_LIMIT; AGT_IO. Not there is AGT_OK. */
+AGT_PRIVATE agt_status agt__look(agt_store *s, const char *path, size_t len, agt_buf *bytes,
+                                 agt_look *out, agt_error *err);
+
+typedef struct agt_place {
+    const char *path;
+    size_t path_len;
+    uint64_t seq;    /* names the temporary file tmp/<seq>.new */
+    agt_look before; /* what was seen there; anything else is kept aside */
+    bool remove;
+    agt_stat staged; /* of the temporary file */
+    agt_stat after;  /* of the document when it is in place; ino 0: look again */
+    bool kept_aside;
+} agt_place;
+
+/* Writes tmp/<seq>.new with the bytes; fills p->staged. */
+AGT_PRIVATE agt_status agt__stage(agt_store *s, agt_place *p, const void *bytes, size_t len,
+                                  agt_error *err);
+AGT_PRIVATE void agt__unstage(agt_store *s, uint64_t seq);
+/* Puts the staged file in the document's place (or removes the document) and looks at what it
+ * replaced once more. Idempotent through agt__replay_documents. */
+AGT_PRIVATE agt_status agt__place(agt_store *s, agt_place *p, agt_error *err);
+/* Moves tmp/<name> to aside/ under a name made of seq and label, synced. 0 or an AGT_SYS_ERR. */
+AGT_PRIVATE int agt__keep_aside(agt_store *s, const char *name, uint64_t seq, const char *label,
+                                size_t len);
+/* Copies the file's identity into the row, so that a later look is cheap. */
+AGT_PRIVATE void agt__row_stat(agt_row *row, const agt_stat *st);
+/* Writes refused bytes to rejected/<sha256 in hex>. */
+AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
+                                          size_t len, bool durable, agt_error *err);
+/* Splits a path into an open folder and the leaf; makes folders if `make`. The fd or an error. */
+AGT_PRIVATE agt_fd agt__open_parent(agt_store *s, const char *path, size_t len, bool make,
+                                    const char **leaf);
+/* "<seq><suffix>" */
+AGT_PRIVATE void agt__seq_name(uint64_t seq, const char *suffix, char out[40]);
+
+/* ---- recover.c ---- */
+
+typedef enum agt_replay {
+    AGT_REPLAY_LEFT,   /* a writer died: files are whole */
+    AGT_REPLAY_CUT,    /* the power may have failed: files may be empty or torn */
+    AGT_REPLAY_REWRITE /* a sync failed: what is read may not be on the disk; write all anew */
+} agt_replay;
+/* Applies the records from journal byte `from` to the end again. Sets *pending if something is in
+ * the way of a document. */
+AGT_PRIVATE agt_status agt__replay_records(agt_store *s, uint64_t from, agt_replay mode,
+                                           bool *pending, agt_error *err);
+/* The whole recovery, under the store lock; ends with a checkpoint. */
+AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
+
+/* ---- checkpoint.c ---- */
+
+/* Under the store lock: makes everything durable in its place and begins a new generation, in a
+ * new journal file if `new_file` (after a failed sync). While a record waits to be applied it does
+ * nothing. */
+AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err);
+/* Before a write: checkpoints if the journal is half full, without waiting for other publishers
+ * unless it is nearly full. */
+AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err);
+
+/* ---- publish.c ---- */
+
+/* Under the publish lock: commits every record git does not have. `pack`: durably, and nothing
+ * stays loose. */
+AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err);
+/* Takes and drops publish mutex and lock. */
+AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err);
+AGT_PRIVATE void agt__publish_leave(agt_store *s);
+/* The content of the event `seq`, which made a blob, from the journal or unpublished/.
+ * AGT_NOT_FOUND if neither has it. Under the handle's mutex. */
+AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
+                                               agt_error *err);
+/* Reads a blob from git through the reader's handle. */
+AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_buf *out,
+                                        agt_error *err);
+/* Walks unpublished/<first seq> files and the journal, from the record with first seq `seq` on. */
+typedef agt_status (*agt_record_fn)(void *ctx, const agt_record *record, agt_error *err);
+AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint64_t seq,
+                                        agt_record_fn each, void *ctx, agt_error *err);
+/* An entry's bytes: inside the record, or read from its side file into `out` (emptied first). */
+AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_entry *entry,
+                                        agt_buf *out, const void **bytes, agt_error *err);
+AGT_PRIVATE void agt__side_name(uint64_t seq, char out[40]);
+
+/* ---- history.c ---- */
+
+/* Fills the caller's (initialised) struct from a row. */
+AGT_PRIVATE void agt__describe(const agt_row *row, bool modified, agt_document *out);
+
+#endif /* AGT_STORE_PART_H */
+/* end src/store/store.h */
+
+#define STORE_RETRIES 100
+
+/* ---- the way in ---- */
+
+AGT_PRIVATE agt_status agt__store_enter(agt_store *s, agt_error *err) {
+    AGENT_TRACE_ASSERT(s != NULL);
+    if (s->sys->pid(s->sys->ctx) != s->self.pid)
+        return agt__fail(err, AGT_INVALID,
+                         "the store handle was opened before a fork; open the store again in the "
+                         "child");
+    s->sys->mutex_lock(s->sys->ctx, s->mutex);
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__store_leave(agt_store *s) {
+    s->sys->mutex_unlock(s->sys->ctx, s->mutex);
+}
+
+AGT_PRIVATE void agt__store_save(agt_store *s) {
+    (void)agt__shared_write(s->sys, s->state_fd, s->cpu, &s->shared, NULL);
+}
+
+AGT_PRIVATE agt_status agt__store_reload(agt_store *s, agt_error *err) {
+    agt_status st = agt__journal_reload(&s->journal, err);
+    if (st == AGT_OK)
+        st = agt__catalog_load(&s->catalog, s->sys, s->at, s->cpu, s->journal.header.catalog, err);
+    if (st != AGT_OK) return st;
+    s->seen.pos = AGT_JOURNAL_START;
+    s->seen.next_seq = s->journal.header.next_seq;
+    s->seen.chain = s->journal.header.crc;
+    s->synced_docs_seq = s->seen.next_seq - 1;
+    s->reload = false;
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r, agt_error *err) {
+    agt_entry e;
+    agt_event ev = AGT_EVENT_INIT;
+    for (size_t at = 0; agt__record_next(r, &at, &e);) {
+        agt_status st = agt__event_parse(e.line, e.line_len, &s->scratch, &ev, err);
+        if (st != AGT_OK) return st;
+        if (ev.version && !agt__catalog_touch(&s->catalog, ev.path.data, ev.path.len))
+            return agt__nomem(err);
+        agt__catalog_event(&s->catalog, &ev, e.content_len);
+    }
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__store_replay(agt_store *s, uint64_t end, agt_error *err) {
+    agt_record r;
+    while (s->seen.pos < end) {
+        agt_status st = agt__record_read(
+            s->sys, s->journal.fd, s->seen.pos, s->journal.header.capacity, s->cpu,
+            s->journal.header.generation, s->seen.next_seq, s->seen.chain, &s->record, &r, err);
+        if (st == AGT_OK) st = agt__store_record_rows(s, &r, err);
+        if (st != AGT_OK) return st;
+        s->seen.pos += r.length;
+        s->seen.next_seq += r.entries;
+        s->seen.chain = r.crc;
+    }
+    return AGT_OK;
+}
+
+static void store_trace_end(agt_store *s, const agt_record *r, agt_trace_end *end) {
+    agt_entry e;
+    end->segment = r->segment;
+    end->offset = r->trace_offset;
+    for (size_t at = 0; agt__record_next(r, &at, &e);) {
+        end->offset += e.line_len;
+        agt__sha256(s->cpu, e.line, e.line_len, end->prev);
+    }
+}
+
+/* (3): takes in valid records behind the known end. `more` says that there were any. */
+static agt_status store_adopt(agt_store *s, bool *more, agt_error *err) {
+    agt_record r;
+    agt_shared *sh = &s->shared;
+    *more = false;
+    for (;;) {
+        agt_status st = agt__record_read(s->sys, s->journal.fd, sh->end, s->journal.header.capacity,
+                                         s->cpu, s->journal.header.generation, sh->next_seq,
+                                         sh->chain, &s->record, &r, err);
+        if (st == AGT_END) break;
+        if (st != AGT_OK) return st;
+        if (!*more) {
+            int rc = s->sys->sync(s->sys->ctx, s->journal.fd);
+            if (rc < 0) {
+                sh->failed = 1;
+                agt__store_save(s);
+                return agt__fail_io(err, rc, "cannot sync .agent-trace/journal");
+            }
+            *more = true;
+        }
+        sh->end += r.length;
+        sh->next_seq += r.entries;
+        sh->chain = r.crc;
+        store_trace_end(s, &r, &sh->trace);
+    }
+    if (*more) sh->synced = sh->end;
+    return agt__store_replay(s, sh->end, err);
+}
+
+static agt_status store_finish_others(agt_store *s, agt_error *err) {
+    bool more, pending = false;
+    agt_shared *sh = &s->shared;
+    agt_status st = store_adopt(s, &more, err);
+    if (st != AGT_OK) {
+        s->reload = true;
+        return st;
+    }
+    if (sh->applied >= sh->end) return AGT_OK;
+    st = agt__replay_records(s, sh->applied, AGT_REPLAY_LEFT, &pending, err);
+    if (st == AGT_OK && !pending) {
+        sh->applied = sh->end;
+        sh->applied_seq = sh->next_seq;
+        sh->applied_chain = sh->chain;
+    }
+    if (st == AGT_OK) agt__store_save(s);
+    return st;
+}
+
+static bool store_state_counts(const agt_store *s, const agt_shared *now) {
+    if (!s->self.boot[0] && !s->trusts_state) return false;
+    return strcmp(now->boot, s->self.boot) == 0;
+}
+
+static agt_status store_reopen_journal(agt_store *s, agt_error *err) {
+    agt_journal fresh;
+    agt_status st = agt__journal_open(&fresh, s->sys, s->at, s->cpu, !s->read_only, err);
+    if (st == AGT_NOT_FOUND)
+        return agt__fail(err, AGT_CORRUPT,
+                         ".agent-trace/journal is missing; restore the store from a backup");
+    if (st != AGT_OK) return st;
+    agt__journal_close(&s->journal);
+    s->journal = fresh;
+    s->reload = true;
+    return AGT_OK;
+}
+
+/* (1) */
+static agt_status store_refresh(agt_store *s, agt_error *err) {
+    agt_shared now;
+    agt_stat st_at;
+    agt_status st = agt__shared_read(s->sys, s->state_fd, s->cpu, &now, err);
+    if (st == AGT_END || (st == AGT_OK && !store_state_counts(s, &now)))
+        return agt__recover(s, err);
+    if (st != AGT_OK) return st;
+    int rc = s->sys->stat(s->sys->ctx, s->at, "journal", &st_at);
+    if (rc < 0 || st_at.ino != s->journal.ino || st_at.dev != s->journal.dev) {
+        if ((st = store_reopen_journal(s, err)) != AGT_OK) return st;
+    }
+    if (now.dev != s->journal.dev || now.ino != s->journal.ino) return agt__recover(s, err);
+    if (now.failed && s->opening) return agt__recover(s, err);
+    if (now.failed)
+        return agt__fail(err, AGT_IO,
+                         "an earlier sync to disk failed, so the store is read-only; close and "
+                         "open it again to recover");
+    if (!agt__journal_current(&s->journal) || now.generation != s->journal.header.generation) {
+        if ((st = agt__journal_reload(&s->journal, err)) != AGT_OK) return st;
+        if (now.generation != s->journal.header.generation) return agt__recover(s, err);
+        s->reload = true;
+    }
+    if (s->reload || s->seen.pos > now.end)
+        if ((st = agt__store_reload(s, err)) != AGT_OK) return st;
+    st = agt__store_replay(s, now.end, err);
+    if (st == AGT_OK && (s->seen.pos != now.end || s->seen.chain != now.chain)) st = AGT_END;
+    if (st == AGT_END) return agt__recover(s, err); /* the state lies */
+    if (st != AGT_OK) {
+        s->reload = true;
+        return st;
+    }
+    s->shared = now;
+    return store_finish_others(s, err);
+}
+
+AGT_PRIVATE agt_status agt__store_lock(agt_store *s, agt_error *err) {
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    if (s->read_only) {
+        agt__store_leave(s);
+        return agt__fail(err, AGT_INVALID, "the store was opened read-only");
+    }
+    st = agt__flock_take(&s->lock, s->timeout_ms, err);
+    if (st == AGT_OK) {
+        st = store_refresh(s, err);
+        if (st != AGT_OK) agt__flock_drop(&s->lock);
+    }
+    if (st != AGT_OK) agt__store_leave(s);
+    return st;
+}
+
+AGT_PRIVATE void agt__store_unlock(agt_store *s) {
+    agt__flock_drop(&s->lock);
+    agt__store_leave(s);
+}
+
+/* A reader's refresh: no lock. Header, records, header again. */
+AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err) {
+    agt_status st = AGT_OK;
+    for (int i = 0; i < STORE_RETRIES; i++) {
+        if (s->reload || !agt__journal_current(&s->journal)) {
+            st = store_reopen_journal(s, err);
+            if (st == AGT_OK) st = agt__store_reload(s, err);
+            if (st == AGT_CORRUPT && !agt__journal_current(&s->journal)) continue;
+            if (st != AGT_OK) return st;
+        }
+        st = agt__store_replay(s, UINT64_MAX, err);
+        if (st == AGT_NOMEM || st == AGT_IO) {
+            s->reload = true;
+            return st;
+        }
+        if (agt__journal_current(&s->journal)) {
+            if (st == AGT_END) return AGT_OK;
+            s->reload = true;
+            return st;
+        }
+        s->reload = true;
+    }
+    return agt__fail(err, AGT_BUSY, "the store changes faster than it can be read; try again");
+}
+
+/* ---- opening ---- */
+
+static agt_status store_folders(agt_store *s, bool make, agt_error *err) {
+    static const char *const names[] = {"locks", "tmp",      "trace", "unpublished",
+                                        "aside", "rejected", "git"};
+    agt_fd *const fds[] = {&s->locks, &s->tmp,      &s->trace_dir, &s->unpublished,
+                           &s->aside, &s->rejected, &s->git_dir};
+    for (size_t i = 0; i < AGT_COUNT(names); i++) {
+        if (*fds[i] != AGT_FD_NONE) continue;
+        agt_status st = agt__open_folder(s->sys, s->at, names[i], make, fds[i], err);
+        if (st == AGT_NOT_FOUND && s->read_only) continue;
+        if (st != AGT_OK) return st;
+    }
+    return AGT_OK;
+}
+
+static agt_status store_journal_make(agt_store *s, agt_error *err) {
+    agt_journal_header h;
+    memset(&h, 0, sizeof h);
+    h.generation = 1;
+    h.next_seq = 1;
+    h.trace.segment = 1;
+    int rc = s->sys->random(s->sys->ctx, h.replica, sizeof h.replica);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot get random bytes");
+    return agt__journal_create(s->sys, s->at, s->cpu, &s->mem, &h, err);
+}
+
+/* Makes what is missing; config.toml comes last and makes it a store. Under the store lock, so
+ * that two processes may do it at once. */
+static agt_status store_create(agt_store *s, agt_error *err) {
+    agt_stat st_config;
+    const char *base = s->root_path, *p;
+    agt_status st = agt__flock_take(&s->lock, s->timeout_ms, err);
+    if (st != AGT_OK) return st;
+    if (s->sys->stat(s->sys->ctx, s->at, "config.toml", &st_config) >= 0) {
+        agt__flock_drop(&s->lock);
+        return AGT_OK;
+    }
+    (void)s->sys->remove(s->sys->ctx, s->at, "state");
+    st = store_journal_make(s, err);
+    if (st == AGT_OK) st = agt__git_init(s->sys, s->git_dir, &s->mem, err);
+    if (st == AGT_OK) st = agt__uuid(s->sys, s->config.id, err);
+    if (st == AGT_OK) {
+        for (p = base; *p; p++)
+            if (p[0] == '/' && p[1] && p[1] != '/') base = p + 1;
+        (void)agt__copy_text(s->config.name, sizeof s->config.name, base, strlen(base));
+        size_t n = agt__utf8_valid(s->config.name, strlen(s->config.name));
+        s->config.name[n] = 0;
+        if (!s->config.name[0] || s->config.name[0] == '.')
+            memcpy(s->config.name, "agent-trace-store", 18);
+        s->config.interval_ms = 1000;
+        s->config.polling = true;
+        st = agt__config_write(s->sys, s->at, &s->mem, &s->config, err);
+    }
+    if (st == AGT_OK) {
+        int rc = s->sys->sync(s->sys->ctx, s->root);
+        if (rc < 0) st = agt__fail_io(err, rc, "cannot sync the store's folder");
+    }
+    agt__flock_drop(&s->lock);
+    return st;
+}
+
+static agt_status store_open_root(agt_store *s, const char *root, bool create, agt_error *err) {
+    char parent[4096];
+    const agt_sys *sys = s->sys;
+    if (!agt__copy_text(s->root_path, sizeof s->root_path, root, strlen(root)) || !root[0])
+        return agt__fail(err, AGT_INVALID, "the store's folder has an empty or overlong path");
+    s->root = sys->open_root(sys->ctx, root);
+    if (s->root < 0 && create && AGT_SYS_CLASS(s->root) == AGT_SYS_NOENT) {
+        size_t n = strlen(root);
+        while (n > 1 && root[n - 1] == '/')
+            n--;
+        size_t cut = n;
+        while (cut > 0 && root[cut - 1] != '/')
+            cut--;
+        (void)agt__copy_text(parent, sizeof parent, root, cut ? cut : 1);
+        if (!cut) memcpy(parent, ".", 2);
+        char leaf[256];
+        if (!agt__copy_text(leaf, sizeof leaf, root + cut, n - cut))
+            return agt__fail(err, AGT_INVALID, "the store's folder has an overlong name");
+        agt_fd up = sys->open_root(sys->ctx, parent);
+        if (up >= 0) {
+            (void)sys->make_folder(sys->ctx, up, leaf, 0777);
+            sys->close(sys->ctx, up);
+            s->root = sys->open_root(sys->ctx, root);
+        }
+    }
+    if (s->root >= 0) return AGT_OK;
+    int rc = (int)s->root;
+    s->root = AGT_FD_NONE;
+    return agt__fail_sys(err, rc, "cannot open the folder %.200s", root);
+}
+
+static agt_status store_no_store(agt_store *s, agt_error *err) {
+    return agt__fail(err, AGT_NOT_FOUND,
+                     "no agent-trace store in %.200s; make one with 'agent-trace init'",
+                     s->root_path);
+}
+
+static agt_status store_open_at(agt_store *s, bool create, agt_error *err) {
+    agt_stat st_config;
+    agt_status st = agt__open_folder(s->sys, s->root, AGT_STORE_NAME, create, &s->at, err);
+    if (st == AGT_NOT_FOUND) return store_no_store(s, err);
+    if (st != AGT_OK) return st;
+    bool there = s->sys->stat(s->sys->ctx, s->at, "config.toml", &st_config) >= 0;
+    if (!there && !create) return store_no_store(s, err);
+    if (there) { /* an old format must be refused before anything is made in its folder */
+        st = agt__config_read(s->sys, s->at, &s->mem, &s->config, err);
+        if (st != AGT_OK) return st;
+    }
+    st = store_folders(s, !s->read_only, err);
+    if (st != AGT_OK) return st;
+    agt__flock_init(&s->lock, s->sys, s->locks, "store.lock");
+    agt__flock_init(&s->publish_lock, s->sys, s->locks, "publish.lock");
+    if (!there) {
+        st = store_create(s, err);
+        if (st == AGT_OK) st = agt__config_read(s->sys, s->at, &s->mem, &s->config, err);
+    }
+    return st;
+}
+
+static agt_status store_open_files(agt_store *s, agt_error *err) {
+    uint32_t flags = s->read_only ? AGT_O_READ : AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE;
+    agt_status st = store_reopen_journal(s, err);
+    if (st != AGT_OK) return st;
+    agt__trace_writer_init(&s->trace, s->sys, s->trace_dir);
+    s->state_fd = s->sys->open(s->sys->ctx, s->at, "state", flags, 0600);
+    if (s->state_fd < 0 && !s->read_only) {
+        int rc = (int)s->state_fd;
+        s->state_fd = AGT_FD_NONE;
+        return agt__fail_io(err, rc, "cannot open .agent-trace/state");
+    }
+    if (s->state_fd < 0) s->state_fd = AGT_FD_NONE;
+    st = agt__git_open(&s->git, s->sys, s->git_dir, &s->mem, s->cpu, err);
+    if (st == AGT_OK) st = agt__git_open(&s->reader, s->sys, s->git_dir, &s->mem, s->cpu, err);
+    if (st != AGT_OK) return st;
+    if (s->read_only) return agt__store_look_again(s, err);
+    s->opening = true;
+    st = agt__store_lock(s, err);
+    s->opening = false;
+    if (st == AGT_OK) agt__store_unlock(s);
+    return st;
+}
+
+static void store_free(agt_store *s) {
+    agt_mem mem = s->mem;
+    agt_fd fds[] = {s->root,        s->at,    s->locks,    s->tmp,     s->trace_dir,
+                    s->unpublished, s->aside, s->rejected, s->git_dir, s->state_fd};
+    if (s->git) agt__git_close(s->git);
+    if (s->reader) agt__git_close(s->reader);
+    if (s->trace.sys) agt__trace_writer_close(&s->trace);
+    agt__journal_close(&s->journal);
+    if (s->lock.sys) agt__flock_close(&s->lock);
+    if (s->publish_lock.sys) agt__flock_close(&s->publish_lock);
+    for (size_t i = 0; i < AGT_COUNT(fds); i++)
+        if (fds[i] != AGT_FD_NONE) s->sys->close(s->sys->ctx, fds[i]);
+    agt__catalog_free(&s->catalog);
+    agt__buf_free(&s->old);
+    agt__buf_free(&s->record);
+    agt__buf_free(&s->lines);
+    agt__buf_free(&s->scratch);
+    if (s->mutex) s->sys->mutex_free(s->sys->ctx, s->mutex);
+    if (s->publish_mutex) s->sys->mutex_free(s->sys->ctx, s->publish_mutex);
+    if (s->reader_mutex) s->sys->mutex_free(s->sys->ctx, s->reader_mutex);
+    agt__free(&mem, s, sizeof *s);
+}
+
+static agt_store *store_new(const agt_open_options *o) {
+    agt_mem mem = agt__mem(o->allocator);
+    agt_store *s = agt__zalloc(&mem, sizeof *s);
+    if (!s) return NULL;
+    s->mem = mem;
+    s->sys = agt__sys_or_os(o->sys);
+    s->cpu = agt__cpu();
+    s->read_only = o->read_only != 0;
+    s->durability = o->durability ? o->durability : AGT_DURABLE_FULL;
+    s->publish = o->publish ? o->publish : AGT_PUBLISH_IDLE;
+    s->timeout_ms = o->timeout_ms;
+    s->root = s->at = s->locks = s->tmp = s->trace_dir = s->unpublished = s->aside = s->rejected =
+        s->git_dir = s->state_fd = AGT_FD_NONE;
+    s->journal.fd = AGT_FD_NONE;
+    s->journal.sys = s->sys;
+    s->catalog = agt__catalog(&s->mem);
+    s->old = s->record = s->lines = s->scratch = agt__buf(&s->mem);
+    s->reload = true;
+    s->mutex = s->sys->mutex_new(s->sys->ctx);
+    s->publish_mutex = s->sys->mutex_new(s->sys->ctx);
+    s->reader_mutex = s->sys->mutex_new(s->sys->ctx);
+    if (s->mutex && s->publish_mutex && s->reader_mutex) return s;
+    store_free(s);
+    return NULL;
+}
+
+AGENT_TRACE_API agt_status agt_open(agt_store **out, const char *root, const agt_open_options *opts,
+                                    agt_error *err) {
+    agt_open_options o;
+    AGENT_TRACE_ASSERT(out && root);
+    *out = NULL;
+    agt_status st = agt__options(&o, sizeof o, opts, "agt_open_options", err);
+    if (st != AGT_OK) return st;
+    if (o.durability > AGT_DURABLE_PROCESS || o.publish > AGT_PUBLISH_MANUAL)
+        return agt__fail(err, AGT_INVALID, "unknown durability or publish mode");
+    if (o.create && o.read_only)
+        return agt__fail(err, AGT_INVALID, "a store cannot be made through a read-only handle");
+    agt_store *s = store_new(&o);
+    if (!s) return agt__nomem(err);
+    int rc = s->sys->process(s->sys->ctx, &s->self);
+    st = rc < 0 ? agt__fail_io(err, rc, "cannot tell who this process is") : AGT_OK;
+    if (st == AGT_OK) st = store_open_root(s, root, o.create != 0, err);
+    if (st == AGT_OK) st = store_open_at(s, o.create != 0, err);
+    if (st == AGT_OK) st = store_open_files(s, err);
+    if (st != AGT_OK) {
+        store_free(s);
+        return st;
+    }
+    *out = s;
+    return AGT_OK;
+}
+
+/* ---- closing ---- */
+
+static bool store_leader_lives(agt_store *s) {
+    agt_fd fd = s->sys->open(s->sys->ctx, s->locks, "poll.lock", AGT_O_READ, 0);
+    if (fd < 0) return false;
+    int rc = s->sys->lock(s->sys->ctx, fd, AGT_LOCK_SHARED);
+    s->sys->close(s->sys->ctx, fd);
+    return rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_BUSY;
+}
+
+AGENT_TRACE_API agt_status agt_close(agt_store *store, agt_error *err) {
+    agt_status st = AGT_OK;
+    if (!store) return AGT_OK;
+    bool ours = store->sys->pid(store->sys->ctx) == store->self.pid;
+    if (ours && store->publish == AGT_PUBLISH_CLOSE && !store->read_only &&
+        !store_leader_lives(store)) {
+        st = agt_publish(store, err);
+        if (st == AGT_UNSUPPORTED) st = AGT_OK;
+    }
+    store_free(store);
+    return st;
+}
+
+/* ---- describing ---- */
+
+static int store_count_name(void *ctx, const char *name) {
+    (void)name;
+    ++*(uint32_t *)ctx;
+    return 0;
+}
+
+typedef struct store_bytes {
+    agt_store *s;
+    uint64_t bytes;
+} store_bytes;
+
+static int store_add_bytes(void *ctx, const char *name) {
+    store_bytes *b = ctx;
+    uint64_t first;
+    agt_stat st;
+    if (agt__segment_parse(name, &first) &&
+        b->s->sys->stat(b->s->sys->ctx, b->s->trace_dir, name, &st) >= 0)
+        b->bytes += st.size;
+    return 0;
+}
+
+AGENT_TRACE_API agt_status agt_store_get_info(agt_store *s, agt_store_info *out, agt_error *err) {
+    agt_shared now;
+    char hex[40];
+    agt_store_info info = AGT_STORE_INFO_INIT;
+    agt_status st = agt__options(&info, sizeof info, out, "agt_store_info", err);
+    if (st == AGT_OK) st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    memset(&info, 0, sizeof info);
+    st = agt__store_look_again(s, err);
+    bool counted = st == AGT_OK && s->state_fd != AGT_FD_NONE &&
+                   agt__shared_read(s->sys, s->state_fd, s->cpu, &now, NULL) == AGT_OK &&
+                   now.generation == s->journal.header.generation &&
+                   strcmp(now.boot, s->self.boot) == 0;
+    if (st == AGT_OK) {
+        info.size = out->size;
+        info.documents = (uint32_t)s->catalog.live;
+        info.last_seq = s->seen.next_seq - 1;
+        info.generation = s->journal.header.generation;
+        info.journal_bytes = s->seen.pos - AGT_JOURNAL_START;
+        info.published_seq = counted ? now.published_seq : s->journal.header.packed_seq;
+        info.failed = counted && now.failed;
+        info.apply_pending = counted && now.applied < now.end;
+        info.recovered = s->recovered;
+        store_bytes bytes = {s, 0};
+        if (s->trace_dir != AGT_FD_NONE)
+            (void)s->sys->list(s->sys->ctx, s->trace_dir, store_add_bytes, &bytes);
+        info.trace_bytes = bytes.bytes;
+        if (s->aside != AGT_FD_NONE)
+            (void)s->sys->list(s->sys->ctx, s->aside, store_count_name, &info.edits_kept_aside);
+        memcpy(info.id, s->config.id, sizeof info.id);
+        agt__hex(s->journal.header.replica, 8, info.replica);
+        const agt_oid *head = counted ? &now.head : &s->journal.header.packed_head;
+        agt__hex(head->id, 20, hex);
+        if (info.published_seq) memcpy(info.head, hex, 40);
+        memcpy((char *)out + sizeof out->size, (char *)&info + sizeof info.size,
+               (out->size < sizeof info ? out->size : sizeof info) - sizeof info.size);
+    }
+    agt__store_leave(s);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_store_find(const char *start, char *out, size_t size,
+                                          agt_error *err) {
+    const agt_sys *sys = agt_sys_os();
+    char where[4096];
+    agt_stat st;
+    agt_fd fd = sys->open_root(sys->ctx, start && start[0] ? start : ".");
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open the folder %.200s", start ? start : ".");
+    int rc = sys->path_of(sys->ctx, fd, where, sizeof where);
+    sys->close(sys->ctx, fd);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot tell the absolute path of the folder");
+    for (size_t n = strlen(where);;) {
+        agt_fd dir = sys->open_root(sys->ctx, n ? where : "/");
+        if (dir >= 0) {
+            agt_fd at = sys->open(sys->ctx, dir, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
+            sys->close(sys->ctx, dir);
+            bool found = at >= 0 && sys->stat(sys->ctx, at, "config.toml", &st) >= 0;
+            if (at >= 0) sys->close(sys->ctx, at);
+            if (found) {
+                if (!agt__copy_text(out, size, n ? where : "/", n ? n : 1))
+                    return agt__fail(err, AGT_LIMIT, "the store's path needs more than %zu bytes",
+                                     size);
+                return AGT_OK;
+            }
+        }
+        if (n <= 1) break;
+        while (n > 0 && where[n - 1] != '/')
+            n--;
+        if (n > 0) n--;
+        where[n] = 0;
+    }
+    return agt__fail(err, AGT_NOT_FOUND,
+                     "no agent-trace store here or in any folder above; make one with "
+                     "'agent-trace init'");
+}
+/* end src/store/store.c */
+/* begin src/store/recover.c */
+/* recover: from what the disk holds back to a store that is whole. There is no second way to apply
+ * a record: a writer's leftovers, a crash of the machine and a failed sync all end up here.
+ *
+ * (1) The journal is synced before it is read: what was applied from it must not be forgotten by
+ *     the next power cut.
+ * (2) Lines are written at their recorded offsets and the trace is cut behind the last record's:
+ *     at full durability nothing acknowledged lies there.
+ * (3) A document becomes its newest version if what is on disk is a known version, is missing, or
+ *     (after a power cut) is empty or torn. Anything else is somebody's edit and stays: the next
+ *     change of that document records it first. Torn bytes are kept aside all the same.
+ * (4) Every step may be done again; the shared state becomes valid last. */
+
+#include <stdlib.h>
+
+/* Every version the journal holds, to tell known bytes from edits. */
+typedef struct recover_version {
+    uint64_t path_hash, seq, record_at;
+    agt_oid blob;
+    bool exists;
+} recover_version;
+
+typedef struct recover_versions {
+    recover_version *v;
+    size_t count, cap;
+} recover_versions;
+
+static uint64_t recover_hash(const char *path, size_t len) {
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ (unsigned char)path[i]) * 0x100000001b3u;
+    return h;
+}
+
+static agt_status recover_add(agt_store *s, recover_versions *all, const agt_event *e,
+                              uint64_t record_at, agt_error *err) {
+    if (all->count == all->cap) {
+        size_t cap = all->cap ? all->cap * 2 : 256;
+        recover_version *v = agt__realloc(&s->mem, all->v, all->cap * sizeof *v, cap * sizeof *v);
+        if (!v) return agt__nomem(err);
+        all->v = v;
+        all->cap = cap;
+    }
+    recover_version *v = &all->v[all->count++];
+    memset(v, 0, sizeof *v);
+    v->path_hash = recover_hash(e->path.data, e->path.len);
+    v->seq = e->seq;
+    v->record_at = record_at;
+    v->exists = e->blob.data != NULL && agt__unhex(e->blob.data, e->blob.len, v->blob.id, 20);
+    return AGT_OK;
+}
+
+static int recover_order(const void *a, const void *b) {
+    const recover_version *x = a, *y = b;
+    if (x->path_hash != y->path_hash) return x->path_hash < y->path_hash ? -1 : 1;
+    return (x->seq > y->seq) - (x->seq < y->seq);
+}
+
+typedef struct recover_run {
+    agt_store *s;
+    uint64_t from; /* journal byte */
+    agt_replay mode;
+    uint64_t from_seq; /* of the first event at `from` */
+    recover_versions all;
+    bool pending;
+} recover_run;
+
+/* Lines and refused bytes of one record. */
+static agt_status recover_record(recover_run *run, const agt_record *r, uint64_t at,
+                                 agt_error *err) {
+    agt_store *s = run->s;
+    agt_entry e;
+    agt_event ev = AGT_EVENT_INIT;
+    const void *bytes;
+    agt_status st = AGT_OK;
+    s->lines.len = 0;
+    uint64_t seq = r->first_seq;
+    for (size_t pos = 0; st == AGT_OK && agt__record_next(r, &pos, &e); seq++) {
+        st = agt__event_parse(e.line, e.line_len, &s->scratch, &ev, err);
+        if (st == AGT_OK && ev.version) st = recover_add(s, &run->all, &ev, at, err);
+        if (at < run->from || st != AGT_OK) continue;
+        agt__buf_put(&s->lines, e.line, e.line_len);
+        if (!ev.rejected.data) continue;
+        agt_buf side = agt__buf(&s->mem);
+        st = agt__entry_bytes(s, seq, &e, &side, &bytes, err);
+        if (st == AGT_OK)
+            st = agt__keep_rejected(s, ev.rejected, bytes, (size_t)e.content_len, true, err);
+        agt__buf_free(&side);
+    }
+    if (st != AGT_OK || at < run->from) return st;
+    if (s->lines.failed) {
+        s->lines.failed = false;
+        return agt__nomem(err);
+    }
+    return agt__trace_put(&s->trace, r->segment, r->trace_offset, s->lines.data, s->lines.len, err);
+}
+
+static agt_status recover_records(recover_run *run, agt_error *err) {
+    agt_store *s = run->s;
+    agt_record r;
+    agt_buf bytes = agt__buf(&s->mem);
+    uint64_t at = AGT_JOURNAL_START, seq = s->journal.header.next_seq;
+    uint32_t chain = s->journal.header.crc;
+    agt_status st = AGT_OK;
+    run->from_seq = UINT64_MAX;
+    while (at < s->seen.pos && st == AGT_OK) {
+        st = agt__record_read(s->sys, s->journal.fd, at, s->journal.header.capacity, s->cpu,
+                              s->journal.header.generation, seq, chain, &bytes, &r, err);
+        if (st == AGT_END)
+            st = agt__fail_at(err, AGT_CORRUPT, (int64_t)at,
+                              ".agent-trace/journal changed while it was read");
+        if (st != AGT_OK) break;
+        if (at >= run->from && run->from_seq == UINT64_MAX) run->from_seq = seq;
+        st = recover_record(run, &r, at, err);
+        at += r.length;
+        seq += r.entries;
+        chain = r.crc;
+    }
+    agt__buf_free(&bytes);
+    if (st == AGT_OK && run->all.count)
+        qsort(run->all.v, run->all.count, sizeof *run->all.v, recover_order);
+    return st;
+}
+
+/* The journal's versions of one document: first and count. */
+static const recover_version *recover_of(const recover_run *run, const char *path, size_t len,
+                                         size_t *count) {
+    uint64_t h = recover_hash(path, len);
+    size_t lo = 0, hi = run->all.count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (run->all.v[mid].path_hash < h)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    size_t n = 0;
+    while (lo + n < run->all.count && run->all.v[lo + n].path_hash == h)
+        n++;
+    *count = n;
+    return run->all.v + lo;
+}
+
+/* The version the last checkpoint knew: it is what the snapshot says, whatever the overlay has. */
+static bool recover_base_blob(agt_store *s, const char *path, size_t len, agt_oid *out) {
+    agt_catalog base = s->catalog;
+    agt_row row;
+    base.slots = NULL;
+    base.slot_count = base.used = 0;
+    if (!agt__catalog_find(&base, path, len, &row) || !row.exists) return false;
+    *out = row.blob;
+    return true;
+}
+
+static bool recover_known(const recover_run *run, const char *path, size_t len,
+                          const agt_oid *blob) {
+    size_t n;
+    agt_oid base;
+    const recover_version *v = recover_of(run, path, len, &n);
+    for (size_t i = 0; i < n; i++)
+        if (v[i].exists && memcmp(v[i].blob.id, blob->id, 20) == 0) return true;
+    return recover_base_blob(run->s, path, len, &base) && memcmp(base.id, blob->id, 20) == 0;
+}
+
+static bool recover_all_zero(const agt_buf *b) {
+    for (size_t i = 0; i < b->len; i++)
+        if (b->data[i]) return false;
+    return true;
+}
+
+/* Could `disk` be `whole` as a power cut leaves it: no longer, each byte either there or NUL? */
+static bool recover_torn(const agt_buf *disk, const void *whole, size_t len) {
+    const unsigned char *w = whole;
+    if (disk->len > len) return false;
+    for (size_t i = 0; i < disk->len; i++)
+        if (disk->data[i] != w[i] && disk->data[i] != 0) return false;
+    return true;
+}
+
+/* The bytes of one of the journal's versions, into `out`. */
+static agt_status recover_bytes(agt_store *s, const recover_version *v, agt_buf *out,
+                                agt_error *err) {
+    return agt__journalled_content(s, v->seq, out, err);
+}
+
+static bool recover_is_torn_version(const recover_run *run, const char *path, size_t len,
+                                    const agt_buf *disk) {
+    size_t n;
+    bool torn = false;
+    const recover_version *v = recover_of(run, path, len, &n);
+    agt_buf whole = agt__buf(&run->s->mem);
+    for (size_t i = n; i-- > 0 && !torn;) {
+        whole.len = 0;
+        if (v[i].exists && recover_bytes(run->s, &v[i], &whole, NULL) == AGT_OK)
+            torn = recover_torn(disk, whole.data, whole.len);
+    }
+    agt__buf_free(&whole);
+    return torn;
+}
+
+static agt_status recover_copy_aside(agt_store *s, const agt_row *row, const agt_buf *bytes,
+                                     agt_error *err) {
+    char name[40];
+    agt__seq_name(row->last_seq, ".torn", name);
+    agt_status st = agt__write_file(s->sys, s->tmp, name, bytes->data, bytes->len, true, err);
+    int rc = st == AGT_OK ? agt__keep_aside(s, name, row->last_seq, "torn", 4) : 0;
+    return rc < 0 ? agt__fail_io(err, rc, "cannot keep torn bytes in .agent-trace/aside") : st;
+}
+
+/* (3) for one document. */
+static agt_status recover_document(recover_run *run, agt_row *row, agt_error *err) {
+    agt_store *s = run->s;
+    agt_place p;
+    agt_look look;
+    size_t n;
+    agt_status st = agt__look(s, row->path, row->path_len, &s->old, &look, err);
+    if (st != AGT_OK) return st;
+    bool same = look.on_disk == row->exists &&
+                (!row->exists || memcmp(look.blob.id, row->blob.id, 20) == 0);
+    if (same && run->mode != AGT_REPLAY_REWRITE) {
+        if (row->exists) agt__row_stat(row, &look.stat);
+        return AGT_OK;
+    }
+    if (!same && look.on_disk && !recover_known(run, row->path, row->path_len, &look.blob)) {
+        if (run->mode == AGT_REPLAY_LEFT) return AGT_OK; /* an edit */
+        if (!recover_all_zero(&s->old)) {
+            if (!recover_is_torn_version(run, row->path, row->path_len, &s->old)) return AGT_OK;
+            if ((st = recover_copy_aside(s, row, &s->old, err)) != AGT_OK) return st;
+        }
+    }
+    memset(&p, 0, sizeof p);
+    p.path = row->path;
+    p.path_len = row->path_len;
+    p.seq = row->last_seq;
+    p.before = look;
+    p.remove = !row->exists;
+    if (row->exists) {
+        const recover_version *v = recover_of(run, row->path, row->path_len, &n);
+        agt_buf bytes = agt__buf(&s->mem);
+        st = n ? recover_bytes(s, &v[n - 1], &bytes, err) : AGT_CORRUPT;
+        if (st == AGT_OK) st = agt__stage(s, &p, bytes.data, bytes.len, err);
+        agt__buf_free(&bytes);
+        if (st != AGT_OK) return st;
+    }
+    st = agt__place(s, &p, err);
+    if (st != AGT_OK)
+        agt__unstage(s, p.seq);
+    else if (row->exists)
+        agt__row_stat(row, &p.after);
+    return st;
+}
+
+/* ---- temporaries ---- */
+
+typedef struct recover_name {
+    recover_run *run;
+    agt_status st;
+    agt_error *err;
+} recover_name;
+
+static bool recover_tmp_seq(const char *name, uint64_t *seq) {
+    *seq = 0;
+    const char *p = name;
+    for (; *p >= '0' && *p <= '9' && *seq < UINT64_MAX / 10 - 9; p++)
+        *seq = *seq * 10 + (uint64_t)(*p - '0');
+    return p > name && (strcmp(p, ".new") == 0 || strcmp(p, ".old") == 0);
+}
+
+/* The path of the journal's event `seq`, into `path`; false if there is none. */
+static bool recover_path_of(recover_run *run, uint64_t seq, char *path, size_t *len) {
+    agt_record r;
+    agt_entry e;
+    agt_event ev = AGT_EVENT_INIT;
+    agt_store *s = run->s;
+    uint64_t at = 0;
+    for (size_t i = 0; i < run->all.count && !at; i++)
+        if (run->all.v[i].seq == seq) at = run->all.v[i].record_at;
+    if (!at) return false;
+    unsigned char head[64];
+    agt_buf bytes = agt__buf(&s->mem);
+    bool found = false;
+    if (agt__read_all(s->sys, s->journal.fd, head, sizeof head, at) == (int64_t)sizeof head &&
+        agt__buf_reserve(&bytes, agt__get32(head + 8))) {
+        int64_t n = agt__read_all(s->sys, s->journal.fd, bytes.data, agt__get32(head + 8), at);
+        memset(&r, 0, sizeof r);
+        r.data = bytes.data;
+        r.length = n > 0 ? (uint32_t)n : 0;
+        uint64_t now = agt__get64(head + 24);
+        for (size_t pos = 0; !found && agt__record_next(&r, &pos, &e); now++)
+            if (now == seq &&
+                agt__event_parse(e.line, e.line_len, &s->scratch, &ev, NULL) == AGT_OK)
+                found = agt__copy_text(path, AGT_MAX_PATH + 1, ev.path.data, ev.path.len);
+    }
+    agt__buf_free(&bytes);
+    *len = found ? strlen(path) : 0;
+    return found;
+}
+
+/* Somebody who has the file open may still write to it. */
+static bool recover_has_writer(agt_store *s, const char *name) {
+    agt_fd fd = s->sys->open(s->sys->ctx, s->tmp, name, AGT_O_READ, 0);
+    if (fd < 0) return false;
+    bool writer = s->sys->has_writer(s->sys->ctx, fd) == 1;
+    s->sys->close(s->sys->ctx, fd);
+    return writer;
+}
+
+/* A temporary of a recorded change may hold what an exchange took out: an edit, if its bytes are
+ * no version we know. One of an unrecorded change is only half a write. */
+static int recover_temporary(void *ctx, const char *name) {
+    recover_name *rn = ctx;
+    recover_run *run = rn->run;
+    agt_store *s = run->s;
+    uint64_t seq;
+    char path[AGT_MAX_PATH + 1];
+    size_t len;
+    bool edit = false;
+    if (recover_tmp_seq(name, &seq) && seq < s->seen.next_seq &&
+        recover_path_of(run, seq, path, &len)) {
+        agt_oid blob;
+        s->old.len = 0;
+        if (agt__read_file(s->sys, s->tmp, name, AGT_MAX_DOCUMENT, &s->old, NULL) == AGT_OK) {
+            agt__git_id(s->cpu, "blob", s->old.data, s->old.len, blob.id);
+            edit = !recover_known(run, path, len, &blob);
+            if (edit && run->mode != AGT_REPLAY_LEFT)
+                edit =
+                    !recover_all_zero(&s->old) && !recover_is_torn_version(run, path, len, &s->old);
+        } else
+            edit = true;
+        edit = edit || recover_has_writer(s, name);
+    }
+    int rc;
+    if (edit) {
+        rc = agt__keep_aside(s, name, seq, "left", 4);
+    } else
+        rc = s->sys->remove(s->sys->ctx, s->tmp, name);
+    if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOENT)
+        rn->st = agt__fail_io(rn->err, rc, "cannot clear .agent-trace/tmp/%s", name);
+    return rn->st == AGT_OK ? 0 : 1;
+}
+
+static agt_status recover_temporaries(recover_run *run, agt_error *err) {
+    recover_name rn = {run, AGT_OK, err};
+    int rc = run->s->sys->list(run->s->sys->ctx, run->s->tmp, recover_temporary, &rn);
+    if (rn.st != AGT_OK) return rn.st;
+    if (rc < 0) return agt__fail_io(err, rc, "cannot list .agent-trace/tmp");
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__replay_records(agt_store *s, uint64_t from, agt_replay mode,
+                                           bool *pending, agt_error *err) {
+    recover_run run;
+    agt_rows rows = {NULL, 0, 0};
+    memset(&run, 0, sizeof run);
+    run.s = s;
+    run.from = from;
+    run.mode = mode;
+    agt_status st = recover_records(&run, err);
+    if (st == AGT_OK) st = recover_temporaries(&run, err);
+    if (st == AGT_OK) st = agt__catalog_rows(&s->catalog, AGT_ROWS_CHANGED, &rows, err);
+    for (size_t i = 0; i < rows.count && st == AGT_OK; i++) {
+        agt_row *row = agt__catalog_touched(&s->catalog, rows.row[i].path, rows.row[i].path_len);
+        if (!row || row->last_seq < run.from_seq) continue;
+        st = recover_document(&run, row, err);
+        if (st == AGT_INVALID || st == AGT_IO || st == AGT_LIMIT) {
+            *pending = true; /* something is in the way of this one; the others go on */
+            st = AGT_OK;
+        }
+    }
+    agt__rows_free(&s->mem, &rows);
+    agt__free(&s->mem, run.all.v, run.all.cap * sizeof *run.all.v);
+    return st;
+}
+
+/* ---- the whole recovery ---- */
+
+static agt_status recover_trace(agt_store *s, agt_error *err) {
+    agt_trace_end end = s->shared.trace;
+    agt_stat st_seg;
+    char name[AGT_SEGMENT_NAME];
+    agt__segment_name(end.segment, name);
+    int rc = s->sys->stat(s->sys->ctx, s->trace_dir, name, &st_seg);
+    uint64_t size = rc == 0 ? st_seg.size : 0;
+    if (size < end.offset)
+        return agt__fail_at(err, AGT_CORRUPT, (int64_t)size,
+                            ".agent-trace/trace/%s ends at byte %llu, the journal says %llu; "
+                            "restore the store from a backup",
+                            name, (unsigned long long)size, (unsigned long long)end.offset);
+    return agt__trace_cut(&s->trace, &s->mem, end.segment, end.offset, err);
+}
+
+/* The shared state as the journal alone tells it. */
+static agt_status recover_shared(agt_store *s, agt_error *err) {
+    agt_record r;
+    agt_entry e;
+    agt_shared *sh = &s->shared;
+    const agt_journal_header *h = &s->journal.header;
+    uint64_t at = AGT_JOURNAL_START, seq = h->next_seq;
+    uint32_t chain = h->crc;
+    uint64_t flip = sh->flip;
+    memset(sh, 0, sizeof *sh);
+    sh->flip = flip;
+    memcpy(sh->boot, s->self.boot, sizeof sh->boot);
+    sh->generation = h->generation;
+    sh->dev = s->journal.dev;
+    sh->ino = s->journal.ino;
+    sh->trace = h->trace;
+    sh->published_seq = sh->packed_seq = h->packed_seq;
+    sh->head = sh->packed_head = h->packed_head;
+    while (at < s->seen.pos) {
+        agt_status st = agt__record_read(s->sys, s->journal.fd, at, h->capacity, s->cpu,
+                                         h->generation, seq, chain, &s->record, &r, err);
+        if (st == AGT_END) st = agt__fail(err, AGT_CORRUPT, "the journal changed under recovery");
+        if (st != AGT_OK) return st;
+        sh->trace.segment = r.segment;
+        sh->trace.offset = r.trace_offset;
+        for (size_t pos = 0; agt__record_next(&r, &pos, &e);) {
+            sh->trace.offset += e.line_len;
+            agt__sha256(s->cpu, e.line, e.line_len, sh->trace.prev);
+        }
+        at += r.length;
+        seq += r.entries;
+        chain = r.crc;
+    }
+    sh->end = sh->synced = s->seen.pos;
+    sh->next_seq = s->seen.next_seq;
+    sh->chain = s->seen.chain;
+    sh->applied = AGT_JOURNAL_START;
+    sh->applied_seq = h->next_seq;
+    sh->applied_chain = h->crc;
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err) {
+    agt_shared was;
+    bool pending = false;
+    agt_status st = agt__shared_read(s->sys, s->state_fd, s->cpu, &was, err);
+    if (st != AGT_OK && st != AGT_END) return st;
+    bool failed = st == AGT_OK && was.failed && strcmp(was.boot, s->self.boot) == 0;
+    s->shared.flip = st == AGT_OK ? was.flip : 0;
+    s->reload = true;
+    int rc = s->sys->sync(s->sys->ctx, s->journal.fd); /* (1) */
+    if (rc < 0) failed = true;                         /* then what it holds goes into a new file */
+    if ((st = agt__store_reload(s, err)) != AGT_OK) return st;
+    st = agt__store_replay(s, UINT64_MAX, err);
+    if (st != AGT_END) return st == AGT_OK ? agt__fail(err, AGT_CORRUPT, "endless journal") : st;
+    if ((st = recover_shared(s, err)) != AGT_OK) return st;
+    bool copy = s->journal.header.dev != s->journal.dev || s->journal.header.ino != s->journal.ino;
+    if (copy) { /* another replica from now on */
+        rc = s->sys->random(s->sys->ctx, s->journal.header.replica, 8);
+        if (rc < 0) return agt__fail_io(err, rc, "cannot get random bytes");
+    }
+    st = agt__replay_records(s, AGT_JOURNAL_START, failed ? AGT_REPLAY_REWRITE : AGT_REPLAY_CUT,
+                             &pending, err);
+    if (st == AGT_OK) st = recover_trace(s, err);
+    if (st != AGT_OK) {
+        s->reload = true;
+        return st;
+    }
+    bool empty = s->seen.pos == AGT_JOURNAL_START;
+    s->trusts_state = true;
+    s->recovered = !empty;
+    s->shared.failed = failed;
+    if (!pending) {
+        s->shared.applied = s->shared.end;
+        s->shared.applied_seq = s->shared.next_seq;
+        s->shared.applied_chain = s->shared.chain;
+        if (!empty || copy || failed) return agt__checkpoint_locked(s, failed, err);
+    } /* what is in the way is tried again by the next lock holder */
+    agt__store_save(s);
+    return AGT_OK;
+}
+/* end src/store/recover.c */
+/* begin src/store/apply.c */
+/* apply: what a committed record does to the files, and the look before and after it.
+ *
+ * (1) A document arrives by rename, never in place: readers see the old file or the new one.
+ * (2) A person's edit is never silently overwritten. The file is looked at before the record is
+ *     made, and what the rename replaced is looked at once more: where it is not what was seen, or
+ *     somebody still has it open for writing, it is kept in .agent-trace/aside/.
+ * (3) Where the system can exchange two names, nothing is ever lost between look and rename. Where
+ *     it cannot, the old file gets a second name first; an editor that replaces the file by rename
+ *     between that and ours (two system calls) is not seen.
+ * (4) No link is followed anywhere on the way. */
+
+#define APPLY_RACY_NS     100000000LL /* a change within the clock's tick of a look may hide in it */
+#define APPLY_TRIES       16
+#define APPLY_ASIDE_TRIES 1000u
+
+AGT_PRIVATE void agt__seq_name(uint64_t seq, const char *suffix, char out[40]) {
+    char digits[24];
+    size_t n = 0, len = strlen(suffix);
+    do
+        digits[n++] = (char)('0' + seq % 10);
+    while ((seq /= 10) != 0);
+    for (size_t i = 0; i < n; i++)
+        out[i] = digits[n - 1 - i];
+    memcpy(out + n, suffix, len + 1);
+}
+
+AGT_PRIVATE agt_fd agt__open_parent(agt_store *s, const char *path, size_t len, bool make,
+                                    const char **leaf) {
+    char folder[AGT_MAX_PATH + 1];
+    size_t cut = len;
+    while (cut > 0 && path[cut - 1] != '/')
+        cut--;
+    *leaf = path + cut;
+    memcpy(folder, path, cut);
+    folder[cut ? cut - 1 : 0] = 0;
+    return agt__walk_folder(s->sys, s->root, folder, make);
+}
+
+static agt_status apply_in_the_way(agt_error *err, int64_t rc, const char *path, size_t len) {
+    char shown[200];
+    agt__show_path(shown, sizeof shown, path, len);
+    switch (AGT_SYS_CLASS(rc)) {
+    case AGT_SYS_LOOP:
+        return agt__fail(err, AGT_INVALID,
+                         "%s: a symbolic link stands in the way; documents are never written "
+                         "through links",
+                         shown);
+    case AGT_SYS_NOTDIR:
+        return agt__fail(err, AGT_INVALID, "%s: a file stands where a folder is needed", shown);
+    case AGT_SYS_ISDIR: return agt__fail(err, AGT_INVALID, "%s is a folder", shown);
+    default: return agt__fail_io(err, rc, "cannot reach %s", shown);
+    }
+}
+
+/* ---- looking ---- */
+
+static agt_status apply_read_fd(agt_store *s, agt_fd fd, const agt_stat *st, const char *path,
+                                size_t len, agt_buf *bytes, agt_error *err) {
+    char shown[200];
+    agt__show_path(shown, sizeof shown, path, len);
+    if (st->kind == AGT_FILE_FOLDER) return agt__fail(err, AGT_INVALID, "%s is a folder", shown);
+    if (st->kind != AGT_FILE_REGULAR)
+        return agt__fail(err, AGT_INVALID, "%s is not a regular file", shown);
+    if (st->size > AGT_MAX_DOCUMENT)
+        return agt__fail(err, AGT_LIMIT, "%s has more than %u bytes", shown,
+                         (unsigned)AGT_MAX_DOCUMENT);
+    size_t want = (size_t)st->size;
+    for (;;) { /* it may grow while it is read */
+        if (!agt__buf_reserve(bytes, want - bytes->len + 1)) return agt__nomem(err);
+        int64_t n =
+            agt__read_all(s->sys, fd, bytes->data + bytes->len, want - bytes->len + 1, bytes->len);
+        if (n < 0) return agt__fail_io(err, n, "cannot read %s", shown);
+        bytes->len += (size_t)n;
+        if (bytes->len <= want) return AGT_OK;
+        if (bytes->len > AGT_MAX_DOCUMENT)
+            return agt__fail(err, AGT_LIMIT, "%s grows while it is read", shown);
+        want = bytes->len * 2;
+    }
+}
+
+AGT_PRIVATE agt_status agt__look(agt_store *s, const char *path, size_t len, agt_buf *bytes,
+                                 agt_look *out, agt_error *err) {
+    const char *leaf;
+    memset(out, 0, sizeof *out);
+    bytes->len = 0;
+    agt_fd folder = agt__open_parent(s, path, len, false, &leaf);
+    if (folder < 0 && AGT_SYS_CLASS(folder) == AGT_SYS_NOENT) return AGT_OK;
+    if (folder < 0) return apply_in_the_way(err, folder, path, len);
+    agt_fd fd = s->sys->open(s->sys->ctx, folder, leaf, AGT_O_READ, 0);
+    s->sys->close(s->sys->ctx, folder);
+    if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT) return AGT_OK;
+    if (fd < 0) return apply_in_the_way(err, fd, path, len);
+    int rc = s->sys->fstat(s->sys->ctx, fd, &out->stat);
+    agt_status st = rc < 0 ? apply_in_the_way(err, rc, path, len)
+                           : apply_read_fd(s, fd, &out->stat, path, len, bytes, err);
+    s->sys->close(s->sys->ctx, fd);
+    if (st != AGT_OK) return st;
+    out->on_disk = true;
+    agt__git_id(s->cpu, "blob", bytes->data, bytes->len, out->blob.id);
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__row_stat(agt_row *row, const agt_stat *st) {
+    row->dev = st->dev;
+    row->ino = st->ino;
+    row->mtime_ns = st->mtime_ns;
+    row->ctime_ns = st->ctime_ns;
+}
+
+/* ---- staging ---- */
+
+AGT_PRIVATE void agt__unstage(agt_store *s, uint64_t seq) {
+    char name[40];
+    agt__seq_name(seq, ".new", name);
+    (void)s->sys->remove(s->sys->ctx, s->tmp, name);
+}
+
+static int apply_write_new(agt_store *s, agt_fd dir, const char *name, agt_place *p,
+                           const void *bytes, size_t len) {
+    const agt_sys *sys = s->sys;
+    uint32_t flags = AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE | AGT_O_EXCL;
+    agt_fd fd = sys->open(sys->ctx, dir, name, flags, 0666);
+    if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_EXIST) { /* left by a writer that died staging */
+        int rc = sys->remove(sys->ctx, dir, name);
+        if (rc < 0) return rc;
+        fd = sys->open(sys->ctx, dir, name, flags, 0666);
+    }
+    if (fd < 0) return (int)fd;
+    int rc = agt__write_all(sys, fd, bytes, len, 0);
+    if (rc == 0) rc = sys->fstat(sys->ctx, fd, &p->staged);
+    if (rc == 0 && p->before.on_disk && p->before.stat.mode != p->staged.mode)
+        rc = sys->set_mode(sys->ctx, fd, p->before.stat.mode);
+    sys->close(sys->ctx, fd);
+    if (rc < 0) (void)sys->remove(sys->ctx, dir, name);
+    return rc;
+}
+
+AGT_PRIVATE agt_status agt__stage(agt_store *s, agt_place *p, const void *bytes, size_t len,
+                                  agt_error *err) {
+    char name[40], shown[200];
+    agt__seq_name(p->seq, ".new", name);
+    int rc = apply_write_new(s, s->tmp, name, p, bytes, len);
+    if (rc == 0) return AGT_OK;
+    agt__show_path(shown, sizeof shown, p->path, p->path_len);
+    return agt__fail_io(err, rc, "cannot write a temporary file for %s", shown);
+}
+
+/* ---- placing ---- */
+
+static bool apply_is_seen(agt_store *s, agt_fd fd, const agt_place *p) {
+    agt_stat now;
+    const agt_stat *seen = &p->before.stat;
+    if (s->sys->fstat(s->sys->ctx, fd, &now) < 0 || !p->before.on_disk) return false;
+    if (s->sys->has_writer(s->sys->ctx, fd) == 1) return false; /* may still be written */
+    if (now.size != seen->size) return false;
+    int64_t age = s->sys->now_unix_ms(s->sys->ctx) * 1000000 - now.mtime_ns;
+    if (now.ino == seen->ino && now.dev == seen->dev && now.mtime_ns == seen->mtime_ns &&
+        age > APPLY_RACY_NS)
+        return true;
+    agt_oid id;
+    s->scratch.len = 0;
+    if (now.kind != AGT_FILE_REGULAR ||
+        apply_read_fd(s, fd, &now, p->path, p->path_len, &s->scratch, NULL) != AGT_OK)
+        return false;
+    agt__git_id(s->cpu, "blob", s->scratch.data, s->scratch.len, id.id);
+    return memcmp(id.id, p->before.blob.id, 20) == 0;
+}
+
+/* aside/<seq>-<label>, or <seq>.<n>-<label> where that is taken: nothing kept is ever replaced. */
+AGT_PRIVATE int agt__keep_aside(agt_store *s, const char *name, uint64_t seq, const char *label,
+                                size_t len) {
+    char to[40 + 12 + 64], suffix[16];
+    const agt_sys *sys = s->sys;
+    agt_stat taken;
+    int rc = 0;
+    for (uint64_t k = 0; k < APPLY_ASIDE_TRIES; k++) {
+        suffix[0] = '.';
+        agt__seq_name(k, "-", suffix + 1);
+        agt__seq_name(seq, k ? suffix : "-", to);
+        size_t at = strlen(to), n = len, room = sizeof to - at - 1;
+        const char *from = label;
+        if (n > room) { /* the end of a name says more; never begin inside a character */
+            from += n - room;
+            n = room;
+            while (n && ((unsigned char)*from & 0xc0) == 0x80)
+                from++, n--;
+        }
+        memcpy(to + at, from, n);
+        to[at + n] = 0;
+        rc = sys->rename(sys->ctx, s->tmp, name, s->aside, to, AGT_RENAME_NOREPLACE);
+        if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOSYS &&
+            sys->stat(sys->ctx, s->aside, to, &taken) < 0)
+            rc = sys->rename(sys->ctx, s->tmp, name, s->aside, to, AGT_RENAME_REPLACE);
+        if (rc == 0) return sys->sync(sys->ctx, s->aside);
+        if (AGT_SYS_CLASS(rc) != AGT_SYS_EXIST && AGT_SYS_CLASS(rc) != AGT_SYS_NOSYS) break;
+    }
+    return rc;
+}
+
+static int apply_keep_aside(agt_store *s, const char *name, agt_place *p) {
+    const char *leaf = p->path + p->path_len;
+    while (leaf > p->path && leaf[-1] != '/')
+        leaf--;
+    int rc = agt__keep_aside(s, name, p->seq, leaf, (size_t)(p->path + p->path_len - leaf));
+    if (rc == 0) p->kept_aside = true;
+    return rc;
+}
+
+/* (2): `name` in tmp/ is what was replaced. */
+static int apply_check_replaced(agt_store *s, const char *name, agt_place *p) {
+    agt_fd fd = s->sys->open(s->sys->ctx, s->tmp, name, AGT_O_READ, 0);
+    if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT) return 0;
+    bool seen = fd >= 0 && apply_is_seen(s, fd, p);
+    if (fd >= 0) s->sys->close(s->sys->ctx, fd);
+    return seen ? s->sys->remove(s->sys->ctx, s->tmp, name) : apply_keep_aside(s, name, p);
+}
+
+/* (3), where names cannot be exchanged. */
+static int apply_replace_plain(agt_store *s, agt_fd folder, const char *leaf, const char *name,
+                               agt_place *p) {
+    char old[40];
+    const agt_sys *sys = s->sys;
+    agt__seq_name(p->seq, ".old", old);
+    (void)sys->remove(sys->ctx, s->tmp, old);
+    int rc = sys->link(sys->ctx, folder, leaf, s->tmp, old);
+    if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return rc;
+    bool linked = rc == 0;
+    rc = sys->rename(sys->ctx, s->tmp, name, folder, leaf, AGT_RENAME_REPLACE);
+    if (rc < 0) {
+        if (linked) (void)sys->remove(sys->ctx, s->tmp, old);
+        return rc;
+    }
+    return linked ? apply_check_replaced(s, old, p) : 0;
+}
+
+static int apply_put(agt_store *s, agt_fd folder, const char *leaf, const char *name,
+                     agt_place *p) {
+    const agt_sys *sys = s->sys;
+    bool there = p->before.on_disk;
+    int rc = 0;
+    for (int i = 0; i < APPLY_TRIES; i++) {
+        if (there) {
+            rc = sys->rename(sys->ctx, s->tmp, name, folder, leaf, AGT_RENAME_EXCHANGE);
+            if (rc == 0) return apply_check_replaced(s, name, p);
+            if (AGT_SYS_CLASS(rc) == AGT_SYS_NOSYS || AGT_SYS_CLASS(rc) == AGT_SYS_NAME)
+                rc = apply_replace_plain(s, folder, leaf, name, p);
+            if (rc == 0 || AGT_SYS_CLASS(rc) != AGT_SYS_NOENT) return rc;
+            there = false; /* somebody deleted it meanwhile */
+        } else {
+            rc = sys->rename(sys->ctx, s->tmp, name, folder, leaf, AGT_RENAME_NOREPLACE);
+            if (rc == 0 || AGT_SYS_CLASS(rc) != AGT_SYS_EXIST) return rc;
+            there = true; /* somebody made it meanwhile */
+        }
+    }
+    return rc;
+}
+
+static int apply_take_away(agt_store *s, agt_fd folder, const char *leaf, agt_place *p) {
+    char old[40];
+    agt_stat st;
+    agt__seq_name(p->seq, ".old", old);
+    int rc = s->sys->stat(s->sys->ctx, folder, leaf, &st);
+    if (rc < 0) return AGT_SYS_CLASS(rc) == AGT_SYS_NOENT ? 0 : rc;
+    if (st.kind == AGT_FILE_FOLDER) return AGT_SYS_ERR(AGT_SYS_ISDIR, 0);
+    rc = s->sys->rename(s->sys->ctx, folder, leaf, s->tmp, old, AGT_RENAME_REPLACE);
+    if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return 0;
+    if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_XDEV)
+        return s->sys->remove(s->sys->ctx, folder, leaf);
+    return rc < 0 ? rc : apply_check_replaced(s, old, p);
+}
+
+/* The folder is on another device: the bytes are copied beside the document first. */
+static int apply_across(agt_store *s, agt_fd folder, const char *leaf, const char *name,
+                        agt_place *p) {
+    char beside[64];
+    agt_fd fd = s->sys->open(s->sys->ctx, s->tmp, name, AGT_O_READ, 0);
+    if (fd < 0) return (int)fd;
+    s->scratch.len = 0;
+    agt_status st = apply_read_fd(s, fd, &p->staged, p->path, p->path_len, &s->scratch, NULL);
+    s->sys->close(s->sys->ctx, fd);
+    if (st != AGT_OK) return AGT_SYS_ERR(st == AGT_NOMEM ? AGT_SYS_NOMEM : AGT_SYS_IO, 0);
+    memcpy(beside, ".agent-trace-", 13);
+    agt__seq_name(p->seq, ".tmp", beside + 13);
+    int rc = apply_write_new(s, folder, beside, p, s->scratch.data, s->scratch.len);
+    if (rc == 0) rc = s->sys->rename(s->sys->ctx, folder, beside, folder, leaf, AGT_RENAME_REPLACE);
+    if (rc < 0)
+        (void)s->sys->remove(s->sys->ctx, folder, beside);
+    else
+        agt__unstage(s, p->seq);
+    return rc;
+}
+
+AGT_PRIVATE agt_status agt__place(agt_store *s, agt_place *p, agt_error *err) {
+    char name[40];
+    const char *leaf;
+    memset(&p->after, 0, sizeof p->after);
+    agt_fd folder = agt__open_parent(s, p->path, p->path_len, !p->remove, &leaf);
+    if (folder < 0 && p->remove && AGT_SYS_CLASS(folder) == AGT_SYS_NOENT) return AGT_OK;
+    if (folder < 0) return apply_in_the_way(err, folder, p->path, p->path_len);
+    agt__seq_name(p->seq, ".new", name);
+    int rc = p->remove ? apply_take_away(s, folder, leaf, p) : apply_put(s, folder, leaf, name, p);
+    if (rc < 0 && !p->remove && AGT_SYS_CLASS(rc) == AGT_SYS_XDEV)
+        rc = apply_across(s, folder, leaf, name, p);
+    if (rc == 0 && !p->remove && s->sys->stat(s->sys->ctx, folder, leaf, &p->after) == 0 &&
+        (p->after.ino != p->staged.ino || p->after.mtime_ns != p->staged.mtime_ns ||
+         p->after.size != p->staged.size))
+        memset(&p->after, 0, sizeof p->after); /* already somebody else's: look again later */
+    s->sys->close(s->sys->ctx, folder);
+    return rc < 0 ? apply_in_the_way(err, rc, p->path, p->path_len) : AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
+                                          size_t len, bool durable, agt_error *err) {
+    char file[72];
+    agt_stat st;
+    if (!agt__copy_text(file, sizeof file, name.data, name.len))
+        return agt__fail(err, AGT_CORRUPT, "an event names refused bytes that no file can hold");
+    if (s->sys->stat(s->sys->ctx, s->rejected, file, &st) == 0 && st.size == len) return AGT_OK;
+    return agt__write_file(s->sys, s->rejected, file, bytes, len, durable, err);
+}
+/* end src/store/apply.c */
+/* begin src/store/write.c */
+/* write: from a change to a record, and from a record to the files.
+ *
+ * plan     who, where, may they (perm), what lies there (look), is it the expected version, is it
+ *          new at all; the temporary file is written so that apply can hardly fail
+ * append   one pwrite of the whole record
+ * sync     at full durability one fdatasync: the commit point
+ * apply    the trace's lines, then the documents by rename
+ * save     the shared state
+ *
+ * (1) Nothing is applied that is not appended, and at full nothing that is not synced.
+ * (2) A failure before the commit point leaves no trace but memory; the record's magic is zeroed
+ *     where the append itself failed.
+ * (3) A failure after it is not the caller's: result.apply_pending, and the next lock holder tries
+ *     again.
+ * (4) An edit that a look finds goes into the record before the change, as the user's. */
+/* begin src/store/write.h */
+/* write: the transaction that every change goes through; its parts are write.c (plans and
+ * records) and change.c (the public calls). */
+#ifndef AGT_WRITE_H
+#define AGT_WRITE_H
+
+
+typedef enum agt_plan_kind {
+    AGT_PLAN_NONE = 0, /* refused, unchanged or failed: nothing to put in place */
+    AGT_PLAN_WRITE,
+    AGT_PLAN_REMOVE
+} agt_plan_kind;
+
+/* One change, from what the caller passed to what became of it. */
+typedef struct agt_plan {
+    /* set by the caller of agt__plan_* */
+    agt_caller caller;
+    agt_write_options options;
+    const char *given_path;
+    const void *bytes;
+    size_t len;
+    bool remove, restore;
+    /* filled on the way */
+    char path[AGT_MAX_PATH + 1];
+    size_t path_len;
+    agt_plan_kind kind;
+    agt_row *row; /* the catalog's */
+    agt_row now;  /* the row as it is once an edit that was found is counted */
+    agt_type type;
+    agt_oid blob;
+    agt_place place;
+    bool staged, side;
+    agt_write_result result;
+} agt_plan;
+
+/* Several records under one lock and one sync. A record is built, sealed, and with others that
+ * belong to it flushed: one pwrite. */
+typedef struct agt_txn {
+    agt_store *s;
+    bool full, atomic, appended, wants_sync;
+    agt_shared draft;     /* the shared state as it will be, sealed records included */
+    agt_shared flushed;   /* the same without what is not in the journal yet */
+    size_t flushed_lines; /* of s->lines */
+    agt_record record;    /* being built in s->record */
+    size_t record_start, record_lines;
+    uint64_t inline_bytes, side_bytes;
+    int64_t now_unix_ms;
+    agt_plan *plans;
+    size_t count;
+} agt_txn;
+
+/* Checks what needs no lock: caller, options, path. */
+AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err);
+/* Begins under the store lock. */
+AGT_PRIVATE void agt__txn_begin(agt_txn *t, agt_store *s, agt_plan *plans, bool full, bool atomic);
+AGT_PRIVATE void agt__txn_record_begin(agt_txn *t);
+/* Ends the record; an empty one is nothing. On failure it is taken back. */
+AGT_PRIVATE agt_status agt__txn_seal(agt_txn *t, agt_error *err);
+/* Appends the sealed records with one pwrite. On failure nothing was appended, and they are taken
+ * back. */
+AGT_PRIVATE agt_status agt__txn_flush(agt_txn *t, agt_error *err);
+/* Takes back what was not flushed. */
+AGT_PRIVATE void agt__txn_rollback(agt_txn *t);
+/* Decides one change: AGT_OK and result.unchanged 0 means that agt__txn_change follows. An edit
+ * that was found, or a violation, is sealed as a record of its own. */
+AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err);
+/* Stages the file and adds the change's event to the open record. */
+AGT_PRIVATE agt_status agt__txn_change(agt_txn *t, size_t index, agt_error *err);
+/* Adds an event that is no document's to the open record. */
+AGT_PRIVATE agt_status agt__txn_event(agt_txn *t, const agt_plan *p, const char *action,
+                                      agt_error *err);
+/* Look, record, change, seal, flush, for a change with a record of its own. */
+AGT_PRIVATE agt_status agt__txn_single(agt_txn *t, size_t index, agt_error *err);
+/* The plan's record is in the journal: later plans of the transaction build on it. */
+AGT_PRIVATE void agt__txn_took(agt_txn *t, size_t index);
+/* Syncs (the commit point at full), applies, saves. */
+AGT_PRIVATE agt_status agt__txn_commit(agt_txn *t, agt_error *err);
+/* Removes what was prepared for plans from..to that were not appended. */
+AGT_PRIVATE void agt__txn_discard(agt_txn *t, size_t from, size_t to);
+
+#endif /* AGT_WRITE_H */
+/* end src/store/write.h */
+
+#include <stdio.h>
+
+/* ---- checks without a lock ---- */
+
+static agt_status write_check_text(const char *what, const char *s, size_t max, agt_error *err) {
+    size_t n = s ? strlen(s) : 0;
+    if (n > max) return agt__fail(err, AGT_LIMIT, "%s has more than %zu bytes", what, max);
+    size_t valid = agt__utf8_valid(s, n);
+    if (valid != n)
+        return agt__fail_at(err, AGT_INVALID, (int64_t)valid, "%s is not valid UTF-8", what);
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
+            return agt__fail_at(err, AGT_INVALID, (int64_t)i,
+                                "%s has a control character; use one line of text", what);
+    return AGT_OK;
+}
+
+static agt_status write_check_caller(const agt_caller *c, agt_error *err) {
+    char shown[100];
+    if (!c->actor || !agt__actor_valid(c->actor, strlen(c->actor))) {
+        const char *a = c->actor ? c->actor : "(none)";
+        return agt__fail(err, AGT_INVALID,
+                         "actor '%s' is not valid; use user, system or agent:<name>",
+                         agt__show_path(shown, sizeof shown, a, strlen(a)));
+    }
+    if (c->session && !agt__session_valid(c->session, strlen(c->session)))
+        return agt__fail(err, AGT_INVALID,
+                         "session '%s' is not valid; use 1 to 64 of A-Z a-z 0-9 . _ : -",
+                         agt__show_path(shown, sizeof shown, c->session, strlen(c->session)));
+    if (c->source && !agt__word_valid(c->source, strlen(c->source), false))
+        return agt__fail(err, AGT_INVALID, "the source is not valid; use 1 to 64 of a-z 0-9 _");
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err) {
+    const agt_write_options *o = &p->options;
+    agt_status st = write_check_caller(&p->caller, err);
+    if (st == AGT_OK && p->given_path)
+        st = agt__path_normalise(p->given_path, strlen(p->given_path), p->path, &p->path_len, err);
+    if (st == AGT_OK) st = write_check_text("the summary", o->summary, AGT_MAX_SUMMARY, err);
+    if (st != AGT_OK) return st;
+    if (o->type > AGT_TYPE_SCRATCH || o->check_version > 1 || o->has_time > 1 ||
+        o->durability > AGT_DURABLE_PROCESS)
+        return agt__fail(err, AGT_INVALID, "a write option has a value that is none");
+    if (o->has_time && (o->at_unix_ms < 0 || o->at_unix_ms > AGT_TIME_MAX))
+        return agt__fail(err, AGT_INVALID, "the author's time is before 1970 or after 9999");
+    if (p->len > AGT_MAX_DOCUMENT)
+        return agt__fail(err, AGT_LIMIT, "the document has more than %u bytes",
+                         (unsigned)AGT_MAX_DOCUMENT);
+    return AGT_OK;
+}
+
+/* ---- building records ---- */
+
+AGT_PRIVATE void agt__txn_begin(agt_txn *t, agt_store *s, agt_plan *plans, bool full, bool atomic) {
+    memset(t, 0, sizeof *t);
+    t->s = s;
+    t->full = full;
+    t->atomic = atomic;
+    t->draft = s->shared;
+    t->plans = plans;
+    t->now_unix_ms = s->sys->now_unix_ms(s->sys->ctx);
+    if (t->now_unix_ms < 0) t->now_unix_ms = 0;
+    if (t->now_unix_ms > AGT_TIME_MAX) t->now_unix_ms = AGT_TIME_MAX;
+    s->lines.len = 0;
+    if (t->draft.trace.offset >= AGT_SEGMENT_MAX) {
+        t->draft.trace.segment = t->draft.next_seq;
+        t->draft.trace.offset = 0;
+    }
+    s->record.len = 0;
+    s->record.failed = false;
+    t->flushed = t->draft;
+}
+
+AGT_PRIVATE void agt__txn_record_begin(agt_txn *t) {
+    agt_store *s = t->s;
+    t->record_start = s->record.len;
+    t->record_lines = s->lines.len;
+    t->inline_bytes = 0;
+    memset(&t->record, 0, sizeof t->record);
+    t->record.generation = s->journal.header.generation;
+    t->record.first_seq = t->draft.next_seq;
+    t->record.segment = t->draft.trace.segment;
+    t->record.trace_offset = t->draft.trace.offset;
+    t->record.recorded_unix_ms = t->now_unix_ms;
+    (void)agt__record_begin(&s->record);
+}
+
+static agt_status write_side_file(agt_txn *t, uint64_t seq, const void *bytes, size_t len,
+                                  agt_error *err) {
+    char name[40];
+    agt__side_name(seq, name);
+    t->side_bytes += len;
+    return agt__write_file(t->s->sys, t->s->unpublished, name, bytes, len, t->full, err);
+}
+
+/* Adds one event, with its content, to the record being built. Fills e->seq and e->prev. */
+static agt_status write_add(agt_txn *t, agt_event *e, const void *content, size_t len,
+                            bool has_content, bool *side, agt_error *err) {
+    agt_store *s = t->s;
+    char prev[64], replica[16];
+    uint32_t flags = has_content ? AGT_ENTRY_CONTENT : 0;
+    size_t from = s->lines.len;
+    e->seq = t->draft.next_seq + t->record.entries;
+    agt__hex(t->draft.trace.prev, 32, prev);
+    agt__hex(s->journal.header.replica, 8, replica);
+    e->prev = (agt_text){prev, 64};
+    e->replica = (agt_text){replica, 16};
+    agt_status st = agt__event_format(&s->lines, e, err);
+    if (st != AGT_OK) {
+        s->lines.len = from;
+        return st;
+    }
+    if (has_content && (len > AGT_INLINE_MAX || t->inline_bytes + len > AGT_BATCH_INLINE)) {
+        flags |= AGT_ENTRY_SIDE;
+        if (side) *side = true;
+        st = write_side_file(t, e->seq, content, len, err);
+        if (st != AGT_OK) {
+            s->lines.len = from;
+            return st;
+        }
+    } else if (has_content)
+        t->inline_bytes += len;
+    agt__record_put(&s->record, flags, s->lines.data + from, s->lines.len - from, content, len);
+    agt__sha256(s->cpu, s->lines.data + from, s->lines.len - from, t->draft.trace.prev);
+    t->record.entries++;
+    e->prev = e->replica = (agt_text){NULL, 0};
+    return AGT_OK;
+}
+
+/* The fields every event of a caller has. */
+static void write_base_event(const agt_txn *t, const agt_plan *p, agt_event *e) {
+    static const agt_event blank = AGT_EVENT_INIT;
+    *e = blank;
+    e->recorded_unix_ms = t->now_unix_ms;
+    e->at_unix_ms = p->options.has_time ? p->options.at_unix_ms : t->now_unix_ms;
+    e->actor = agt__text(p->caller.actor);
+    e->agent_name = agt__actor_agent(e->actor);
+    e->session_id = agt__text(p->caller.session);
+    e->source = e->detected_by = agt__text(p->caller.source ? p->caller.source : "api");
+    if (p->path_len) e->path = (agt_text){p->path, p->path_len};
+}
+
+AGT_PRIVATE agt_status agt__txn_event(agt_txn *t, const agt_plan *p, const char *action,
+                                      agt_error *err) {
+    agt_event e;
+    write_base_event(t, p, &e);
+    e.action = e.change_kind = agt__text(action);
+    e.summary = agt__text(p->options.summary ? p->options.summary : "");
+    return write_add(t, &e, NULL, 0, false, NULL, err);
+}
+
+/* A version of the plan's document: the row's next one. */
+typedef struct write_version {
+    agt_event e;
+    char blob[40], summary[AGT_MAX_PATH + 80];
+} write_version;
+
+static agt_status write_doc_id(agt_txn *t, agt_row *row, agt_error *err) {
+    char uuid[40];
+    if (row->doc[0]) return AGT_OK;
+    agt_status st = agt__uuid(t->s->sys, uuid, err);
+    if (st == AGT_OK) memcpy(row->doc, uuid, 37);
+    return st;
+}
+
+static void write_version_event(agt_plan *p, const char *action, uint32_t version,
+                                uint64_t doc_prev, const agt_oid *blob, const agt_buf *old,
+                                const void *bytes, size_t len, agt_type type, const agt_mem *mem,
+                                write_version *v) {
+    agt_event *e = &v->e;
+    e->action = e->change_kind = agt__text(action);
+    e->version = version;
+    e->doc_prev = doc_prev;
+    e->doc = agt__text(p->row->doc);
+    e->doc_type = agt__text(agt_type_name(type));
+    if (blob) {
+        agt__hex(blob->id, 20, v->blob);
+        e->blob = (agt_text){v->blob, 40};
+    }
+    agt__lines_changed(mem, old->data, old->len, bytes, blob ? len : 0, &e->lines_added,
+                       &e->lines_removed);
+    if (e->summary.data) return;
+    int n = snprintf(v->summary, sizeof v->summary, "%s: +%lld -%lld", p->path,
+                     (long long)e->lines_added, (long long)e->lines_removed);
+    e->summary = (agt_text){v->summary, n > 0 ? (size_t)n : 0};
+}
+
+/* ---- edits made behind the store's back (4) ---- */
+
+static agt_type write_row_type(const agt_plan *p) {
+    return p->row->version ? p->row->type : agt__perm_type(AGT_TYPE_SCRATCH, p->path, p->path_len);
+}
+
+/* The newest recorded bytes, to count lines against; empty where they cannot be had. */
+static void write_recorded_bytes(agt_store *s, const agt_row *row, agt_buf *out) {
+    if (!row->exists || agt__journalled_content(s, row->last_seq, out, NULL) == AGT_OK) return;
+    out->len = 0;
+    if (agt__git_content(s, &row->blob, out, NULL) != AGT_OK) out->len = 0;
+}
+
+/* Makes a record for what was found on disk; `now` then counts it. */
+static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, agt_row *now,
+                                 agt_error *err) {
+    agt_store *s = t->s;
+    write_version v;
+    agt_plan user = *p;
+    agt_buf before = agt__buf(&s->mem);
+    write_recorded_bytes(s, now, &before);
+    memset(&user.options, 0, sizeof user.options);
+    user.caller.actor = "user";
+    user.caller.session = NULL;
+    user.caller.source = "poll";
+    write_base_event(t, &user, &v.e);
+    const char *action = !look->on_disk ? "delete" : now->exists ? "modify" : "create";
+    write_version_event(p, action, now->version + 1, now->last_seq,
+                        look->on_disk ? &look->blob : NULL, &before, s->old.data, s->old.len,
+                        write_row_type(p), &s->mem, &v);
+    agt__buf_free(&before);
+    agt__txn_record_begin(t);
+    agt_status st = write_add(t, &v.e, s->old.data, s->old.len, look->on_disk, NULL, err);
+    if (st == AGT_OK) st = agt__txn_seal(t, err);
+    if (st != AGT_OK) return st;
+    now->version++;
+    now->last_seq = v.e.seq;
+    now->exists = look->on_disk;
+    now->blob = look->blob;
+    p->result.edit_recorded = 1;
+    return AGT_OK;
+}
+
+/* ---- deciding ---- */
+
+static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *action, agt_type type,
+                               const char *why, agt_error *err) {
+    agt_store *s = t->s;
+    unsigned char sha[32];
+    char rejected[64], summary[AGT_MAX_PATH + 400], shown[200];
+    agt_event e;
+    agt_text kept = {NULL, 0};
+    agt__show_path(shown, sizeof shown, p->path, p->path_len);
+    agt_status denied =
+        agt__fail(err, AGT_DENIED, "%s may not %s %s: %s", p->caller.actor, action, shown, why);
+    if (!p->remove) {
+        agt__sha256(s->cpu, p->bytes, p->len, sha);
+        agt__hex(sha, 32, rejected);
+        kept = (agt_text){rejected, 64};
+    }
+    write_base_event(t, p, &e);
+    if (t->atomic || agt__catalog_refused(&s->catalog, agt__refusal_hash(e.actor, e.path, kept)))
+        return denied; /* folded; or a batch, which records nothing unless all is allowed */
+    int n = snprintf(summary, sizeof summary, "violation: %s attempted %s on %s: %s",
+                     p->caller.actor, action, p->path, why);
+    e.summary = (agt_text){summary, n > 0 ? (size_t)n : 0};
+    e.action = agt__text("violation");
+    e.change_kind = agt__text(action);
+    e.doc_type = agt__text(agt_type_name(type));
+    e.rejected = kept;
+    if (p->row && p->row->version) {
+        e.doc = agt__text(p->row->doc);
+        e.doc_prev = p->row->last_seq;
+    }
+    agt__txn_record_begin(t);
+    agt_status st = write_add(t, &e, p->bytes, p->len, !p->remove, NULL, err);
+    if (st == AGT_OK) st = agt__txn_seal(t, err);
+    if (st != AGT_OK) return st;
+    p->result.seq = e.seq;
+    return denied;
+}
+
+static agt_status write_clash(agt_store *s, const agt_plan *p, agt_error *err) {
+    agt_row other;
+    char shown[200], theirs[200];
+    agt__show_path(shown, sizeof shown, p->path, p->path_len);
+    if (agt__catalog_case_clash(&s->catalog, p->path, p->path_len, &other))
+        return agt__fail(err, AGT_INVALID,
+                         "%s differs only in upper and lower case from the document %s; use that "
+                         "name",
+                         shown, agt__show_path(theirs, sizeof theirs, other.path, other.path_len));
+    if (agt__catalog_has_under(&s->catalog, p->path, p->path_len))
+        return agt__fail(err, AGT_INVALID, "%s is a folder of documents; use another name", shown);
+    for (size_t i = 1; i < p->path_len; i++)
+        if (p->path[i] == '/' && agt__catalog_find(&s->catalog, p->path, i, &other) && other.exists)
+            return agt__fail(err, AGT_INVALID,
+                             "%s: the document %s stands where a folder is needed", shown,
+                             agt__show_path(theirs, sizeof theirs, other.path, other.path_len));
+    return AGT_OK;
+}
+
+/* Type and permission. `*type` is what the document is or becomes. */
+static agt_status write_permit(agt_txn *t, agt_plan *p, agt_type *type, agt_error *err) {
+    const char *why;
+    agt_row *row = p->row;
+    char shown[200];
+    agt_type asked = (agt_type)p->options.type;
+    *type = row->version ? row->type : asked ? asked : AGT_TYPE_SCRATCH;
+    *type = row->version ? *type : agt__perm_type(*type, p->path, p->path_len);
+    if (asked && asked != *type)
+        return agt__fail(err, AGT_INVALID, "%s is a %s document, not %s; leave the type out",
+                         agt__show_path(shown, sizeof shown, p->path, p->path_len),
+                         agt_type_name(*type), agt_type_name(asked));
+    agt_actor_kind kind = agt__actor_kind(agt__text(p->caller.actor));
+    agt_status st = agt__perm_decide(kind, agt__perm_type(*type, p->path, p->path_len),
+                                     p->caller.confirm != 0, &why);
+    if (st == AGT_NEEDS_CONFIRMATION)
+        return agt__fail(err, st, "%s: %s",
+                         agt__show_path(shown, sizeof shown, p->path, p->path_len), why);
+    if (st == AGT_DENIED) {
+        const char *action = p->remove ? "delete" : row->exists ? "modify" : "create";
+        return write_refuse(t, p, action, *type, why, err);
+    }
+    return st;
+}
+
+/* What lies at the path, seen through changes of the same transaction; records an edit. */
+static agt_status write_look(agt_txn *t, agt_plan *p, agt_row *now, agt_error *err) {
+    agt_store *s = t->s;
+    agt_look *look = &p->place.before;
+    if (p->row->pending) {
+        agt_plan *earlier = &t->plans[p->row->pending - 1];
+        *look = earlier->place.before;
+        s->old.len = 0;
+        if (earlier->kind == AGT_PLAN_WRITE) agt__buf_put(&s->old, earlier->bytes, earlier->len);
+        return s->old.failed ? (s->old.failed = false, agt__nomem(err)) : AGT_OK;
+    }
+    agt_status st = agt__look(s, p->path, p->path_len, &s->old, look, err);
+    if (st != AGT_OK) return st;
+    bool same = look->on_disk == now->exists &&
+                (!look->on_disk || memcmp(look->blob.id, now->blob.id, 20) == 0);
+    return same ? AGT_OK : write_add_edit(t, p, look, now, err);
+}
+
+static agt_status write_expected(const agt_plan *p, const agt_row *now, agt_error *err) {
+    char shown[200];
+    uint32_t current = now->exists ? now->version : 0;
+    if (!p->options.check_version || p->options.expected_version == current) return AGT_OK;
+    agt__show_path(shown, sizeof shown, p->path, p->path_len);
+    if (!current) return agt__fail(err, AGT_CONFLICT, "%s does not exist", shown);
+    return agt__fail(err, AGT_CONFLICT, "%s is at version %u, not %u; read it and try again", shown,
+                     (unsigned)current, (unsigned)p->options.expected_version);
+}
+
+static agt_status write_stage(agt_txn *t, size_t index, uint64_t seq, agt_error *err) {
+    agt_plan *p = &t->plans[index];
+    p->place.path = p->path;
+    p->place.path_len = p->path_len;
+    p->place.seq = seq;
+    p->place.remove = p->remove;
+    if (!p->remove) {
+        agt_status st = agt__stage(t->s, &p->place, p->bytes, p->len, err);
+        if (st != AGT_OK) return st;
+        p->staged = true;
+    }
+    p->kind = p->remove ? AGT_PLAN_REMOVE : AGT_PLAN_WRITE;
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err) {
+    agt_plan *p = &t->plans[index];
+    agt_store *s = t->s;
+    char shown[200];
+    agt__show_path(shown, sizeof shown, p->path, p->path_len);
+    if (!(p->row = agt__catalog_touch(&s->catalog, p->path, p->path_len))) return agt__nomem(err);
+    p->result.version = p->row->exists ? p->row->version : 0;
+    if (p->row->pending && t->atomic)
+        return agt__fail(err, AGT_INVALID, "%s stands twice in the batch", shown);
+    agt_status st = write_permit(t, p, &p->type, err);
+    if (st == AGT_OK && !p->row->exists) st = write_clash(s, p, err);
+    if (st == AGT_OK) st = write_doc_id(t, p->row, err);
+    if (st != AGT_OK) return st;
+    p->now = *p->row;
+    if ((st = write_look(t, p, &p->now, err)) != AGT_OK) return st;
+    p->result.version = p->now.exists ? p->now.version : 0;
+    if ((st = write_expected(p, &p->now, err)) != AGT_OK) return st;
+    if (p->remove && !p->now.exists)
+        return agt__fail(err, AGT_NOT_FOUND, "%s: no such document", shown);
+    if (p->remove) return AGT_OK;
+    agt__git_id(s->cpu, "blob", p->bytes, p->len, p->blob.id);
+    if (p->now.exists && memcmp(p->blob.id, p->now.blob.id, 20) == 0) {
+        p->result.unchanged = 1;
+        t->wants_sync = true;
+    }
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__txn_change(agt_txn *t, size_t index, agt_error *err) {
+    agt_plan *p = &t->plans[index];
+    agt_store *s = t->s;
+    write_version v;
+    agt_look again;
+    agt_status st = AGT_OK;
+    const char *action = p->remove       ? "delete"
+                         : p->restore    ? "restore"
+                         : p->now.exists ? "modify"
+                                         : "create";
+    if (t->atomic && t->count > 1) /* the old bytes, to count lines: others were looked at since */
+        st = agt__look(s, p->path, p->path_len, &s->old, &again, err);
+    if (st == AGT_OK) st = write_stage(t, index, t->draft.next_seq + t->record.entries, err);
+    if (st != AGT_OK) return st;
+    write_base_event(t, p, &v.e);
+    v.e.summary = agt__text(p->options.summary);
+    write_version_event(p, action, p->now.version + 1, p->now.last_seq, p->remove ? NULL : &p->blob,
+                        &s->old, p->bytes, p->len, p->type, &s->mem, &v);
+    st = write_add(t, &v.e, p->bytes, p->len, !p->remove, &p->side, err);
+    if (st != AGT_OK) return st;
+    p->result.version = p->now.version + 1;
+    p->result.seq = v.e.seq;
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__txn_single(agt_txn *t, size_t index, agt_error *err) {
+    agt_plan *p = &t->plans[index];
+    agt_error flush;
+    agt_status answer = agt__txn_look(t, index, err), st = AGT_OK;
+    if (answer == AGT_OK && !p->result.unchanged) {
+        agt__txn_record_begin(t);
+        answer = agt__txn_change(t, index, err);
+        if (answer == AGT_OK) answer = agt__txn_seal(t, err);
+    }
+    if (agt_status_is_error(answer))
+        agt__txn_rollback(t);
+    else
+        st = agt__txn_flush(t, &flush);
+    if (st != AGT_OK) {
+        if (err) *err = flush;
+        answer = st;
+    }
+    if (agt_status_is_error(answer)) {
+        agt__txn_discard(t, index, index + 1);
+        p->result.edit_recorded = p->result.unchanged = 0;
+        p->result.seq = 0;
+    }
+    p->result.status = answer;
+    return answer;
+}
+
+/* ---- append ---- */
+
+/* (2) */
+static agt_status write_append(agt_txn *t, agt_error *err) {
+    agt_store *s = t->s;
+    static const unsigned char zeros[8] = {0};
+    uint64_t at = t->flushed.end, room = s->journal.header.capacity - at;
+    if (s->record.len > room)
+        return agt__fail(err, AGT_LIMIT,
+                         "the change needs %zu bytes of journal and %llu are free; something keeps "
+                         "the journal from being emptied, see 'agent-trace status'",
+                         s->record.len, (unsigned long long)room);
+    int rc = agt__write_all(s->sys, s->journal.fd, s->record.data, s->record.len, at);
+    if (rc == 0) return AGT_OK;
+    agt_status st = agt__fail_io(err, rc, "cannot append to .agent-trace/journal");
+    if (agt__write_all(s->sys, s->journal.fd, zeros, sizeof zeros, at) < 0) {
+        s->shared.failed = 1; /* nobody may append behind what cannot be taken back */
+        agt__store_save(s);
+        if (err) err->outcome_unknown = 1;
+    }
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__txn_seal(agt_txn *t, agt_error *err) {
+    agt_store *s = t->s;
+    agt_status st = AGT_OK;
+    if (!t->record.entries) {
+        s->record.len = t->record_start;
+        return AGT_OK;
+    }
+    if (s->lines.failed || s->record.failed) st = agt__nomem(err);
+    if (st == AGT_OK)
+        st = agt__record_end(&s->record, t->record_start, s->cpu, t->draft.chain, &t->record, err);
+    if (st != AGT_OK) return st; /* the caller rolls back */
+    t->draft.end += t->record.length;
+    t->draft.next_seq += t->record.entries;
+    t->draft.chain = t->record.crc;
+    t->draft.trace.offset += s->lines.len - t->record_lines;
+    t->record.entries = 0;
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__txn_rollback(agt_txn *t) {
+    t->draft = t->flushed;
+    t->s->lines.len = t->flushed_lines;
+    t->s->record.len = 0;
+    t->s->lines.failed = t->s->record.failed = false;
+    t->record.entries = 0;
+}
+
+/* From here on the records count: a catalog that cannot follow is loaded anew at the next lock. */
+static void write_flushed(agt_txn *t) {
+    agt_store *s = t->s;
+    agt_record r;
+    uint64_t seq = t->flushed.next_seq;
+    uint32_t chain = t->flushed.chain;
+    for (size_t at = 0; at < s->record.len; at += r.length, seq += r.entries, chain = r.crc) {
+        agt_status st = agt__record_parse(s->record.data + at, s->record.len - at, s->cpu,
+                                          s->journal.header.generation, seq, chain, &r);
+        AGENT_TRACE_ASSERT(st == AGT_OK);
+        if (st != AGT_OK || agt__store_record_rows(s, &r, NULL) != AGT_OK) {
+            s->reload = true;
+            break;
+        }
+    }
+    s->seen.pos = t->draft.end;
+    s->seen.next_seq = t->draft.next_seq;
+    s->seen.chain = t->draft.chain;
+    s->record.len = 0;
+    t->flushed = t->draft;
+    t->flushed_lines = s->lines.len;
+    t->appended = true;
+}
+
+AGT_PRIVATE agt_status agt__txn_flush(agt_txn *t, agt_error *err) {
+    agt_store *s = t->s;
+    if (!s->record.len) return AGT_OK;
+    if (!agt__flock_still(&s->lock)) { /* somebody else may hold another file of that name */
+        agt__txn_rollback(t);
+        return agt__fail(err, AGT_IO,
+                         ".agent-trace/locks/store.lock was removed or replaced while it was held; "
+                         "try again");
+    }
+    agt_status st = agt__trace_reserve(&s->trace, t->flushed.trace.segment, t->flushed.trace.offset,
+                                       s->lines.len - t->flushed_lines, err);
+    if (st == AGT_OK) st = write_append(t, err);
+    if (st == AGT_OK)
+        write_flushed(t);
+    else
+        agt__txn_rollback(t);
+    return st;
+}
+
+AGT_PRIVATE void agt__txn_took(agt_txn *t, size_t index) {
+    agt_plan *p = &t->plans[index];
+    if (p->kind == AGT_PLAN_NONE) return;
+    if (p->row->pending) { /* the earlier change's file would be replaced at once: leave it out */
+        agt_plan *earlier = &t->plans[p->row->pending - 1];
+        agt__unstage(t->s, earlier->place.seq);
+        earlier->staged = false;
+        earlier->kind = AGT_PLAN_NONE;
+    }
+    p->row->pending = (uint32_t)index + 1;
+}
+
+/* ---- commit ---- */
+
+static agt_status write_sync(agt_txn *t, agt_error *err) {
+    agt_store *s = t->s;
+    int rc = s->sys->sync(s->sys->ctx, s->journal.fd);
+    if (rc == 0) {
+        t->draft.synced = t->draft.end;
+        return AGT_OK;
+    }
+    s->shared.failed = 1; /* finding: after a failed sync neither reads nor later syncs tell */
+    s->reload = true;
+    agt__store_save(s);
+    agt_status st = agt__fail_io(err, rc,
+                                 "cannot sync .agent-trace/journal; whether the change survives "
+                                 "is unknown; close and open the store to find out");
+    if (err) err->outcome_unknown = 1;
+    return st;
+}
+
+static bool write_apply_plan(agt_txn *t, agt_plan *p) {
+    agt_store *s = t->s;
+    if (p->kind == AGT_PLAN_NONE) return true;
+    agt_status st = agt__place(s, &p->place, NULL);
+    p->result.edit_kept_aside = p->place.kept_aside;
+    p->result.apply_pending = st != AGT_OK;
+    if (st == AGT_OK && p->kind == AGT_PLAN_WRITE && !s->reload)
+        agt__row_stat(p->row, &p->place.after);
+    return st == AGT_OK;
+}
+
+static bool write_apply(agt_txn *t) {
+    agt_store *s = t->s;
+    bool all = true;
+    uint64_t at = t->draft.trace.offset - s->lines.len;
+    if (agt__trace_put(&s->trace, t->draft.trace.segment, at, s->lines.data, s->lines.len, NULL) !=
+        AGT_OK)
+        all = false;
+    for (size_t i = 0; i < t->count; i++) {
+        agt_plan *p = &t->plans[i];
+        if (p->result.status == AGT_DENIED && p->result.seq && !p->remove) {
+            unsigned char sha[32];
+            char name[64];
+            agt__sha256(s->cpu, p->bytes, p->len, sha);
+            agt__hex(sha, 32, name);
+            if (agt__keep_rejected(s, (agt_text){name, 64}, p->bytes, p->len, t->full, NULL) !=
+                AGT_OK)
+                all = false;
+        }
+        if (!write_apply_plan(t, p)) all = false;
+        if (p->row) p->row->pending = 0;
+    }
+    return all;
+}
+
+AGT_PRIVATE agt_status agt__txn_commit(agt_txn *t, agt_error *err) {
+    agt_store *s = t->s;
+    agt_status st = AGT_OK;
+    uint64_t was_applied = s->shared.applied, was_end = s->shared.end;
+    bool unsynced = t->draft.synced < t->draft.end;
+    if (t->full && unsynced && (t->appended || t->wants_sync)) {
+        if ((st = write_sync(t, err)) != AGT_OK) {
+            agt__txn_discard(t, 0, t->count);
+            return st;
+        }
+        if (!t->appended) {
+            s->shared.synced = t->draft.synced;
+            agt__store_save(s);
+        }
+    }
+    if (!t->appended) return AGT_OK;
+    bool all = write_apply(t);
+    if (all && was_applied == was_end) {
+        t->draft.applied = t->draft.end;
+        t->draft.applied_seq = t->draft.next_seq;
+        t->draft.applied_chain = t->draft.chain;
+    }
+    t->draft.flip = s->shared.flip;
+    s->shared = t->draft;
+    agt__store_save(s);
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__txn_discard(agt_txn *t, size_t from, size_t to) {
+    char name[40];
+    for (size_t i = from; i < to; i++) {
+        agt_plan *p = &t->plans[i];
+        if (p->staged) agt__unstage(t->s, p->place.seq);
+        if (p->side) {
+            agt__side_name(p->place.seq, name);
+            (void)t->s->sys->remove(t->s->sys->ctx, t->s->unpublished, name);
+        }
+        if (p->row) p->row->pending = 0;
+        p->staged = p->side = false;
+        p->kind = AGT_PLAN_NONE;
+    }
+}
+/* end src/store/write.c */
+/* begin src/store/change.c */
+/* change: the public calls that change documents. Each fills plans and runs one transaction;
+ * agt_group runs as many as its changes need. */
+
+#define CHANGE_GROUP_JOURNAL (2u * 1024 * 1024) /* a group commits when it has filled so much */
+#define CHANGE_GROUP_SIDE    (64u * 1024 * 1024)
+
+static agt_status change_fill(agt_plan *p, const agt_caller *caller, const char *path,
+                              const void *bytes, size_t len, const agt_write_options *opts,
+                              agt_error *err) {
+    memset(p, 0, sizeof *p);
+    AGENT_TRACE_ASSERT(caller && path && (bytes || !len));
+    agt_status st = agt__options(&p->caller, sizeof p->caller, caller, "agt_caller", err);
+    if (st == AGT_OK)
+        st = agt__options(&p->options, sizeof p->options, opts, "agt_write_options", err);
+    if (st != AGT_OK) return st;
+    p->given_path = path;
+    p->bytes = bytes ? bytes : "";
+    p->len = len;
+    return agt__plan_check(p, err);
+}
+
+static agt_status change_result_check(const agt_write_result *out, agt_error *err) {
+    agt_write_result known;
+    return out ? agt__options(&known, sizeof known, out, "agt_write_result", err) : AGT_OK;
+}
+
+static void change_report(const agt_plan *p, agt_write_result *out) {
+    if (!out) return;
+    uint32_t size = out->size;
+    memcpy(out, &p->result, size < sizeof p->result ? size : sizeof p->result);
+    out->size = size;
+}
+
+static bool change_full(const agt_store *s, uint32_t durability) {
+    return (durability ? durability : s->durability) == AGT_DURABLE_FULL;
+}
+
+/* Runs one plan as a transaction of its own. The status is the plan's. */
+static agt_status change_one(agt_store *s, agt_plan *p, agt_error *err) {
+    agt_txn t;
+    agt_error why;
+    memset(&why, 0, sizeof why);
+    agt_status st = agt__make_room(s, err);
+    if (st == AGT_OK) st = agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    agt__txn_begin(&t, s, p, change_full(s, p->options.durability), false);
+    t.count = 1;
+    agt_status answer = agt__txn_single(&t, 0, &why);
+    st = agt__txn_commit(&t, err);
+    agt__store_unlock(s);
+    p->result.status = 0;
+    if (st == AGT_OK && answer != AGT_OK && err) *err = why;
+    return st != AGT_OK ? st : answer;
+}
+
+AGENT_TRACE_API agt_status agt_write(agt_store *store, const agt_caller *caller, const char *path,
+                                     const void *bytes, size_t len, const agt_write_options *opts,
+                                     agt_write_result *result, agt_error *err) {
+    agt_plan p;
+    agt_status st = change_result_check(result, err);
+    if (st == AGT_OK) st = change_fill(&p, caller, path, bytes, len, opts, err);
+    if (st != AGT_OK) return st;
+    st = change_one(store, &p, err);
+    change_report(&p, result);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_remove(agt_store *store, const agt_caller *caller, const char *path,
+                                      const agt_write_options *opts, agt_write_result *result,
+                                      agt_error *err) {
+    agt_plan p;
+    agt_status st = change_result_check(result, err);
+    if (st == AGT_OK) st = change_fill(&p, caller, path, NULL, 0, opts, err);
+    if (st != AGT_OK) return st;
+    p.remove = true;
+    st = change_one(store, &p, err);
+    change_report(&p, result);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_restore(agt_store *store, const agt_caller *caller, const char *path,
+                                       uint32_t version, const agt_write_options *opts,
+                                       agt_write_result *result, agt_error *err) {
+    agt_plan p;
+    agt_bytes old = {NULL, 0, NULL};
+    agt_status st = change_result_check(result, err);
+    if (st == AGT_OK) st = change_fill(&p, caller, path, NULL, 0, opts, err);
+    if (st == AGT_OK && !version)
+        st = agt__fail(err, AGT_INVALID, "versions begin at 1; say which one to restore");
+    if (st == AGT_OK) st = agt_read_version(store, path, version, &old, err);
+    if (st != AGT_OK) return st;
+    p.restore = true;
+    p.bytes = old.data;
+    p.len = old.len;
+    st = change_one(store, &p, err);
+    change_report(&p, result);
+    agt_bytes_free(&old);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_event_append(agt_store *store, const agt_caller *caller,
+                                            const char *action, const char *summary,
+                                            const char *path, uint32_t durability, uint64_t *seq,
+                                            agt_error *err) {
+    static const char *const ours[] = {"create", "modify",    "delete", "restore",
+                                       "rename", "violation", "init",   "unknown"};
+    agt_plan p;
+    agt_txn t;
+    AGENT_TRACE_ASSERT(action && summary);
+    agt_write_options o = AGT_WRITE_OPTIONS_INIT;
+    o.durability = durability;
+    o.summary = summary;
+    agt_status st = change_fill(&p, caller, path ? path : "event", NULL, 0, &o, err);
+    if (st != AGT_OK) return st;
+    if (!path) p.path_len = 0;
+    bool good = agt__word_valid(action, strlen(action), true);
+    for (size_t i = 0; i < AGT_COUNT(ours); i++)
+        if (strcmp(action, ours[i]) == 0) good = false;
+    if (!good)
+        return agt__fail(err, AGT_INVALID,
+                         "the action must be 1 to 64 of a-z 0-9 _ . and none of the library's own "
+                         "words");
+    st = agt__make_room(store, err);
+    if (st == AGT_OK) st = agt__store_lock(store, err);
+    if (st != AGT_OK) return st;
+    agt__txn_begin(&t, store, &p, change_full(store, durability), false);
+    agt__txn_record_begin(&t);
+    uint64_t next = t.draft.next_seq;
+    st = agt__txn_event(&t, &p, action, err);
+    if (st == AGT_OK) st = agt__txn_seal(&t, err);
+    if (st == AGT_OK) st = agt__txn_flush(&t, err);
+    if (st == AGT_OK) st = agt__txn_commit(&t, err);
+    agt__store_unlock(store);
+    if (st == AGT_OK && seq) *seq = next;
+    return st;
+}
+
+/* ---- several changes ---- */
+
+static const agt_change *change_at(const agt_change *changes, size_t i) {
+    return (const agt_change *)(const void *)((const char *)changes + i * changes[0].size);
+}
+static agt_write_result *change_result_at(agt_write_result *results, size_t i) {
+    return (agt_write_result *)(void *)((char *)results + i * results[0].size);
+}
+
+static agt_status change_fill_many(agt_plan *p, const agt_change *from, const agt_caller *caller,
+                                   agt_error *err) {
+    agt_change c;
+    agt_status st = agt__options(&c, sizeof c, from, "agt_change", err);
+    if (st != AGT_OK) return st;
+    if (!caller) caller = c.caller;
+    if (!caller) return agt__fail(err, AGT_INVALID, "a change of the group has no caller");
+    st = change_fill(p, caller, c.path, c.remove ? NULL : c.bytes, c.remove ? 0 : c.len, c.options,
+                     err);
+    p->remove = c.remove != 0;
+    return st;
+}
+
+static agt_status change_many_check(const agt_change *changes, size_t count, uint32_t durability,
+                                    agt_write_result *results, agt_error *err) {
+    AGENT_TRACE_ASSERT(changes || !count);
+    if (!count || count > AGT_MAX_BATCH)
+        return agt__fail(err, count ? AGT_LIMIT : AGT_INVALID,
+                         "a batch has 1 to %d changes, this one has %zu", AGT_MAX_BATCH, count);
+    if (durability > AGT_DURABLE_PROCESS) return agt__fail(err, AGT_INVALID, "unknown durability");
+    if (changes[0].size < sizeof(uint32_t) || changes[0].size % sizeof(void *))
+        return agt__fail(err, AGT_INVALID, "agt_change.size is not set; use AGT_CHANGE_INIT");
+    return change_result_check(results, err);
+}
+
+static agt_status change_batch_locked(agt_txn *t, size_t count, agt_error *err) {
+    agt_status st = AGT_OK;
+    size_t i;
+    for (i = 0; i < count && st == AGT_OK; i++) {
+        t->count = i + 1;
+        st = agt__txn_look(t, i, err);
+        if (st == AGT_OK) t->plans[i].row->pending = (uint32_t)i + 1;
+    }
+    agt__txn_record_begin(t);
+    for (i = i * (st != AGT_OK); i < count && st == AGT_OK; i++)
+        if (!t->plans[i].result.unchanged) st = agt__txn_change(t, i, err);
+    if (st != AGT_OK && err) err->offset = (int64_t)i - 1;
+    if (st == AGT_OK) st = agt__txn_seal(t, err);
+    if (st == AGT_OK) st = agt__txn_flush(t, err);
+    if (st != AGT_OK) agt__txn_rollback(t);
+    if (st != AGT_OK) agt__txn_discard(t, 0, t->count);
+    if (st == AGT_OK) st = agt__txn_commit(t, err);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_batch(agt_store *store, const agt_caller *caller,
+                                     const agt_change *changes, size_t count, uint32_t durability,
+                                     agt_write_result *results, agt_error *err) {
+    agt_txn t;
+    AGENT_TRACE_ASSERT(store && caller);
+    agt_status st = change_many_check(changes, count, durability, results, err);
+    if (st != AGT_OK) return st;
+    agt_plan *plans = agt__zalloc(&store->mem, count * sizeof *plans);
+    if (!plans) return agt__nomem(err);
+    for (size_t i = 0; i < count && st == AGT_OK; i++) {
+        st = change_fill_many(&plans[i], change_at(changes, i), caller, err);
+        if (st != AGT_OK && err) err->offset = (int64_t)i;
+    }
+    if (st == AGT_OK) st = agt__make_room(store, err);
+    if (st == AGT_OK && (st = agt__store_lock(store, err)) == AGT_OK) {
+        agt__txn_begin(&t, store, plans, change_full(store, durability), true);
+        st = change_batch_locked(&t, count, err);
+        agt__store_unlock(store);
+    }
+    for (size_t i = 0; results && i < count; i++)
+        change_report(&plans[i], change_result_at(results, i));
+    agt__free(&store->mem, plans, count * sizeof *plans);
+    return st;
+}
+
+static void change_note(agt_plan *p, agt_status st, const agt_error *why) {
+    p->result.status = st;
+    p->result.message[0] = 0;
+    if (st != AGT_OK)
+        (void)agt__copy_text(p->result.message, sizeof p->result.message, why->message,
+                             strlen(why->message));
+}
+
+/* Appends changes from `from` on until enough is journalled; returns where it stopped. */
+static size_t change_group_some(agt_txn *t, agt_plan *plans, size_t from, size_t count) {
+    uint64_t begin = t->draft.end;
+    size_t i = from;
+    for (; i < count; i++) {
+        agt_plan *p = &plans[i];
+        agt_error why;
+        memset(&why, 0, sizeof why);
+        if (p->result.status != AGT_OK) continue; /* refused before the lock */
+        if (i > from &&
+            (t->draft.end - begin > CHANGE_GROUP_JOURNAL || t->side_bytes > CHANGE_GROUP_SIDE))
+            break;
+        t->count = i + 1;
+        agt_status answer = agt__txn_single(t, i, &why);
+        change_note(p, answer, &why);
+        if (answer == AGT_OK) agt__txn_took(t, i);
+    }
+    return i;
+}
+
+/* What was committed counts; the rest says why it was not. */
+static void change_note_rest(agt_plan *plans, size_t from, size_t count, agt_status st,
+                             const agt_error *err) {
+    agt_error why;
+    memset(&why, 0, sizeof why);
+    (void)agt__fail(&why, st, "%s", err ? err->message : agt_status_text(st));
+    for (; from < count; from++)
+        if (plans[from].result.status == AGT_OK) change_note(&plans[from], st, &why);
+}
+
+static agt_status change_group_run(agt_store *s, agt_plan *plans, size_t count, bool full,
+                                   agt_error *err) {
+    for (size_t from = 0; from < count;) {
+        agt_txn t;
+        agt_status st = agt__make_room(s, err);
+        if (st == AGT_OK) st = agt__store_lock(s, err);
+        if (st != AGT_OK) {
+            change_note_rest(plans, from, count, st, err);
+            return st;
+        }
+        agt__txn_begin(&t, s, plans, full, false);
+        size_t to = change_group_some(&t, plans, from, count);
+        st = agt__txn_commit(&t, err);
+        agt__store_unlock(s);
+        if (st != AGT_OK) {
+            change_note_rest(plans, from, count, st, err);
+            return st;
+        }
+        from = to;
+    }
+    return AGT_OK;
+}
+
+AGENT_TRACE_API agt_status agt_group(agt_store *store, const agt_change *changes, size_t count,
+                                     uint32_t durability, agt_write_result *results,
+                                     agt_error *err) {
+    AGENT_TRACE_ASSERT(store && results);
+    agt_status st = change_many_check(changes, count, durability, results, err);
+    if (st != AGT_OK) return st;
+    agt_plan *plans = agt__zalloc(&store->mem, count * sizeof *plans);
+    if (!plans) return agt__nomem(err);
+    for (size_t i = 0; i < count; i++) {
+        agt_error why;
+        memset(&why, 0, sizeof why);
+        agt_status bad = change_fill_many(&plans[i], change_at(changes, i), NULL, &why);
+        change_note(&plans[i], bad, &why);
+    }
+    st = change_group_run(store, plans, count, change_full(store, durability), err);
+    for (size_t i = 0; i < count; i++)
+        change_report(&plans[i], change_result_at(results, i));
+    agt__free(&store->mem, plans, count * sizeof *plans);
+    return st;
+}
+/* end src/store/change.c */
+/* begin src/store/publish.c */
+/* publish: from records to commits.
+ *
+ * One commit a record, made only from the record and its parent, so that doing it again makes the
+ * same ids. Few commits go out as loose objects, unsynced; many, and all at a checkpoint, as one
+ * synced pack that begins at the last packed commit. Then the ref; then the shared state.
+ *
+ * (1) Records are immutable, so they are read without the store lock. A journal that begins a new
+ *     generation meanwhile (only a recovery does that without the publish lock) is noticed by the
+ *     checksum chain, and the publisher starts over.
+ * (2) After a recovery git is mended first: a power cut may have emptied loose objects.
+ * (3) Only refs/heads/main is ours. Where somebody moved it, what it named is kept as
+ *     refs/heads/found-<seq>.
+ *
+ * The message of a commit:
+ *
+ *     [agent-trace] <action> <type>: <path>
+ *
+ *     summary: <text>
+ *     actor: <actor>
+ *     agent: <name>                      an agent's only
+ *     session: <session>                 where there is one
+ *     file:<TAB><path><TAB><action><TAB><type>       one a document
+ *
+ *     event: <the line of the trace>     one an event */
+
+#define PUBLISH_LOOSE_MAX 16u                 /* more commits than that go into a pack */
+#define PUBLISH_BEHIND    512u                /* so many loose commits are packed */
+#define PUBLISH_CHUNK     (32u * 1024 * 1024) /* bytes of content in one pack */
+#define PUBLISH_COMMITS   2000u
+
+AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err) {
+    AGENT_TRACE_ASSERT(s != NULL);
+    if (s->sys->pid(s->sys->ctx) != s->self.pid)
+        return agt__fail(err, AGT_INVALID, "the store handle was opened before a fork");
+    if (s->read_only) return agt__fail(err, AGT_INVALID, "the store was opened read-only");
+    s->sys->mutex_lock(s->sys->ctx, s->publish_mutex);
+    agt_status st = agt__flock_take(&s->publish_lock, timeout_ms, err);
+    if (st != AGT_OK) s->sys->mutex_unlock(s->sys->ctx, s->publish_mutex);
+    return st;
+}
+
+AGT_PRIVATE void agt__publish_leave(agt_store *s) {
+    agt__flock_drop(&s->publish_lock);
+    s->sys->mutex_unlock(s->sys->ctx, s->publish_mutex);
+}
+
+AGT_PRIVATE void agt__side_name(uint64_t seq, char out[40]) {
+    memcpy(out, "side-", 5);
+    char digits[40];
+    agt__seq_name(seq, "", digits);
+    memcpy(out + 5, digits, strlen(digits) + 1);
+}
+
+AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_entry *entry,
+                                        agt_buf *out, const void **bytes, agt_error *err) {
+    char name[40];
+    *bytes = entry->content ? (const void *)entry->content : "";
+    if (!(entry->flags & AGT_ENTRY_SIDE)) return AGT_OK;
+    agt__side_name(seq, name);
+    out->len = 0;
+    agt_status st =
+        agt__read_file(s->sys, s->unpublished, name, (size_t)AGT_MAX_DOCUMENT, out, err);
+    if (st == AGT_OK && out->len != entry->content_len)
+        st = agt__fail(err, AGT_CORRUPT, ".agent-trace/unpublished/%s is damaged", name);
+    *bytes = out->data ? (const void *)out->data : "";
+    return st;
+}
+
+/* ---- walking records ---- */
+
+typedef struct publish_files {
+    uint64_t after, first; /* the smallest first seq greater than `after`; 0: none */
+    uint64_t upto, start;  /* the greatest first seq that is <= upto; 0: none */
+} publish_files;
+
+static int publish_find_file(void *ctx, const char *name) {
+    publish_files *f = ctx;
+    uint64_t n = 0;
+    const char *p = name;
+    for (; *p >= '0' && *p <= '9' && n < UINT64_MAX / 10 - 9; p++)
+        n = n * 10 + (uint64_t)(*p - '0');
+    if (p == name || strcmp(p, ".records") != 0) return 0;
+    if (n > f->after && (!f->first || n < f->first)) f->first = n;
+    if (n <= f->upto && n > f->start) f->start = n;
+    return 0;
+}
+
+static agt_status publish_walk_bytes(agt_store *s, const unsigned char *data, size_t n,
+                                     uint64_t *seq, agt_record_fn each, void *ctx, agt_error *err) {
+    agt_record r;
+    if (n < 32 || memcmp(data, "AGTUNPB2", 8) != 0)
+        return agt__fail(err, AGT_CORRUPT, "a file in .agent-trace/unpublished is damaged");
+    uint64_t generation = agt__get64(data + 8), next = agt__get64(data + 16);
+    uint32_t chain = agt__get32(data + 24);
+    for (size_t at = 32; at < n; at += r.length) {
+        if (agt__record_parse(data + at, n - at, s->cpu, generation, next, chain, &r) != AGT_OK)
+            return agt__fail_at(err, AGT_CORRUPT, (int64_t)at,
+                                "a file in .agent-trace/unpublished is damaged");
+        if (r.first_seq + r.entries > *seq) {
+            agt_status st = each(ctx, &r, err);
+            if (st != AGT_OK) return st;
+            *seq = r.first_seq + r.entries;
+        }
+        next += r.entries;
+        chain = r.crc;
+    }
+    return AGT_OK;
+}
+
+static agt_status publish_walk_files(agt_store *s, uint64_t below, uint64_t *seq,
+                                     agt_record_fn each, void *ctx, agt_error *err) {
+    char name[40];
+    publish_files f = {0, 0, *seq, 0};
+    if (s->unpublished == AGT_FD_NONE) return AGT_OK;
+    int rc = s->sys->list(s->sys->ctx, s->unpublished, publish_find_file, &f);
+    agt_status st = rc < 0 ? agt__fail_io(err, rc, "cannot list .agent-trace/unpublished") : AGT_OK;
+    uint64_t now = f.start ? f.start : f.first;
+    while (st == AGT_OK && now && now < below && *seq < below) {
+        agt_buf bytes = agt__buf(&s->mem);
+        agt__seq_name(now, ".records", name);
+        st = agt__read_file(s->sys, s->unpublished, name, SIZE_MAX / 2, &bytes, err);
+        if (st == AGT_OK) st = publish_walk_bytes(s, bytes.data, bytes.len, seq, each, ctx, err);
+        agt__buf_free(&bytes);
+        f = (publish_files){now, 0, 0, 0};
+        (void)s->sys->list(s->sys->ctx, s->unpublished, publish_find_file, &f);
+        now = f.first;
+    }
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint64_t seq,
+                                        agt_record_fn each, void *ctx, agt_error *err) {
+    agt_record r;
+    const agt_journal_header h = j->header;
+    agt_buf bytes = agt__buf(&s->mem);
+    agt_status st =
+        seq < h.next_seq ? publish_walk_files(s, h.next_seq, &seq, each, ctx, err) : AGT_OK;
+    uint64_t at = AGT_JOURNAL_START, next = h.next_seq;
+    uint32_t chain = h.crc;
+    while (st == AGT_OK) {
+        st = agt__record_read(s->sys, j->fd, at, h.capacity, s->cpu, h.generation, next, chain,
+                              &bytes, &r, err);
+        if (st == AGT_OK && r.first_seq + r.entries > seq) st = each(ctx, &r, err);
+        at += r.length;
+        next += r.entries;
+        chain = r.crc;
+    }
+    agt__buf_free(&bytes);
+    return st == AGT_END ? AGT_OK : st;
+}
+
+typedef struct publish_wanted {
+    agt_store *s;
+    uint64_t seq;
+    agt_buf *out;
+} publish_wanted;
+
+/* AGT_CONFLICT stops the walk: found. */
+static agt_status publish_take_content(void *ctx, const agt_record *r, agt_error *err) {
+    publish_wanted *w = ctx;
+    agt_entry e;
+    const void *bytes;
+    uint64_t seq = r->first_seq;
+    if (seq > w->seq) return AGT_NOT_FOUND;
+    for (size_t at = 0; agt__record_next(r, &at, &e); seq++) {
+        if (seq != w->seq) continue;
+        if (!(e.flags & AGT_ENTRY_CONTENT)) return AGT_NOT_FOUND;
+        agt_buf side = agt__buf(&w->s->mem);
+        agt_status st = agt__entry_bytes(w->s, seq, &e, &side, &bytes, err);
+        if (st == AGT_OK) agt__buf_put(w->out, bytes, (size_t)e.content_len);
+        agt__buf_free(&side);
+        if (st == AGT_OK && w->out->failed) st = agt__nomem(err);
+        return st == AGT_OK ? AGT_CONFLICT : st;
+    }
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
+                                               agt_error *err) {
+    publish_wanted w = {s, seq, out};
+    agt_status st = agt__each_record(s, &s->journal, seq, publish_take_content, &w, err);
+    if (st == AGT_CONFLICT) return AGT_OK;
+    return st == AGT_OK ? AGT_NOT_FOUND : st;
+}
+
+AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_buf *out,
+                                        agt_error *err) {
+    s->sys->mutex_lock(s->sys->ctx, s->reader_mutex);
+    agt_status st = agt__git_read(s->reader, blob, out, err);
+    s->sys->mutex_unlock(s->sys->ctx, s->reader_mutex);
+    return st;
+}
+
+/* ---- commits ---- */
+
+typedef struct publish_run {
+    agt_store *s;
+    uint64_t last_seq; /* publish up to this event */
+    uint64_t done_seq; /* committed in git */
+    agt_oid head;      /* of done_seq */
+    uint64_t open_seq; /* committed in the transaction */
+    agt_oid open_head;
+    size_t commits;
+    uint64_t bytes;
+    bool pack, begun;
+    agt_buf message, files, events, side;
+} publish_run;
+
+static void publish_names(const agt_event *e, agt_buf *name, agt_git_signature *who) {
+    name->len = 0;
+    if (e->agent_name.data) {
+        agt__buf_text(name, "Agent: ");
+        agt__buf_put(name, e->agent_name.data, e->agent_name.len);
+        who->email = agt__text("agent@agent-trace");
+    } else if (agt__text_is(e->actor, "system")) {
+        agt__buf_text(name, "agent-trace");
+        who->email = agt__text("system@agent-trace");
+    } else {
+        agt__buf_text(name, "User");
+        who->email = agt__text("user@agent-trace");
+    }
+    who->name = (agt_text){(const char *)name->data, name->len};
+    who->unix_s = e->at_unix_ms / 1000;
+}
+
+static void publish_line(agt_buf *b, const char *label, agt_text text) {
+    if (!text.data) return;
+    agt__buf_text(b, label);
+    agt__buf_put(b, text.data, text.len);
+    agt__buf_byte(b, '\n');
+}
+
+static void publish_put(agt_buf *b, agt_text t) {
+    agt__buf_put(b, t.data, t.len);
+}
+
+/* The header lines come from the record's first event. */
+static void publish_message_head(agt_buf *m, const agt_event *e) {
+    m->len = 0;
+    agt__buf_text(m, "[agent-trace] ");
+    publish_put(m, e->action);
+    if (e->path.data) {
+        agt__buf_byte(m, ' ');
+        publish_put(m, e->doc_type.data ? e->doc_type : agt__text("scratch"));
+        agt__buf_text(m, ": ");
+        publish_put(m, e->path);
+    }
+    agt__buf_text(m, "\n\n");
+    publish_line(m, "summary: ", e->summary);
+    publish_line(m, "actor: ", e->actor);
+    publish_line(m, "agent: ", e->agent_name);
+    publish_line(m, "session: ", e->session_id);
+}
+
+static void publish_message_event(publish_run *run, const agt_event *e, const agt_entry *entry) {
+    if (e->path.data) {
+        agt__buf_text(&run->files, "file:\t");
+        publish_put(&run->files, e->path);
+        agt__buf_byte(&run->files, '\t');
+        publish_put(&run->files, e->change_kind.data ? e->change_kind : e->action);
+        agt__buf_byte(&run->files, '\t');
+        publish_put(&run->files, e->doc_type.data ? e->doc_type : agt__text("scratch"));
+        agt__buf_byte(&run->files, '\n');
+    }
+    agt__buf_text(&run->events, "event: ");
+    agt__buf_put(&run->events, entry->line, entry->line_len);
+}
+
+static agt_status publish_tree(publish_run *run, const agt_event *e, const agt_entry *entry,
+                               agt_error *err) {
+    agt_store *s = run->s;
+    agt_oid blob;
+    const void *bytes;
+    if (!e->version || !e->path.data) return AGT_OK;
+    if (!e->blob.data) return agt__git_remove(s->git, e->path.data, e->path.len, err);
+    if (!agt__unhex(e->blob.data, e->blob.len, blob.id, 20))
+        return agt__fail(err, AGT_CORRUPT, "event %llu names no blob", (unsigned long long)e->seq);
+    agt_status st = agt__entry_bytes(s, e->seq, entry, &run->side, &bytes, err);
+    if (st != AGT_OK) return st;
+    run->bytes += entry->content_len;
+    return agt__git_put(s->git, e->path.data, e->path.len, &blob, bytes, (size_t)entry->content_len,
+                        err);
+}
+
+static agt_status publish_commit(publish_run *run, const agt_record *r, agt_error *err) {
+    agt_store *s = run->s;
+    agt_entry entry;
+    agt_event e = AGT_EVENT_INIT;
+    agt_git_signature who;
+    agt_buf name = agt__buf(&s->mem), texts = agt__buf(&s->mem);
+    agt_status st = AGT_OK;
+    bool first = true;
+    run->files.len = run->events.len = 0;
+    for (size_t at = 0; st == AGT_OK && agt__record_next(r, &at, &entry);) {
+        st = agt__event_parse(entry.line, entry.line_len, &texts, &e, err);
+        if (st != AGT_OK) break;
+        if (first) {
+            publish_message_head(&run->message, &e);
+            publish_names(&e, &name, &who);
+            first = false;
+        }
+        publish_message_event(run, &e, &entry);
+        st = publish_tree(run, &e, &entry, err);
+    }
+    agt__buf_put(&run->message, run->files.data, run->files.len);
+    agt__buf_byte(&run->message, '\n');
+    agt__buf_put(&run->message, run->events.data, run->events.len);
+    if (st == AGT_OK &&
+        (run->message.failed || run->files.failed || run->events.failed || name.failed))
+        st = agt__nomem(err);
+    if (st == AGT_OK)
+        st = agt__git_commit(s->git, &who, r->recorded_unix_ms / 1000,
+                             (agt_text){(const char *)run->message.data, run->message.len},
+                             &run->open_head, err);
+    if (st == AGT_OK) run->open_seq = r->first_seq + r->entries - 1;
+    agt__buf_free(&name);
+    agt__buf_free(&texts);
+    return st;
+}
+
+static agt_status publish_write(publish_run *run, agt_error *err) {
+    agt_store *s = run->s;
+    if (!run->begun) return AGT_OK;
+    agt_status st = agt__git_write(s->git, run->pack ? AGT_GIT_PACK : AGT_GIT_LOOSE, err);
+    run->begun = false;
+    if (st != AGT_OK) return st;
+    st = agt__git_set_head(s->git, &run->open_head, run->pack, err);
+    if (st != AGT_OK) return st;
+    run->head = run->open_head;
+    run->done_seq = run->open_seq;
+    run->commits = 0;
+    run->bytes = 0;
+    return AGT_OK;
+}
+
+/* AGT_END: enough. */
+static agt_status publish_record(void *ctx, const agt_record *r, agt_error *err) {
+    publish_run *run = ctx;
+    agt_status st = AGT_OK;
+    if (r->first_seq > run->last_seq) return AGT_END;
+    if (r->first_seq != run->open_seq + 1)
+        return agt__fail(err, AGT_CORRUPT,
+                         "the record of event %llu is missing in .agent-trace/unpublished",
+                         (unsigned long long)(run->open_seq + 1));
+    if (run->begun && (run->commits >= PUBLISH_COMMITS || run->bytes > PUBLISH_CHUNK))
+        st = publish_write(run, err);
+    if (st == AGT_OK && !run->begun) {
+        st = agt__git_begin(run->s->git, run->done_seq ? &run->head : NULL, err);
+        run->begun = st == AGT_OK;
+    }
+    if (st == AGT_OK) st = publish_commit(run, r, err);
+    run->commits++;
+    return st;
+}
+
+/* ---- the ref (3), and mending (2) ---- */
+
+static agt_status publish_check_head(agt_store *s, const agt_oid *ours, bool exists, uint64_t seq,
+                                     agt_error *err) {
+    agt_oid theirs;
+    bool found;
+    char name[48];
+    agt_status st = agt__git_head(s->git, &theirs, &found, err);
+    if (st == AGT_CORRUPT) { /* a ref a power cut emptied */
+        found = false;
+        st = AGT_OK;
+    }
+    if (st != AGT_OK || (found && exists && memcmp(theirs.id, ours->id, 20) == 0)) return st;
+    if (found) {
+        memcpy(name, "found-", 6);
+        agt__seq_name(seq, "", name + 6);
+        st = agt__git_keep_ref(s->git, name, &theirs, err);
+    }
+    return st == AGT_OK && exists ? agt__git_set_head(s->git, ours, true, err) : st;
+}
+
+static agt_status publish_mend(agt_store *s, agt_shared *sh, agt_error *err) {
+    agt_status st = agt__git_clean_loose(s->git, true, err);
+    sh->published_seq = sh->packed_seq;
+    sh->head = sh->packed_head;
+    if (st == AGT_OK && sh->packed_seq) st = agt__git_set_head(s->git, &sh->head, true, err);
+    return st;
+}
+
+static agt_status publish_done(agt_store *s, const publish_run *run, uint64_t generation,
+                               agt_error *err) {
+    agt_status st = agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    if (s->journal.header.generation == generation) {
+        s->shared.published_seq = run->done_seq;
+        s->shared.head = run->head;
+        if (run->pack) {
+            s->shared.packed_seq = run->done_seq;
+            s->shared.packed_head = run->head;
+        }
+        s->shared.git_clean = 1;
+        agt__store_save(s);
+    } /* else a recovery came between: it counts from what is durable, and so does the next */
+    agt__store_unlock(s);
+    return AGT_OK;
+}
+
+static agt_status publish_all(publish_run *run, agt_error *err) {
+    agt_store *s = run->s;
+    agt_journal j; /* our own: another thread may renew the handle's */
+    agt_status st = agt__journal_open(&j, s->sys, s->at, s->cpu, false, err);
+    if (st != AGT_OK) return st;
+    st = agt__each_record(s, &j, run->done_seq + 1, publish_record, run, err);
+    agt__journal_close(&j);
+    if (st == AGT_END) st = AGT_OK;
+    if (st == AGT_OK && run->open_seq < run->last_seq)
+        st = agt__fail(err, AGT_BUSY, "the journal was renewed while it was published; try again");
+    if (st == AGT_OK) st = publish_write(run, err);
+    if (run->begun) agt__git_abort(s->git);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err) {
+    publish_run run;
+    agt_status st = agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    agt_shared sh = s->shared;
+    uint64_t generation = s->journal.header.generation;
+    agt__store_unlock(s);
+    uint64_t last = sh.next_seq - 1;
+    bool mend = !sh.git_clean;
+    if (mend && (st = publish_mend(s, &sh, err)) != AGT_OK) return st;
+    memset(&run, 0, sizeof run);
+    run.s = s;
+    run.last_seq = last;
+    run.pack = pack || last - sh.published_seq > PUBLISH_LOOSE_MAX ||
+               last - sh.packed_seq > PUBLISH_BEHIND;
+    run.done_seq = run.open_seq = run.pack ? sh.packed_seq : sh.published_seq;
+    run.head = run.pack ? sh.packed_head : sh.head;
+    bool nothing = run.done_seq == last;
+    if (nothing && !mend) return AGT_OK;
+    if (!nothing || mend)
+        st = publish_check_head(s, &sh.head, sh.published_seq != 0, sh.published_seq, err);
+    run.message = run.files = run.events = run.side = agt__buf(&s->mem);
+    if (st == AGT_OK && !nothing) st = publish_all(&run, err);
+    agt__buf_free(&run.message);
+    agt__buf_free(&run.files);
+    agt__buf_free(&run.events);
+    agt__buf_free(&run.side);
+    if (st == AGT_OK || run.done_seq > (run.pack ? sh.packed_seq : sh.published_seq)) {
+        agt_status saved = publish_done(s, &run, generation, st == AGT_OK ? err : NULL);
+        if (st == AGT_OK) st = saved;
+    }
+    if (st == AGT_OK && run.pack && sh.published_seq > sh.packed_seq)
+        st = agt__git_clean_loose(s->git, false, err);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err) {
+    agt_status st = agt__publish_enter(store, store->timeout_ms, err);
+    if (st != AGT_OK) return st;
+    st = agt__publish_locked(store, false, err);
+    agt__publish_leave(store);
+    return st;
+}
+/* end src/store/publish.c */
+/* begin src/store/checkpoint.c */
+/* checkpoint: everything durable in its place, then a new journal generation.
+ *
+ *   outside the store lock   publish as a pack; sync the documents changed so far
+ *   under it                 sync the journal, the documents changed since, the trace; copy the
+ *                            records git does not hold to unpublished/; write the catalog; write
+ *                            the header: the commit point
+ *   after it                 the new shared state; old catalogs, records and side files go
+ *
+ * (1) The header names the catalog and what is unpublished; before it is written nothing that the
+ *     old header names is touched.
+ * (2) A record that waits to be applied keeps the journal as it is.
+ * (3) A document that is gone, or has something in its way, is skipped: its bytes are in git or
+ *     unpublished/. One whose rights forbid to open it is put in place anew. One whose sync fails
+ *     stops the store (`failed`). */
+
+#include <stdio.h>
+
+/* ---- syncing documents ---- */
+
+static bool checkpoint_gone(int64_t rc) {
+    switch (AGT_SYS_CLASS(rc)) {
+    case AGT_SYS_NOENT:
+    case AGT_SYS_NOTDIR:
+    case AGT_SYS_ISDIR:
+    case AGT_SYS_LOOP: return true;
+    default: return false;
+    }
+}
+
+typedef struct checkpoint_sync {
+    agt_store *s;
+    bool locked;      /* what cannot be opened is put in place anew; else it is left */
+    bool left;        /* something was */
+    bool sync_failed; /* a sync itself, not the way to it */
+} checkpoint_sync;
+
+static int checkpoint_sync_fd(checkpoint_sync *c, agt_fd fd) {
+    int rc = c->s->sys->sync(c->s->sys->ctx, fd);
+    if (rc < 0) c->sync_failed = true;
+    return rc;
+}
+
+static int checkpoint_sync_folder(checkpoint_sync *c, const char *path, size_t len) {
+    agt_store *s = c->s;
+    char folder[AGT_MAX_PATH + 1];
+    memcpy(folder, path, len);
+    folder[len] = 0;
+    agt_fd fd = agt__walk_folder(s->sys, s->root, folder, false);
+    if (fd < 0) return checkpoint_gone(fd) ? 0 : (int)fd;
+    int rc = checkpoint_sync_fd(c, fd);
+    s->sys->close(s->sys->ctx, fd);
+    return rc;
+}
+
+/* Syncs the folders on the way to `path`, but for those that lead to `before` too: they were done
+ * when it was. */
+static int checkpoint_sync_folders(checkpoint_sync *c, const char *path, size_t len,
+                                   const char *before, size_t before_len) {
+    int rc = before ? 0 : checkpoint_sync_folder(c, path, 0);
+    for (size_t i = 1; i < len && rc >= 0; i++) {
+        if (path[i] != '/') continue;
+        bool done = before && before_len > i && before[i] == '/' && memcmp(before, path, i) == 0;
+        if (!done) rc = checkpoint_sync_folder(c, path, i);
+    }
+    return rc;
+}
+
+static int checkpoint_sync_document(checkpoint_sync *c, const agt_row *row) {
+    const char *leaf;
+    agt_store *s = c->s;
+    agt_fd folder = agt__open_parent(s, row->path, row->path_len, false, &leaf);
+    if (folder < 0) return checkpoint_gone(folder) ? 0 : (int)folder;
+    agt_fd fd = s->sys->open(s->sys->ctx, folder, leaf, AGT_O_READ, 0);
+    int rc = fd < 0 ? (checkpoint_gone(fd) ? 0 : (int)fd) : checkpoint_sync_fd(c, fd);
+    if (fd >= 0) s->sys->close(s->sys->ctx, fd);
+    s->sys->close(s->sys->ctx, folder);
+    return rc;
+}
+
+/* A document whose rights forbid even to open it cannot be synced: it is put in place anew, from
+ * the journal, through a file that is synced first. Under the store lock. */
+static agt_status checkpoint_replace(checkpoint_sync *c, const agt_row *row, agt_error *err) {
+    char name[40];
+    agt_place p;
+    agt_store *s = c->s;
+    agt_buf bytes = agt__buf(&s->mem);
+    memset(&p, 0, sizeof p);
+    p.path = row->path;
+    p.path_len = row->path_len;
+    p.seq = row->last_seq;
+    p.before.on_disk = true;
+    p.before.blob = row->blob;
+    p.before.stat.size = row->size;
+    p.before.stat.mode = 0600;
+    agt_status st = agt__journalled_content(s, row->last_seq, &bytes, err);
+    if (st == AGT_OK) st = agt__stage(s, &p, bytes.data, bytes.len, err);
+    agt__buf_free(&bytes);
+    if (st != AGT_OK) return st;
+    agt__seq_name(p.seq, ".new", name);
+    agt_fd fd = s->sys->open(s->sys->ctx, s->tmp, name, AGT_O_READ, 0);
+    int rc = fd < 0 ? (int)fd : checkpoint_sync_fd(c, fd);
+    if (fd >= 0) s->sys->close(s->sys->ctx, fd);
+    st = rc < 0 ? agt__fail_io(err, rc, "cannot sync .agent-trace/tmp/%s", name)
+                : agt__place(s, &p, err);
+    if (st != AGT_OK) agt__unstage(s, p.seq);
+    return st;
+}
+
+static agt_status checkpoint_sync_rows(checkpoint_sync *c, const agt_rows *rows, uint64_t after,
+                                       agt_error *err) {
+    const agt_row *before = NULL;
+    char shown[200];
+    for (size_t i = 0; i < rows->count; i++) {
+        const agt_row *row = &rows->row[i];
+        if (row->last_seq <= after) continue;
+        int rc = row->exists ? checkpoint_sync_document(c, row) : 0;
+        if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_ACCESS && !c->sync_failed) {
+            c->left = true;
+            agt_status st = c->locked ? checkpoint_replace(c, row, err) : AGT_OK;
+            if (st != AGT_OK) return st;
+            rc = 0;
+        }
+        if (rc >= 0)
+            rc = checkpoint_sync_folders(c, row->path, row->path_len, before ? before->path : NULL,
+                                         before ? before->path_len : 0);
+        if (rc < 0)
+            return agt__fail_io(err, rc, "cannot sync %s",
+                                agt__show_path(shown, sizeof shown, row->path, row->path_len));
+        before = row;
+    }
+    return AGT_OK;
+}
+
+static void checkpoint_failed(agt_store *s) {
+    s->shared.failed = 1;
+    agt__store_save(s);
+}
+
+static agt_status checkpoint_sync_changed(agt_store *s, agt_error *err) {
+    agt_rows rows;
+    checkpoint_sync c = {s, true, false, false};
+    agt_status st = agt__catalog_rows(&s->catalog, AGT_ROWS_CHANGED, &rows, err);
+    if (st != AGT_OK) return st;
+    st = checkpoint_sync_rows(&c, &rows, s->synced_docs_seq, err);
+    if (c.sync_failed) checkpoint_failed(s);
+    agt__rows_free(&s->mem, &rows);
+    return st;
+}
+
+/* The part that needs no store lock. The rows' paths are copied, because the catalog may be loaded
+ * anew meanwhile. */
+static agt_status checkpoint_presync(agt_store *s, agt_error *err) {
+    agt_rows rows = {NULL, 0, 0};
+    agt_buf paths = agt__buf(&s->mem);
+    agt_status st = agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    uint64_t upto = s->shared.next_seq - 1, after = s->synced_docs_seq;
+    uint64_t generation = s->journal.header.generation;
+    if (s->shared.applied < s->shared.end)
+        upto = after; /* something waits: leave it all */
+    else
+        st = agt__catalog_rows(&s->catalog, AGT_ROWS_CHANGED, &rows, err);
+    for (size_t i = 0; i < rows.count; i++) {
+        agt__buf_put(&paths, rows.row[i].path, rows.row[i].path_len);
+        agt__buf_byte(&paths, 0);
+    }
+    if (paths.failed) st = agt__nomem(err);
+    agt__store_unlock(s);
+    size_t at = 0;
+    for (size_t i = 0; st == AGT_OK && i < rows.count; i++) {
+        rows.row[i].path = (const char *)paths.data + at;
+        at += rows.row[i].path_len + 1;
+    }
+    checkpoint_sync c = {s, false, false, false};
+    if (st == AGT_OK) st = checkpoint_sync_rows(&c, &rows, after, err);
+    agt__rows_free(&s->mem, &rows);
+    agt__buf_free(&paths);
+    if (st != AGT_OK && !c.sync_failed) return st;
+    agt_status locked = agt__store_lock(s, c.sync_failed ? NULL : err);
+    if (locked != AGT_OK) return c.sync_failed ? st : locked;
+    if (c.sync_failed)
+        checkpoint_failed(s);
+    else if (!c.left && generation == s->journal.header.generation && upto > s->synced_docs_seq)
+        s->synced_docs_seq = upto;
+    agt__store_unlock(s);
+    return st;
+}
+
+/* ---- records git does not hold yet ---- */
+
+/* unpublished/<first seq>.records: "AGTUNPB2", generation, first seq, seed, then the records. */
+static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_error *err) {
+    agt_record r;
+    agt_buf out = agt__buf(&s->mem);
+    unsigned char head[32];
+    char name[40];
+    uint64_t at = AGT_JOURNAL_START, seq = s->journal.header.next_seq;
+    uint32_t chain = s->journal.header.crc;
+    agt_status st = AGT_OK;
+    *first = 0;
+    while (at < s->shared.end && st == AGT_OK) {
+        st = agt__record_read(s->sys, s->journal.fd, at, s->journal.header.capacity, s->cpu,
+                              s->journal.header.generation, seq, chain, &s->record, &r, err);
+        if (st == AGT_END) st = agt__fail(err, AGT_CORRUPT, "the journal lost a record");
+        if (st != AGT_OK) break;
+        if (r.first_seq + r.entries - 1 > s->shared.packed_seq) {
+            if (!*first) {
+                *first = r.first_seq;
+                memset(head, 0, sizeof head);
+                memcpy(head, "AGTUNPB2", 8);
+                agt__put64(head + 8, r.generation);
+                agt__put64(head + 16, r.first_seq);
+                agt__put32(head + 24, chain);
+                agt__buf_put(&out, head, sizeof head);
+            }
+            agt__buf_put(&out, r.data, r.length);
+        }
+        at += r.length;
+        seq += r.entries;
+        chain = r.crc;
+    }
+    if (st == AGT_OK && out.failed) st = agt__nomem(err);
+    if (st == AGT_OK && *first) {
+        agt__seq_name(*first, ".records", name);
+        st = agt__write_file(s->sys, s->unpublished, name, out.data, out.len, true, err);
+    }
+    agt__buf_free(&out);
+    return st;
+}
+
+/* ---- cleaning ---- */
+
+typedef struct checkpoint_names {
+    agt_store *s;
+    uint64_t keep_catalog, packed, first_needed, next_records;
+} checkpoint_names;
+
+static bool checkpoint_number(const char *text, uint64_t *n, const char **rest) {
+    const char *p = text;
+    for (*n = 0; *p >= '0' && *p <= '9' && *n < UINT64_MAX / 10 - 9; p++)
+        *n = *n * 10 + (uint64_t)(*p - '0');
+    *rest = p;
+    return p > text;
+}
+
+static int checkpoint_old_catalog(void *ctx, const char *name) {
+    checkpoint_names *c = ctx;
+    uint64_t n;
+    const char *rest;
+    if (strncmp(name, "catalog.", 8) == 0 && checkpoint_number(name + 8, &n, &rest) &&
+        (*rest == 0 ? n != c->keep_catalog : strcmp(rest, ".tmp") == 0))
+        (void)c->s->sys->remove(c->s->sys->ctx, c->s->at, name);
+    return 0;
+}
+
+static int checkpoint_old_unpublished(void *ctx, const char *name) {
+    checkpoint_names *c = ctx;
+    uint64_t n;
+    const char *rest;
+    bool old = false;
+    if (checkpoint_number(name, &n, &rest) && strcmp(rest, ".records") == 0)
+        old = !c->first_needed || n < c->first_needed;
+    else if (strncmp(name, "side-", 5) == 0 && checkpoint_number(name + 5, &n, &rest))
+        old = n <= c->packed || n >= c->next_records;
+    else
+        old = strlen(name) > 4 && strcmp(name + strlen(name) - 4, ".tmp") == 0;
+    if (old) (void)c->s->sys->remove(c->s->sys->ctx, c->s->unpublished, name);
+    return 0;
+}
+
+/* What the new header does not name. Failures leave litter for the next time. */
+static void checkpoint_clean(agt_store *s) {
+    const agt_journal_header *h = &s->journal.header;
+    checkpoint_names c = {s, h->catalog, h->packed_seq, h->unpublished, h->next_seq};
+    (void)s->sys->list(s->sys->ctx, s->at, checkpoint_old_catalog, &c);
+    (void)s->sys->list(s->sys->ctx, s->unpublished, checkpoint_old_unpublished, &c);
+}
+
+/* Is the oldest unpublished file still needed, and which is the oldest needed then? Files are
+ * named by their first seq; one ends where the next begins. */
+typedef struct checkpoint_oldest {
+    uint64_t packed, best; /* the greatest first seq that is <= packed + 1 */
+} checkpoint_oldest;
+
+static int checkpoint_find_oldest(void *ctx, const char *name) {
+    checkpoint_oldest *o = ctx;
+    uint64_t n;
+    const char *rest;
+    if (checkpoint_number(name, &n, &rest) && strcmp(rest, ".records") == 0 && n <= o->packed + 1 &&
+        n > o->best)
+        o->best = n;
+    return 0;
+}
+
+static uint64_t checkpoint_first_unpublished(agt_store *s, uint64_t copied) {
+    uint64_t packed = s->shared.packed_seq;
+    if (packed + 1 >= s->journal.header.next_seq || !s->journal.header.unpublished) return copied;
+    checkpoint_oldest o = {packed, 0};
+    (void)s->sys->list(s->sys->ctx, s->unpublished, checkpoint_find_oldest, &o);
+    return o.best ? o.best : s->journal.header.unpublished;
+}
+
+/* ---- the checkpoint ---- */
+
+static agt_status checkpoint_header(agt_store *s, agt_journal_header *h, bool new_file,
+                                    agt_error *err) {
+    if (!new_file) return agt__journal_write_header(&s->journal, h, err);
+    agt_journal fresh;
+    agt_status st = agt__journal_create(s->sys, s->at, s->cpu, &s->mem, h, err);
+    if (st == AGT_OK) st = agt__journal_open(&fresh, s->sys, s->at, s->cpu, true, err);
+    if (st != AGT_OK) return st;
+    agt__journal_close(&s->journal);
+    s->journal = fresh;
+    return AGT_OK;
+}
+
+static void checkpoint_shared(agt_store *s) {
+    agt_shared *sh = &s->shared;
+    const agt_journal_header *h = &s->journal.header;
+    memcpy(sh->boot, s->self.boot, sizeof sh->boot);
+    sh->generation = h->generation;
+    sh->dev = s->journal.dev;
+    sh->ino = s->journal.ino;
+    sh->end = sh->synced = sh->applied = AGT_JOURNAL_START;
+    sh->applied_seq = sh->next_seq;
+    sh->chain = sh->applied_chain = h->crc;
+    sh->failed = 0;
+}
+
+typedef struct checkpoint_segments {
+    agt_store *s;
+    int rc;
+} checkpoint_segments;
+
+static int checkpoint_sync_segment(void *ctx, const char *name) {
+    checkpoint_segments *c = ctx;
+    const agt_sys *sys = c->s->sys;
+    uint64_t first;
+    if (!agt__segment_parse(name, &first) || first < c->s->journal.header.trace.segment) return 0;
+    agt_fd fd = sys->open(sys->ctx, c->s->trace_dir, name, AGT_O_READ, 0);
+    c->rc = fd < 0 ? (int)fd : sys->sync(sys->ctx, fd);
+    if (fd >= 0) sys->close(sys->ctx, fd);
+    return c->rc < 0;
+}
+
+/* Every segment written since the last checkpoint; other processes wrote to them too. */
+static agt_status checkpoint_sync_trace(agt_store *s, agt_error *err) {
+    checkpoint_segments c = {s, 0};
+    int rc = s->sys->list(s->sys->ctx, s->trace_dir, checkpoint_sync_segment, &c);
+    if (c.rc < 0) rc = c.rc;
+    if (rc >= 0) rc = s->sys->sync(s->sys->ctx, s->trace_dir);
+    if (rc >= 0) return AGT_OK;
+    checkpoint_failed(s);
+    return agt__fail_io(err, rc, "cannot sync the trace");
+}
+
+static agt_status checkpoint_sync_all(agt_store *s, bool new_file, agt_error *err) {
+    if (s->shared.synced < s->shared.end && !new_file) {
+        int rc = s->sys->sync(s->sys->ctx, s->journal.fd);
+        if (rc < 0) {
+            s->shared.failed = 1;
+            agt__store_save(s);
+            return agt__fail_io(err, rc, "cannot sync .agent-trace/journal");
+        }
+    }
+    agt_status st = checkpoint_sync_changed(s, err);
+    return st == AGT_OK ? checkpoint_sync_trace(s, err) : st;
+}
+
+AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err) {
+    agt_journal_header h = s->journal.header;
+    agt_buf bytes = agt__buf(&s->mem);
+    uint64_t copied = 0;
+    char name[32];
+    if (s->shared.applied < s->shared.end) return AGT_OK; /* (2) */
+    agt_status st = checkpoint_sync_all(s, new_file, err);
+    if (st == AGT_OK) st = checkpoint_unpublished(s, &copied, err);
+    h.generation++;
+    h.next_seq = s->shared.next_seq;
+    h.trace = s->shared.trace;
+    h.catalog = h.generation;
+    h.packed_seq = s->shared.packed_seq;
+    h.packed_head = s->shared.packed_head;
+    if (st == AGT_OK) h.unpublished = checkpoint_first_unpublished(s, copied);
+    if (st == AGT_OK) st = agt__catalog_encode(&s->catalog, s->cpu, h.next_seq, &bytes, err);
+    agt__catalog_name(h.catalog, name);
+    if (st == AGT_OK) st = agt__write_file(s->sys, s->at, name, bytes.data, bytes.len, true, err);
+    agt__buf_free(&bytes);
+    if (st == AGT_OK && (st = checkpoint_header(s, &h, new_file, err)) != AGT_OK) {
+        s->shared.failed = 1; /* nobody knows which header the disk has: only a new file helps */
+        agt__store_save(s);
+    }
+    if (st != AGT_OK) {
+        s->reload = true;
+        return st;
+    }
+    checkpoint_shared(s);
+    agt__store_save(s);
+    s->reload = true;
+    checkpoint_clean(s);
+    return agt__store_reload(s, err);
+}
+
+/* `above`: only if the journal reaches beyond that byte by then. */
+static agt_status checkpoint_run(agt_store *s, bool publish, uint64_t above, agt_error *err) {
+    agt_status st = publish ? agt__publish_locked(s, true, err) : AGT_OK;
+    if (st == AGT_UNSUPPORTED) st = AGT_OK;
+    if (st == AGT_OK) st = checkpoint_presync(s, err);
+    if (st == AGT_OK) st = agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    if (s->shared.end > above) st = agt__checkpoint_locked(s, false, err);
+    agt__store_unlock(s);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_checkpoint(agt_store *store, agt_error *err) {
+    agt_status st = agt__publish_enter(store, store->timeout_ms, err);
+    if (st != AGT_OK) return st;
+    st = checkpoint_run(store, true, AGT_JOURNAL_START, err);
+    agt__publish_leave(store);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err) {
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    uint64_t end = s->seen.pos;
+    agt__store_leave(s);
+    if (end < AGT_JOURNAL_HALF) return AGT_OK;
+    bool tight = end > AGT_JOURNAL_HALF / 2 * 3;
+    st = agt__publish_enter(s, tight ? s->timeout_ms : AGT_TRY, tight ? err : NULL);
+    if (st == AGT_BUSY && !tight) return AGT_OK; /* somebody is at it */
+    if (st != AGT_OK) return st;
+    st = checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, err);
+    agt__publish_leave(s);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_store_idle(agt_store *store, agt_error *err) {
+    agt_status st = agt__store_enter(store, err);
+    if (st != AGT_OK) return st;
+    uint64_t used = store->seen.pos - AGT_JOURNAL_START;
+    agt__store_leave(store);
+    if (used > AGT_JOURNAL_HALF / 8) return agt_checkpoint(store, err);
+    st = agt_publish(store, err);
+    return st == AGT_UNSUPPORTED ? AGT_OK : st;
+}
+/* end src/store/checkpoint.c */
+/* begin src/store/history.c */
+/* history: reading documents, their versions, and the trace.
+ *
+ * (1) Readers take no lock. Bytes and version belong together: where the bytes on disk are not the
+ *     newest version's, they are read once more under the lock, and what still differs is
+ * somebody's edit. (2) Version n of a document is found by following doc_prev from its newest
+ * event: the cost is the document's versions, not the history's length. (3) Every version's bytes
+ * are checked against the blob its event names. */
+
+/* ---- describing ---- */
+
+AGT_PRIVATE void agt__describe(const agt_row *row, bool modified, agt_document *out) {
+    agt_document d = AGT_DOCUMENT_INIT;
+    d.version = row->version;
+    d.exists = row->exists;
+    d.type = (uint32_t)row->type;
+    d.size_bytes = row->size;
+    d.last_seq = row->last_seq;
+    d.changed_unix_ms = row->changed_unix_ms;
+    d.modified_outside = modified;
+    memcpy(d.id, row->doc, sizeof row->doc);
+    if (row->exists) agt__hex(row->blob.id, 20, d.blob);
+    (void)agt__copy_text(d.path, sizeof d.path, row->path, row->path_len);
+    (void)agt__copy_text(d.agent, sizeof d.agent, row->agent, strlen(row->agent));
+    d.size = out->size;
+    memcpy(out, &d, out->size < sizeof d ? out->size : sizeof d);
+}
+
+static agt_status history_document_check(const agt_document *out, agt_error *err) {
+    agt_document known;
+    return out ? agt__options(&known, sizeof known, out, "agt_document", err) : AGT_OK;
+}
+
+typedef struct history_path {
+    char text[AGT_MAX_PATH + 1];
+    size_t len;
+} history_path;
+
+/* The row, with its path in `at` (the catalog's own may go away). */
+static agt_status history_row(agt_store *s, const history_path *at, agt_row *row, agt_error *err) {
+    char shown[200];
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    st = agt__store_look_again(s, err);
+    if (st == AGT_OK && !agt__catalog_find(&s->catalog, at->text, at->len, row))
+        st = agt__fail(err, AGT_NOT_FOUND, "%s: no such document",
+                       agt__show_path(shown, sizeof shown, at->text, at->len));
+    agt__store_leave(s);
+    row->path = at->text;
+    row->path_len = at->len;
+    return st;
+}
+
+static agt_status history_find(agt_store *s, const char *path, history_path *at, agt_row *row,
+                               agt_error *err) {
+    AGENT_TRACE_ASSERT(s && path);
+    agt_status st = agt__path_normalise(path, strlen(path), at->text, &at->len, err);
+    return st == AGT_OK ? history_row(s, at, row, err) : st;
+}
+
+static bool history_fits(const agt_row *row, const agt_look *look) {
+    return look->on_disk == row->exists &&
+           (!row->exists || memcmp(look->blob.id, row->blob.id, 20) == 0);
+}
+
+/* (1) */
+static agt_status history_look(agt_store *s, const history_path *at, agt_row *row, agt_buf *bytes,
+                               agt_look *look, bool *modified, agt_error *err) {
+    agt_status st = agt__look(s, at->text, at->len, bytes, look, err);
+    *modified = st == AGT_INVALID; /* a link or folder where the document was */
+    if (st == AGT_INVALID) memset(look, 0, sizeof *look);
+    if (st == AGT_INVALID || (st == AGT_OK && history_fits(row, look))) return AGT_OK;
+    if (st != AGT_OK) return st;
+    *modified = true;
+    if (s->read_only) return AGT_OK;
+    if ((st = agt__store_lock(s, err)) != AGT_OK) return st;
+    if (agt__catalog_find(&s->catalog, at->text, at->len, row)) {
+        row->path = at->text;
+        st = agt__look(s, at->text, at->len, bytes, look, err);
+        *modified = st != AGT_OK || !history_fits(row, look);
+    }
+    agt__store_unlock(s);
+    return st == AGT_INVALID ? AGT_OK : st;
+}
+
+AGENT_TRACE_API agt_status agt_read(agt_store *store, const char *path, agt_bytes *out,
+                                    agt_document *info, agt_error *err) {
+    history_path at;
+    agt_row row;
+    agt_look look;
+    bool modified;
+    char shown[200];
+    memset(out, 0, sizeof *out);
+    agt_status st = history_document_check(info, err);
+    if (st == AGT_OK) st = history_find(store, path, &at, &row, err);
+    if (st != AGT_OK) return st;
+    agt_buf bytes = agt__buf(&store->mem);
+    st = history_look(store, &at, &row, &bytes, &look, &modified, err);
+    if (st == AGT_OK && !look.on_disk)
+        st = agt__fail(err, AGT_NOT_FOUND,
+                       row.exists ? "%s was removed outside the store; its versions can be "
+                                    "restored"
+                                  : "%s was deleted; its versions can be restored",
+                       agt__show_path(shown, sizeof shown, at.text, at.len));
+    if (st == AGT_OK) st = agt__buf_give(&bytes, out, err);
+    if (st == AGT_OK && info) agt__describe(&row, modified, info);
+    agt__buf_free(&bytes);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_document_get(agt_store *store, const char *path, agt_document *out,
+                                            agt_error *err) {
+    history_path at;
+    agt_row row;
+    agt_look look;
+    bool modified;
+    agt_status st = history_document_check(out, err);
+    if (st == AGT_OK) st = history_find(store, path, &at, &row, err);
+    if (st != AGT_OK) return st;
+    agt_buf bytes = agt__buf(&store->mem);
+    st = history_look(store, &at, &row, &bytes, &look, &modified, err);
+    agt__buf_free(&bytes);
+    if (st == AGT_OK) agt__describe(&row, modified, out);
+    return st;
+}
+
+/* ---- versions ---- */
+
+typedef struct history_wanted {
+    uint64_t seq;
+    agt_buf *line;
+} history_wanted;
+
+/* AGT_CONFLICT stops the walk: found. */
+static agt_status history_take_line(void *ctx, const agt_record *r, agt_error *err) {
+    history_wanted *w = ctx;
+    agt_entry e;
+    uint64_t seq = r->first_seq;
+    (void)err;
+    if (seq > w->seq) return AGT_NOT_FOUND;
+    for (size_t at = 0; agt__record_next(r, &at, &e); seq++) {
+        if (seq != w->seq) continue;
+        agt__buf_put(w->line, e.line, e.line_len);
+        return AGT_CONFLICT;
+    }
+    return AGT_OK;
+}
+
+/* The event `seq`, from the trace, or from the journal where it is not applied yet. `line` keeps
+ * the bytes the event points into. */
+static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t seq, agt_buf *line,
+                                agt_buf *scratch, agt_event *e, agt_error *err) {
+    agt_text found;
+    agt_status st = agt__trace_find(reader, seq, &found, err);
+    line->len = 0;
+    if (st == AGT_OK) agt__buf_put(line, found.data, found.len);
+    if (st == AGT_NOT_FOUND) {
+        history_wanted w = {seq, line};
+        if ((st = agt__store_enter(s, err)) != AGT_OK) return st;
+        st = agt__each_record(s, &s->journal, seq, history_take_line, &w, err);
+        agt__store_leave(s);
+        if (st == AGT_OK || st == AGT_NOT_FOUND)
+            return agt__fail(err, AGT_CORRUPT, "event %llu is missing in the trace",
+                             (unsigned long long)seq);
+        if (st == AGT_CONFLICT) st = AGT_OK;
+    }
+    if (st != AGT_OK) return st;
+    if (line->failed) return agt__nomem(err);
+    return agt__event_parse((const char *)line->data, line->len, scratch, e, err);
+}
+
+/* The seq and blob of version n (2). */
+static agt_status history_version(agt_store *s, const agt_row *row, uint32_t version, uint64_t *seq,
+                                  agt_oid *blob, bool *exists, agt_error *err) {
+    agt_trace_reader *reader;
+    agt_event e = AGT_EVENT_INIT;
+    char shown[200];
+    *seq = row->last_seq;
+    *blob = row->blob;
+    *exists = row->exists;
+    if (version == row->version) return AGT_OK;
+    agt_status st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
+    if (st != AGT_OK) return st;
+    agt_buf line = agt__buf(&s->mem), scratch = agt__buf(&s->mem);
+    for (uint32_t now = row->version; st == AGT_OK;) {
+        st = history_event(s, reader, *seq, &line, &scratch, &e, err);
+        if (st != AGT_OK || now == version) break;
+        if (e.version != now || e.doc_prev >= *seq || !e.doc_prev)
+            st = agt__fail(err, AGT_CORRUPT,
+                           "the versions of %s do not follow each other at event "
+                           "%llu",
+                           agt__show_path(shown, sizeof shown, row->path, row->path_len),
+                           (unsigned long long)*seq);
+        *seq = e.doc_prev;
+        now--;
+    }
+    if (st == AGT_OK) {
+        *exists = e.blob.data != NULL;
+        if (*exists && !agt__unhex(e.blob.data, e.blob.len, blob->id, 20))
+            st = agt__fail(err, AGT_CORRUPT, "event %llu names no blob", (unsigned long long)*seq);
+    }
+    agt__buf_free(&line);
+    agt__buf_free(&scratch);
+    agt__trace_reader_close(reader);
+    return st;
+}
+
+static agt_status history_content(agt_store *s, uint64_t seq, const agt_oid *blob, agt_buf *out,
+                                  agt_error *err) {
+    agt_oid id;
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    st = agt__store_look_again(s, err);
+    bool journalled = seq >= s->journal.header.next_seq;
+    if (st == AGT_OK) st = journalled ? agt__journalled_content(s, seq, out, err) : AGT_NOT_FOUND;
+    agt__store_leave(s);
+    if (st == AGT_NOT_FOUND) {
+        agt_error why;
+        memset(&why, 0, sizeof why);
+        out->len = 0;
+        st = agt__git_content(s, blob, out, &why);
+        if (st != AGT_OK && agt__store_enter(s, err) == AGT_OK) { /* not published yet? */
+            out->len = 0;
+            agt_status kept = agt__journalled_content(s, seq, out, NULL);
+            agt__store_leave(s);
+            if (kept == AGT_OK) st = AGT_OK;
+        }
+        if (st != AGT_OK) {
+            if (err) *err = why;
+            return st == AGT_NOT_FOUND
+                       ? agt__fail(err, AGT_CORRUPT, "git lost the bytes of event %llu",
+                                   (unsigned long long)seq)
+                       : st;
+        }
+    }
+    if (st != AGT_OK) return st;
+    agt__git_id(s->cpu, "blob", out->data, out->len, id.id);
+    if (memcmp(id.id, blob->id, 20) != 0) /* (3) */
+        return agt__fail(err, AGT_CORRUPT, "the bytes of event %llu are not what it names",
+                         (unsigned long long)seq);
+    return AGT_OK;
+}
+
+/* One version's bytes; *exists false for a deletion. version 0: the newest. */
+static agt_status history_bytes(agt_store *s, const agt_row *row, uint32_t version, agt_buf *out,
+                                bool *exists, agt_error *err) {
+    char shown[200];
+    uint64_t seq;
+    agt_oid blob;
+    if (!version) version = row->version;
+    if (version > row->version)
+        return agt__fail(err, AGT_NOT_FOUND, "%s has %u versions, there is no version %u",
+                         agt__show_path(shown, sizeof shown, row->path, row->path_len),
+                         (unsigned)row->version, (unsigned)version);
+    agt_status st = history_version(s, row, version, &seq, &blob, exists, err);
+    if (st != AGT_OK || !*exists) return st;
+    return history_content(s, seq, &blob, out, err);
+}
+
+AGENT_TRACE_API agt_status agt_read_version(agt_store *store, const char *path, uint32_t version,
+                                            agt_bytes *out, agt_error *err) {
+    history_path at;
+    agt_row row;
+    bool exists;
+    char shown[200];
+    memset(out, 0, sizeof *out);
+    agt_status st = history_find(store, path, &at, &row, err);
+    if (st != AGT_OK) return st;
+    agt_buf bytes = agt__buf(&store->mem);
+    st = history_bytes(store, &row, version, &bytes, &exists, err);
+    if (st == AGT_OK && !exists)
+        st = agt__fail(err, AGT_INVALID, "version %u of %s is a deletion; choose another",
+                       (unsigned)(version ? version : row.version),
+                       agt__show_path(shown, sizeof shown, at.text, at.len));
+    if (st == AGT_OK) st = agt__buf_give(&bytes, out, err);
+    agt__buf_free(&bytes);
+    return st;
+}
+
+static agt_status history_diff(agt_store *s, const char *path, const agt_buf *a, bool a_exists,
+                               const agt_buf *b, bool b_exists, agt_bytes *out, agt_error *err) {
+    agt_buf patch = agt__buf(&s->mem);
+    agt_status st = AGT_OK;
+    const void *from = a->data ? (const void *)a->data : "";
+    const void *to = b->data ? (const void *)b->data : "";
+    bool same = a_exists == b_exists && a->len == b->len && memcmp(from, to, a->len) == 0;
+    if (!same) {
+        s->sys->mutex_lock(s->sys->ctx, s->reader_mutex);
+        st = agt__git_diff(s->reader, path, a_exists ? from : NULL, a->len, b_exists ? to : NULL,
+                           b->len, &patch, err);
+        s->sys->mutex_unlock(s->sys->ctx, s->reader_mutex);
+    }
+    if (st == AGT_OK) st = agt__buf_give(&patch, out, err);
+    agt__buf_free(&patch);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_diff(agt_store *store, const char *path, uint32_t from, uint32_t to,
+                                    agt_bytes *out, agt_error *err) {
+    history_path at;
+    agt_row row;
+    agt_look look;
+    bool a_exists = false, b_exists = false, modified;
+    memset(out, 0, sizeof *out);
+    agt_status st = history_find(store, path, &at, &row, err);
+    if (st != AGT_OK) return st;
+    agt_buf a = agt__buf(&store->mem), b = agt__buf(&store->mem);
+    st = history_bytes(store, &row, from, &a, &a_exists, err);
+    if (st == AGT_OK && to) st = history_bytes(store, &row, to, &b, &b_exists, err);
+    if (st == AGT_OK && !to) {
+        st = history_look(store, &at, &row, &b, &look, &modified, err);
+        b_exists = look.on_disk;
+    }
+    if (st == AGT_OK) st = history_diff(store, at.text, &a, a_exists, &b, b_exists, out, err);
+    agt__buf_free(&a);
+    agt__buf_free(&b);
+    return st;
+}
+/* end src/store/history.c */
+/* begin src/store/cursor.c */
+/* cursor: lists of documents, and the trace. A list is a copy made when it was asked for; a trace
+ * cursor reads the segments as they are. Neither holds a lock between calls. */
+
+typedef enum cursor_kind { CURSOR_LIST = 1, CURSOR_TRACE } cursor_kind;
+
+struct agt_cursor {
+    cursor_kind kind;
+    agt_store *store;
+    /* list */
+    agt_rows rows;
+    agt_buf paths;
+    size_t at;
+    bool look;
+    /* trace */
+    agt_trace_reader *reader;
+    agt_trace_options filter;
+    char *texts[4]; /* path, actor, action, session */
+    size_t sizes[4];
+    agt_buf scratch;
+    uint64_t given;
+};
+
+AGENT_TRACE_API void agt_cursor_close(agt_cursor *c) {
+    if (!c) return;
+    const agt_mem *mem = &c->store->mem;
+    agt__rows_free(mem, &c->rows);
+    agt__buf_free(&c->paths);
+    agt__buf_free(&c->scratch);
+    if (c->reader) agt__trace_reader_close(c->reader);
+    for (size_t i = 0; i < AGT_COUNT(c->texts); i++)
+        if (c->texts[i]) agt__free(mem, c->texts[i], c->sizes[i]);
+    agt__free(mem, c, sizeof *c);
+}
+
+static agt_cursor *cursor_new(agt_store *s, cursor_kind kind) {
+    agt_cursor *c = agt__zalloc(&s->mem, sizeof *c);
+    if (!c) return NULL;
+    c->kind = kind;
+    c->store = s;
+    c->paths = c->scratch = agt__buf(&s->mem);
+    return c;
+}
+
+/* ---- documents ---- */
+
+static bool cursor_wants(const agt_list_options *o, const char *under, size_t under_len,
+                         const agt_row *r) {
+    if (!r->exists && !o->deleted) return false;
+    if (o->type && (uint32_t)r->type != o->type) return false;
+    if (!under_len) return true;
+    return r->path_len > under_len + 1 && r->path[under_len] == '/' &&
+           memcmp(r->path, under, under_len) == 0;
+}
+
+/* Keeps the wanted rows and copies their paths. */
+static agt_status cursor_keep(agt_cursor *c, const agt_list_options *o, const char *under,
+                              size_t under_len, agt_error *err) {
+    size_t kept = 0, at = 0;
+    for (size_t i = 0; i < c->rows.count; i++) {
+        if (!cursor_wants(o, under, under_len, &c->rows.row[i])) continue;
+        c->rows.row[kept] = c->rows.row[i];
+        agt__buf_put(&c->paths, c->rows.row[kept].path, c->rows.row[kept].path_len);
+        kept++;
+    }
+    c->rows.count = kept;
+    if (c->paths.failed) return agt__nomem(err);
+    for (size_t i = 0; i < kept; i++) {
+        c->rows.row[i].path = (const char *)c->paths.data + at;
+        at += c->rows.row[i].path_len;
+    }
+    return AGT_OK;
+}
+
+AGENT_TRACE_API agt_status agt_list(agt_store *store, const agt_list_options *opts,
+                                    agt_cursor **out, agt_error *err) {
+    agt_list_options o;
+    char under[AGT_MAX_PATH + 1];
+    size_t under_len = 0;
+    *out = NULL;
+    agt_status st = agt__options(&o, sizeof o, opts, "agt_list_options", err);
+    if (st != AGT_OK) return st;
+    if (o.type > AGT_TYPE_SCRATCH) return agt__fail(err, AGT_INVALID, "unknown document type");
+    if (o.under && o.under[0]) {
+        size_t n = strlen(o.under);
+        while (n > 1 && o.under[n - 1] == '/')
+            n--;
+        if ((st = agt__path_normalise(o.under, n, under, &under_len, err)) != AGT_OK) return st;
+    }
+    if ((st = agt__store_enter(store, err)) != AGT_OK) return st;
+    agt_cursor *c = cursor_new(store, CURSOR_LIST);
+    st = c ? agt__store_look_again(store, err) : agt__nomem(err);
+    if (st == AGT_OK) st = agt__catalog_rows(&store->catalog, AGT_ROWS_ALL, &c->rows, err);
+    if (st == AGT_OK) st = cursor_keep(c, &o, under, under_len, err);
+    agt__store_leave(store);
+    if (st != AGT_OK) {
+        agt_cursor_close(c);
+        return st;
+    }
+    c->look = o.look != 0;
+    *out = c;
+    return AGT_OK;
+}
+
+/* Is the file still as it was when it was last written or checked? A change within the clock's
+ * tick hides from this; writes look at the bytes. */
+static bool cursor_modified(agt_store *s, const agt_row *row) {
+    agt_stat now;
+    const char *leaf;
+    agt_fd folder = agt__open_parent(s, row->path, row->path_len, false, &leaf);
+    if (folder < 0) return row->exists;
+    char name[AGT_MAX_PATH + 1];
+    (void)agt__copy_text(name, sizeof name, leaf, (size_t)(row->path + row->path_len - leaf));
+    int rc = s->sys->stat(s->sys->ctx, folder, name, &now);
+    s->sys->close(s->sys->ctx, folder);
+    if (rc < 0) return row->exists;
+    if (!row->exists) return true;
+    if (row->ino && now.ino == row->ino && now.dev == row->dev && now.size == row->size &&
+        now.mtime_ns == row->mtime_ns && now.ctime_ns == row->ctime_ns)
+        return false;
+    agt_look look;
+    agt_buf bytes = agt__buf(&s->mem);
+    agt_status st = agt__look(s, row->path, row->path_len, &bytes, &look, NULL);
+    agt__buf_free(&bytes);
+    return st != AGT_OK || !look.on_disk || memcmp(look.blob.id, row->blob.id, 20) != 0;
+}
+
+AGENT_TRACE_API agt_status agt_list_next(agt_cursor *c, agt_document *out, agt_error *err) {
+    agt_document d = AGT_DOCUMENT_INIT;
+    AGENT_TRACE_ASSERT(c && out);
+    agt_status st = agt__options(&d, sizeof d, out, "agt_document", err);
+    if (st != AGT_OK) return st;
+    if (c->kind != CURSOR_LIST)
+        return agt__fail(err, AGT_INVALID, "this cursor reads the trace; use agt_trace_next");
+    if (c->at == c->rows.count) return agt__fail(err, AGT_END, "no more documents");
+    char path[AGT_MAX_PATH + 1];
+    agt_row row = c->rows.row[c->at++];
+    (void)agt__copy_text(path, sizeof path, row.path, row.path_len);
+    row.path = path;
+    agt__describe(&row, c->look && cursor_modified(c->store, &row), out);
+    return AGT_OK;
+}
+
+/* ---- the trace ---- */
+
+static agt_status cursor_copy_texts(agt_cursor *c, agt_trace_options *o, agt_error *err) {
+    const char **from[4] = {&o->path, &o->actor, &o->action, &o->session};
+    for (size_t i = 0; i < AGT_COUNT(from); i++) {
+        if (!*from[i]) continue;
+        c->sizes[i] = strlen(*from[i]) + 1;
+        c->texts[i] = agt__alloc(&c->store->mem, c->sizes[i]);
+        if (!c->texts[i]) return agt__nomem(err);
+        memcpy(c->texts[i], *from[i], c->sizes[i]);
+        *from[i] = c->texts[i];
+    }
+    c->filter = *o;
+    return AGT_OK;
+}
+
+AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *opts,
+                                     agt_cursor **out, agt_error *err) {
+    agt_trace_options o;
+    *out = NULL;
+    agt_status st = agt__options(&o, sizeof o, opts, "agt_trace_options", err);
+    if (st != AGT_OK) return st;
+    if (o.type > AGT_TYPE_SCRATCH || o.newest_first > 1)
+        return agt__fail(err, AGT_INVALID, "a trace option has a value that is none");
+    if ((st = agt__store_enter(store, err)) != AGT_OK) return st;
+    agt__store_leave(store);
+    agt_cursor *c = cursor_new(store, CURSOR_TRACE);
+    st = c ? cursor_copy_texts(c, &o, err) : agt__nomem(err);
+    if (st == AGT_OK)
+        st = agt__trace_reader_open(&c->reader, store->sys, store->trace_dir, &store->mem, err);
+    if (st == AGT_OK && o.newest_first)
+        st = agt__trace_seek_end(c->reader, err);
+    else if (st == AGT_OK && o.from_seq)
+        st = agt__trace_seek(c->reader, o.from_seq, err);
+    if (st != AGT_OK) {
+        agt_cursor_close(c);
+        return st;
+    }
+    *out = c;
+    return AGT_OK;
+}
+
+static bool cursor_passes(const agt_cursor *c, const agt_event *e) {
+    const agt_trace_options *f = &c->filter;
+    if (f->from_seq && e->seq < f->from_seq) return false;
+    if (f->since_unix_ms && e->at_unix_ms < f->since_unix_ms) return false;
+    if (f->path && !agt__text_is(e->path, f->path)) return false;
+    if (f->action && !agt__text_is(e->action, f->action)) return false;
+    if (f->session && !agt__text_is(e->session_id, f->session)) return false;
+    if (f->type && !agt__text_is(e->doc_type, agt_type_name((agt_type)f->type))) return false;
+    if (!f->actor || agt__text_is(e->actor, f->actor)) return true;
+    return strcmp(f->actor, "agent") == 0 && e->agent_name.data != NULL;
+}
+
+AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_error *err) {
+    agt_event e = AGT_EVENT_INIT;
+    agt_text line;
+    AGENT_TRACE_ASSERT(c && out);
+    agt_status st = agt__options(&e, sizeof e, out, "agt_event", err);
+    if (st != AGT_OK) return st;
+    if (c->kind != CURSOR_TRACE)
+        return agt__fail(err, AGT_INVALID, "this cursor lists documents; use agt_list_next");
+    if (c->store->sys->pid(c->store->sys->ctx) != c->store->self.pid)
+        return agt__fail(err, AGT_INVALID, "the cursor was opened before a fork");
+    for (;;) {
+        if (c->filter.limit && c->given == c->filter.limit)
+            return agt__fail(err, AGT_END, "no more events");
+        st = c->filter.newest_first ? agt__trace_line_back(c->reader, &line, err)
+                                    : agt__trace_line(c->reader, &line, err);
+        if (st == AGT_END) return agt__fail(err, AGT_END, "no more events");
+        if (st != AGT_OK) return st;
+        st = agt__event_parse(line.data, line.len, &c->scratch, &e, err);
+        if (st != AGT_OK) {
+            uint64_t segment, offset;
+            agt__trace_where(c->reader, &segment, &offset);
+            if (st == AGT_CORRUPT && err) err->offset = (int64_t)offset;
+            return st;
+        }
+        if (c->filter.newest_first && e.seq < c->filter.from_seq) {
+            c->given = c->filter.limit = 1; /* nothing older is wanted */
+            continue;
+        }
+        if (cursor_passes(c, &e)) break;
+    }
+    c->given++;
+    e.size = out->size;
+    memcpy(out, &e, out->size < sizeof e ? out->size : sizeof e);
+    return AGT_OK;
+}
+/* end src/store/cursor.c */

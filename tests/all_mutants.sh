@@ -1,0 +1,89 @@
+#!/bin/sh
+# Mutants: each takes one promise out of a copy of the sources; the tests of power cuts and faults
+# must then fail. One that survives means that a promise is tested by nothing. Ends with the line
+# "N passed, N failed, N skipped".
+set -eu
+root=${AGENT_TRACE_ROOT:-$(cd "$(dirname "$0")/.." && pwd)}
+out=${AGENT_TRACE_BUILD:-$root/build}/mutants
+cc=${CC:-cc}
+passed=0 failed=0
+
+rm -rf "$out"
+mkdir -p "$out"
+
+build() { # FOLDER
+    (cd "$1" && $cc -std=gnu11 -O1 -w -D_GNU_SOURCE -DAGT_PRIVATE=extern -I. src/agent_trace.c \
+        tests/main.c tests/machine.c tests/test_power.c tests/test_faults.c tests/test_person.c \
+        $(pkg-config --cflags --libs libgit2 zlib) -pthread -o tests.bin)
+}
+
+mutant() { # NAME FILE OLD NEW, as Python strings; OLD must stand there exactly once
+    dir=$out/$1
+    mkdir -p "$dir"
+    cp -r "$root/src" "$root/tests" "$root/agent_trace.h" "$dir/"
+    if ! python3 - "$dir/$2" "$3" "$4" <<'PY'
+import sys
+name, old, new = sys.argv[1:]
+text = open(name).read()
+if text.count(old) != 1:
+    sys.exit("%s: the text to change stands there %d times" % (name, text.count(old)))
+open(name, "w").write(text.replace(old, new))
+PY
+    then
+        echo "FAILED  $1: the mutant does not fit the source"
+        failed=$((failed + 1))
+        return
+    fi
+    if ! build "$dir" 2>"$dir/log"; then
+        echo "FAILED  $1: does not compile"
+        failed=$((failed + 1))
+        return
+    fi
+    if (cd "$dir" && { timeout 120 ./tests.bin --filter power && timeout 60 ./tests.bin --filter faults &&
+        timeout 60 ./tests.bin --filter person; }) >"$dir/log" 2>&1; then
+        echo "FAILED  $1: survived"
+        failed=$((failed + 1))
+    else
+        echo "ok      $1: $(grep -m1 -A1 FAILED "$dir/log" | tail -n 1 | sed 's/^ *//' | cut -c1-90)"
+        passed=$((passed + 1))
+    fi
+    rm -rf "$dir"
+}
+
+mutant no-journal-sync src/store/write.c \
+    'int rc = s->sys->sync(s->sys->ctx, s->journal.fd);' 'int rc = 0;'
+mutant adopt-unsynced src/store/store.c \
+    'int rc = s->sys->sync(s->sys->ctx, s->journal.fd);' 'int rc = 0;'
+mutant trust-state-after-reboot src/store/store.c \
+    'return strcmp(now->boot, s->self.boot) == 0;' 'return now->boot[0] || s->self.boot[0];'
+mutant keep-loose-objects src/store/publish.c \
+    'agt_status st = agt__git_clean_loose(s->git, true, err);' 'agt_status st = AGT_OK;'
+mutant checkpoint-syncs-no-document src/store/checkpoint.c \
+    'if (row->last_seq <= after) continue;' 'if (row->last_seq >= after) continue;'
+mutant checkpoint-syncs-no-trace src/store/checkpoint.c \
+    'return st == AGT_OK ? checkpoint_sync_trace(s, err) : st;' 'return st;'
+mutant catalog-not-named-by-header src/store/checkpoint.c \
+    'h.catalog = h.generation;' 'h.catalog = 1;'
+mutant header-not-synced src/log/journal.c \
+    'if (rc == 0) rc = j->sys->sync(j->sys->ctx, j->fd);' ''
+mutant header-in-the-same-slot src/log/journal.c \
+    'int rc = agt__write_all(j->sys, j->fd, slot, sizeof slot, (1 - j->slot) * AGT_JOURNAL_SLOT);' \
+    'int rc = agt__write_all(j->sys, j->fd, slot, sizeof slot, j->slot * AGT_JOURNAL_SLOT); j->slot = 1 - j->slot;'
+mutant records-not-chained src/log/journal.c \
+    'record->crc = agt__crc32c(cpu, seed, p + 8, n - 8);' 'record->crc = agt__crc32c(cpu, (uint32_t)(seed * 0), p + 8, n - 8);'
+mutant recovery-syncs-no-journal src/store/recover.c \
+    'int rc = s->sys->sync(s->sys->ctx, s->journal.fd); /* (1) */' 'int rc = 0;'
+mutant unpublished-not-kept src/store/checkpoint.c \
+    'if (r.first_seq + r.entries - 1 > s->shared.packed_seq) {' 'if (r.first_seq + r.entries - 1 > s->shared.published_seq) {'
+mutant torn-documents-are-edits src/store/recover.c \
+    'if (!recover_is_torn_version(run, row->path, row->path_len, &s->old)) return AGT_OK;' 'return AGT_OK;'
+mutant failed-sync-forgotten src/store/write.c \
+    's->shared.failed = 1; /* finding: after a failed sync neither reads nor later syncs tell */' ''
+mutant edits-not-looked-for src/store/write.c \
+    'return same ? AGT_OK : write_add_edit(t, p, look, now, err);' 'return AGT_OK;'
+mutant replaced-file-not-checked src/store/apply.c \
+    'if (now.size != seen->size) return false;' 'return true;'
+
+rmdir "$out" 2>/dev/null || true
+echo "$passed passed, $failed failed, 0 skipped"
+[ "$failed" -eq 0 ]
