@@ -16,7 +16,8 @@ usage: ./build.sh COMMAND
   test --all                also sanitizers, valgrind, fuzzing, other processors and the long scripts
   test --release            the very long sweeps
   fuzz NAME SECONDS [--afl] fuzz/NAME_fuzzer.c from its corpus; findings are in build/fuzz/findings
-  bench [TOPIC] [--json]    bench/bench_TOPIC.c on the shipped file
+  bench [TOPIC [OPT...]] [--json]
+                            bench/bench_TOPIC.c on the shipped file; OPT goes to it
   check [NAME...]           everything that is compared rather than run
   amalgamate [--check]      make agent_trace.c from src/
   install --prefix P [--destdir D]

@@ -1,4 +1,5 @@
-# bench [TOPIC] [--json]: on the shipped file, as a user would compile it. What it ran on comes first.
+# bench [TOPIC [OPTION...]] [--json]: on the shipped file, as a user would compile it. What it ran on
+# comes first. Options behind a topic go to its program.
 bench_place() { # JSON?
     cpu=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -n 1)
     commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
@@ -14,19 +15,27 @@ bench_place() { # JSON?
     fi
 }
 command_bench() {
-    topic='' json=0
+    topic='' json=0 passed_on=''
     for word; do
         case $word in
         --json) json=1 ;;
-        -*) usage_error "bench: unknown option $word" ;;
-        *) topic=$word ;;
+        -*)
+            [ -n "$topic" ] || usage_error "bench: unknown option $word"
+            passed_on="$passed_on $word"
+            ;;
+        *) if [ -z "$topic" ]; then topic=$word; else passed_on="$passed_on $word"; fi ;;
         esac
     done
     if [ -n "$topic" ]; then
         [ -e "bench/bench_$topic.c" ] ||
             die "no bench/bench_$topic.c; there are: $(ls bench | sed -n 's/^bench_\(.*\)\.c$/\1/p' | tr '\n' ' ')"
     fi
-    need $NEED_BUILD
+    need $NEED_BUILD git
+    case ${topic:-store} in store)
+        . build.d/build.sh
+        command_build # its program is measured too
+        ;;
+    esac
     bench_flags="-O2 ${CFLAGS-}"
     set -- "$CC" $bench_flags -g -DAGT_PRIVATE=extern $(git_flags)
     dir=$B/obj/bench
@@ -48,9 +57,10 @@ command_bench() {
     bench_place "$json"
     for name in $benches; do
         link_program "$dir/$name" "$CC" $shared "$dir/$name.o" $(git_libs) -pthread || die "$name does not link"
-        if [ "$json" = 1 ]; then "$dir/$name" --json; else
+        # shellcheck disable=SC2086
+        if [ "$json" = 1 ]; then "$dir/$name" $passed_on --json; else
             say "== $name"
-            "$dir/$name"
+            "$dir/$name" $passed_on
         fi
     done
 }
