@@ -43,7 +43,7 @@ typedef struct crash_trace {
 
 /* The bytes of a token: a line with the token, then filler; mostly short, some over several pages,
  * and for a token that begins with "big" more than fits into a record. free() them. */
-static unsigned char *crash_bytes(const char *token, size_t *len) {
+static inline unsigned char *crash_bytes(const char *token, size_t *len) {
     static const size_t sizes[16] = {40,  100,  300,  511,  513,  700,  1000,  1500,
                                      400, 2000, 3000, 4095, 4097, 6000, 12000, 20000};
     uint64_t h = 14695981039346656037u;
@@ -61,7 +61,7 @@ static unsigned char *crash_bytes(const char *token, size_t *len) {
 }
 
 /* SHA-256 (FIPS 180), written again here: the library's own must not judge itself. */
-static void crash_sha256_block(uint32_t state[8], const unsigned char *p) {
+static inline void crash_sha256_block(uint32_t state[8], const unsigned char *p) {
     static const uint32_t k[64] = {
         0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4,
         0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe,
@@ -99,7 +99,7 @@ static void crash_sha256_block(uint32_t state[8], const unsigned char *p) {
         state[i] += v[i];
 }
 
-static void crash_sha256(const void *data, size_t len, char hex[65]) {
+static inline void crash_sha256(const void *data, size_t len, char hex[65]) {
     uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                          0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     const unsigned char *p = data;
@@ -119,7 +119,7 @@ static void crash_sha256(const void *data, size_t len, char hex[65]) {
 
 /* ---- the trace ---- */
 
-static int crash_compare(const void *a, const void *b) {
+static inline int crash_compare(const void *a, const void *b) {
     return strcmp((*(crash_event *const *)a)->token, (*(crash_event *const *)b)->token);
 }
 
@@ -132,13 +132,14 @@ static const crash_event *crash_find(const crash_trace *t, const char *token) {
     return found ? *found : NULL;
 }
 
-static void crash_text(char *out, size_t size, agt_text text, const char *what, uint64_t seq) {
+static inline void crash_text(char *out, size_t size, agt_text text, const char *what,
+                              uint64_t seq) {
     if (text.len >= size) CRASH_FAIL("event %" PRIu64 ": %s is too long", seq, what);
     if (text.len) memcpy(out, text.data, text.len);
     out[text.len] = 0;
 }
 
-static void crash_take_event(crash_trace *t, const agt_event *e) {
+static inline void crash_take_event(crash_trace *t, const agt_event *e) {
     if (t->count == t->cap) {
         t->cap = t->cap ? 2 * t->cap : 256;
         t->events = realloc(t->events, t->cap * sizeof t->events[0]);
@@ -179,7 +180,7 @@ static void crash_take_event(crash_trace *t, const agt_event *e) {
 
 /* Reads the whole trace: seqs without gaps, every line chained to the one before, every token
  * once. */
-static void crash_trace_load(crash_trace *t, agt_store *s) {
+static inline void crash_trace_load(crash_trace *t, agt_store *s) {
     agt_error err;
     agt_cursor *c;
     agt_event e = AGT_EVENT_INIT;
@@ -210,7 +211,7 @@ static void crash_trace_load(crash_trace *t, agt_store *s) {
                        t->by_token[i - 1]->seq, t->by_token[i]->seq);
 }
 
-static void crash_trace_free(crash_trace *t) {
+static inline void crash_trace_free(crash_trace *t) {
     for (size_t i = 0; i < t->count; i++)
         free(t->events[i].line);
     free(t->events);
@@ -218,7 +219,7 @@ static void crash_trace_free(crash_trace *t) {
     memset(t, 0, sizeof *t);
 }
 
-static void crash_check_ack(const crash_trace *t, const crash_ack *a) {
+static inline void crash_check_ack(const crash_trace *t, const crash_ack *a) {
     const crash_event *e = crash_find(t, a->token);
     if (!e) CRASH_FAIL("%s was acknowledged as event %" PRIu64 " and is lost", a->token, a->seq);
     if (e->seq != a->seq || e->version != a->version || strcmp(e->path, a->path) != 0)
@@ -229,7 +230,7 @@ static void crash_check_ack(const crash_trace *t, const crash_ack *a) {
 
 /* ---- the documents ---- */
 
-static void crash_check_file(const char *root, const crash_event *e) {
+static inline void crash_check_file(const char *root, const crash_event *e) {
     char name[4200];
     size_t len = 0;
     unsigned char *want = e->blob[0] ? crash_bytes(e->token, &len) : NULL;
@@ -252,7 +253,7 @@ static void crash_check_file(const char *root, const crash_event *e) {
 }
 
 /* Every document is its newest event's version, on disk and for readers; there are no others. */
-static void crash_check_documents(const crash_trace *t, agt_store *s, const char *root) {
+static inline void crash_check_documents(const crash_trace *t, agt_store *s, const char *root) {
     agt_error err;
     agt_cursor *c;
     agt_document d = AGT_DOCUMENT_INIT;
@@ -279,7 +280,7 @@ static void crash_check_documents(const crash_trace *t, agt_store *s, const char
 }
 
 /* Any version's bytes, from the journal or from git, whichever has them. */
-static void crash_check_version(agt_store *s, const crash_event *e) {
+static inline void crash_check_version(agt_store *s, const crash_event *e) {
     agt_error err;
     agt_bytes got;
     size_t len;
@@ -295,7 +296,7 @@ static void crash_check_version(agt_store *s, const crash_event *e) {
 
 /* ---- git ---- */
 
-static FILE *crash_git(const char *root, const char *command) {
+static inline FILE *crash_git(const char *root, const char *command) {
     char line[5000];
     snprintf(line, sizeof line, "git -c safe.directory='*' --git-dir='%s/.agent-trace/git' %s",
              root, command);
@@ -304,14 +305,15 @@ static FILE *crash_git(const char *root, const char *command) {
     return p;
 }
 
-static void crash_git_end(FILE *p, const char *what) {
+static inline void crash_git_end(FILE *p, const char *what) {
     int code = pclose(p);
     if (code) CRASH_FAIL("git %s: exit %d", what, code);
 }
 
 /* ":<mode> <mode> <old> <new> <status>\t<path>": what a commit changed must be one of its events.
  */
-static void crash_git_change(const crash_trace *t, size_t from, size_t to, const char *line) {
+static inline void crash_git_change(const crash_trace *t, size_t from, size_t to,
+                                    const char *line) {
     char blob[44], path[200];
     if (sscanf(line, ":%*6s %*6s %*40s %40s %*1s\t%199[^\n]", blob, path) != 2)
         CRASH_FAIL("git log says: %s", line);
@@ -324,7 +326,7 @@ static void crash_git_change(const crash_trace *t, size_t from, size_t to, const
 
 /* The history is the trace from its first event on, every event once, in order, byte for byte;
  * every commit changes what its events say and nothing else. Returns how many events git has. */
-static size_t crash_check_history(const crash_trace *t, const char *root) {
+static inline size_t crash_check_history(const crash_trace *t, const char *root) {
     char *line = NULL;
     size_t cap = 0, n = 0, from = 0, changes = 0, want = 0;
     FILE *p = crash_git(root, "log --reverse --raw --root --no-renames --no-abbrev --format=%B "
@@ -354,7 +356,7 @@ static size_t crash_check_history(const crash_trace *t, const char *root) {
 }
 
 /* Every version's bytes are in git, under the name that the trace gives them. */
-static void crash_check_blobs(const crash_trace *t, const char *root) {
+static inline void crash_check_blobs(const crash_trace *t, const char *root) {
     char list[4200], command[4400], *line = NULL;
     size_t cap = 0;
     snprintf(list, sizeof list, "%s/.agent-trace/tmp/blobs.list", root);
@@ -385,7 +387,7 @@ static void crash_check_blobs(const crash_trace *t, const char *root) {
 }
 
 /* git's newest tree is the documents. */
-static void crash_check_tree(const crash_trace *t, const char *root) {
+static inline void crash_check_tree(const crash_trace *t, const char *root) {
     char *line = NULL, blob[44], path[200];
     size_t cap = 0, live = 0, found = 0;
     FILE *p = crash_git(root, "ls-tree -r refs/heads/main");
@@ -408,7 +410,7 @@ static void crash_check_tree(const crash_trace *t, const char *root) {
 
 /* ---- all of it ---- */
 
-static agt_store *crash_open(const char *root) {
+static inline agt_store *crash_open(const char *root) {
     agt_error err;
     agt_store *s;
     agt_open_options o = AGT_OPEN_OPTIONS_INIT;
@@ -417,7 +419,7 @@ static agt_store *crash_open(const char *root) {
     return s;
 }
 
-static crash_ack crash_write(agt_store *s, const char *path, const char *token) {
+static inline crash_ack crash_write(agt_store *s, const char *path, const char *token) {
     agt_error err;
     agt_caller who = AGT_CALLER("agent:kestrel");
     agt_write_options o = AGT_WRITE_OPTIONS_INIT;
@@ -442,10 +444,58 @@ static crash_ack crash_write(agt_store *s, const char *path, const char *token) 
     return a;
 }
 
+/* Several changes at once: a batch, or a group. At most 8. */
+static inline void crash_changes(agt_store *s, bool batch, size_t n, const char *const *paths,
+                                 const char *const *tokens, crash_ack *acks) {
+    agt_error err;
+    agt_caller who = AGT_CALLER("user");
+    agt_change c[8];
+    agt_write_options o[8];
+    agt_write_result r[8];
+    unsigned char *bytes[8];
+    char summary[8][CRASH_NAME + 8];
+    memset(acks, 0, n * sizeof acks[0]);
+    for (size_t i = 0; i < n; i++) {
+        c[i] = (agt_change)AGT_CHANGE_INIT;
+        o[i] = (agt_write_options)AGT_WRITE_OPTIONS_INIT;
+        r[i] = (agt_write_result)AGT_WRITE_RESULT_INIT;
+        bytes[i] = crash_bytes(tokens[i], &c[i].len);
+        snprintf(summary[i], sizeof summary[i], "token %s", tokens[i]);
+        o[i].summary = summary[i];
+        c[i].remove = strncmp(tokens[i], "rm", 2) == 0;
+        c[i].caller = batch ? NULL : &who;
+        c[i].path = paths[i];
+        c[i].bytes = bytes[i];
+        c[i].options = &o[i];
+    }
+    agt_status st = batch ? agt_batch(s, &who, c, n, 0, r, &err) : agt_group(s, c, n, 0, r, &err);
+    if (st != AGT_OK) CRASH_FAIL("%s: %s", batch ? "batch" : "group", err.message);
+    for (size_t i = 0; i < n; i++) {
+        if (!batch && r[i].status != AGT_OK) CRASH_FAIL("group: %s", r[i].message);
+        if (r[i].unchanged || r[i].edit_recorded || r[i].edit_kept_aside || r[i].apply_pending)
+            CRASH_FAIL("%s (%s) met an edit that nobody made", paths[i], tokens[i]);
+        snprintf(acks[i].token, sizeof acks[i].token, "%s", tokens[i]);
+        snprintf(acks[i].path, sizeof acks[i].path, "%s", paths[i]);
+        acks[i].seq = r[i].seq;
+        acks[i].version = r[i].version;
+        free(bytes[i]);
+    }
+}
+
+/* `git fsck` must have nothing to say. */
+static inline void crash_check_fsck(const char *root) {
+    char out[400];
+    FILE *p = crash_git(root, "fsck --full --strict --no-progress 2>&1");
+    size_t n = fread(out, 1, sizeof out - 1, p);
+    out[n] = 0;
+    int code = pclose(p);
+    if (n || code) CRASH_FAIL("git fsck, exit %d: %s", code, out);
+}
+
 /* Opens the store, which recovers it, and looks at everything; then writes, publishes, checkpoints,
  * and looks again. `published` events were acknowledged as being in git. Returns the events. */
-static size_t crash_check(const char *root, const crash_ack *acks, size_t count,
-                          uint64_t published) {
+static inline size_t crash_check(const char *root, const crash_ack *acks, size_t count,
+                                 uint64_t published) {
     agt_error err;
     crash_trace t;
     char token[CRASH_NAME];
@@ -488,6 +538,7 @@ static size_t crash_check(const char *root, const crash_ack *acks, size_t count,
     for (size_t i = t.count > 40 ? t.count - 40 : 0; i < t.count; i++)
         crash_check_version(s, &t.events[i]);
     if (agt_close(s, &err) != AGT_OK) CRASH_FAIL("close: %s", err.message);
+    if (git) crash_check_fsck(root);
     size_t events = t.count;
     crash_trace_free(&t);
     return events;

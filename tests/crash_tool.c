@@ -76,39 +76,11 @@ static void do_write(agt_store *s, int n) {
 
 static void do_changes(agt_store *s, bool batch) {
     static const char *const paths[4] = {"a.md", "docs/b.md", "brand/new.md", "gone.md"};
-    agt_error err;
-    agt_caller who = AGT_CALLER("user");
-    agt_change c[4];
-    agt_write_options o[4];
-    agt_write_result r[4];
+    const char *tokens[4];
     crash_ack acks[4];
-    unsigned char *bytes[4];
-    char summary[4][CRASH_NAME + 8];
-    memset(acks, 0, sizeof acks);
-    for (int i = 0; i < 4; i++) {
-        c[i] = (agt_change)AGT_CHANGE_INIT;
-        o[i] = (agt_write_options)AGT_WRITE_OPTIONS_INIT;
-        r[i] = (agt_write_result)AGT_WRITE_RESULT_INIT;
-        c[i].remove = i == 3;
-        const char *token = token_of(s, c[i].remove ? "rm" : batch ? "b" : "g");
-        bytes[i] = crash_bytes(token, &c[i].len);
-        snprintf(summary[i], sizeof summary[i], "token %s", token);
-        o[i].summary = summary[i];
-        c[i].caller = batch ? NULL : &who;
-        c[i].path = paths[i];
-        c[i].bytes = bytes[i];
-        c[i].options = &o[i];
-        memcpy(acks[i].token, token, CRASH_NAME);
-        snprintf(acks[i].path, sizeof acks[i].path, "%s", paths[i]);
-    }
-    agt_status st = batch ? agt_batch(s, &who, c, 4, 0, r, &err) : agt_group(s, c, 4, 0, r, &err);
-    if (st != AGT_OK) crash_fail("%s: %s", batch ? "batch" : "group", err.message);
-    for (int i = 0; i < 4; i++) {
-        if (!batch && r[i].status != AGT_OK) crash_fail("group: %s", r[i].message);
-        acks[i].seq = r[i].seq;
-        acks[i].version = r[i].version;
-        free(bytes[i]);
-    }
+    for (int i = 0; i < 4; i++)
+        tokens[i] = token_of(s, i == 3 ? "rm" : batch ? "b" : "g");
+    crash_changes(s, batch, 4, paths, tokens, acks);
     say_acks(acks, 4);
 }
 
