@@ -11,7 +11,23 @@ build_objects() {
         object "$o" "$f" "$CC" $flags
         program_objects="$program_objects $o"
     done
+    if [ "$(uname)" = Linux ]; then
+        o=$B/obj/build/late_libgit2.o
+        object "$o" build.d/late_libgit2.c "$CC" -std=gnu11 -O2 -g ${CFLAGS-} -Wall -Wextra $(git_flags)
+        program_objects="$program_objects $o"
+    fi
     jobs_run
+}
+# What the program is linked with: not libgit2, where late_libgit2.c loads it, and zlib, which is
+# small, inside it where there is a static one. A process that lives for a millisecond is mostly
+# spent in loading its libraries.
+program_libs() {
+    [ "$(uname)" = Linux ] || {
+        git_libs
+        return
+    }
+    static=$("$CC" ${LDFLAGS-} -print-file-name=libz.a)
+    case $static in /*) echo "$static -ldl" ;; *) echo "$(pkg-config --libs zlib) -ldl" ;; esac
 }
 command_build() {
     [ $# -eq 0 ] || usage_error "build takes no argument"
@@ -29,7 +45,7 @@ command_build() {
         ln -sf "$soname" "$B/libagent_trace.so"
     fi
     if [ -n "$program_objects" ]; then
-        link_program "$B/agent-trace" "$CC" ${LDFLAGS-} $program_objects "$lib" $(git_libs) -pthread ||
+        link_program "$B/agent-trace" "$CC" ${LDFLAGS-} $program_objects "$lib" $(program_libs) -pthread ||
             die "the program failed"
     fi
 }
