@@ -19,7 +19,8 @@ typedef struct help_page {
     "  --expect VERSION     only if this is the current version; 0: only if there is none\n"       \
     "  -y, --yes            yes to what would be asked\n"                                          \
     "  --durability LEVEL   full (default): survives power loss; process: survives a crash\n"      \
-    "  --publish WHEN       close (default), idle or manual: when git gets to see it\n"            \
+    "  --publish WHEN       close, idle or manual: when git gets to see it; default:\n"            \
+    "                       AGENT_TRACE_PUBLISH, else close\n"                                     \
     "  --json               print the result as JSON\n"
 
 #define HELP_FILTERS                                                                               \
@@ -76,7 +77,8 @@ static const help_page help_pages[] = {
     {"restore", "bring an earlier version back",
      "usage: agent-trace restore PATH VERSION [options]\n"
      "\n"
-     "Writes the bytes of VERSION as a new version, of a deleted document too. Nothing of what\n"
+     "Writes the bytes of VERSION as a new version, of a deleted document too. Nothing of "
+     "what\n"
      "came since is lost.\n"
      "\n" HELP_CHANGE "\n"
      "example:\n"
@@ -87,7 +89,8 @@ static const help_page help_pages[] = {
      "Prints the bytes of a version, unchanged; without VERSION those of the newest one.\n"
      "\n"
      "  --disk               the file as it is, with edits that no version has yet\n"
-     "  --json               content and what is known about the document, as JSON; content that\n"
+     "  --json               content and what is known about the document, as JSON; content "
+     "that\n"
      "                       is no text is in base64\n"
      "\n"
      "example:\n"
@@ -95,7 +98,8 @@ static const help_page help_pages[] = {
     {"ls", "list documents",
      "usage: agent-trace ls [PATH] [options]\n"
      "\n"
-     "Lists the documents, or those in a folder: type, version, time of the last change (UTC),\n"
+     "Lists the documents, or those in a folder: type, version, time of the last change "
+     "(UTC),\n"
      "size and path, and whether somebody edited the file outside agent-trace.\n"
      "\n"
      "  --type TYPE          only plan, context, log, reference or scratch\n"
@@ -107,7 +111,8 @@ static const help_page help_pages[] = {
     {"log", "who changed what, newest first",
      "usage: agent-trace log [PATH] [options]\n"
      "\n"
-     "Lists the changes of the store, or of one document, newest first: time (UTC), who, what,\n"
+     "Lists the changes of the store, or of one document, newest first: time (UTC), who, "
+     "what,\n"
      "version, lines added and removed, path. Refused writes are listed too.\n"
      "\n" HELP_FILTERS "  -n, --limit N        at most N (default " CLI_QUOTE(
          CLI_LOG_LIMIT) "; 0: all)\n"
@@ -119,7 +124,8 @@ static const help_page help_pages[] = {
      "usage: agent-trace diff PATH [FROM] [TO]\n"
      "\n"
      "Prints a patch from version FROM to version TO. Without TO it compares with the file on\n"
-     "disk, without FROM from the newest version: what was edited outside. Prints nothing where\n"
+     "disk, without FROM from the newest version: what was edited outside. Prints nothing "
+     "where\n"
      "both are equal.\n"
      "\n"
      "examples:\n"
@@ -154,7 +160,8 @@ static const help_page help_pages[] = {
      "  {\"actor\": \"agent:claude\", \"action\": \"modify\", \"path\": \"docs/plan.md\",\n"
      "   \"content\": \"...\", \"type\": \"plan\", \"ts\": 1733179244, \"session\": \"s1\"}\n"
      "\n"
-     "action is create, modify or delete; type, ts (unix seconds or RFC 3339) and session may be\n"
+     "action is create, modify or delete; type, ts (unix seconds or RFC 3339) and session may "
+     "be\n"
      "missing; other members are ignored. A line that fails stops nothing else.\n"
      "\n"
      "  --actor WHO          who acts where a line does not say\n"
@@ -165,10 +172,12 @@ static const help_page help_pages[] = {
                     "time\n"
                     "  -y, --yes            yes to what would be asked\n"
                     "  --durability LEVEL   full (default) or process\n"
-                    "  --publish WHEN       close (default), idle or manual\n"
+                    "  --publish WHEN       close, idle or manual; default: "
+                    "AGENT_TRACE_PUBLISH, else close\n"
                     "  --json               the summary as JSON\n"
                     "\n"
-                    "exit code: 0 everything was made, 3 some changes were denied, 1 some failed\n"
+                    "exit code: 0 everything was made, 3 some changes were denied, 1 some "
+                    "failed\n"
                     "\n"
                     "example:\n"
                     "  agent-trace import history.jsonl.gz\n"},
@@ -177,8 +186,10 @@ static const help_page help_pages[] = {
      "       agent-trace lock try\n"
      "       agent-trace lock hold [--timeout SECONDS] [--] COMMAND [ARGS]\n"
      "\n"
-     "status says who holds the lock. try answers whether it can be had: exit code 0 or 5. hold\n"
-     "waits for it, runs COMMAND while holding it and exits as COMMAND does; 5 if somebody else\n"
+     "status says who holds the lock. try answers whether it can be had: exit code 0 or 5. "
+     "hold\n"
+     "waits for it, runs COMMAND while holding it and exits as COMMAND does; 5 if somebody "
+     "else\n"
      "keeps it. The lock is free again when agent-trace ends, however it ends.\n"
      "\n"
      "  --timeout SECONDS    how long hold waits (default " CLI_QUOTE(

@@ -1092,6 +1092,32 @@ assert p.stdout.read() == b"5 applied, 0 unchanged, 0 denied, 0 failed\n"
 assert p.wait() == 0
 EOF
 
+it 'what was acknowledged is there after kill -9'
+store
+seq 1 20000 | sed 's/.*/{"actor":"user","action":"create","path":"k\/&.md","content":"&"}/' >"$T/files"
+for batch in 1 64; do
+    : >"$T/acked"
+    "$program" import "$T/files" --ack --batch $batch >"$T/acked" 2>/dev/null &
+    pid=$!
+    for i in $(seq 1 200); do [ "$(wc -l <"$T/acked")" -ge $((batch * 3)) ] || sleep 0.01; done
+    kill -KILL $pid 2>/dev/null || bad 'it had ended'
+    wait $pid 2>/dev/null
+    acked=$(wc -l <"$T/acked")
+    [ "$acked" -ge $((batch * 3)) ] || bad "only $acked acknowledged"
+    run ls --json
+    exits 0
+    python3 - "$T/out" "$T/acked" <<'EOF' || bad 'something acknowledged is lost'
+import json, sys
+there = {d["path"] for d in json.load(open(sys.argv[1])) if not d["modified_outside"]}
+acked = open(sys.argv[2]).read().split("\n")[:-1]
+lost = [n for n in acked if "k/%s.md" % n not in there]
+assert not lost, lost[:5]
+EOF
+done
+run git fsck --strict
+exits 0
+[ ! -s "$T/out" ] || bad "fsck: $(cat "$T/out")"
+
 it '--batch is from 1 to 1024'
 for n in 0 1025 x ''; do
     run import "$T/stream" --batch "$n"
