@@ -22,6 +22,19 @@ typedef struct agt_trace_end {
 AGT_PRIVATE void agt__segment_name(uint64_t first_seq, char out[AGT_SEGMENT_NAME]);
 AGT_PRIVATE bool agt__segment_parse(const char *name, uint64_t *first_seq);
 
+/* The first seqs of all segments, ascending. Zero-initialise, set mem. */
+typedef struct agt_segments {
+    const agt_mem *mem;
+    uint64_t *v;
+    size_t count, cap;
+} agt_segments;
+
+/* Lists the folder anew, foreign names left out; AGT_FD_NONE is a folder without segments. On
+ * failure the list is empty. */
+AGT_PRIVATE agt_status agt__segments_list(agt_segments *all, const agt_sys *sys, agt_fd dir,
+                                          agt_error *err);
+AGT_PRIVATE void agt__segments_free(agt_segments *all);
+
 /* ---- writing ---- */
 
 typedef struct agt_trace_writer {
@@ -29,6 +42,7 @@ typedef struct agt_trace_writer {
     agt_fd dir; /* borrowed: the trace folder */
     agt_fd fd;  /* of the open segment, or AGT_FD_NONE */
     uint64_t segment, reserved_end;
+    bool sure; /* fd is the file others see: bytes lie in it that recovery never cuts */
 } agt_trace_writer;
 
 AGT_PRIVATE void agt__trace_writer_init(agt_trace_writer *w, const agt_sys *sys, agt_fd dir);
@@ -58,10 +72,13 @@ AGT_PRIVATE void agt__trace_reader_close(agt_trace_reader *r);
 AGT_PRIVATE agt_status agt__trace_seek(agt_trace_reader *r, uint64_t seq, agt_error *err);
 AGT_PRIVATE agt_status agt__trace_seek_end(agt_trace_reader *r, agt_error *err);
 /* The next whole line forward (or backward), newline included; it lives until the next call.
- * AGT_END at the end; forward, later lines are seen by calling again. Notices new segments. */
+ * AGT_END at the end; forward, later lines are seen by calling again. Notices new segments. A line
+ * is handed out whether it parses or not; of one longer than AGT_MAX_EVENT only the first
+ * AGT_MAX_EVENT + 1 bytes are, which no parser takes. */
 AGT_PRIVATE agt_status agt__trace_line(agt_trace_reader *r, agt_text *line, agt_error *err);
 AGT_PRIVATE agt_status agt__trace_line_back(agt_trace_reader *r, agt_text *line, agt_error *err);
-/* The line of exactly that seq. AGT_NOT_FOUND if there is none; AGT_CORRUPT. */
+/* The line of exactly that seq. AGT_NOT_FOUND if the trace ends before it; AGT_CORRUPT if it is
+ * missing although later ones are there. */
 AGT_PRIVATE agt_status agt__trace_find(agt_trace_reader *r, uint64_t seq, agt_text *line,
                                        agt_error *err);
 /* Where the line handed out last stands: its segment's first seq and its byte offset there. */
@@ -70,20 +87,24 @@ AGT_PRIVATE void agt__trace_where(const agt_trace_reader *r, uint64_t *segment, 
 /* ---- checking and repairing a trace without its journal (R3 to R6) ---- */
 
 typedef struct agt_trace_report {
-    uint64_t lines, last_seq;
-    agt_trace_end end;      /* where the next line goes */
-    uint64_t torn_bytes;    /* an unterminated, NUL or incomplete tail */
-    uint64_t damaged_lines; /* newline-terminated lines that do not parse or chain */
+    uint64_t lines, last_seq; /* valid events; the greatest seq among them */
+    agt_trace_end end;        /* where the next line goes */
+    uint64_t torn_bytes;      /* an unterminated, NUL or incomplete tail */
+    uint64_t damaged_lines;   /* newline-terminated lines that do not parse or chain, and tails of
+                               * segments that others follow */
     uint64_t first_bad_segment, first_bad_offset; /* of the first damaged line */
     bool salvageable; /* the tail is a whole valid event that only lacks its newline */
 } agt_trace_report;
 
-/* Reads everything, checks parse, seq without gaps, and the prev chain. Damage is counted, not an
- * error; AGT_IO and AGT_NOMEM are. */
+/* Reads everything, checks parse, seq without gaps from 1 on, and the prev chain. Damage is
+ * counted, not an error; AGT_IO and AGT_NOMEM are. Where a whole event that chains stands behind a
+ * stump on one damaged line, it counts among `lines` too. */
 AGT_PRIVATE agt_status agt__trace_check(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
                                         agt_cpu cpu, agt_trace_report *out, agt_error *err);
 /* Mends the tail: a whole valid event gets its newline; anything else there is copied to
- * <segment>.torn (synced) and cut off. Idempotent; lines ended by a newline are never touched. */
+ * <segment>.torn (synced) and cut off, and so are segments behind it without a whole line.
+ * Idempotent; lines ended by a newline are never touched. In `out` torn_bytes and salvageable say
+ * what was found, the rest how the trace is now. */
 AGT_PRIVATE agt_status agt__trace_repair(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
                                          agt_cpu cpu, agt_trace_report *out, agt_error *err);
 

@@ -1,86 +1,244 @@
 /* trace_reader: reading the segments without a lock.
  *
+ * The reader stands between two lines of one segment:
+ *
+ *        ... line line | line line line  half a li
+ *        <- backward   at   forward ->  not shown
+ *
  * (1) A line is handed out once its newline is there; what follows the last newline is not shown.
- * (2) The reader stands between two lines: forward it reads the one behind, backward the one
- *     before. It never keeps more than one window in memory.
- * (3) A run without a newline longer than any event is handed out in pieces: parsing refuses them,
- *     and reading goes on behind. */
+ * (2) `at` is 0 or right behind a newline. Where it no longer is, the segment was cut and has grown
+ *     again, and the reader steps back to the begin of the line it finds itself in: nobody ever
+ *     gets half a line.
+ * (3) Forward it leaves a segment only for a later one that has bytes, and looks once more for
+ *     lines before it goes: whoever writes to a later one has finished the one before.
+ * (4) Recovery may cut the segment or remove it, and another file may get its name. At the end of
+ *     what there is the reader looks at the folder again, and stays where the trace now ends.
+ * (5) One window of a line's greatest length is all the memory it needs besides the list of
+ *     segments; a search reads a few KiB at each step.
+ * (6) Searching believes a seq only if the line before or behind agrees: damage may hide the lines
+ *     it hit, and no others. */
 #include "trace.h"
 
-#include <stdlib.h>
-
-#define READER_WINDOW (64u * 1024)
-#define READER_NEAR   4096u /* closer than that, a search goes on line by line */
+#define READER_WINDOW                                                                              \
+    (AGT_MAX_EVENT + 64u)  /* one line, the newline before it, one byte too many                   \
+                            */
+#define READER_PROBE 4096u /* read at a step of a search */
+#define READER_NEAR  8192u /* closer than that, a search goes on line by line */
+#define READER_TRIES 16    /* segments that vanish while they are opened */
 
 struct agt_trace_reader {
     const agt_sys *sys;
-    agt_fd dir, fd;
     const agt_mem *mem;
-    uint64_t *segments;
-    size_t count, cap, index; /* of the segment fd is open on */
-    uint64_t at;              /* (2) byte in it */
+    agt_fd dir, fd;
+    agt_stat file; /* of fd, as it was when it was opened */
+    agt_segments all;
+    uint64_t segment; /* fd is open on that one; 0: on none */
+    uint64_t at;      /* (2) */
     unsigned char *window;
-    size_t window_cap, window_len;
     uint64_t window_at;
+    size_t window_len;
     uint64_t line_segment, line_at;
-    bool failed;
 };
 
-static int reader_add(void *ctx, const char *name) {
-    agt_trace_reader *r = ctx;
-    uint64_t first;
-    if (!agt__segment_parse(name, &first)) return 0;
-    if (r->count == r->cap) {
-        size_t cap = r->cap ? r->cap * 2 : 16;
-        uint64_t *p = agt__realloc(r->mem, r->segments, r->cap * sizeof *p, cap * sizeof *p);
-        if (!p) return 1;
-        r->segments = p;
-        r->cap = cap;
-    }
-    r->segments[r->count++] = first;
-    return 0;
+/* ---- the window ---- */
+
+static const unsigned char *reader_bytes(const agt_trace_reader *r, uint64_t from) {
+    return r->window + (from - r->window_at);
 }
 
-static int reader_by_seq(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
+/* How many bytes from `from` on are in the window. */
+static size_t reader_have(const agt_trace_reader *r, uint64_t from) {
+    uint64_t end = r->window_at + r->window_len;
+    return from >= r->window_at && from < end ? (size_t)(end - from) : 0;
 }
 
-/* Lists the segments anew; the reader stays on the one it is on. */
-static agt_status reader_list(agt_trace_reader *r, agt_error *err) {
-    uint64_t now = r->fd != AGT_FD_NONE ? r->segments[r->index] : 0;
-    r->count = 0;
-    int rc = r->sys->list(r->sys->ctx, r->dir, reader_add, r);
-    if (rc > 0) return agt__nomem(err);
-    if (rc < 0) return agt__fail_io(err, rc, "cannot list .agent-trace/trace");
-    if (r->count) qsort(r->segments, r->count, sizeof *r->segments, reader_by_seq);
-    for (r->index = 0; r->index < r->count && r->segments[r->index] < now;)
-        r->index++;
-    if (now && (r->index == r->count || r->segments[r->index] != now)) { /* it was removed */
-        r->sys->close(r->sys->ctx, r->fd);
-        r->fd = AGT_FD_NONE;
-        r->window_len = 0;
-        r->at = 0;
-        if (r->index == r->count && r->index) r->index--;
+/* Reads the window anew: n bytes from `from` on, fewer at the end of the file. */
+static agt_status reader_load(agt_trace_reader *r, uint64_t from, size_t n, agt_error *err) {
+    int64_t got = agt__read_all(r->sys, r->fd, r->window, n, from);
+    r->window_at = from;
+    r->window_len = got < 0 ? 0 : (size_t)got;
+    return got < 0 ? agt__fail_io(err, got, "cannot read the trace") : AGT_OK;
+}
+
+static agt_text reader_hand_out(agt_trace_reader *r, uint64_t from, size_t len) {
+    r->line_segment = r->segment;
+    r->line_at = from;
+    return (agt_text){(const char *)reader_bytes(r, from), len};
+}
+
+/* Right behind the last newline in front of byte `end`; 0 if there is none. */
+static agt_status reader_boundary(agt_trace_reader *r, uint64_t end, uint64_t *pos,
+                                  agt_error *err) {
+    while (end > 0) {
+        if (end > r->window_at && end <= r->window_at + r->window_len) {
+            size_t i = (size_t)(end - r->window_at);
+            while (i && r->window[i - 1] != '\n')
+                i--;
+            end = r->window_at + i;
+            if (i) break;
+        } else {
+            uint64_t from = end > READER_WINDOW ? end - READER_WINDOW : 0;
+            agt_status st = reader_load(r, from, (size_t)(end - from), err);
+            if (st != AGT_OK) return st;
+            end = from + r->window_len; /* less where the file is shorter by now */
+        }
     }
+    *pos = end;
     return AGT_OK;
 }
 
-static agt_status reader_go(agt_trace_reader *r, size_t index, uint64_t at, agt_error *err) {
+/* Steps over a line longer than any event, whose first bytes are in the window: *full is its
+ * length, 0 if it has no end yet. The window is as before then. */
+static agt_status reader_endless(agt_trace_reader *r, uint64_t from, uint64_t *full,
+                                 agt_error *err) {
+    uint64_t was = r->window_at, pos = was + r->window_len;
+    agt_status st = AGT_OK;
+    for (*full = 0; st == AGT_OK && !*full; pos += r->window_len) {
+        st = reader_load(r, pos, READER_WINDOW, err);
+        if (st != AGT_OK || !r->window_len) break;
+        const unsigned char *newline = memchr(r->window, '\n', r->window_len);
+        if (newline) *full = pos + (uint64_t)(newline - r->window) + 1 - from;
+    }
+    return st == AGT_OK ? reader_load(r, was, READER_WINDOW, err) : st;
+}
+
+/* The whole line at `from`, found by reading `first` bytes and then a whole window: *len bytes of
+ * it are to be handed out, it is *full bytes long; both 0 if there is no whole line. */
+static agt_status reader_line_at(agt_trace_reader *r, uint64_t from, size_t first, size_t *len,
+                                 uint64_t *full, agt_error *err) {
+    size_t have = reader_have(r, from), n = first;
+    const unsigned char *newline = have ? memchr(reader_bytes(r, from), '\n', have) : NULL;
+    agt_status st = AGT_OK;
+    *len = 0;
+    *full = 0;
+    while (!newline) {
+        st = reader_load(r, from ? from - 1 : 0, n, err);
+        if (st != AGT_OK) return st;
+        have = reader_have(r, from);
+        newline = have ? memchr(reader_bytes(r, from), '\n', have) : NULL;
+        if (r->window_len < n || n == READER_WINDOW) break;
+        n = READER_WINDOW;
+    }
+    if (newline)
+        *full = (uint64_t)(newline - reader_bytes(r, from)) + 1;
+    else if (have > AGT_MAX_EVENT)
+        st = reader_endless(r, from, full, err);
+    *len = *full > AGT_MAX_EVENT ? AGT_MAX_EVENT + 1 : (size_t)*full;
+    if (*len > reader_have(r, from)) *len = 0; /* the file was cut meanwhile */
+    return st;
+}
+
+/* ---- segments ---- */
+
+static void reader_leave(agt_trace_reader *r) {
+    if (r->fd != AGT_FD_NONE) r->sys->close(r->sys->ctx, r->fd);
+    r->fd = AGT_FD_NONE;
+    r->segment = r->at = 0;
+    r->window_len = 0;
+}
+
+static bool reader_same(const agt_stat *a, const agt_stat *b) {
+    return a->dev == b->dev && a->ino == b->ino;
+}
+
+/* Goes to the begin of a segment; *size is its length. AGT_NOT_FOUND: it was removed since it was
+ * listed. On failure the reader stays where it is. */
+static agt_status reader_open(agt_trace_reader *r, uint64_t segment, uint64_t *size,
+                              agt_error *err) {
     char name[AGT_SEGMENT_NAME];
-    if (r->fd == AGT_FD_NONE || index != r->index) {
-        if (r->fd != AGT_FD_NONE) r->sys->close(r->sys->ctx, r->fd);
-        r->fd = AGT_FD_NONE;
-        agt__segment_name(r->segments[index], name);
-        agt_fd fd = r->sys->open(r->sys->ctx, r->dir, name, AGT_O_READ, 0);
-        if (fd < 0) return agt__fail_io(err, fd, "cannot open .agent-trace/trace/%s", name);
-        r->fd = fd;
-        r->window_len = 0;
+    agt_stat file;
+    agt__segment_name(segment, name);
+    agt_fd fd = r->sys->open(r->sys->ctx, r->dir, name, AGT_O_READ, 0);
+    if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT)
+        return agt__fail(err, AGT_NOT_FOUND, ".agent-trace/trace/%s vanished", name);
+    if (fd < 0) return agt__fail_io(err, fd, "cannot open .agent-trace/trace/%s", name);
+    int rc = r->sys->fstat(r->sys->ctx, fd, &file);
+    if (rc < 0 || file.kind != AGT_FILE_REGULAR) {
+        r->sys->close(r->sys->ctx, fd);
+        if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace/trace/%s", name);
+        return agt__fail(err, AGT_IO, ".agent-trace/trace/%s is not a regular file; move it away",
+                         name);
     }
-    r->index = index;
-    r->at = at;
+    reader_leave(r);
+    r->fd = fd;
+    r->file = file;
+    r->segment = segment;
+    *size = file.size;
     return AGT_OK;
 }
+
+/* What stands under a segment's name now. */
+static agt_status reader_look(agt_trace_reader *r, uint64_t segment, agt_stat *now, bool *there,
+                              agt_error *err) {
+    char name[AGT_SEGMENT_NAME];
+    agt__segment_name(segment, name);
+    int rc = r->sys->stat(r->sys->ctx, r->dir, name, now);
+    *there = rc == 0;
+    if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOENT)
+        return agt__fail_io(err, rc, "cannot look at .agent-trace/trace/%s", name);
+    return AGT_OK;
+}
+
+/* As reader_open, but stays with the file that is open if it is the right one, window and all. */
+static agt_status reader_enter(agt_trace_reader *r, uint64_t segment, uint64_t *size,
+                               agt_error *err) {
+    agt_stat now;
+    bool there = false;
+    if (r->fd != AGT_FD_NONE && r->segment == segment) {
+        agt_status st = reader_look(r, segment, &now, &there, err);
+        if (st != AGT_OK) return st;
+    }
+    if (!there || !reader_same(&now, &r->file)) return reader_open(r, segment, size, err);
+    if (now.size < r->window_at + r->window_len) r->window_len = 0;
+    *size = now.size;
+    return AGT_OK;
+}
+
+/* Goes behind the last line of a segment. */
+static agt_status reader_go_end(agt_trace_reader *r, uint64_t segment, agt_error *err) {
+    uint64_t size;
+    agt_status st = reader_open(r, segment, &size, err);
+    if (st != AGT_OK) return st;
+    r->at = size; /* should finding the boundary fail, (2) finds it later */
+    return reader_boundary(r, size, &r->at, err);
+}
+
+static agt_status reader_list(agt_trace_reader *r, agt_error *err) {
+    return agt__segments_list(&r->all, r->sys, r->dir, err);
+}
+
+/* The greatest segment below `segment`; 0 if there is none. */
+static uint64_t reader_before(const agt_trace_reader *r, uint64_t segment) {
+    size_t i = r->all.count;
+    while (i && r->all.v[i - 1] >= segment)
+        i--;
+    return i ? r->all.v[i - 1] : 0;
+}
+
+/* The first segment behind the reader's that has bytes; 0 if there is none. */
+static agt_status reader_behind_this(agt_trace_reader *r, uint64_t *segment, agt_error *err) {
+    agt_stat now;
+    bool there;
+    *segment = 0;
+    for (size_t i = 0; i < r->all.count; i++) {
+        if (r->all.v[i] <= r->segment) continue;
+        agt_status st = reader_look(r, r->all.v[i], &now, &there, err);
+        if (st != AGT_OK) return st;
+        if (!there || !now.size) continue;
+        *segment = r->all.v[i];
+        return AGT_OK;
+    }
+    return AGT_OK;
+}
+
+/* A segment that vanished was removed by recovery: list again. Not for ever. */
+static agt_status reader_gone(agt_status st, int *tries, bool *again, agt_error *err) {
+    *again = st == AGT_NOT_FOUND && ++*tries < READER_TRIES;
+    if (st != AGT_NOT_FOUND || *again) return st;
+    return agt__fail(err, AGT_IO, "the segments in .agent-trace/trace vanish while they are read");
+}
+
+/* ---- opening and closing ---- */
 
 AGT_PRIVATE agt_status agt__trace_reader_open(agt_trace_reader **out, const agt_sys *sys,
                                               agt_fd dir, const agt_mem *mem, agt_error *err) {
@@ -90,12 +248,9 @@ AGT_PRIVATE agt_status agt__trace_reader_open(agt_trace_reader **out, const agt_
     r->sys = sys;
     r->dir = dir;
     r->fd = AGT_FD_NONE;
-    r->mem = mem;
-    r->window_cap = READER_WINDOW + AGT_MAX_EVENT + 1;
-    r->window = agt__alloc(mem, r->window_cap);
-    agt_status st = r->window ? AGT_OK : agt__nomem(err);
-    if (st == AGT_OK && dir != AGT_FD_NONE) st = reader_list(r, err);
-    if (st == AGT_OK && r->count) st = reader_go(r, 0, 0, err);
+    r->mem = r->all.mem = mem;
+    r->window = agt__alloc(mem, READER_WINDOW);
+    agt_status st = r->window ? reader_list(r, err) : agt__nomem(err);
     if (st != AGT_OK) {
         agt__trace_reader_close(r);
         return st;
@@ -106,9 +261,9 @@ AGT_PRIVATE agt_status agt__trace_reader_open(agt_trace_reader **out, const agt_
 
 AGT_PRIVATE void agt__trace_reader_close(agt_trace_reader *r) {
     if (!r) return;
-    if (r->fd != AGT_FD_NONE) r->sys->close(r->sys->ctx, r->fd);
-    agt__free(r->mem, r->segments, r->cap * sizeof *r->segments);
-    agt__free(r->mem, r->window, r->window_cap);
+    reader_leave(r);
+    agt__segments_free(&r->all);
+    agt__free(r->mem, r->window, READER_WINDOW);
     agt__free(r->mem, r, sizeof *r);
 }
 
@@ -117,212 +272,269 @@ AGT_PRIVATE void agt__trace_where(const agt_trace_reader *r, uint64_t *segment, 
     *offset = r->line_at;
 }
 
-/* Makes [from, from + n) lie in the window as far as the file goes; how many bytes do. */
-static agt_status reader_fill(agt_trace_reader *r, uint64_t from, size_t n, size_t *have,
-                              agt_error *err) {
-    if (from >= r->window_at && from + n <= r->window_at + r->window_len) {
-        *have = n;
+/* ---- forward ---- */
+
+/* The whole line ahead, if there is one. (2) */
+static agt_status reader_ahead(agt_trace_reader *r, size_t *len, uint64_t *full, agt_error *err) {
+    for (;;) {
+        agt_status st = reader_line_at(r, r->at, READER_WINDOW, len, full, err);
+        if (st != AGT_OK || !*len || !r->at || !reader_have(r, r->at - 1) ||
+            *reader_bytes(r, r->at - 1) == '\n')
+            return st;
+        st = reader_boundary(r, r->at, &r->at, err);
+        if (st != AGT_OK) return st;
+    }
+}
+
+/* (4) The file under the segment's name is another one, shorter, or gone. */
+static agt_status reader_follow_cut(agt_trace_reader *r, bool *moved, agt_error *err) {
+    agt_stat now;
+    bool there;
+    uint64_t was = r->at, size;
+    agt_status st = reader_look(r, r->segment, &now, &there, err);
+    if (st != AGT_OK) return st;
+    if (!there) {
+        uint64_t before = reader_before(r, r->segment);
+        *moved = before > 0;
+        if (before) return reader_go_end(r, before, err);
+        reader_leave(r);
         return AGT_OK;
     }
-    int64_t got = agt__read_all(r->sys, r->fd, r->window, n, from);
+    if (!reader_same(&now, &r->file)) {
+        st = reader_open(r, r->segment, &size, err);
+        if (st != AGT_OK) return st;
+        now.size = size;
+        *moved = true;
+    } else if (now.size >= was)
+        return AGT_OK;
     r->window_len = 0;
-    if (got < 0) return agt__fail_io(err, got, "cannot read the trace");
-    r->window_at = from;
-    r->window_len = (size_t)got;
-    *have = (size_t)got;
-    return AGT_OK;
+    return reader_boundary(r, now.size < was ? now.size : was, &r->at, err);
 }
 
-static const unsigned char *reader_bytes(const agt_trace_reader *r, uint64_t from) {
-    return r->window + (from - r->window_at);
-}
-
-static agt_text reader_hand_out(agt_trace_reader *r, uint64_t from, size_t n) {
-    r->line_segment = r->segments[r->index];
-    r->line_at = from;
-    return (agt_text){(const char *)reader_bytes(r, from), n};
-}
-
-/* The line at `from`: its length with newline; 0 if there is no whole one. */
-static agt_status reader_line_at(agt_trace_reader *r, uint64_t from, size_t *len, agt_error *err) {
-    size_t have = 0;
-    *len = 0;
-    if (from >= r->window_at && from < r->window_at + r->window_len) {
-        have = (size_t)(r->window_at + r->window_len - from);
-        const unsigned char *p = reader_bytes(r, from), *nl = memchr(p, '\n', have);
-        if (nl) {
-            *len = (size_t)(nl - p) + 1;
-            return AGT_OK;
-        }
-    }
-    r->window_len = 0; /* the file may have grown: read anew */
-    agt_status st = reader_fill(r, from, r->window_cap, &have, err);
-    if (st != AGT_OK || !have) return st;
-    const unsigned char *p = reader_bytes(r, from), *nl = memchr(p, '\n', have);
-    if (nl)
-        *len = (size_t)(nl - p) + 1;
-    else if (have > AGT_MAX_EVENT)
-        *len = AGT_MAX_EVENT + 1; /* (3) */
-    return AGT_OK;
-}
-
-/* At the end of what the segment has: is there another one? A segment that recovery cut below the
- * reader moves it to the new end. */
-static agt_status reader_next_segment(agt_trace_reader *r, bool *moved, agt_error *err) {
-    agt_stat now;
+/* At the end of what the segment has: is there more elsewhere? */
+static agt_status reader_move_on(agt_trace_reader *r, bool *moved, agt_error *err) {
+    uint64_t next, full, size;
+    size_t len;
     *moved = false;
-    agt_status st = r->dir == AGT_FD_NONE ? AGT_OK : reader_list(r, err);
-    if (st != AGT_OK || !r->count) return st;
-    if (r->fd == AGT_FD_NONE) {
-        *moved = true;
-        return reader_go(r, r->index, 0, err);
+    agt_status st = reader_list(r, err);
+    if (st == AGT_OK && r->fd != AGT_FD_NONE) st = reader_follow_cut(r, moved, err);
+    if (st != AGT_OK || *moved) return st;
+    st = reader_behind_this(r, &next, err);
+    if (st != AGT_OK || !next) return st;
+    if (r->fd != AGT_FD_NONE) { /* (3) */
+        st = reader_ahead(r, &len, &full, err);
+        *moved = len > 0;
+        if (st != AGT_OK || *moved) return st;
     }
-    if (r->index + 1 < r->count) {
-        *moved = true;
-        return reader_go(r, r->index + 1, 0, err);
-    }
-    int rc = r->sys->fstat(r->sys->ctx, r->fd, &now);
-    if (rc < 0) return agt__fail_io(err, rc, "cannot look at the trace");
-    if (now.size < r->at) r->at = now.size;
-    return AGT_OK;
+    *moved = true;
+    return reader_open(r, next, &size, err);
 }
 
 AGT_PRIVATE agt_status agt__trace_line(agt_trace_reader *r, agt_text *line, agt_error *err) {
     size_t len = 0;
-    for (;;) {
-        agt_status st = r->fd == AGT_FD_NONE ? AGT_OK : reader_line_at(r, r->at, &len, err);
+    uint64_t full = 0;
+    bool moved, again;
+    for (int tries = 0;;) {
+        agt_status st = r->fd == AGT_FD_NONE ? AGT_OK : reader_ahead(r, &len, &full, err);
         if (st != AGT_OK) return st;
-        if (r->fd != AGT_FD_NONE && len) break;
-        bool moved;
-        st = reader_next_segment(r, &moved, err);
-        if (st != AGT_OK) return st;
-        if (!moved) return AGT_END;
+        if (len) break;
+        st = reader_gone(reader_move_on(r, &moved, err), &tries, &again, err);
+        if (st != AGT_OK && !again) return st;
+        if (st == AGT_OK && !moved) return AGT_END;
     }
     *line = reader_hand_out(r, r->at, len);
-    r->at += len;
+    r->at += full;
     return AGT_OK;
 }
 
-/* The last newline before byte `end`, as the byte behind it; 0 if there is none. The bytes from
- * there to `end` are in the window, if they are no more than an event. */
-static agt_status reader_line_start(agt_trace_reader *r, uint64_t end, uint64_t *start,
-                                    agt_error *err) {
-    size_t n = READER_WINDOW, have;
-    *start = end;
-    for (;;) {
-        uint64_t from = end > n ? end - n : 0;
-        n = (size_t)(end - from);
-        agt_status st = reader_fill(r, from, n, &have, err);
+/* ---- backward ---- */
+
+/* The line in front of the reader, in this segment; *len is 0 if there is none. */
+static agt_status reader_back(agt_trace_reader *r, uint64_t *start, size_t *len, agt_error *err) {
+    *len = 0;
+    agt_status st = reader_boundary(r, r->at, &r->at, err); /* (2) */
+    if (st != AGT_OK || !r->at) return st;
+    uint64_t end = r->at;
+    const unsigned char *p = reader_bytes(r, end - 1);
+    while (p > r->window && p[-1] != '\n')
+        p--;
+    if (p == r->window && r->window_at) { /* it begins in front of the window */
+        uint64_t from = end > READER_WINDOW ? end - READER_WINDOW : 0;
+        st = reader_load(r, from, (size_t)(end - from), err);
         if (st != AGT_OK) return st;
-        if (have < n) return AGT_OK; /* it shrank meanwhile */
-        const unsigned char *p = reader_bytes(r, from);
-        for (size_t i = n; i-- > 0;)
-            if (p[i] == '\n') {
-                *start = from + i + 1;
-                return AGT_OK;
-            }
-        if (!from || n >= r->window_cap) {
-            *start = from;
-            return AGT_OK;
-        }
-        n = r->window_cap;
     }
+    st = reader_boundary(r, end - 1, start, err);
+    if (st != AGT_OK) return st;
+    size_t n = end - *start > AGT_MAX_EVENT ? AGT_MAX_EVENT + 1 : (size_t)(end - *start);
+    if (reader_have(r, *start) < n) st = reader_load(r, *start, READER_WINDOW, err);
+    if (st == AGT_OK && reader_have(r, *start) >= n) *len = n;
+    return st;
 }
 
 AGT_PRIVATE agt_status agt__trace_line_back(agt_trace_reader *r, agt_text *line, agt_error *err) {
-    uint64_t start;
+    uint64_t start = 0, before;
+    size_t len = 0;
+    bool again;
     if (r->fd == AGT_FD_NONE) return AGT_END;
-    while (r->at == 0) {
-        if (!r->index) return AGT_END;
-        agt_stat st_seg;
-        agt_status st = reader_go(r, r->index - 1, 0, err);
+    for (int tries = 0;;) {
+        agt_status st = reader_back(r, &start, &len, err);
         if (st != AGT_OK) return st;
-        int rc = r->sys->fstat(r->sys->ctx, r->fd, &st_seg);
-        if (rc < 0) return agt__fail_io(err, rc, "cannot look at the trace");
-        st = reader_line_start(r, st_seg.size, &r->at, err);
-        if (st != AGT_OK) return st;
+        if (len) break;
+        if (r->at) continue; /* it was cut just now: look again */
+        if ((st = reader_list(r, err)) != AGT_OK) return st;
+        before = reader_before(r, r->segment);
+        if (!before) return AGT_END;
+        st = reader_gone(reader_go_end(r, before, err), &tries, &again, err);
+        if (st != AGT_OK && !again) return st;
     }
-    agt_status st = reader_line_start(r, r->at - 1, &start, err);
-    if (st != AGT_OK) return st;
-    size_t n = (size_t)(r->at - start), have;
-    if (n > r->window_cap) start = r->at - (n = r->window_cap);
-    st = reader_fill(r, start, n, &have, err);
-    if (st != AGT_OK) return st;
-    if (have < n) return AGT_END;
-    *line = reader_hand_out(r, start, n);
+    *line = reader_hand_out(r, start, len);
     r->at = start;
     return AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__trace_seek_end(agt_trace_reader *r, agt_error *err) {
+/* Behind the last line of the last segment that has bytes; of the first if none has. */
+static agt_status reader_seek_end(agt_trace_reader *r, agt_error *err) {
     agt_stat now;
-    agt_status st = r->dir == AGT_FD_NONE ? AGT_OK : reader_list(r, err);
-    if (st != AGT_OK || !r->count) return st;
-    st = reader_go(r, r->count - 1, 0, err);
+    bool there;
+    uint64_t last = 0;
+    agt_status st = reader_list(r, err);
+    for (size_t i = r->all.count; i > 0 && !last && st == AGT_OK; i--) {
+        st = reader_look(r, r->all.v[i - 1], &now, &there, err);
+        if (st == AGT_OK && ((there && now.size) || i == 1)) last = r->all.v[i - 1];
+    }
     if (st != AGT_OK) return st;
-    int rc = r->sys->fstat(r->sys->ctx, r->fd, &now);
-    if (rc < 0) return agt__fail_io(err, rc, "cannot look at the trace");
-    return reader_line_start(r, now.size, &r->at, err);
-}
-
-/* The first line that begins behind `from`: its start and seq; *start == UINT64_MAX if none. */
-static agt_status reader_probe(agt_trace_reader *r, uint64_t from, uint64_t *start, uint64_t *seq,
-                               agt_error *err) {
-    size_t len;
-    *start = UINT64_MAX;
-    agt_status st = reader_line_at(r, from, &len, err); /* the rest of the line `from` is in */
-    if (st != AGT_OK || !len) return st;
-    uint64_t at = from + len;
-    st = reader_line_at(r, at, &len, err);
-    if (st != AGT_OK || !len) return st;
-    if (!agt__event_seq((const char *)reader_bytes(r, at), len, seq)) *seq = 0;
-    *start = at;
+    if (last) return reader_go_end(r, last, err);
+    reader_leave(r);
     return AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__trace_seek(agt_trace_reader *r, uint64_t seq, agt_error *err) {
-    agt_stat now;
-    agt_status st = r->dir == AGT_FD_NONE ? AGT_OK : reader_list(r, err);
-    if (st != AGT_OK || !r->count) return st;
-    size_t i = r->count - 1;
-    while (i > 0 && r->segments[i] > seq)
-        i--;
-    if ((st = reader_go(r, i, 0, err)) != AGT_OK) return st;
-    r->window_len = 0;
-    int rc = r->sys->fstat(r->sys->ctx, r->fd, &now);
-    if (rc < 0) return agt__fail_io(err, rc, "cannot look at the trace");
-    uint64_t lo = 0, hi = now.size;
-    while (hi - lo > READER_NEAR) {
-        uint64_t mid = lo + (hi - lo) / 2, start, found = 0;
-        if ((st = reader_probe(r, mid, &start, &found, err)) != AGT_OK) return st;
-        if (start >= hi)
+AGT_PRIVATE agt_status agt__trace_seek_end(agt_trace_reader *r, agt_error *err) {
+    bool again = true;
+    agt_status st = AGT_OK;
+    for (int tries = 0; again;)
+        st = reader_gone(reader_seek_end(r, err), &tries, &again, err);
+    return st;
+}
+
+/* ---- searching ---- */
+
+static uint64_t reader_seq(const agt_trace_reader *r, uint64_t from, size_t len) {
+    uint64_t seq;
+    return agt__event_seq((const char *)reader_bytes(r, from), len, &seq) ? seq : 0;
+}
+
+/* The first readable line that begins behind `from` and in front of `end`: where, and its seq; 0 if
+ * there is none. */
+static agt_status reader_probe(agt_trace_reader *r, uint64_t from, uint64_t end, uint64_t *start,
+                               uint64_t *seq, agt_error *err) {
+    size_t len;
+    uint64_t full;
+    *seq = 0;
+    agt_status st = reader_line_at(r, from, READER_PROBE, &len, &full, err);
+    for (*start = from + full; st == AGT_OK && len && *start < end; *start += full) {
+        st = reader_line_at(r, *start, READER_PROBE, &len, &full, err);
+        if (st != AGT_OK || !len) return st;
+        if ((*seq = reader_seq(r, *start, len)) != 0) return st;
+    }
+    return st;
+}
+
+/* Goes line by line from `from` on, where the seq is smaller or the segment begins, to the first
+ * seq that is not. *sure: the lines agree that this is the place. (6) */
+static agt_status reader_scan(agt_trace_reader *r, uint64_t from, uint64_t seq, bool *sure,
+                              agt_error *err) {
+    uint64_t before = 0, found, full;
+    size_t len;
+    for (r->at = from;; r->at += full) {
+        agt_status st = reader_line_at(r, r->at, READER_NEAR, &len, &full, err);
+        if (st != AGT_OK) return st;
+        if (!len) {
+            *sure = !r->at || before; /* all seqs so far were smaller */
+            return AGT_OK;
+        }
+        found = reader_seq(r, r->at, len);
+        if (found >= seq && found) {
+            *sure = r->at ? found == seq && before + 1 == seq : found == r->segment;
+            return AGT_OK;
+        }
+        before = found;
+    }
+}
+
+/* Something is damaged: goes through the whole segment for the first seq that is not smaller and
+ * that the line before or behind confirms, or none of the two contradicts. (6) */
+static agt_status reader_scan_all(agt_trace_reader *r, uint64_t seq, agt_error *err) {
+    uint64_t before = 0, found = r->segment - 1, found_at = UINT64_MAX, at = 0, full;
+    size_t len;
+    for (;; at += full) {
+        agt_status st = reader_line_at(r, at, READER_WINDOW, &len, &full, err);
+        if (st != AGT_OK) return st;
+        uint64_t behind = len ? reader_seq(r, at, len) : 0;
+        bool confirmed = before + 1 == found || behind == found + 1 || (!before && !behind);
+        if (found_at != UINT64_MAX && found && found >= seq && confirmed) {
+            r->at = found_at;
+            return AGT_OK;
+        }
+        if (!len) {
+            r->at = at;
+            return AGT_OK;
+        }
+        before = found;
+        found = behind;
+        found_at = at;
+    }
+}
+
+static agt_status reader_seek(agt_trace_reader *r, uint64_t seq, agt_error *err) {
+    uint64_t lo = 0, hi, start, found, segment;
+    bool sure;
+    agt_status st = reader_list(r, err);
+    if (st != AGT_OK) return st;
+    if (!r->all.count) {
+        reader_leave(r);
+        return AGT_OK;
+    }
+    segment = seq < UINT64_MAX ? reader_before(r, seq + 1) : r->all.v[r->all.count - 1];
+    if (!segment) segment = r->all.v[0];
+    st = reader_enter(r, segment, &hi, err);
+    while (st == AGT_OK && hi - lo > READER_NEAR) {
+        uint64_t mid = lo + (hi - lo) / 2;
+        st = reader_probe(r, mid, hi, &start, &found, err);
+        if (!found || start >= hi)
             hi = mid;
-        else if (!found)
-            break; /* damage: go line by line */
         else if (found < seq)
             lo = start;
         else
             hi = start;
     }
-    for (r->at = lo;;) {
-        size_t len;
-        uint64_t found = 0;
-        if ((st = reader_line_at(r, r->at, &len, err)) != AGT_OK) return st;
-        if (!len) return AGT_OK;
-        bool readable = agt__event_seq((const char *)reader_bytes(r, r->at), len, &found);
-        if (readable && found >= seq) return AGT_OK;
-        r->at += len;
-    }
+    if (st == AGT_OK) st = reader_scan(r, lo, seq, &sure, err);
+    if (st == AGT_OK && !sure) st = reader_scan_all(r, seq, err);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__trace_seek(agt_trace_reader *r, uint64_t seq, agt_error *err) {
+    bool again = true;
+    agt_status st = AGT_OK;
+    for (int tries = 0; again;)
+        st = reader_gone(reader_seek(r, seq, err), &tries, &again, err);
+    return st;
 }
 
 AGT_PRIVATE agt_status agt__trace_find(agt_trace_reader *r, uint64_t seq, agt_text *line,
                                        agt_error *err) {
-    uint64_t found = 0;
+    uint64_t found = 0, segment, offset;
+    char name[AGT_SEGMENT_NAME];
     agt_status st = agt__trace_seek(r, seq, err);
     if (st == AGT_OK) st = agt__trace_line(r, line, err);
-    if (st == AGT_END ||
-        (st == AGT_OK && (!agt__event_seq(line->data, line->len, &found) || found != seq)))
+    if (st == AGT_END || seq == 0)
         return agt__fail(err, AGT_NOT_FOUND, "the trace has no event %llu",
                          (unsigned long long)seq);
-    return st;
+    if (st != AGT_OK) return st;
+    if (agt__event_seq(line->data, line->len, &found) && found == seq) return AGT_OK;
+    agt__trace_where(r, &segment, &offset);
+    agt__segment_name(segment, name);
+    return agt__fail_at(err, AGT_CORRUPT, (int64_t)offset,
+                        "event %llu is missing or damaged in front of byte %llu of "
+                        ".agent-trace/trace/%s",
+                        (unsigned long long)seq, (unsigned long long)offset, name);
 }
