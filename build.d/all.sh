@@ -50,5 +50,6 @@ test_all() {
     step 'unit tests, s390x' suite_s390x
     step 'unit tests, armhf' suite_armhf
     step 'fuzz smoke' fuzz_smoke
+    SCRIPT_LIMIT=1800
     scripts all
 }
