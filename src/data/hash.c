@@ -410,17 +410,19 @@ AGT_PRIVATE void agt__hex(const unsigned char *data, size_t n, char *out) {
     }
 }
 
-static int hash_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+/* Each digit's value and one: what is not listed is 0, and no digit. */
+static const unsigned char hash_digits[256] = {
+    ['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+};
 
 AGT_PRIVATE bool agt__unhex(const char *hex, size_t len, unsigned char *out, size_t n) {
     if (len % 2 || len / 2 != n) return false;
     for (size_t i = 0; i < n; i++) {
-        int high = hash_digit(hex[2 * i]), low = hash_digit(hex[2 * i + 1]);
-        if (high < 0 || low < 0) return false;
-        out[i] = (unsigned char)(high << 4 | low);
+        unsigned high = hash_digits[(unsigned char)hex[2 * i]];
+        unsigned low = hash_digits[(unsigned char)hex[2 * i + 1]];
+        if (!high || !low) return false;
+        out[i] = (unsigned char)((high - 1) << 4 | (low - 1));
     }
     return true;
 }

@@ -66,16 +66,18 @@ static agt_status apply_read_fd(agt_store *s, agt_fd fd, const agt_stat *st, con
         return agt__fail(err, AGT_LIMIT, "%s has more than %u bytes", shown,
                          (unsigned)AGT_MAX_DOCUMENT);
     size_t want = (size_t)st->size;
-    for (;;) { /* it may grow while it is read */
-        if (!agt__buf_reserve(bytes, want - bytes->len + 1)) return agt__nomem(err);
-        int64_t n =
-            agt__read_all(s->sys, fd, bytes->data + bytes->len, want - bytes->len + 1, bytes->len);
-        if (n < 0) return agt__fail_io(err, n, "cannot read %s", shown);
+    for (;;) { /* it may grow while it is read: one byte more is asked for */
+        size_t room = want - bytes->len + 1;
+        if (!agt__buf_reserve(bytes, room)) return agt__nomem(err);
+        int64_t n = s->sys->pread(s->sys->ctx, fd, bytes->data + bytes->len, room, bytes->len);
+        if (n < 0 || (uint64_t)n > room)
+            return agt__fail_io(err, n < 0 ? n : AGT_SYS_ERR(AGT_SYS_IO, 0), "cannot read %s",
+                                shown);
         bytes->len += (size_t)n;
-        if (bytes->len <= want) return AGT_OK;
+        if (n == 0 || bytes->len == st->size) return AGT_OK;
         if (bytes->len > AGT_MAX_DOCUMENT)
             return agt__fail(err, AGT_LIMIT, "%s grows while it is read", shown);
-        want = bytes->len * 2;
+        if (bytes->len > want) want = bytes->len * 2;
     }
 }
 

@@ -9,6 +9,7 @@
 #include "store.h"
 
 #define STORE_RETRIES 100
+#define STORE_READ    (64u * 1024) /* of journal, at once */
 
 /* ---- the way in ---- */
 
@@ -56,17 +57,49 @@ AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r,
     return AGT_OK;
 }
 
+static void store_saw(agt_store *s, const agt_record *r) {
+    s->seen.pos += r->length;
+    s->seen.next_seq += r->entries;
+    s->seen.chain = r->crc;
+}
+
+/* Many records with one read. What is left, a record that is longer or does not check, is the
+ * caller's. */
+static agt_status store_replay_many(agt_store *s, uint64_t end, agt_error *err) {
+    agt_record r;
+    uint64_t capacity = s->journal.header.capacity;
+    if (end > capacity) end = capacity;
+    if (s->seen.pos >= end) return AGT_OK;
+    uint64_t left = end - s->seen.pos;
+    size_t n = left < STORE_READ ? (size_t)left : STORE_READ, at = 0;
+    s->record.len = 0;
+    if (!agt__buf_reserve(&s->record, n)) return agt__nomem(err);
+    int64_t got = agt__read_all(s->sys, s->journal.fd, s->record.data, n, s->seen.pos);
+    if (got < 0) return agt__fail_io(err, got, "cannot read a journal record");
+    for (; agt__record_parse(s->record.data + at, (size_t)got - at, s->cpu,
+                             s->journal.header.generation, s->seen.next_seq, s->seen.chain,
+                             &r) == AGT_OK;
+         at += r.length) {
+        agt_status st = agt__store_record_rows(s, &r, err);
+        if (st != AGT_OK) return st;
+        store_saw(s, &r);
+    }
+    return AGT_OK;
+}
+
 AGT_PRIVATE agt_status agt__store_replay(agt_store *s, uint64_t end, agt_error *err) {
     agt_record r;
     while (s->seen.pos < end) {
-        agt_status st = agt__record_read(
-            s->sys, s->journal.fd, s->seen.pos, s->journal.header.capacity, s->cpu,
-            s->journal.header.generation, s->seen.next_seq, s->seen.chain, &s->record, &r, err);
+        /* a reader who does not know the end mostly finds nothing: a small read says so */
+        agt_status st = end == UINT64_MAX ? AGT_OK : store_replay_many(s, end, err);
+        if (st != AGT_OK || s->seen.pos >= end) return st;
+        st = agt__record_read(s->sys, s->journal.fd, s->seen.pos, s->journal.header.capacity,
+                              s->cpu, s->journal.header.generation, s->seen.next_seq, s->seen.chain,
+                              &s->record, &r, err);
         if (st == AGT_OK) st = agt__store_record_rows(s, &r, err);
         if (st != AGT_OK) return st;
-        s->seen.pos += r.length;
-        s->seen.next_seq += r.entries;
-        s->seen.chain = r.crc;
+        store_saw(s, &r);
+        if (end == UINT64_MAX && (st = store_replay_many(s, end, err)) != AGT_OK) return st;
     }
     return AGT_OK;
 }
