@@ -1589,17 +1589,19 @@ AGT_PRIVATE void agt__hex(const unsigned char *data, size_t n, char *out) {
     }
 }
 
-static int hash_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+/* Each digit's value and one: what is not listed is 0, and no digit. */
+static const unsigned char hash_digits[256] = {
+    ['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+};
 
 AGT_PRIVATE bool agt__unhex(const char *hex, size_t len, unsigned char *out, size_t n) {
     if (len % 2 || len / 2 != n) return false;
     for (size_t i = 0; i < n; i++) {
-        int high = hash_digit(hex[2 * i]), low = hash_digit(hex[2 * i + 1]);
-        if (high < 0 || low < 0) return false;
-        out[i] = (unsigned char)(high << 4 | low);
+        unsigned high = hash_digits[(unsigned char)hex[2 * i]];
+        unsigned low = hash_digits[(unsigned char)hex[2 * i + 1]];
+        if (!high || !low) return false;
+        out[i] = (unsigned char)((high - 1) << 4 | (low - 1));
     }
     return true;
 }
@@ -3166,15 +3168,15 @@ AGT_PRIVATE int64_t agt__read_all(const agt_sys *sys, agt_fd fd, void *data, siz
                                   uint64_t offset);
 /* Reads a whole regular file of at most `max` bytes behind what `out` holds. AGT_NOT_FOUND,
  * AGT_LIMIT, AGT_INVALID (no regular file), AGT_NOMEM, AGT_IO. */
-AGT_PRIVATE agt_status agt__read_file(const agt_sys *sys, agt_fd dir, const char *name,
-                                      size_t max, agt_buf *out, agt_error *err);
+AGT_PRIVATE agt_status agt__read_file(const agt_sys *sys, agt_fd dir, const char *name, size_t max,
+                                      agt_buf *out, agt_error *err);
 /* Writes a file of ours atomically: `name.tmp` beside it, synced if `durable`, renamed, folder
  * synced if `durable`. Mode 0600. */
 AGT_PRIVATE agt_status agt__write_file(const agt_sys *sys, agt_fd dir, const char *name,
                                        const void *data, size_t n, bool durable, agt_error *err);
 /* Opens a sub-folder of ours, making it (mode 0700) if `make`. */
-AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const char *name,
-                                        bool make, agt_fd *out, agt_error *err);
+AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const char *name, bool make,
+                                        agt_fd *out, agt_error *err);
 /* Opens the folder `path` ("" is dir itself: a new descriptor), making what is missing (0777 less
  * umask) if `make`. Follows no link. Returns the fd or a negative AGT_SYS_ERR. */
 AGT_PRIVATE agt_fd agt__walk_folder(const agt_sys *sys, agt_fd dir, const char *path, bool make);
@@ -8138,14 +8140,9 @@ AGT_PRIVATE agt_status agt__event_parse(const char *line, size_t n, agt_buf *scr
 /* ---- the seq alone ---- */
 
 static bool event_seq_any(const char *line, size_t n, uint64_t *seq) {
-    agt_json root, key, value;
-    size_t at = 0;
-    if (agt__json_parse(line, n, &root, NULL) != AGT_OK || root.kind != AGT_JSON_OBJECT)
-        return false;
-    while (agt__json_next(&root, &at, &key, &value))
-        if (event_field_named(&key) == &event_fields[EVENT_SEQ_FIELD])
-            return agt__json_u64(&value, seq) && *seq > 0;
-    return false;
+    agt_json root, value;
+    return agt__json_parse(line, n, &root, NULL) == AGT_OK && root.kind == AGT_JSON_OBJECT &&
+           agt__json_get(&root, "seq", &value) && agt__json_u64(&value, seq) && *seq > 0;
 }
 
 /* In JSON `,"seq":` is always a key, never a part of a string; and a key of the event itself if no
@@ -8314,8 +8311,9 @@ AGT_PRIVATE bool agt__segment_parse(const char *name, uint64_t *first_seq) {
     uint64_t v = 0;
     const char *p = name;
     for (; *p >= '0' && *p <= '9'; p++) {
-        if (v > (UINT64_MAX - 9) / 10) return false;
-        v = v * 10 + (uint64_t)(*p - '0');
+        uint64_t digit = (uint64_t)(*p - '0');
+        if (v > (UINT64_MAX - digit) / 10) return false;
+        v = v * 10 + digit;
     }
     if (!v) return false;
     agt__segment_name(v, again);
@@ -8520,11 +8518,12 @@ AGT_PRIVATE agt_status agt__trace_cut(agt_trace_writer *w, const agt_mem *mem, u
  * (6) Searching believes a seq only if the line before or behind agrees: damage may hide the lines
  *     it hit, and no others. */
 
-#define READER_WINDOW (AGT_MAX_EVENT + 64u) /* one line, the newline before it, one byte too many  \
-                                             */
-#define READER_PROBE 4096u                  /* read at a step of a search */
-#define READER_NEAR  8192u                  /* closer than that, a search goes on line by line */
-#define READER_TRIES 16                     /* segments that vanish while they are opened */
+#define READER_WINDOW                                                                              \
+    (AGT_MAX_EVENT + 64u)  /* one line, the newline before it, one byte too many                   \
+                            */
+#define READER_PROBE 4096u /* read at a step of a search */
+#define READER_NEAR  8192u /* closer than that, a search goes on line by line */
+#define READER_TRIES 16    /* segments that vanish while they are opened */
 
 struct agt_trace_reader {
     const agt_sys *sys;
@@ -8569,22 +8568,21 @@ static agt_text reader_hand_out(agt_trace_reader *r, uint64_t from, size_t len) 
 /* Right behind the last newline in front of byte `end`; 0 if there is none. */
 static agt_status reader_boundary(agt_trace_reader *r, uint64_t end, uint64_t *pos,
                                   agt_error *err) {
-    for (*pos = 0; end > 0;) {
+    while (end > 0) {
         if (end > r->window_at && end <= r->window_at + r->window_len) {
             size_t i = (size_t)(end - r->window_at);
             while (i && r->window[i - 1] != '\n')
                 i--;
-            *pos = r->window_at + i;
-            if (i) return AGT_OK;
-            end = r->window_at;
-            *pos = 0;
-            continue;
+            end = r->window_at + i;
+            if (i) break;
+        } else {
+            uint64_t from = end > READER_WINDOW ? end - READER_WINDOW : 0;
+            agt_status st = reader_load(r, from, (size_t)(end - from), err);
+            if (st != AGT_OK) return st;
+            end = from + r->window_len; /* less where the file is shorter by now */
         }
-        uint64_t from = end > READER_WINDOW ? end - READER_WINDOW : 0;
-        agt_status st = reader_load(r, from, (size_t)(end - from), err);
-        if (st != AGT_OK) return st;
-        end = from + r->window_len; /* less where the file is shorter by now */
     }
+    *pos = end;
     return AGT_OK;
 }
 
@@ -8699,7 +8697,9 @@ static agt_status reader_enter(agt_trace_reader *r, uint64_t segment, uint64_t *
 static agt_status reader_go_end(agt_trace_reader *r, uint64_t segment, agt_error *err) {
     uint64_t size;
     agt_status st = reader_open(r, segment, &size, err);
-    return st == AGT_OK ? reader_boundary(r, size, &r->at, err) : st;
+    if (st != AGT_OK) return st;
+    r->at = size; /* should finding the boundary fail, (2) finds it later */
+    return reader_boundary(r, size, &r->at, err);
 }
 
 static agt_status reader_list(agt_trace_reader *r, agt_error *err) {
@@ -8891,19 +8891,20 @@ AGT_PRIVATE agt_status agt__trace_line_back(agt_trace_reader *r, agt_text *line,
     return AGT_OK;
 }
 
+/* Behind the last line of the last segment that has bytes; of the first if none has. */
 static agt_status reader_seek_end(agt_trace_reader *r, agt_error *err) {
-    uint64_t last;
+    agt_stat now;
+    bool there;
+    uint64_t last = 0;
     agt_status st = reader_list(r, err);
+    for (size_t i = r->all.count; i > 0 && !last && st == AGT_OK; i--) {
+        st = reader_look(r, r->all.v[i - 1], &now, &there, err);
+        if (st == AGT_OK && ((there && now.size) || i == 1)) last = r->all.v[i - 1];
+    }
     if (st != AGT_OK) return st;
+    if (last) return reader_go_end(r, last, err);
     reader_leave(r);
-    do { /* from the beginning: the last one that has bytes, or the first */
-        st = reader_behind_this(r, &last, err);
-        if (st != AGT_OK) return st;
-        if (last) r->segment = last;
-    } while (last);
-    last = r->segment ? r->segment : r->all.count ? r->all.v[0] : 0;
-    r->segment = 0;
-    return last ? reader_go_end(r, last, err) : AGT_OK;
+    return AGT_OK;
 }
 
 AGT_PRIVATE agt_status agt__trace_seek_end(agt_trace_reader *r, agt_error *err) {
@@ -8960,15 +8961,16 @@ static agt_status reader_scan(agt_trace_reader *r, uint64_t from, uint64_t seq, 
 }
 
 /* Something is damaged: goes through the whole segment for the first seq that is not smaller and
- * that the line before or behind confirms, or none of the two contradicts. (6) */
+ * that one of the two lines before or the one behind confirms, or none contradicts. (6) */
 static agt_status reader_scan_all(agt_trace_reader *r, uint64_t seq, agt_error *err) {
-    uint64_t before = 0, found = r->segment - 1, found_at = UINT64_MAX, at = 0, full;
+    uint64_t earlier = 0, before = 0, found = r->segment - 1, found_at = UINT64_MAX, at = 0, full;
     size_t len;
     for (;; at += full) {
         agt_status st = reader_line_at(r, at, READER_WINDOW, &len, &full, err);
         if (st != AGT_OK) return st;
         uint64_t behind = len ? reader_seq(r, at, len) : 0;
-        bool confirmed = before + 1 == found || behind == found + 1 || (!before && !behind);
+        bool confirmed = before + 1 == found || earlier + 2 == found || behind == found + 1 ||
+                         (!before && !behind);
         if (found_at != UINT64_MAX && found && found >= seq && confirmed) {
             r->at = found_at;
             return AGT_OK;
@@ -8977,6 +8979,7 @@ static agt_status reader_scan_all(agt_trace_reader *r, uint64_t seq, agt_error *
             r->at = at;
             return AGT_OK;
         }
+        earlier = before;
         before = found;
         found = behind;
         found_at = at;
@@ -8984,7 +8987,7 @@ static agt_status reader_scan_all(agt_trace_reader *r, uint64_t seq, agt_error *
 }
 
 static agt_status reader_seek(agt_trace_reader *r, uint64_t seq, agt_error *err) {
-    uint64_t lo = 0, hi, start, found, segment;
+    uint64_t lo = 0, hi, start, found, segment, before;
     bool sure;
     agt_status st = reader_list(r, err);
     if (st != AGT_OK) return st;
@@ -8994,7 +8997,11 @@ static agt_status reader_seek(agt_trace_reader *r, uint64_t seq, agt_error *err)
     }
     segment = seq < UINT64_MAX ? reader_before(r, seq + 1) : r->all.v[r->all.count - 1];
     if (!segment) segment = r->all.v[0];
-    st = reader_enter(r, segment, &hi, err);
+    for (;; segment = before) { /* an empty one hides nothing */
+        st = reader_enter(r, segment, &hi, err);
+        before = reader_before(r, segment);
+        if (st != AGT_OK || hi || !before) break;
+    }
     while (st == AGT_OK && hi - lo > READER_NEAR) {
         uint64_t mid = lo + (hi - lo) / 2;
         st = reader_probe(r, mid, hi, &start, &found, err);
@@ -9040,153 +9047,326 @@ AGT_PRIVATE agt_status agt__trace_find(agt_trace_reader *r, uint64_t seq, agt_te
 /* begin src/log/trace_repair.c */
 /* trace_repair: believing a trace that has no journal (R3 to R6).
  *
+ * Line by line the walk knows what the next one must be: its seq and its `prev`.
+ *
+ *     follows what stands before it             a good line
+ *     parses, but does not follow               damaged; the next may follow it, or the last good
+ *     does not parse, but ends in an event
+ *       that follows                            damaged, and that event is good
+ *     does not parse                            damaged; the next is good if its seq is greater
+ *
+ * and nothing is good whose seq is not greater than all before it.
+ *
  * (1) Only an unterminated tail is a tear. A line that ends in a newline and does not parse or
  *     chain is damage: counted and located, never touched.
  * (2) A tail of NUL bytes is a tear, also behind a newline.
- * (3) A tail that is a whole valid event, in sequence, only lacks its newline and gets it.
- * (4) Repair is idempotent, and what it cuts off it keeps. */
+ * (3) A tail that is a whole event that follows only lacks its newline and gets it.
+ * (4) The trace ends behind the last newline of all segments. Later segments, which then have no
+ *     whole line, belong to the tail; but one that was to have the next event is where it goes.
+ * (5) Repair is idempotent, and what it cuts off it keeps.
+ * (6) Two lines' room is all the memory it needs, however long the trace or its tail. */
 
-typedef struct repair_walk {
-    agt_cpu cpu;
-    agt_trace_report *out;
-    uint64_t want_seq;
-    bool chained; /* `out->end.prev` is the hash of the line before */
-    agt_buf scratch;
-} repair_walk;
+#define REPAIR_WINDOW (2u * AGT_MAX_EVENT)
 
-/* Takes one whole line; false if it is damaged. */
-static bool repair_line(repair_walk *w, const char *line, size_t n, bool last_resort) {
-    agt_event e;
-    unsigned char prev[32];
-    bool good = agt__event_parse(line, n, &w->scratch, &e, NULL) == AGT_OK &&
-                agt__unhex(e.prev.data, e.prev.len, prev, 32);
-    if (good && w->want_seq && e.seq != w->want_seq) good = false;
-    if (good && w->chained && memcmp(prev, w->out->end.prev, 32) != 0) good = false;
-    if (last_resort) return good;
-    agt__sha256(w->cpu, line, n, w->out->end.prev);
-    /* behind damage the chain goes on from the bytes that are there; seq from the next good line */
-    w->chained = true;
-    w->want_seq = good ? e.seq + 1 : 0;
-    if (good) {
-        w->out->lines++;
-        w->out->last_seq = e.seq;
-    }
-    return good;
-}
-
-static size_t repair_without_nul(const agt_buf *b, size_t len) {
-    while (len && b->data[len - 1] == 0)
-        len--;
-    return len;
-}
-
-/* One segment, wholly in memory. `last`: its tail may be torn. */
-static void repair_segment(repair_walk *w, const agt_buf *b, uint64_t segment, bool last) {
-    agt_trace_report *out = w->out;
-    size_t len = repair_without_nul(b, b->len), at = 0;
-    while (at < len) {
-        const unsigned char *nl = memchr(b->data + at, '\n', len - at);
-        if (!nl) break;
-        size_t n = (size_t)(nl - (b->data + at)) + 1;
-        if (!repair_line(w, (const char *)b->data + at, n, false) && !out->damaged_lines++) {
-            out->first_bad_segment = segment;
-            out->first_bad_offset = at;
-        }
-        at += n;
-    }
-    out->end.segment = segment;
-    out->end.offset = at;
-    if (!last) {
-        if (at < b->len && !out->damaged_lines++) { /* a closed segment has no tail */
-            out->first_bad_segment = segment;
-            out->first_bad_offset = at;
-        }
-        return;
-    }
-    out->torn_bytes = b->len - at;
-    if (at == len) return;
-    agt_buf whole = agt__buf(b->mem);
-    agt__buf_put(&whole, b->data + at, len - at);
-    agt__buf_byte(&whole, '\n');
-    out->salvageable =
-        !whole.failed && repair_line(w, (const char *)whole.data, whole.len, true); /* (3) */
-    agt__buf_free(&whole);
-}
-
+/* What a line must be to follow another. */
 typedef struct repair_next {
-    uint64_t after, found;
-    size_t later;
+    uint64_t seq; /* 0: nothing follows it */
+    unsigned char prev[32];
 } repair_next;
 
-static int repair_find_next(void *ctx, const char *name) {
-    repair_next *s = ctx;
-    uint64_t first;
-    if (!agt__segment_parse(name, &first) || first <= s->after) return 0;
-    s->later++;
-    if (!s->found || first < s->found) s->found = first;
-    return 0;
+typedef struct repair_walk {
+    const agt_sys *sys;
+    agt_fd dir;
+    agt_cpu cpu;
+    agt_trace_report *out;
+    repair_next good, other; /* what follows the last good line; a damaged one that parsed */
+    bool lost;               /* the line before did not parse: its hash tells nothing */
+    bool stray;              /* there are segments behind the end (4) */
+    uint64_t salvage;        /* bytes of the event that only lacks its newline */
+    agt_buf scratch, window;
+    /* the segment being read: */
+    agt_fd fd;
+    uint64_t segment, size, at; /* begin of the line being read */
+    uint64_t dropped;           /* of its bytes, those no longer in the window */
+    agt_sha256_state hash;      /* of the dropped ones */
+} repair_walk;
+
+/* ---- one line ---- */
+
+static bool repair_follows(const repair_next *n, uint64_t seq, const unsigned char prev[32]) {
+    return n->seq && seq == n->seq && memcmp(prev, n->prev, 32) == 0;
+}
+
+/* `hash` true: only what chains, not what merely comes behind something unreadable. */
+static bool repair_fits(const repair_walk *w, uint64_t seq, const unsigned char prev[32],
+                        bool hash) {
+    if (repair_follows(&w->good, seq, prev)) return true;
+    return seq > w->out->last_seq && (repair_follows(&w->other, seq, prev) || (w->lost && !hash));
+}
+
+/* Reads an event; false if it is none. No memory is needed: `scratch` has it. */
+static bool repair_parse(repair_walk *w, const char *line, size_t n, uint64_t *seq,
+                         unsigned char prev[32]) {
+    agt_event e;
+    if (agt__event_parse(line, n, &w->scratch, &e, NULL) != AGT_OK) return false;
+    *seq = e.seq;
+    return agt__unhex(e.prev.data, e.prev.len, prev, 32);
+}
+
+static void repair_good(repair_walk *w, const char *line, size_t n, uint64_t seq) {
+    w->out->lines++;
+    w->out->last_seq = seq;
+    w->good.seq = seq + 1;
+    agt__sha256(w->cpu, line, n, w->good.prev);
+    memcpy(w->out->end.prev, w->good.prev, 32);
+    w->other.seq = 0;
+    w->lost = false;
+}
+
+static void repair_damaged(repair_walk *w, uint64_t at) {
+    if (w->out->damaged_lines++) return;
+    w->out->first_bad_segment = w->segment;
+    w->out->first_bad_offset = at;
+}
+
+/* A whole event that follows, at the end of a damaged line: something unfinished stood before it
+ * when it was written. */
+static bool repair_fused(repair_walk *w, const char *line, size_t n) {
+    static const char begin[] = "{\"timestamp\":\"";
+    const size_t len = sizeof begin - 1;
+    uint64_t seq;
+    unsigned char prev[32];
+    for (size_t at = n > len ? n - len : 0; at-- > 0;) {
+        if (line[at] != '{' || memcmp(line + at, begin, len) != 0) continue;
+        if (!repair_parse(w, line + at, n - at, &seq, prev)) continue;
+        if (!repair_fits(w, seq, prev, true)) continue;
+        repair_good(w, line + at, n - at, seq);
+        return true;
+    }
+    return false;
+}
+
+/* A line ended by a newline. `whole` is false if only its last bytes are there. */
+static void repair_line(repair_walk *w, const char *line, size_t n, bool whole) {
+    uint64_t seq = 0;
+    unsigned char prev[32] = {0};
+    bool parses = whole && n <= AGT_MAX_EVENT && repair_parse(w, line, n, &seq, prev);
+    if (parses && repair_fits(w, seq, prev, false) && (w->at > 0 || seq == w->segment)) {
+        repair_good(w, line, n, seq);
+        return;
+    }
+    repair_damaged(w, w->at);
+    size_t most = n < AGT_MAX_EVENT ? n : AGT_MAX_EVENT;
+    if (!parses && repair_fused(w, line + (n - most), most)) return;
+    if (whole)
+        agt__sha256(w->cpu, line, n, w->out->end.prev);
+    else {
+        agt__sha256_update(&w->hash, w->cpu, line, n);
+        agt__sha256_final(&w->hash, w->cpu, w->out->end.prev);
+    }
+    w->lost = w->lost || !parses;
+    w->other.seq = parses && seq < UINT64_MAX ? seq + 1 : 0;
+    memcpy(w->other.prev, w->out->end.prev, 32);
+}
+
+/* ---- one segment ---- */
+
+/* What stood unfinished in front of a whole line was no tail. */
+static void repair_settle(repair_walk *w) {
+    agt_trace_report *out = w->out;
+    if (out->torn_bytes) {
+        uint64_t segment = w->segment;
+        w->segment = out->end.segment;
+        repair_damaged(w, out->end.offset);
+        w->segment = segment;
+        w->lost = true;
+    }
+    out->torn_bytes = 0;
+    w->stray = false;
+}
+
+/* Takes the whole lines in the window, then makes room: of a line without an end the last bytes
+ * stay. */
+static void repair_window(repair_walk *w) {
+    unsigned char *p = w->window.data;
+    size_t left = w->window.len;
+    for (unsigned char *newline; (newline = memchr(p, '\n', left)) != NULL;) {
+        size_t n = (size_t)(newline - p) + 1;
+        repair_settle(w);
+        repair_line(w, (const char *)p, n, !w->dropped);
+        w->at += w->dropped + n;
+        w->dropped = 0;
+        w->out->end.segment = w->segment;
+        w->out->end.offset = w->at;
+        p += n;
+        left -= n;
+    }
+    if (left > AGT_MAX_EVENT) {
+        size_t drop = left - AGT_MAX_EVENT;
+        if (!w->dropped) agt__sha256_init(&w->hash);
+        agt__sha256_update(&w->hash, w->cpu, p, drop);
+        w->dropped += drop;
+        p += drop;
+        left -= drop;
+    }
+    if (left) memmove(w->window.data, p, left);
+    w->window.len = left;
+}
+
+static agt_status repair_read(repair_walk *w, agt_error *err) {
+    agt_buf *b = &w->window;
+    w->at = w->dropped = 0;
+    b->len = 0;
+    for (w->size = 0;;) {
+        size_t room = REPAIR_WINDOW - b->len;
+        int64_t got = agt__read_all(w->sys, w->fd, b->data + b->len, room, w->size);
+        if (got < 0) return agt__fail_io(err, got, "cannot read the trace");
+        b->len += (size_t)got;
+        w->size += (uint64_t)got;
+        repair_window(w);
+        if ((size_t)got < room) return AGT_OK;
+    }
+}
+
+/* Is there nothing but NULs from `at` to the end? */
+static agt_status repair_only_nul(repair_walk *w, uint64_t at, bool *only, agt_error *err) {
+    for (*only = true; *only && at < w->size; at += w->window.len) {
+        int64_t got = agt__read_all(w->sys, w->fd, w->window.data, REPAIR_WINDOW, at);
+        if (got < 0) return agt__fail_io(err, got, "cannot read the trace");
+        w->window.len = (size_t)got;
+        if (!got) return AGT_OK;
+        for (size_t i = 0; i < w->window.len && *only; i++)
+            *only = w->window.data[i] == 0;
+    }
+    return AGT_OK;
+}
+
+/* (3) Is the segment's tail an event that follows, with NULs behind it at most? */
+static agt_status repair_tail(repair_walk *w, agt_error *err) {
+    agt_buf *b = &w->window;
+    uint64_t seq;
+    unsigned char prev[32];
+    bool only;
+    int64_t got = agt__read_all(w->sys, w->fd, b->data, AGT_MAX_EVENT, w->at);
+    if (got < 0) return agt__fail_io(err, got, "cannot read the trace");
+    const unsigned char *nul = memchr(b->data, 0, (size_t)got);
+    size_t n = nul ? (size_t)(nul - b->data) : (size_t)got;
+    b->data[n] = '\n'; /* the window has room for two */
+    bool good = n < AGT_MAX_EVENT && repair_parse(w, (const char *)b->data, n + 1, &seq, prev) &&
+                repair_fits(w, seq, prev, true) && (w->at > 0 || seq == w->segment);
+    if (!good) return AGT_OK;
+    repair_next follower = {seq + 1, {0}};
+    agt__sha256(w->cpu, b->data, n + 1, follower.prev);
+    agt_status st = repair_only_nul(w, w->at + n, &only, err);
+    if (st != AGT_OK || !only) return st;
+    w->out->salvageable = true;
+    w->salvage = n;
+    w->other = follower;
+    return AGT_OK;
+}
+
+/* (4) */
+static agt_status repair_end(repair_walk *w, agt_error *err) {
+    agt_trace_report *out = w->out;
+    uint64_t tail = w->size - w->at;
+    bool lines = w->at > 0;
+    bool next = w->lost || w->other.seq ? w->segment > out->last_seq : w->segment == w->good.seq;
+    if (!lines && (out->torn_bytes || w->stray || !next)) {
+        out->torn_bytes += tail;
+        w->stray = true;
+        return AGT_OK;
+    }
+    out->end.segment = w->segment;
+    out->end.offset = w->at;
+    out->torn_bytes = tail;
+    out->salvageable = false;
+    return tail ? repair_tail(w, err) : AGT_OK;
+}
+
+static agt_status repair_segment(repair_walk *w, uint64_t segment, agt_error *err) {
+    char name[AGT_SEGMENT_NAME];
+    agt__segment_name(segment, name);
+    w->segment = segment;
+    w->fd = w->sys->open(w->sys->ctx, w->dir, name, AGT_O_READ, 0);
+    if (w->fd < 0) return agt__fail_io(err, w->fd, "cannot open .agent-trace/trace/%s", name);
+    agt_status st = repair_read(w, err);
+    if (st == AGT_OK) st = repair_end(w, err);
+    w->sys->close(w->sys->ctx, w->fd);
+    return st;
+}
+
+/* ---- the whole trace ---- */
+
+static agt_status repair_walk_all(repair_walk *w, const agt_mem *mem, agt_error *err) {
+    agt_segments all = {mem, NULL, 0, 0};
+    w->scratch = w->window = agt__buf(mem);
+    bool room =
+        agt__buf_reserve(&w->scratch, AGT_MAX_EVENT) && agt__buf_reserve(&w->window, REPAIR_WINDOW);
+    memset(w->out, 0, sizeof *w->out);
+    w->out->end.segment = 1;
+    w->good.seq = 1;
+    agt_status st = agt__segments_list(&all, w->sys, w->dir, err);
+    if (!room) st = agt__nomem(err);
+    for (size_t i = 0; i < all.count && st == AGT_OK; i++)
+        st = repair_segment(w, all.v[i], err);
+    agt__segments_free(&all);
+    agt__buf_free(&w->scratch);
+    agt__buf_free(&w->window);
+    return st;
 }
 
 AGT_PRIVATE agt_status agt__trace_check(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
                                         agt_cpu cpu, agt_trace_report *out, agt_error *err) {
-    char name[AGT_SEGMENT_NAME];
-    agt_buf bytes = agt__buf(mem);
-    repair_walk w = {cpu, out, 0, true, agt__buf(mem)};
-    agt_status st = AGT_OK;
-    memset(out, 0, sizeof *out);
-    out->end.segment = 1;
-    for (repair_next s = {0, 0, 0}; st == AGT_OK; s.after = s.found) {
-        s.found = 0;
-        s.later = 0;
-        int rc = sys->list(sys->ctx, dir, repair_find_next, &s);
-        if (rc < 0) st = agt__fail_io(err, rc, "cannot list .agent-trace/trace");
-        if (rc < 0 || !s.found) break;
-        agt__segment_name(s.found, name);
-        bytes.len = 0;
-        st = agt__read_file(sys, dir, name, SIZE_MAX / 2, &bytes, err);
-        if (!s.after) w.want_seq = s.found;
-        if (st == AGT_OK) repair_segment(&w, &bytes, s.found, s.later == 1);
-    }
-    agt__buf_free(&bytes);
-    agt__buf_free(&w.scratch);
-    return st;
+    repair_walk w;
+    memset(&w, 0, sizeof w);
+    w.sys = sys;
+    w.dir = dir;
+    w.cpu = cpu;
+    w.out = out;
+    return repair_walk_all(&w, mem, err);
 }
 
-static agt_status repair_append_newline(agt_trace_writer *w, const agt_trace_report *r,
-                                        uint64_t size, agt_error *err) {
-    /* NUL bytes behind the event go first; the newline then ends it */
-    uint64_t at = r->end.offset + r->torn_bytes;
-    unsigned char c = 0;
-    agt_status st = agt__trace_reserve(w, r->end.segment, at, 1, err);
+/* The newline goes behind the event first: with NULs behind it that is a tail again, and mended. */
+static agt_status repair_salvage(agt_trace_writer *t, repair_walk *w, agt_error *err) {
+    agt_trace_report *out = w->out;
+    uint64_t at = out->end.offset + w->salvage;
+    agt_status st = agt__trace_put(t, out->end.segment, at, "\n", 1, err);
     if (st != AGT_OK) return st;
-    while (at > r->end.offset) {
-        int64_t n = agt__read_all(w->sys, w->fd, &c, 1, at - 1);
-        if (n < 0) return agt__fail_io(err, n, "cannot read the trace");
-        if (n == 1 && c) break;
-        at--;
-    }
-    int rc = at < size ? w->sys->truncate(w->sys->ctx, w->fd, at) : 0;
-    if (rc < 0) return agt__fail_io(err, rc, "cannot cut the trace");
-    return agt__trace_put(w, r->end.segment, at, "\n", 1, err);
+    out->end.offset = at + 1;
+    memcpy(out->end.prev, w->other.prev, 32);
+    out->lines++;
+    out->last_seq = w->other.seq - 1;
+    return AGT_OK;
+}
+
+static agt_status repair_sync(const agt_sys *sys, agt_fd dir, uint64_t segment, agt_error *err) {
+    char name[AGT_SEGMENT_NAME];
+    agt__segment_name(segment, name);
+    agt_fd fd = sys->open(sys->ctx, dir, name, AGT_O_READ | AGT_O_WRITE, 0);
+    bool none = fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT; /* then only names are gone */
+    if (fd < 0 && !none) return agt__fail_io(err, fd, "cannot open .agent-trace/trace/%s", name);
+    int rc = none ? 0 : sys->sync(sys->ctx, fd);
+    if (!none) sys->close(sys->ctx, fd);
+    if (rc == 0) rc = sys->sync(sys->ctx, dir);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot sync the trace") : AGT_OK;
 }
 
 AGT_PRIVATE agt_status agt__trace_repair(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
                                          agt_cpu cpu, agt_trace_report *out, agt_error *err) {
-    agt_trace_writer w;
-    agt_status st = agt__trace_check(sys, dir, mem, cpu, out, err);
-    if (st != AGT_OK || !out->torn_bytes) return st;
-    agt__trace_writer_init(&w, sys, dir);
-    if (out->salvageable)
-        st = repair_append_newline(&w, out, out->end.offset + out->torn_bytes, err);
-    else
-        st = agt__trace_cut(&w, mem, out->end.segment, out->end.offset, err);
-    if (st == AGT_OK && w.fd != AGT_FD_NONE) {
-        int rc = sys->sync(sys->ctx, w.fd);
-        if (rc == 0) rc = sys->sync(sys->ctx, dir);
-        if (rc < 0) st = agt__fail_io(err, rc, "cannot sync the trace");
-    }
-    agt__trace_writer_close(&w);
-    return st;
+    agt_trace_writer t;
+    repair_walk w;
+    memset(&w, 0, sizeof w);
+    w.sys = sys;
+    w.dir = dir;
+    w.cpu = cpu;
+    w.out = out;
+    agt_status st = repair_walk_all(&w, mem, err);
+    if (st != AGT_OK || (!out->torn_bytes && !w.stray)) return st;
+    agt__trace_writer_init(&t, sys, dir);
+    if (out->salvageable) st = repair_salvage(&t, &w, err);
+    if (st == AGT_OK) st = agt__trace_cut(&t, mem, out->end.segment, out->end.offset, err);
+    agt__trace_writer_close(&t);
+    return st == AGT_OK ? repair_sync(sys, dir, out->end.segment, err) : st;
 }
 /* end src/log/trace_repair.c */
 /* begin src/log/journal.c */
@@ -9908,6 +10088,16 @@ static void catalog_encode_row(const agt_row *r, uint32_t path_off, uint32_t age
     memcpy(p + 108, r->doc, 36);
 }
 
+/* A store may come from somebody else: its paths are held to the rules again. */
+static bool catalog_path_allowed(const agt_buf *b, uint64_t rows, const unsigned char *row) {
+    char clean[AGT_MAX_PATH + 1];
+    size_t len = agt__get32(row + 4), clean_len;
+    const char *path =
+        (const char *)b->data + CATALOG_HEADER + (size_t)rows * CATALOG_ROW + agt__get32(row);
+    return agt__path_normalise(path, len, clean, &clean_len, NULL) == AGT_OK && clean_len == len &&
+           memcmp(clean, path, len) == 0;
+}
+
 /* Checked once at load, so that lookups can trust every offset. */
 static bool catalog_valid(const agt_buf *b, agt_cpu cpu) {
     if (b->len < CATALOG_HEADER || agt__get64(b->data) != CATALOG_MAGIC) return false;
@@ -9921,6 +10111,7 @@ static bool catalog_valid(const agt_buf *b, agt_cpu cpu) {
         if ((uint64_t)agt__get32(p + 8) + agt__get32(p + 12) > text) return false;
         if (agt__get32(p + 12) > AGT_MAX_NAME || agt__get32(p + 16) > AGT_TYPE_SCRATCH)
             return false;
+        if (!catalog_path_allowed(b, rows, p)) return false;
     }
     return true;
 }
@@ -10545,6 +10736,10 @@ AGT_PRIVATE agt_status agt__store_reload(agt_store *s, agt_error *err);
 /* Reads records from `seen` up to `end` (or as long as they check, for UINT64_MAX) into the
  * catalog. */
 AGT_PRIVATE agt_status agt__store_replay(agt_store *s, uint64_t end, agt_error *err);
+/* Parses an entry's line and checks that it may be acted on: the seq it must have, a path that the
+ * path rules allow, ids that are ids. A store may come from somebody else. AGT_CORRUPT. */
+AGT_PRIVATE agt_status agt__store_event(const agt_entry *entry, uint64_t seq, agt_buf *scratch,
+                                        agt_event *e, agt_error *err);
 /* Touches and changes the catalog for each event of a record. */
 AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r, agt_error *err);
 
@@ -10651,6 +10846,7 @@ AGT_PRIVATE void agt__describe(const agt_row *row, bool modified, agt_document *
 /* end src/store/store.h */
 
 #define STORE_RETRIES 100
+#define STORE_READ    (64u * 1024) /* of journal, at once */
 
 /* ---- the way in ---- */
 
@@ -10685,11 +10881,43 @@ AGT_PRIVATE agt_status agt__store_reload(agt_store *s, agt_error *err) {
     return AGT_OK;
 }
 
+static bool store_hex(agt_text t, size_t len) {
+    bool good = t.len == len;
+    for (size_t i = 0; good && i < len; i++)
+        good = (t.data[i] >= '0' && t.data[i] <= '9') || (t.data[i] >= 'a' && t.data[i] <= 'f');
+    return good;
+}
+
+static bool store_path_allowed(agt_text path) {
+    char clean[AGT_MAX_PATH + 1];
+    size_t len;
+    return agt__path_normalise(path.data, path.len, clean, &len, NULL) == AGT_OK &&
+           len == path.len && memcmp(clean, path.data, len) == 0;
+}
+
+AGT_PRIVATE agt_status agt__store_event(const agt_entry *entry, uint64_t seq, agt_buf *scratch,
+                                        agt_event *e, agt_error *err) {
+    agt_status st = agt__event_parse(entry->line, entry->line_len, scratch, e, err);
+    if (st != AGT_OK) return st;
+    bool good = e->seq == seq && (!e->path.data || store_path_allowed(e->path)) &&
+                (!e->blob.data || store_hex(e->blob, 40)) &&
+                (!e->rejected.data || store_hex(e->rejected, 64)) &&
+                agt__actor_valid(e->actor.data, e->actor.len);
+    if (e->version) good = good && e->path.data && e->doc.len == 36;
+    if (e->version && e->blob.data) good = good && (entry->flags & AGT_ENTRY_CONTENT);
+    if (good) return AGT_OK;
+    return agt__fail(err, AGT_CORRUPT,
+                     "the record of event %llu says what no agent_trace writes; the store is "
+                     "damaged, or was made to harm",
+                     (unsigned long long)seq);
+}
+
 AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r, agt_error *err) {
     agt_entry e;
     agt_event ev = AGT_EVENT_INIT;
-    for (size_t at = 0; agt__record_next(r, &at, &e);) {
-        agt_status st = agt__event_parse(e.line, e.line_len, &s->scratch, &ev, err);
+    uint64_t seq = r->first_seq;
+    for (size_t at = 0; agt__record_next(r, &at, &e); seq++) {
+        agt_status st = agt__store_event(&e, seq, &s->scratch, &ev, err);
         if (st != AGT_OK) return st;
         if (ev.version && !agt__catalog_touch(&s->catalog, ev.path.data, ev.path.len))
             return agt__nomem(err);
@@ -10698,17 +10926,49 @@ AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r,
     return AGT_OK;
 }
 
+static void store_saw(agt_store *s, const agt_record *r) {
+    s->seen.pos += r->length;
+    s->seen.next_seq += r->entries;
+    s->seen.chain = r->crc;
+}
+
+/* Many records with one read. What is left, a record that is longer or does not check, is the
+ * caller's. */
+static agt_status store_replay_many(agt_store *s, uint64_t end, agt_error *err) {
+    agt_record r;
+    uint64_t capacity = s->journal.header.capacity;
+    if (end > capacity) end = capacity;
+    if (s->seen.pos >= end) return AGT_OK;
+    uint64_t left = end - s->seen.pos;
+    size_t n = left < STORE_READ ? (size_t)left : STORE_READ, at = 0;
+    s->record.len = 0;
+    if (!agt__buf_reserve(&s->record, n)) return agt__nomem(err);
+    int64_t got = agt__read_all(s->sys, s->journal.fd, s->record.data, n, s->seen.pos);
+    if (got < 0) return agt__fail_io(err, got, "cannot read a journal record");
+    for (; agt__record_parse(s->record.data + at, (size_t)got - at, s->cpu,
+                             s->journal.header.generation, s->seen.next_seq, s->seen.chain,
+                             &r) == AGT_OK;
+         at += r.length) {
+        agt_status st = agt__store_record_rows(s, &r, err);
+        if (st != AGT_OK) return st;
+        store_saw(s, &r);
+    }
+    return AGT_OK;
+}
+
 AGT_PRIVATE agt_status agt__store_replay(agt_store *s, uint64_t end, agt_error *err) {
     agt_record r;
     while (s->seen.pos < end) {
-        agt_status st = agt__record_read(
-            s->sys, s->journal.fd, s->seen.pos, s->journal.header.capacity, s->cpu,
-            s->journal.header.generation, s->seen.next_seq, s->seen.chain, &s->record, &r, err);
+        /* a reader who does not know the end mostly finds nothing: a small read says so */
+        agt_status st = end == UINT64_MAX ? AGT_OK : store_replay_many(s, end, err);
+        if (st != AGT_OK || s->seen.pos >= end) return st;
+        st = agt__record_read(s->sys, s->journal.fd, s->seen.pos, s->journal.header.capacity,
+                              s->cpu, s->journal.header.generation, s->seen.next_seq, s->seen.chain,
+                              &s->record, &r, err);
         if (st == AGT_OK) st = agt__store_record_rows(s, &r, err);
         if (st != AGT_OK) return st;
-        s->seen.pos += r.length;
-        s->seen.next_seq += r.entries;
-        s->seen.chain = r.crc;
+        store_saw(s, &r);
+        if (end == UINT64_MAX && (st = store_replay_many(s, end, err)) != AGT_OK) return st;
     }
     return AGT_OK;
 }
@@ -11290,7 +11550,7 @@ static agt_status recover_record(recover_run *run, const agt_record *r, uint64_t
     s->lines.len = 0;
     uint64_t seq = r->first_seq;
     for (size_t pos = 0; st == AGT_OK && agt__record_next(r, &pos, &e); seq++) {
-        st = agt__event_parse(e.line, e.line_len, &s->scratch, &ev, err);
+        st = agt__store_event(&e, seq, &s->scratch, &ev, err);
         if (st == AGT_OK && ev.version) st = recover_add(s, &run->all, &ev, at, err);
         if (at < run->from || st != AGT_OK) continue;
         agt__buf_put(&s->lines, e.line, e.line_len);
@@ -11753,16 +12013,18 @@ static agt_status apply_read_fd(agt_store *s, agt_fd fd, const agt_stat *st, con
         return agt__fail(err, AGT_LIMIT, "%s has more than %u bytes", shown,
                          (unsigned)AGT_MAX_DOCUMENT);
     size_t want = (size_t)st->size;
-    for (;;) { /* it may grow while it is read */
-        if (!agt__buf_reserve(bytes, want - bytes->len + 1)) return agt__nomem(err);
-        int64_t n =
-            agt__read_all(s->sys, fd, bytes->data + bytes->len, want - bytes->len + 1, bytes->len);
-        if (n < 0) return agt__fail_io(err, n, "cannot read %s", shown);
+    for (;;) { /* it may grow while it is read: one byte more is asked for */
+        size_t room = want - bytes->len + 1;
+        if (!agt__buf_reserve(bytes, room)) return agt__nomem(err);
+        int64_t n = s->sys->pread(s->sys->ctx, fd, bytes->data + bytes->len, room, bytes->len);
+        if (n < 0 || (uint64_t)n > room)
+            return agt__fail_io(err, n < 0 ? n : AGT_SYS_ERR(AGT_SYS_IO, 0), "cannot read %s",
+                                shown);
         bytes->len += (size_t)n;
-        if (bytes->len <= want) return AGT_OK;
+        if (n == 0 || bytes->len == st->size) return AGT_OK;
         if (bytes->len > AGT_MAX_DOCUMENT)
             return agt__fail(err, AGT_LIMIT, "%s grows while it is read", shown);
-        want = bytes->len * 2;
+        if (bytes->len > want) want = bytes->len * 2;
     }
 }
 
@@ -11857,7 +12119,7 @@ static bool apply_is_seen(agt_store *s, agt_fd fd, const agt_place *p) {
 /* aside/<seq>-<label>, or <seq>.<n>-<label> where that is taken: nothing kept is ever replaced. */
 AGT_PRIVATE int agt__keep_aside(agt_store *s, const char *name, uint64_t seq, const char *label,
                                 size_t len) {
-    char to[40 + 12 + 64], suffix[16];
+    char to[40 + 40 + 64], suffix[48];
     const agt_sys *sys = s->sys;
     agt_stat taken;
     int rc = 0;
@@ -13249,6 +13511,8 @@ typedef struct publish_run {
     size_t commits;
     uint64_t bytes;
     bool pack, begun;
+    agt_oid foreign;  /* what main named before it was mended; unless replay makes it again */
+    bool has_foreign; /* it was somebody else's doing (3) */
     agt_buf message, files, events, side;
 } publish_run;
 
@@ -13337,8 +13601,9 @@ static agt_status publish_commit(publish_run *run, const agt_record *r, agt_erro
     agt_status st = AGT_OK;
     bool first = true;
     run->files.len = run->events.len = 0;
-    for (size_t at = 0; st == AGT_OK && agt__record_next(r, &at, &entry);) {
-        st = agt__event_parse(entry.line, entry.line_len, &texts, &e, err);
+    uint64_t seq = r->first_seq;
+    for (size_t at = 0; st == AGT_OK && agt__record_next(r, &at, &entry); seq++) {
+        st = agt__store_event(&entry, seq, &texts, &e, err);
         if (st != AGT_OK) break;
         if (first) {
             publish_message_head(&run->message, &e);
@@ -13359,6 +13624,8 @@ static agt_status publish_commit(publish_run *run, const agt_record *r, agt_erro
                              (agt_text){(const char *)run->message.data, run->message.len},
                              &run->open_head, err);
     if (st == AGT_OK) run->open_seq = r->first_seq + r->entries - 1;
+    if (st == AGT_OK && memcmp(run->open_head.id, run->foreign.id, 20) == 0)
+        run->has_foreign = false;
     agt__buf_free(&name);
     agt__buf_free(&texts);
     return st;
@@ -13401,30 +13668,53 @@ static agt_status publish_record(void *ctx, const agt_record *r, agt_error *err)
 
 /* ---- the ref (3), and mending (2) ---- */
 
-static agt_status publish_check_head(agt_store *s, const agt_oid *ours, bool exists, uint64_t seq,
+static agt_status publish_keep_found(agt_store *s, const agt_oid *theirs, uint64_t seq,
                                      agt_error *err) {
-    agt_oid theirs;
-    bool found;
     char name[48];
-    agt_status st = agt__git_head(s->git, &theirs, &found, err);
-    if (st == AGT_CORRUPT) { /* a ref a power cut emptied */
-        found = false;
-        st = AGT_OK;
-    }
-    if (st != AGT_OK || (found && exists && memcmp(theirs.id, ours->id, 20) == 0)) return st;
-    if (found) {
-        memcpy(name, "found-", 6);
-        agt__seq_name(seq, "", name + 6);
-        st = agt__git_keep_ref(s->git, name, &theirs, err);
-    }
-    return st == AGT_OK && exists ? agt__git_set_head(s->git, ours, true, err) : st;
+    memcpy(name, "found-", 6);
+    agt__seq_name(seq, "", name + 6);
+    return agt__git_keep_ref(s->git, name, theirs, err);
 }
 
-static agt_status publish_mend(agt_store *s, agt_shared *sh, agt_error *err) {
-    agt_status st = agt__git_clean_loose(s->git, true, err);
+/* What main names, if it is not `ours`. */
+static agt_status publish_found_head(agt_store *s, const agt_oid *ours, agt_oid *theirs,
+                                     bool *found, agt_error *err) {
+    agt_status st = agt__git_head(s->git, theirs, found, err);
+    if (st == AGT_CORRUPT) { /* a ref that a power cut emptied */
+        *found = false;
+        return AGT_OK;
+    }
+    if (st == AGT_OK && *found && memcmp(theirs->id, ours->id, 20) == 0) *found = false;
+    return st;
+}
+
+static agt_status publish_check_head(agt_store *s, const agt_shared *sh, agt_error *err) {
+    agt_oid theirs;
+    bool found;
+    agt_status st = publish_found_head(s, &sh->head, &theirs, &found, err);
+    if (st != AGT_OK || !found) return st;
+    st = publish_keep_found(s, &theirs, sh->published_seq, err);
+    return st == AGT_OK && sh->published_seq ? agt__git_set_head(s->git, &sh->head, true, err) : st;
+}
+
+/* After a recovery main may name a commit of ours that was not packed: replay makes it again. What
+ * it does not make was somebody else's, and is kept if it is whole. */
+static agt_status publish_mend(publish_run *run, agt_shared *sh, agt_error *err) {
+    agt_store *s = run->s;
+    agt_status st = publish_found_head(s, &sh->packed_head, &run->foreign, &run->has_foreign, err);
+    if (st == AGT_OK) st = agt__git_clean_loose(s->git, true, err);
     sh->published_seq = sh->packed_seq;
     sh->head = sh->packed_head;
     if (st == AGT_OK && sh->packed_seq) st = agt__git_set_head(s->git, &sh->head, true, err);
+    return st;
+}
+
+static agt_status publish_keep_foreign(publish_run *run, agt_error *err) {
+    agt_buf commit = agt__buf(&run->s->mem);
+    agt_status st = AGT_OK;
+    if (run->has_foreign && agt__git_read(run->s->git, &run->foreign, &commit, NULL) == AGT_OK)
+        st = publish_keep_found(run->s, &run->foreign, run->done_seq, err);
+    agt__buf_free(&commit);
     return st;
 }
 
@@ -13470,9 +13760,9 @@ AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *e
     agt__store_unlock(s);
     uint64_t last = sh.next_seq - 1;
     bool mend = !sh.git_clean;
-    if (mend && (st = publish_mend(s, &sh, err)) != AGT_OK) return st;
     memset(&run, 0, sizeof run);
     run.s = s;
+    if (mend && (st = publish_mend(&run, &sh, err)) != AGT_OK) return st;
     run.last_seq = last;
     run.pack = pack || last - sh.published_seq > PUBLISH_LOOSE_MAX ||
                last - sh.packed_seq > PUBLISH_BEHIND;
@@ -13480,10 +13770,10 @@ AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *e
     run.head = run.pack ? sh.packed_head : sh.head;
     bool nothing = run.done_seq == last;
     if (nothing && !mend) return AGT_OK;
-    if (!nothing || mend)
-        st = publish_check_head(s, &sh.head, sh.published_seq != 0, sh.published_seq, err);
+    if (!mend) st = publish_check_head(s, &sh, err);
     run.message = run.files = run.events = run.side = agt__buf(&s->mem);
     if (st == AGT_OK && !nothing) st = publish_all(&run, err);
+    if (st == AGT_OK && mend) st = publish_keep_foreign(&run, err);
     agt__buf_free(&run.message);
     agt__buf_free(&run.files);
     agt__buf_free(&run.events);
@@ -14503,6 +14793,33 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
     c->given++;
     e.size = out->size;
     memcpy(out, &e, out->size < sizeof e ? out->size : sizeof e);
+    return AGT_OK;
+}
+
+AGENT_TRACE_API agt_status agt_trace_verify(agt_store *store, int repair, agt_trace_verdict *out,
+                                            agt_error *err) {
+    agt_trace_verdict v = AGT_TRACE_VERDICT_INIT;
+    agt_trace_report r;
+    AGENT_TRACE_ASSERT(store && out);
+    memset(&r, 0, sizeof r);
+    agt_status st = agt__options(&v, sizeof v, out, "agt_trace_verdict", err);
+    if (st == AGT_OK) st = repair ? agt__store_lock(store, err) : agt__store_enter(store, err);
+    if (st != AGT_OK) return st;
+    if (!repair) agt__store_leave(store);
+    if (store->trace_dir != AGT_FD_NONE)
+        st = (repair ? agt__trace_repair : agt__trace_check)(store->sys, store->trace_dir,
+                                                             &store->mem, store->cpu, &r, err);
+    if (repair) agt__store_unlock(store);
+    if (st != AGT_OK) return st;
+    v.size = out->size;
+    v.repaired = repair && r.torn_bytes;
+    v.events = r.lines;
+    v.last_seq = r.last_seq;
+    v.damaged_lines = r.damaged_lines;
+    v.torn_bytes = r.torn_bytes;
+    v.first_bad_segment = r.first_bad_segment;
+    v.first_bad_offset = r.first_bad_offset;
+    memcpy(out, &v, out->size < sizeof v ? out->size : sizeof v);
     return AGT_OK;
 }
 /* end src/store/cursor.c */

@@ -647,6 +647,35 @@ AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *
  */
 AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *cursor, agt_event *out, agt_error *err);
 
+/* What a check of the whole trace found. */
+typedef struct agt_trace_verdict {
+    uint32_t size;
+    uint32_t repaired;          /* 1: the tail was mended */
+    uint64_t events;            /* whole events that follow each other */
+    uint64_t last_seq;          /* the greatest seq among them */
+    uint64_t damaged_lines;     /* lines that do not parse, or do not follow the one before */
+    uint64_t torn_bytes;        /* behind the last newline, or NUL */
+    uint64_t first_bad_segment; /* where the first damaged line stands: its segment's first seq */
+    uint64_t first_bad_offset;  /* and its byte in it */
+} agt_trace_verdict;
+#define AGT_TRACE_VERDICT_INIT                                                                     \
+    { sizeof(agt_trace_verdict), 0, 0, 0, 0, 0, 0, 0 }
+
+/* Reads the whole trace and checks that every line parses, that seq has no gap and that each `prev`
+ * is the SHA-256 of the line before. Damage is a finding, not a failure. Its cost is the trace's
+ * length. Blocks while it repairs.
+ *
+ *   repair  1: what an editor or another program left behind the last event is cut off and kept
+ *           beside the segment as <segment>.torn; an event that only lost its newline gets it.
+ * Lines that end in a newline are never touched. Without it, an event that somebody is just writing
+ * may count as torn bytes. out     an initialised verdict.
+ *
+ * Returns  AGT_OK, AGT_INVALID (repair on a read-only handle), AGT_BUSY, AGT_CORRUPT, AGT_NOMEM,
+ *          AGT_IO.
+ */
+AGENT_TRACE_API agt_status agt_trace_verify(agt_store *store, int repair, agt_trace_verdict *out,
+                                            agt_error *err);
+
 /* Appends an event of the host's own that changes no document: a decision, a plan step, a tool
  * call. Blocks. It is journalled, chained and published like every other.
  *

@@ -63,7 +63,7 @@ mutant checkpoint-syncs-no-document src/store/checkpoint.c \
 mutant checkpoint-syncs-no-trace src/store/checkpoint.c \
     'return st == AGT_OK ? checkpoint_sync_trace(s, err) : st;' 'return st;'
 mutant catalog-not-named-by-header src/store/checkpoint.c \
-    'h.catalog = h.generation;' 'h.catalog = 1;'
+    'h.catalog = h.generation;' 'h.catalog = s->journal.header.catalog;'
 mutant header-not-synced src/log/journal.c \
     'if (rc == 0) rc = j->sys->sync(j->sys->ctx, j->fd);' ''
 mutant header-in-the-same-slot src/log/journal.c \

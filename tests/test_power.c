@@ -192,6 +192,44 @@ TEST(power, a_cut_after_another_process_took_over_loses_nothing) {
     CHECK(states > 1000);
 }
 
+/* A writer died between append and sync, and the shared state is gone too: recovery itself must not
+ * show what the next cut would take back. */
+TEST(power, a_cut_during_recovery_of_an_unsynced_journal_loses_nothing) {
+    machine_settings set = {.seed = test_random(), .call_ns = 1000};
+    machine *start = machine_new(&set);
+    uint64_t states = 0, pwrites = 0;
+    machine_make_folder(start, root);
+    machine_sync_all(start);
+    for (uint64_t n = 1;; n += 1 + test_random_below(4)) {
+        power_run r;
+        bool died = power_until(&r, start, n, MACHINE_AFTER);
+        if (machine_remove(r.m, "/home/.agent-trace/state") == 0) pwrites++;
+        for (uint64_t k = 1;; k += 1 + test_random_below(test_all() ? 3 : 15)) {
+            machine *c = machine_clone(r.m);
+            machine_memory mem;
+            machine_process *p = machine_process_new(c, "recoverer");
+            machine_memory_init(&mem);
+            machine_crash_at(c, k, MACHINE_CHANGES, MACHINE_AFTER);
+            bool ended = setjmp(*machine_crash_point(c)) == 0;
+            if (ended) agt_close(oracle_open(p, root, &mem, AGT_OK), NULL);
+            machine_crash_at(c, 0, 0, MACHINE_AFTER);
+            machine_memory_release(&mem);
+            machine_cut cut = {.mode = MACHINE_CUT_RANDOM, .seed = test_random()};
+            machine_power_cut(c, &cut);
+            oracle_check(&r.o, c, root);
+            machine_free(c);
+            states++;
+            if (ended) break;
+        }
+        power_free(&r);
+        if (!died) break;
+    }
+    machine_free(start);
+    test_saw("states", states);
+    CHECK(pwrites > 50);
+    CHECK(states > 1000);
+}
+
 TEST(power, a_cut_during_recovery_loses_nothing_either) {
     machine_settings set = {.seed = test_random(), .call_ns = 1000};
     machine *start = machine_new(&set);

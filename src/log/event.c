@@ -383,14 +383,9 @@ AGT_PRIVATE agt_status agt__event_parse(const char *line, size_t n, agt_buf *scr
 /* ---- the seq alone ---- */
 
 static bool event_seq_any(const char *line, size_t n, uint64_t *seq) {
-    agt_json root, key, value;
-    size_t at = 0;
-    if (agt__json_parse(line, n, &root, NULL) != AGT_OK || root.kind != AGT_JSON_OBJECT)
-        return false;
-    while (agt__json_next(&root, &at, &key, &value))
-        if (event_field_named(&key) == &event_fields[EVENT_SEQ_FIELD])
-            return agt__json_u64(&value, seq) && *seq > 0;
-    return false;
+    agt_json root, value;
+    return agt__json_parse(line, n, &root, NULL) == AGT_OK && root.kind == AGT_JSON_OBJECT &&
+           agt__json_get(&root, "seq", &value) && agt__json_u64(&value, seq) && *seq > 0;
 }
 
 /* In JSON `,"seq":` is always a key, never a part of a string; and a key of the event itself if no

@@ -32,8 +32,9 @@ AGT_PRIVATE bool agt__segment_parse(const char *name, uint64_t *first_seq) {
     uint64_t v = 0;
     const char *p = name;
     for (; *p >= '0' && *p <= '9'; p++) {
-        if (v > (UINT64_MAX - 9) / 10) return false;
-        v = v * 10 + (uint64_t)(*p - '0');
+        uint64_t digit = (uint64_t)(*p - '0');
+        if (v > (UINT64_MAX - digit) / 10) return false;
+        v = v * 10 + digit;
     }
     if (!v) return false;
     agt__segment_name(v, again);

@@ -462,15 +462,16 @@ static agt_status reader_scan(agt_trace_reader *r, uint64_t from, uint64_t seq, 
 }
 
 /* Something is damaged: goes through the whole segment for the first seq that is not smaller and
- * that the line before or behind confirms, or none of the two contradicts. (6) */
+ * that one of the two lines before or the one behind confirms, or none contradicts. (6) */
 static agt_status reader_scan_all(agt_trace_reader *r, uint64_t seq, agt_error *err) {
-    uint64_t before = 0, found = r->segment - 1, found_at = UINT64_MAX, at = 0, full;
+    uint64_t earlier = 0, before = 0, found = r->segment - 1, found_at = UINT64_MAX, at = 0, full;
     size_t len;
     for (;; at += full) {
         agt_status st = reader_line_at(r, at, READER_WINDOW, &len, &full, err);
         if (st != AGT_OK) return st;
         uint64_t behind = len ? reader_seq(r, at, len) : 0;
-        bool confirmed = before + 1 == found || behind == found + 1 || (!before && !behind);
+        bool confirmed = before + 1 == found || earlier + 2 == found || behind == found + 1 ||
+                         (!before && !behind);
         if (found_at != UINT64_MAX && found && found >= seq && confirmed) {
             r->at = found_at;
             return AGT_OK;
@@ -479,6 +480,7 @@ static agt_status reader_scan_all(agt_trace_reader *r, uint64_t seq, agt_error *
             r->at = at;
             return AGT_OK;
         }
+        earlier = before;
         before = found;
         found = behind;
         found_at = at;
@@ -486,7 +488,7 @@ static agt_status reader_scan_all(agt_trace_reader *r, uint64_t seq, agt_error *
 }
 
 static agt_status reader_seek(agt_trace_reader *r, uint64_t seq, agt_error *err) {
-    uint64_t lo = 0, hi, start, found, segment;
+    uint64_t lo = 0, hi, start, found, segment, before;
     bool sure;
     agt_status st = reader_list(r, err);
     if (st != AGT_OK) return st;
@@ -496,7 +498,11 @@ static agt_status reader_seek(agt_trace_reader *r, uint64_t seq, agt_error *err)
     }
     segment = seq < UINT64_MAX ? reader_before(r, seq + 1) : r->all.v[r->all.count - 1];
     if (!segment) segment = r->all.v[0];
-    st = reader_enter(r, segment, &hi, err);
+    for (;; segment = before) { /* an empty one hides nothing */
+        st = reader_enter(r, segment, &hi, err);
+        before = reader_before(r, segment);
+        if (st != AGT_OK || hi || !before) break;
+    }
     while (st == AGT_OK && hi - lo > READER_NEAR) {
         uint64_t mid = lo + (hi - lo) / 2;
         st = reader_probe(r, mid, hi, &start, &found, err);

@@ -97,6 +97,16 @@ static void catalog_encode_row(const agt_row *r, uint32_t path_off, uint32_t age
     memcpy(p + 108, r->doc, 36);
 }
 
+/* A store may come from somebody else: its paths are held to the rules again. */
+static bool catalog_path_allowed(const agt_buf *b, uint64_t rows, const unsigned char *row) {
+    char clean[AGT_MAX_PATH + 1];
+    size_t len = agt__get32(row + 4), clean_len;
+    const char *path =
+        (const char *)b->data + CATALOG_HEADER + (size_t)rows * CATALOG_ROW + agt__get32(row);
+    return agt__path_normalise(path, len, clean, &clean_len, NULL) == AGT_OK && clean_len == len &&
+           memcmp(clean, path, len) == 0;
+}
+
 /* Checked once at load, so that lookups can trust every offset. */
 static bool catalog_valid(const agt_buf *b, agt_cpu cpu) {
     if (b->len < CATALOG_HEADER || agt__get64(b->data) != CATALOG_MAGIC) return false;
@@ -110,6 +120,7 @@ static bool catalog_valid(const agt_buf *b, agt_cpu cpu) {
         if ((uint64_t)agt__get32(p + 8) + agt__get32(p + 12) > text) return false;
         if (agt__get32(p + 12) > AGT_MAX_NAME || agt__get32(p + 16) > AGT_TYPE_SCRATCH)
             return false;
+        if (!catalog_path_allowed(b, rows, p)) return false;
     }
     return true;
 }

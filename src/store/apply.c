@@ -172,7 +172,7 @@ static bool apply_is_seen(agt_store *s, agt_fd fd, const agt_place *p) {
 /* aside/<seq>-<label>, or <seq>.<n>-<label> where that is taken: nothing kept is ever replaced. */
 AGT_PRIVATE int agt__keep_aside(agt_store *s, const char *name, uint64_t seq, const char *label,
                                 size_t len) {
-    char to[40 + 12 + 64], suffix[16];
+    char to[40 + 40 + 64], suffix[48];
     const agt_sys *sys = s->sys;
     agt_stat taken;
     int rc = 0;

@@ -230,3 +230,30 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
     memcpy(out, &e, out->size < sizeof e ? out->size : sizeof e);
     return AGT_OK;
 }
+
+AGENT_TRACE_API agt_status agt_trace_verify(agt_store *store, int repair, agt_trace_verdict *out,
+                                            agt_error *err) {
+    agt_trace_verdict v = AGT_TRACE_VERDICT_INIT;
+    agt_trace_report r;
+    AGENT_TRACE_ASSERT(store && out);
+    memset(&r, 0, sizeof r);
+    agt_status st = agt__options(&v, sizeof v, out, "agt_trace_verdict", err);
+    if (st == AGT_OK) st = repair ? agt__store_lock(store, err) : agt__store_enter(store, err);
+    if (st != AGT_OK) return st;
+    if (!repair) agt__store_leave(store);
+    if (store->trace_dir != AGT_FD_NONE)
+        st = (repair ? agt__trace_repair : agt__trace_check)(store->sys, store->trace_dir,
+                                                             &store->mem, store->cpu, &r, err);
+    if (repair) agt__store_unlock(store);
+    if (st != AGT_OK) return st;
+    v.size = out->size;
+    v.repaired = repair && r.torn_bytes;
+    v.events = r.lines;
+    v.last_seq = r.last_seq;
+    v.damaged_lines = r.damaged_lines;
+    v.torn_bytes = r.torn_bytes;
+    v.first_bad_segment = r.first_bad_segment;
+    v.first_bad_offset = r.first_bad_offset;
+    memcpy(out, &v, out->size < sizeof v ? out->size : sizeof v);
+    return AGT_OK;
+}

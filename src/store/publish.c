@@ -204,6 +204,8 @@ typedef struct publish_run {
     size_t commits;
     uint64_t bytes;
     bool pack, begun;
+    agt_oid foreign;  /* what main named before it was mended; unless replay makes it again */
+    bool has_foreign; /* it was somebody else's doing (3) */
     agt_buf message, files, events, side;
 } publish_run;
 
@@ -292,8 +294,9 @@ static agt_status publish_commit(publish_run *run, const agt_record *r, agt_erro
     agt_status st = AGT_OK;
     bool first = true;
     run->files.len = run->events.len = 0;
-    for (size_t at = 0; st == AGT_OK && agt__record_next(r, &at, &entry);) {
-        st = agt__event_parse(entry.line, entry.line_len, &texts, &e, err);
+    uint64_t seq = r->first_seq;
+    for (size_t at = 0; st == AGT_OK && agt__record_next(r, &at, &entry); seq++) {
+        st = agt__store_event(&entry, seq, &texts, &e, err);
         if (st != AGT_OK) break;
         if (first) {
             publish_message_head(&run->message, &e);
@@ -314,6 +317,8 @@ static agt_status publish_commit(publish_run *run, const agt_record *r, agt_erro
                              (agt_text){(const char *)run->message.data, run->message.len},
                              &run->open_head, err);
     if (st == AGT_OK) run->open_seq = r->first_seq + r->entries - 1;
+    if (st == AGT_OK && memcmp(run->open_head.id, run->foreign.id, 20) == 0)
+        run->has_foreign = false;
     agt__buf_free(&name);
     agt__buf_free(&texts);
     return st;
@@ -356,30 +361,53 @@ static agt_status publish_record(void *ctx, const agt_record *r, agt_error *err)
 
 /* ---- the ref (3), and mending (2) ---- */
 
-static agt_status publish_check_head(agt_store *s, const agt_oid *ours, bool exists, uint64_t seq,
+static agt_status publish_keep_found(agt_store *s, const agt_oid *theirs, uint64_t seq,
                                      agt_error *err) {
-    agt_oid theirs;
-    bool found;
     char name[48];
-    agt_status st = agt__git_head(s->git, &theirs, &found, err);
-    if (st == AGT_CORRUPT) { /* a ref a power cut emptied */
-        found = false;
-        st = AGT_OK;
-    }
-    if (st != AGT_OK || (found && exists && memcmp(theirs.id, ours->id, 20) == 0)) return st;
-    if (found) {
-        memcpy(name, "found-", 6);
-        agt__seq_name(seq, "", name + 6);
-        st = agt__git_keep_ref(s->git, name, &theirs, err);
-    }
-    return st == AGT_OK && exists ? agt__git_set_head(s->git, ours, true, err) : st;
+    memcpy(name, "found-", 6);
+    agt__seq_name(seq, "", name + 6);
+    return agt__git_keep_ref(s->git, name, theirs, err);
 }
 
-static agt_status publish_mend(agt_store *s, agt_shared *sh, agt_error *err) {
-    agt_status st = agt__git_clean_loose(s->git, true, err);
+/* What main names, if it is not `ours`. */
+static agt_status publish_found_head(agt_store *s, const agt_oid *ours, agt_oid *theirs,
+                                     bool *found, agt_error *err) {
+    agt_status st = agt__git_head(s->git, theirs, found, err);
+    if (st == AGT_CORRUPT) { /* a ref that a power cut emptied */
+        *found = false;
+        return AGT_OK;
+    }
+    if (st == AGT_OK && *found && memcmp(theirs->id, ours->id, 20) == 0) *found = false;
+    return st;
+}
+
+static agt_status publish_check_head(agt_store *s, const agt_shared *sh, agt_error *err) {
+    agt_oid theirs;
+    bool found;
+    agt_status st = publish_found_head(s, &sh->head, &theirs, &found, err);
+    if (st != AGT_OK || !found) return st;
+    st = publish_keep_found(s, &theirs, sh->published_seq, err);
+    return st == AGT_OK && sh->published_seq ? agt__git_set_head(s->git, &sh->head, true, err) : st;
+}
+
+/* After a recovery main may name a commit of ours that was not packed: replay makes it again. What
+ * it does not make was somebody else's, and is kept if it is whole. */
+static agt_status publish_mend(publish_run *run, agt_shared *sh, agt_error *err) {
+    agt_store *s = run->s;
+    agt_status st = publish_found_head(s, &sh->packed_head, &run->foreign, &run->has_foreign, err);
+    if (st == AGT_OK) st = agt__git_clean_loose(s->git, true, err);
     sh->published_seq = sh->packed_seq;
     sh->head = sh->packed_head;
     if (st == AGT_OK && sh->packed_seq) st = agt__git_set_head(s->git, &sh->head, true, err);
+    return st;
+}
+
+static agt_status publish_keep_foreign(publish_run *run, agt_error *err) {
+    agt_buf commit = agt__buf(&run->s->mem);
+    agt_status st = AGT_OK;
+    if (run->has_foreign && agt__git_read(run->s->git, &run->foreign, &commit, NULL) == AGT_OK)
+        st = publish_keep_found(run->s, &run->foreign, run->done_seq, err);
+    agt__buf_free(&commit);
     return st;
 }
 
@@ -425,9 +453,9 @@ AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *e
     agt__store_unlock(s);
     uint64_t last = sh.next_seq - 1;
     bool mend = !sh.git_clean;
-    if (mend && (st = publish_mend(s, &sh, err)) != AGT_OK) return st;
     memset(&run, 0, sizeof run);
     run.s = s;
+    if (mend && (st = publish_mend(&run, &sh, err)) != AGT_OK) return st;
     run.last_seq = last;
     run.pack = pack || last - sh.published_seq > PUBLISH_LOOSE_MAX ||
                last - sh.packed_seq > PUBLISH_BEHIND;
@@ -435,10 +463,10 @@ AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *e
     run.head = run.pack ? sh.packed_head : sh.head;
     bool nothing = run.done_seq == last;
     if (nothing && !mend) return AGT_OK;
-    if (!nothing || mend)
-        st = publish_check_head(s, &sh.head, sh.published_seq != 0, sh.published_seq, err);
+    if (!mend) st = publish_check_head(s, &sh, err);
     run.message = run.files = run.events = run.side = agt__buf(&s->mem);
     if (st == AGT_OK && !nothing) st = publish_all(&run, err);
+    if (st == AGT_OK && mend) st = publish_keep_foreign(&run, err);
     agt__buf_free(&run.message);
     agt__buf_free(&run.files);
     agt__buf_free(&run.events);

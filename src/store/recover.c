@@ -76,7 +76,7 @@ static agt_status recover_record(recover_run *run, const agt_record *r, uint64_t
     s->lines.len = 0;
     uint64_t seq = r->first_seq;
     for (size_t pos = 0; st == AGT_OK && agt__record_next(r, &pos, &e); seq++) {
-        st = agt__event_parse(e.line, e.line_len, &s->scratch, &ev, err);
+        st = agt__store_event(&e, seq, &s->scratch, &ev, err);
         if (st == AGT_OK && ev.version) st = recover_add(s, &run->all, &ev, at, err);
         if (at < run->from || st != AGT_OK) continue;
         agt__buf_put(&s->lines, e.line, e.line_len);

@@ -44,11 +44,43 @@ AGT_PRIVATE agt_status agt__store_reload(agt_store *s, agt_error *err) {
     return AGT_OK;
 }
 
+static bool store_hex(agt_text t, size_t len) {
+    bool good = t.len == len;
+    for (size_t i = 0; good && i < len; i++)
+        good = (t.data[i] >= '0' && t.data[i] <= '9') || (t.data[i] >= 'a' && t.data[i] <= 'f');
+    return good;
+}
+
+static bool store_path_allowed(agt_text path) {
+    char clean[AGT_MAX_PATH + 1];
+    size_t len;
+    return agt__path_normalise(path.data, path.len, clean, &len, NULL) == AGT_OK &&
+           len == path.len && memcmp(clean, path.data, len) == 0;
+}
+
+AGT_PRIVATE agt_status agt__store_event(const agt_entry *entry, uint64_t seq, agt_buf *scratch,
+                                        agt_event *e, agt_error *err) {
+    agt_status st = agt__event_parse(entry->line, entry->line_len, scratch, e, err);
+    if (st != AGT_OK) return st;
+    bool good = e->seq == seq && (!e->path.data || store_path_allowed(e->path)) &&
+                (!e->blob.data || store_hex(e->blob, 40)) &&
+                (!e->rejected.data || store_hex(e->rejected, 64)) &&
+                agt__actor_valid(e->actor.data, e->actor.len);
+    if (e->version) good = good && e->path.data && e->doc.len == 36;
+    if (e->version && e->blob.data) good = good && (entry->flags & AGT_ENTRY_CONTENT);
+    if (good) return AGT_OK;
+    return agt__fail(err, AGT_CORRUPT,
+                     "the record of event %llu says what no agent_trace writes; the store is "
+                     "damaged, or was made to harm",
+                     (unsigned long long)seq);
+}
+
 AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r, agt_error *err) {
     agt_entry e;
     agt_event ev = AGT_EVENT_INIT;
-    for (size_t at = 0; agt__record_next(r, &at, &e);) {
-        agt_status st = agt__event_parse(e.line, e.line_len, &s->scratch, &ev, err);
+    uint64_t seq = r->first_seq;
+    for (size_t at = 0; agt__record_next(r, &at, &e); seq++) {
+        agt_status st = agt__store_event(&e, seq, &s->scratch, &ev, err);
         if (st != AGT_OK) return st;
         if (ev.version && !agt__catalog_touch(&s->catalog, ev.path.data, ev.path.len))
             return agt__nomem(err);

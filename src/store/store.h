@@ -69,6 +69,10 @@ AGT_PRIVATE agt_status agt__store_reload(agt_store *s, agt_error *err);
 /* Reads records from `seen` up to `end` (or as long as they check, for UINT64_MAX) into the
  * catalog. */
 AGT_PRIVATE agt_status agt__store_replay(agt_store *s, uint64_t end, agt_error *err);
+/* Parses an entry's line and checks that it may be acted on: the seq it must have, a path that the
+ * path rules allow, ids that are ids. A store may come from somebody else. AGT_CORRUPT. */
+AGT_PRIVATE agt_status agt__store_event(const agt_entry *entry, uint64_t seq, agt_buf *scratch,
+                                        agt_event *e, agt_error *err);
 /* Touches and changes the catalog for each event of a record. */
 AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r, agt_error *err);
 

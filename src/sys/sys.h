@@ -17,15 +17,15 @@ AGT_PRIVATE int64_t agt__read_all(const agt_sys *sys, agt_fd fd, void *data, siz
                                   uint64_t offset);
 /* Reads a whole regular file of at most `max` bytes behind what `out` holds. AGT_NOT_FOUND,
  * AGT_LIMIT, AGT_INVALID (no regular file), AGT_NOMEM, AGT_IO. */
-AGT_PRIVATE agt_status agt__read_file(const agt_sys *sys, agt_fd dir, const char *name,
-                                      size_t max, agt_buf *out, agt_error *err);
+AGT_PRIVATE agt_status agt__read_file(const agt_sys *sys, agt_fd dir, const char *name, size_t max,
+                                      agt_buf *out, agt_error *err);
 /* Writes a file of ours atomically: `name.tmp` beside it, synced if `durable`, renamed, folder
  * synced if `durable`. Mode 0600. */
 AGT_PRIVATE agt_status agt__write_file(const agt_sys *sys, agt_fd dir, const char *name,
                                        const void *data, size_t n, bool durable, agt_error *err);
 /* Opens a sub-folder of ours, making it (mode 0700) if `make`. */
-AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const char *name,
-                                        bool make, agt_fd *out, agt_error *err);
+AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const char *name, bool make,
+                                        agt_fd *out, agt_error *err);
 /* Opens the folder `path` ("" is dir itself: a new descriptor), making what is missing (0777 less
  * umask) if `make`. Follows no link. Returns the fd or a negative AGT_SYS_ERR. */
 AGT_PRIVATE agt_fd agt__walk_folder(const agt_sys *sys, agt_fd dir, const char *path, bool make);
