@@ -370,7 +370,7 @@ static void git_write_index(git_state *g, const char *rel) {
 
 static const agt_caller me = AGT_CALLER("agent:kestrel");
 
-enum { PART_LOOK, PART_STAGE, PART_PLACE, PART_SYNC, PARTS };
+enum { PART_LOOK, PART_STAGE, PART_PLACE, PART_SYNC, PART_READ, PART_WRITE, PART_LOCK, PARTS };
 static struct {
     const agt_sys *os;
     agt_sys sys;
@@ -413,15 +413,12 @@ static void shim_close(void *ctx, agt_fd fd) {
 }
 static int64_t shim_pread(void *ctx, agt_fd fd, void *buf, size_t n, uint64_t at) {
     int64_t rc;
-    if (!shim_is(fd)) return shim.os->pread(ctx, fd, buf, n, at);
-    SHIM(shim.stage, rc = shim.os->pread(ctx, fd, buf, n, at));
+    SHIM(shim_is(fd) ? shim.stage : PART_READ, rc = shim.os->pread(ctx, fd, buf, n, at));
     return rc;
 }
 static int64_t shim_pwrite(void *ctx, agt_fd fd, const void *buf, size_t n, uint64_t at) {
     int64_t rc;
-    if (!shim_is(fd)) return shim.os->pwrite(ctx, fd, buf, n, at);
-    SHIM(PART_STAGE, rc = shim.os->pwrite(ctx, fd, buf, n, at));
-    shim.stage = PART_STAGE;
+    SHIM(shim_is(fd) ? PART_STAGE : PART_WRITE, rc = shim.os->pwrite(ctx, fd, buf, n, at));
     return rc;
 }
 static int shim_sync(void *ctx, agt_fd fd) {
@@ -431,8 +428,7 @@ static int shim_sync(void *ctx, agt_fd fd) {
 }
 static int shim_stat(void *ctx, agt_fd dir, const char *name, agt_stat *out) {
     int rc;
-    if (!shim_is(dir)) return shim.os->stat(ctx, dir, name, out);
-    SHIM(shim.stage, rc = shim.os->stat(ctx, dir, name, out));
+    SHIM(shim_is(dir) ? shim.stage : PART_READ, rc = shim.os->stat(ctx, dir, name, out));
     return rc;
 }
 static int shim_fstat(void *ctx, agt_fd fd, agt_stat *out) {
@@ -460,6 +456,11 @@ static int shim_has_writer(void *ctx, agt_fd fd) {
     SHIM(PART_PLACE, rc = shim.os->has_writer(ctx, fd));
     return rc;
 }
+static int shim_lock(void *ctx, agt_fd fd, int kind) {
+    int rc;
+    SHIM(PART_LOCK, rc = shim.os->lock(ctx, fd, kind));
+    return rc;
+}
 static const agt_sys *shim_sys(void) {
     shim.os = agt_sys_os();
     shim.sys = *shim.os;
@@ -474,6 +475,7 @@ static const agt_sys *shim_sys(void) {
     shim.sys.rename = shim_rename;
     shim.sys.remove = shim_remove;
     shim.sys.has_writer = shim_has_writer;
+    shim.sys.lock = shim_lock;
     return &shim.sys;
 }
 
@@ -555,7 +557,7 @@ static void write_parts(agt_store *s, const char *rel) {
     double left = now_us() - start;
     for (int i = 0; i < PARTS; i++) {
         sample_add(&parts[i], shim.us[i]);
-        left -= shim.us[i];
+        if (i <= PART_SYNC) left -= shim.us[i];
     }
     sample_add(&own, left);
 }
@@ -581,6 +583,10 @@ static void report_writes(int docs, floor_state *f, bool indexed) {
         report(ID("index_ratio"), "libgit2, index each time, synced / full", t[V_INDEX] / t[V_FULL],
                "x", docs == 1000 ? 20 : 0, true, "");
     report(ID("own_us"), "process: own part, without document", median(&own), "us", 20, false, "");
+    told(ID("own_lock_us"), "  of it flock", median(&parts[PART_LOCK]), "us");
+    told(ID("own_read_us"), "  of it pread and fstatat", median(&parts[PART_READ]), "us");
+    told(ID("own_write_us"), "  of it pwrite: journal, trace, state", median(&parts[PART_WRITE]),
+         "us");
     told(ID("look_us"), "process: looking at the document", median(&parts[PART_LOOK]), "us");
     told(ID("stage_us"), "process: temporary file", median(&parts[PART_STAGE]), "us");
     told(ID("place_us"), "process: exchange, look again, remove", median(&parts[PART_PLACE]), "us");
