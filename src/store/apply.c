@@ -148,6 +148,19 @@ AGT_PRIVATE agt_status agt__stage(agt_store *s, agt_place *p, const void *bytes,
     return agt__fail_io(err, rc, "cannot write a temporary file for %s", shown);
 }
 
+AGT_PRIVATE agt_status agt__restage(agt_store *s, agt_place *p, const void *bytes, size_t len,
+                                    agt_error *err) {
+    char part[40], name[40], shown[200];
+    agt__seq_name(p->seq, ".part", part);
+    agt__seq_name(p->seq, ".new", name);
+    int rc = apply_write_new(s, s->tmp, part, p, bytes, len);
+    if (rc == 0) rc = s->sys->rename(s->sys->ctx, s->tmp, part, s->tmp, name, AGT_RENAME_REPLACE);
+    if (rc == 0) return AGT_OK;
+    (void)s->sys->remove(s->sys->ctx, s->tmp, part);
+    agt__show_path(shown, sizeof shown, p->path, p->path_len);
+    return agt__fail_io(err, rc, "cannot write a temporary file for %s", shown);
+}
+
 /* ---- placing ---- */
 
 static bool apply_is_seen(agt_store *s, agt_fd fd, const agt_place *p) {

@@ -94,7 +94,7 @@ static agt_status checkpoint_replace(checkpoint_sync *c, const agt_row *row, agt
     p.before.stat.size = row->size;
     p.before.stat.mode = 0600;
     agt_status st = agt__journalled_content(s, row->last_seq, &bytes, err);
-    if (st == AGT_OK) st = agt__stage(s, &p, bytes.data, bytes.len, err);
+    if (st == AGT_OK) st = agt__restage(s, &p, bytes.data, bytes.len, err);
     agt__buf_free(&bytes);
     if (st != AGT_OK) return st;
     agt__seq_name(p.seq, ".new", name);

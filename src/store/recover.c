@@ -238,7 +238,7 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
         const recover_version *v = recover_of(run, row->path, row->path_len, &n);
         agt_buf bytes = agt__buf(&s->mem);
         st = n ? recover_bytes(s, &v[n - 1], &bytes, err) : AGT_CORRUPT;
-        if (st == AGT_OK) st = agt__stage(s, &p, bytes.data, bytes.len, err);
+        if (st == AGT_OK) st = agt__restage(s, &p, bytes.data, bytes.len, err);
         agt__buf_free(&bytes);
         if (st != AGT_OK) return st;
     }

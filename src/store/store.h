@@ -104,6 +104,10 @@ typedef struct agt_place {
 /* Writes tmp/<seq>.new with the bytes; fills p->staged. */
 AGT_PRIVATE agt_status agt__stage(agt_store *s, agt_place *p, const void *bytes, size_t len,
                                   agt_error *err);
+/* The same for a change that is recorded already: the name appears with all its bytes, because
+ * recovery takes other bytes under it for an edit. */
+AGT_PRIVATE agt_status agt__restage(agt_store *s, agt_place *p, const void *bytes, size_t len,
+                                    agt_error *err);
 AGT_PRIVATE void agt__unstage(agt_store *s, uint64_t seq);
 /* Puts the staged file in the document's place (or removes the document) and looks at what it
  * replaced once more. Idempotent through agt__replay_documents. */

@@ -236,6 +236,7 @@ static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, 
     agt__buf_free(&before);
     agt__txn_record_begin(t);
     agt_status st = write_add(t, &v.e, s->old.data, s->old.len, look->on_disk, NULL, err);
+    agt__unstage(s, v.e.seq); /* as in write_stage */
     if (st == AGT_OK) st = agt__txn_seal(t, err);
     if (st != AGT_OK) return st;
     now->version++;
@@ -367,7 +368,8 @@ static agt_status write_stage(agt_txn *t, size_t index, uint64_t seq, agt_error 
         agt_status st = agt__stage(t->s, &p->place, p->bytes, p->len, err);
         if (st != AGT_OK) return st;
         p->staged = true;
-    }
+    } else
+        agt__unstage(t->s, seq); /* of a writer that died before it recorded what it staged */
     p->kind = p->remove ? AGT_PLAN_REMOVE : AGT_PLAN_WRITE;
     return AGT_OK;
 }
