@@ -14,7 +14,7 @@ cd "${AGENT_TRACE_ROOT:-$(dirname "$0")/..}" || exit 2
 store() { # what the scenario starts with
     mkdir -p "$at/root"
     case $scenario in new) return ;; esac
-    tool prepare "$at/root" && age || return
+    tool prepare "$at/root" || return
     # in front of: the journal's sync; the batch's second document; the header's
     # sync; a document's sync; the new ref
     case $scenario in
@@ -35,6 +35,7 @@ store() { # what the scenario starts with
 age() { touch -c -d @1600000000 "$at"/root/*.md "$at"/root/*/*.md "$at"/root/*/*/*.md; }
 tool() { "$TOOL" "$@" >>"$at/acks" 2>>"$at/log"; }
 left() { # SYSCALL WHEN COMMAND [N]: leaves what a killed process leaves
+    age
     killed "$@" && return
     echo "nothing was left: no death at $1 number $2 of $3" >>"$at/log"
     return 1
@@ -64,13 +65,16 @@ silent_fsck() { # OPTION...
 no_litter() { # after one more recovery nothing of what came before is left
     rm "$at/root/.agent-trace/state"
     tool recover "$at/root" || return
-    litter=$(cd "$at/root/.agent-trace" && {
-        ls -d catalog.* | sort | sed '$d'
-        find . -path ./locks -prune -o \( -name '*.tmp' -o -name 'tmp_*' -o -name '*.lock' \) -print
-        ls tmp unpublished aside | grep -v ':$'
-    })
+    set -- "$at"/root/.agent-trace
+    set -- "$1"/catalog.* "$1"/tmp/* "$1"/unpublished/* "$1"/aside/* "$1"/*.tmp "$1"/git/*.lock \
+        "$1"/git/refs/heads/*.lock "$1"/git/objects/tmp_* "$1"/git/objects/*/tmp_*
+    litter=
+    shift # one catalog may be there
+    for file; do
+        [ ! -e "$file" ] || litter="$litter ${file#"$at"/root/}"
+    done
     [ -z "$litter" ] && return
-    echo $litter >>"$at/log"
+    echo "$litter" >>"$at/log"
     return 1
 }
 point() { # SCENARIO SYSCALL WHEN
