@@ -123,10 +123,15 @@ typedef struct row {
 static row rows[200];
 static size_t row_count;
 static bool table = true;
-static double started;
+static double started, section_from;
 
 static void section(const char *title) {
+    section_from = now_us();
     if (table) printf("\n%s\n", title);
+}
+/* A part that is slow on this machine ends early, once it has enough to take medians of. */
+static bool overdue(int done, int enough, double seconds) {
+    return done >= enough && now_us() - section_from > seconds * 1e6;
 }
 static void report(const char *id, const char *what, double value, const char *unit, double limit,
                    bool least, const char *note) {
@@ -600,7 +605,7 @@ static void bench_writes(int docs) {
     int count = quick ? 150 : 500, git_every = quick ? 10 : 8, index_every = quick ? 25 : 20;
     char rel[64];
     char *dir = format("%s/writes-%d", base, docs);
-    section(format("one write of 2 KB, %d documents, %d operations of each", docs, count));
+    section(format("one write of 2 KB, %d documents, at most %d operations of each", docs, count));
     memset(times, 0, sizeof times);
     memset(parts, 0, sizeof parts);
     memset(&own, 0, sizeof own);
@@ -618,7 +623,7 @@ static void bench_writes(int docs) {
     git_open(&g[0], format("%s/git0", dir), docs);
     if (indexed) git_open(&g[1], format("%s/git1", dir), docs);
     sync();
-    for (int k = -10; k < count; k++) {
+    for (int k = -10; k < count && !overdue(k, 120, quick ? 9 : 30); k++) {
         int turn[VARIANTS];
         for (int v = 0; v < VARIANTS; v++)
             turn[v] = v;
@@ -641,6 +646,7 @@ static void bench_writes(int docs) {
             if (k >= 0) sample_add(&times[turn[i]], now_us() - start);
         }
     }
+    told(format("write.%d.operations", docs), "operations of each", times[V_FULL].n, "");
     report_writes(docs, &f[0], indexed);
     for (int i = 0; i < 2; i++)
         floor_close(&f[i]);
@@ -765,7 +771,7 @@ static void bench_one_shot(void) {
     store_close(s);
     git_open(&g, format("%s/git", dir), docs);
     git_close(&g);
-    for (int k = -3; k < count; k++) {
+    for (int k = -3; k < count && !overdue(k, 20, quick ? 4 : 20); k++) {
         int turn[4] = {0, 1, 2, 3};
         next_text();
         doc_path(order(k + 3, docs), rel);
@@ -829,7 +835,8 @@ static void bench_publish(int docs) {
     agt_store *s = store_open(root, AGT_DURABLE_PROCESS, NULL);
     store_fill(s, 0, docs, docs, true);
     store_checkpoint(s);
-    for (int run = 0; run < runs; run++) {
+    section_from = now_us();
+    for (int run = 0; run < runs && !overdue(run, 2, quick ? 4 : 18); run++) {
         shell(
             format("cd '%s' && rm -rf before && cp -r '%s' before && git --git-dir='%s' rev-parse "
                    "refs/heads/main >head",
@@ -909,7 +916,7 @@ static void bench_checkpoint(void) {
     floor_state f;
     floor_open(&f, format("%s/floor", dir), 1);
     int k = 0, rounds = 0;
-    for (; rounds < most && beside.n < wanted; rounds++) {
+    for (; rounds < most && (beside.n < wanted || alone.n < wanted); rounds++) {
         for (int i = 0; i < (quick ? 60 : 80); i++) {
             next_text();
             doc_path(order(k++, docs), rel);
