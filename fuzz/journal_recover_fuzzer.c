@@ -5,6 +5,7 @@
  *                       2 mend the checksums of headers, records, catalog and state
  *                       4 set magic, generation, first_seq and length of the records right, too
  *                       8 open it read-only first
+ *                       16 then write, publish and make a checkpoint (most of the time goes there)
  * Then orders, each with a kind in the low four bits of its first byte:
  *   0 header  1 records  2 state  3 catalog  4 unpublished  5 trace  6 a document  7 config.toml
  *           u16 offset (from the area's beginning), u8 n, n bytes: written over what is there
@@ -49,8 +50,16 @@ enum {
     AREA_TRACE,
     AREA_DOC
 };
-enum { AREA_CONFIG = 7, AREAS, BIT_RESTART = 1, BIT_MEND = 2, BIT_FRAME = 4, BIT_READ = 8 };
-enum { ROOM = 256 * 1024, RECORDS_MAX = 32 };
+enum {
+    AREA_CONFIG = 7,
+    AREAS,
+    BIT_RESTART = 1,
+    BIT_MEND = 2,
+    BIT_FRAME = 4,
+    BIT_READ = 8,
+    BIT_WORK = 16
+};
+enum { ROOM = 32 * 1024, RECORDS_MAX = 32 };
 
 static const char *const area_file[AREAS] = {
     OWN "journal",
@@ -77,6 +86,7 @@ static const struct known known[] = {
 };
 enum { KNOWN = sizeof known / sizeof known[0] };
 
+static agt_cpu cpu;          /* asked once: it is slow on a virtual machine */
 static machine *prepared[2]; /* a writer died; the machine was restarted */
 static char *outside;
 static unsigned char *area[AREAS];
@@ -136,7 +146,7 @@ static void prepare_record(const agt_record *r) {
     p->trace = r->trace_offset;
     while (agt__record_next(r, &at, &e)) {
         p->trace += e.line_len;
-        agt__sha256(agt__cpu(), e.line, e.line_len, hash);
+        agt__sha256(cpu, e.line, e.line_len, hash);
         agt__hex(hash, 32, p->prev);
     }
 }
@@ -153,8 +163,8 @@ static void prepare_records(void) {
     places = 1;
     for (;;) {
         const struct place *last = &place[places - 1];
-        if (agt__record_parse(area[AREA_RECORDS] + last->end, ROOM - last->end, agt__cpu(),
-                              generation, last->next_seq, last->chain, &r) != AGT_OK)
+        if (agt__record_parse(area[AREA_RECORDS] + last->end, ROOM - last->end, cpu, generation,
+                              last->next_seq, last->chain, &r) != AGT_OK)
             break;
         prepare_record(&r);
     }
@@ -287,7 +297,7 @@ static void record_close(hostile *h) {
     h->about.generation = generation;
     h->about.segment = 1;
     h->about.recorded_unix_ms = 1735689600123;
-    if (agt__record_end(&h->record, 0, agt__cpu(), h->to.chain, &h->about, &err) == AGT_OK &&
+    if (agt__record_end(&h->record, 0, cpu, h->to.chain, &h->about, &err) == AGT_OK &&
         h->record.len <= ROOM - h->to.end - 4096) {
         memcpy(h->bytes[AREA_RECORDS] + h->to.end, h->record.data, h->record.len);
         h->to.end += h->record.len;
@@ -312,7 +322,7 @@ static void entry_put(hostile *h, bool join, uint32_t flags, const agt_buf *line
     h->about.entries++;
     h->to.next_seq++;
     h->to.trace += line->len;
-    agt__sha256(agt__cpu(), line->data, line->len, hash);
+    agt__sha256(cpu, line->data, line->len, hash);
     agt__hex(hash, 32, h->to.prev);
 }
 
@@ -323,7 +333,7 @@ static void entry_raw(hostile *h, bool join, input *in) {
     uint32_t flags = take(in, 1);
     agt_text text = take_bytes(in, take(in, 2));
     agt_text bytes = take_bytes(in, take(in, 1));
-    agt__git_id(agt__cpu(), "blob", bytes.data, bytes.len, id);
+    agt__git_id(cpu, "blob", bytes.data, bytes.len, id);
     agt__hex(id, 20, oid);
     expand(h, &line, text, oid);
     entry_put(h, join, flags, &line, bytes);
@@ -340,9 +350,9 @@ static void entry_made(hostile *h, bool join, input *in) {
     uint32_t what = take(in, 1), version = take(in, 1);
     agt_text bytes = take_bytes(in, take(in, 1));
     const char *action = actions[what & 7];
-    agt__git_id(agt__cpu(), "blob", bytes.data, bytes.len, id);
+    agt__git_id(cpu, "blob", bytes.data, bytes.len, id);
     agt__hex(id, 20, oid);
-    agt__sha256(agt__cpu(), bytes.data, bytes.len, id);
+    agt__sha256(cpu, bytes.data, bytes.len, id);
     agt__hex(id, 32, sha);
     bool gone = (what & 7) == 2, refused = (what & 7) == 4;
     expand(h, &name, path, oid);
@@ -352,7 +362,7 @@ static void entry_made(hostile *h, bool join, input *in) {
     agt__buf_text(&line, "\",\"change_kind\":\"");
     agt__buf_text(&line, refused ? "modify" : action);
     agt__buf_text(&line, "\",\"path\":");
-    agt__json_put_string(&line, (const char *)name.data, name.len);
+    agt__json_put_string(&line, name.len ? (const char *)name.data : "", name.len);
     agt__buf_text(&line, ",\"doc_type\":\"scratch\",\"summary\":\"s\",\"source\":\"api\","
                          "\"detected_by\":\"api\",\"lines_added\":0,\"lines_removed\":0,\"seq\":");
     agt__buf_u64(&line, what & 64 ? version : h->to.next_seq);
@@ -433,7 +443,7 @@ static void mend_records(unsigned char *p, size_t n, uint64_t number, uint64_t s
             agt__put64(p + at + 16, number);
             agt__put64(p + at + 24, seq);
         }
-        chain = agt__crc32c(agt__cpu(), chain, p + at + 8, len - 8);
+        chain = agt__crc32c(cpu, chain, p + at + 8, len - 8);
         agt__put32(p + at + 4, chain);
         seq += agt__get32(p + at + 12);
         at += len;
@@ -444,7 +454,7 @@ static uint32_t mend_headers(hostile *h, uint64_t *number, uint64_t *seq) {
     const unsigned char *p = h->changed[AREA_HEADER] ? h->bytes[AREA_HEADER] : area[AREA_HEADER];
     for (size_t at = 0; h->changed[AREA_HEADER] && at <= AGT_JOURNAL_SLOT; at += AGT_JOURNAL_SLOT) {
         unsigned char *slot = h->bytes[AREA_HEADER] + at;
-        if (agt__get64(slot)) agt__put32(slot + 228, agt__crc32c(agt__cpu(), 0, slot, 228));
+        if (agt__get64(slot)) agt__put32(slot + 228, agt__crc32c(cpu, 0, slot, 228));
     }
     if (agt__get64(p + AGT_JOURNAL_SLOT + 16) > agt__get64(p + 16)) p += AGT_JOURNAL_SLOT;
     *number = agt__get64(p + 16);
@@ -455,7 +465,6 @@ static uint32_t mend_headers(hostile *h, uint64_t *number, uint64_t *seq) {
 static void mend(hostile *h) {
     uint64_t number, seq;
     uint32_t crc = mend_headers(h, &number, &seq);
-    agt_cpu cpu = agt__cpu();
     bool frame = h->mode & BIT_FRAME;
     if (h->changed[AREA_HEADER]) own_area(h, AREA_RECORDS);
     if (h->changed[AREA_RECORDS])
@@ -596,7 +605,7 @@ static void check_disk(machine *m, const hostile *h) {
 static bool has_id(const agt_bytes *b, const char *hex) {
     unsigned char id[20];
     char now[41] = "";
-    agt__git_id(agt__cpu(), "blob", b->data, b->len, id);
+    agt__git_id(cpu, "blob", b->data, b->len, id);
     agt__hex(id, 20, now);
     return !strcmp(now, hex);
 }
@@ -703,7 +712,7 @@ static void use(machine *m, const hostile *h, bool read_only) {
         check_documents(s);
         (void)check_trace(s, 0);
         (void)check_trace(s, 1);
-        if (!read_only) work(s);
+        if (!read_only && h->mode & BIT_WORK) work(s);
         (void)agt_close(s, NULL);
     }
     must(mem.live_blocks == 0 && machine_process_open_files(p) == 0);
@@ -713,7 +722,10 @@ static void use(machine *m, const hostile *h, bool read_only) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     input in = {data, size};
     hostile h = {.mode = take(&in, 1), .mem = agt__mem(NULL)};
-    if (!prepared[0]) prepare();
+    if (!prepared[0]) {
+        cpu = agt__cpu();
+        prepare();
+    }
     machine *m = machine_clone(prepared[h.mode & BIT_RESTART]);
     h.record = agt__buf(&h.mem);
     h.to = place[places - 1];
