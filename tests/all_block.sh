@@ -8,8 +8,8 @@
 #     tests/all_block.sh         all of it; SEED=N repeats a run's choice, IMAGES=N random images
 #     KEEP=1 tests/all_block.sh  keeps the log and the disk in build/block
 #
-# Mounts live in a mount namespace of this script's own, loop devices are freed with their mounts,
-# and the server ends with its parent: neither stays, not even after kill -9.
+# It runs in namespaces of its own: processes and mounts end with it, even if it is killed, and loop
+# devices are freed with their mounts.
 cd "${AGENT_TRACE_ROOT:-$(dirname "$0")/..}" || exit 2
 
 # ---- one image, in a process of its own ----
@@ -46,9 +46,10 @@ fi
 
 # ---- all of them ----
 
+alone='unshare --mount --propagation private --pid --fork --kill-child --mount-proc'
 if [ "${1-}" != --inside ] && [ -c /dev/fuse ] && [ -c /dev/loop-control ] &&
-    unshare --mount --propagation private true 2>/dev/null; then
-    exec unshare --mount --propagation private sh tests/all_block.sh --inside
+    $alone true 2>/dev/null; then
+    exec $alone sh tests/all_block.sh --inside
 fi
 . tests/kit.sh
 not_here() { # WHY
