@@ -136,12 +136,15 @@ work() {
         sleep) sleep 1.2 ;; # the file system commits
         again) rm "$root/.agent-trace/state" && "$TOOL" recover "$root" >>"$WORK/fuse/mark" ;;
         *) "$TOOL" ${step%% *} "$root" $(expr "$step" : '[a-z]* \(.*\)') >>"$WORK/fuse/mark" ;;
-        esac || break
+        esac || {
+            echo "$step failed"
+            break
+        }
+        step=
     done
-    worked=$?
     rm "$WORK/drifting"
     wait
-    return "$worked"
+    [ -z "$step" ]
 }
 end() { # unmounted; what that writes is part of the log
     umount "$WORK/mnt" || return
