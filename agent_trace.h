@@ -285,8 +285,8 @@ AGENT_TRACE_API agt_status agt_open(agt_store **out, const char *root, const agt
  * acknowledged is safe whatever this returns: a failed publication stays pending. NULL is allowed.
  * No other call on the handle, its cursors included, may run or follow.
  *
- * Returns  AGT_OK, AGT_BUSY, AGT_NOMEM, AGT_IO, AGT_CORRUPT, AGT_GIT (of the publication; the
- *          handle is gone all the same).
+ * Returns  AGT_OK, AGT_BUSY, AGT_NOMEM, AGT_IO, AGT_CORRUPT, AGT_GIT, AGT_UNSUPPORTED (of the
+ *          publication; the handle is gone all the same).
  */
 AGENT_TRACE_API agt_status agt_close(agt_store *store, agt_error *err);
 
@@ -296,7 +296,8 @@ AGENT_TRACE_API agt_status agt_close(agt_store *store, agt_error *err);
  *   out   gets the absolute path of the root, NUL-terminated.
  *   size  bytes in out; 4,096 always suffices.
  *
- * Returns  AGT_OK, AGT_NOT_FOUND, AGT_LIMIT (out is too small), AGT_IO.
+ * Returns  AGT_OK, AGT_NOT_FOUND, AGT_INVALID (start is no folder), AGT_LIMIT (out is too small),
+ *          AGT_IO.
  */
 AGENT_TRACE_API agt_status agt_store_find(const char *start, char *out, size_t size,
                                           agt_error *err);
@@ -326,7 +327,8 @@ typedef struct agt_store_info {
 
 /* Describes the store as it is now. Reads a few hundred bytes.
  *
- * Returns  AGT_OK, AGT_BUSY, AGT_INVALID, AGT_CORRUPT, AGT_NOMEM, AGT_IO.
+ * Returns  AGT_OK, AGT_BUSY, AGT_INVALID, AGT_CORRUPT, AGT_NOMEM, AGT_IO, AGT_UNSUPPORTED (a newer
+ *          version changed the store's format meanwhile).
  */
 AGENT_TRACE_API agt_status agt_store_get_info(agt_store *store, agt_store_info *out,
                                               agt_error *err);
@@ -335,7 +337,7 @@ AGENT_TRACE_API agt_status agt_store_get_info(agt_store *store, agt_store_info *
  * blocks writers. Nothing pending is AGT_OK.
  *
  * Returns  AGT_OK, AGT_BUSY, AGT_INVALID (read-only handle), AGT_CORRUPT, AGT_NOMEM, AGT_IO,
- *          AGT_GIT, AGT_UNSUPPORTED (built without git).
+ *          AGT_GIT, AGT_UNSUPPORTED (built without git; no flock; a newer format).
  * Disk     objects, packs and refs/heads/main in .agent-trace/git.
  */
 AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err);
@@ -524,7 +526,8 @@ AGENT_TRACE_API agt_status agt_group(agt_store *store, const agt_change *changes
  *   out   the bytes; where somebody edited the file behind the store's back, what is on disk.
  *   info  NULL, or an initialised struct; see modified_outside.
  *
- * Returns  AGT_OK, AGT_NOT_FOUND, AGT_INVALID, AGT_BUSY, AGT_CORRUPT, AGT_NOMEM, AGT_IO, AGT_LIMIT.
+ * Returns  AGT_OK, AGT_NOT_FOUND, AGT_INVALID, AGT_BUSY, AGT_CORRUPT, AGT_NOMEM, AGT_IO, AGT_LIMIT,
+ *          AGT_UNSUPPORTED (as agt_store_get_info).
  */
 AGENT_TRACE_API agt_status agt_read(agt_store *store, const char *path, agt_bytes *out,
                                     agt_document *info, agt_error *err);
@@ -543,7 +546,8 @@ AGENT_TRACE_API agt_status agt_read_version(agt_store *store, const char *path, 
 
 /* Describes one document, a deleted one too. Looks at the file for modified_outside.
  *
- * Returns  AGT_OK, AGT_NOT_FOUND, AGT_INVALID, AGT_BUSY, AGT_CORRUPT, AGT_NOMEM, AGT_IO.
+ * Returns  AGT_OK, AGT_NOT_FOUND, AGT_INVALID, AGT_BUSY, AGT_CORRUPT, AGT_NOMEM, AGT_IO, AGT_LIMIT,
+ *          AGT_UNSUPPORTED (as agt_store_get_info).
  */
 AGENT_TRACE_API agt_status agt_document_get(agt_store *store, const char *path, agt_document *out,
                                             agt_error *err);
@@ -578,14 +582,15 @@ typedef struct agt_list_options {
 
 /* Lists documents in byte order of their paths, as they were at this call.
  *
- * Returns  AGT_OK, AGT_INVALID, AGT_BUSY, AGT_CORRUPT, AGT_NOMEM, AGT_IO.
+ * Returns  AGT_OK, AGT_INVALID, AGT_BUSY, AGT_CORRUPT, AGT_NOMEM, AGT_IO, AGT_LIMIT,
+ *          AGT_UNSUPPORTED (as agt_store_get_info).
  */
 AGENT_TRACE_API agt_status agt_list(agt_store *store, const agt_list_options *opts,
                                     agt_cursor **out, agt_error *err);
 
 /* The next document of an agt_list cursor, into an initialised struct.
  *
- * Returns  AGT_OK, AGT_END, AGT_INVALID (a cursor of another kind), AGT_IO.
+ * Returns  AGT_OK, AGT_END, AGT_INVALID (a cursor of another kind, or from before a fork).
  */
 AGENT_TRACE_API agt_status agt_list_next(agt_cursor *cursor, agt_document *out, agt_error *err);
 
@@ -634,7 +639,7 @@ typedef struct agt_trace_options {
 
 /* Reads the trace. Takes no lock and never sees half an event.
  *
- * Returns  AGT_OK, AGT_INVALID, AGT_BUSY, AGT_CORRUPT, AGT_NOMEM, AGT_IO.
+ * Returns  AGT_OK, AGT_INVALID, AGT_NOMEM, AGT_IO.
  */
 AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *opts,
                                      agt_cursor **out, agt_error *err);
@@ -671,7 +676,7 @@ typedef struct agt_trace_verdict {
  * may count as torn bytes. out     an initialised verdict.
  *
  * Returns  AGT_OK, AGT_INVALID (repair on a read-only handle), AGT_BUSY, AGT_CORRUPT, AGT_NOMEM,
- *          AGT_IO.
+ *          AGT_IO, AGT_UNSUPPORTED.
  */
 AGENT_TRACE_API agt_status agt_trace_verify(agt_store *store, int repair, agt_trace_verdict *out,
                                             agt_error *err);

@@ -276,14 +276,29 @@ static agt_status change_group_run(agt_store *s, agt_plan *plans, size_t count, 
     return AGT_OK;
 }
 
+/* Nothing was tried: every result says so, because one that says AGT_OK is safe. */
+static agt_status change_none(agt_write_result *results, size_t count, agt_status st,
+                              const agt_error *err) {
+    agt_plan p;
+    agt_error why;
+    memset(&p, 0, sizeof p);
+    memset(&why, 0, sizeof why);
+    (void)agt__fail(&why, st, "%s", err ? err->message : agt_status_text(st));
+    change_note(&p, st, &why);
+    if (change_result_check(count ? results : NULL, NULL) != AGT_OK) return st;
+    for (size_t i = 0; i < count; i++)
+        change_report(&p, change_result_at(results, i));
+    return st;
+}
+
 AGENT_TRACE_API agt_status agt_group(agt_store *store, const agt_change *changes, size_t count,
                                      uint32_t durability, agt_write_result *results,
                                      agt_error *err) {
     AGENT_TRACE_ASSERT(store && results);
     agt_status st = change_many_check(changes, count, durability, results, err);
-    if (st != AGT_OK) return st;
+    if (st != AGT_OK) return change_none(results, count, st, err);
     agt_plan *plans = agt__zalloc(&store->mem, count * sizeof *plans);
-    if (!plans) return agt__nomem(err);
+    if (!plans) return change_none(results, count, agt__nomem(err), err);
     for (size_t i = 0; i < count; i++) {
         agt_error why;
         memset(&why, 0, sizeof why);

@@ -404,8 +404,7 @@ AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_e
 
 /* `above`: only if the journal reaches beyond that byte by then. */
 static agt_status checkpoint_run(agt_store *s, bool publish, uint64_t above, agt_error *err) {
-    agt_status st = publish ? agt__publish_locked(s, true, err) : AGT_OK;
-    if (st == AGT_UNSUPPORTED) st = AGT_OK;
+    agt_status st = publish && s->git ? agt__publish_locked(s, true, err) : AGT_OK;
     if (st == AGT_OK) st = checkpoint_presync(s, err);
     if (st == AGT_OK) st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
@@ -443,6 +442,9 @@ AGENT_TRACE_API agt_status agt_store_idle(agt_store *store, agt_error *err) {
     uint64_t used = store->seen.pos - AGT_JOURNAL_START;
     agt__store_leave(store);
     if (used > AGT_JOURNAL_HALF / 8) return agt_checkpoint(store, err);
-    st = agt_publish(store, err);
-    return st == AGT_UNSUPPORTED ? AGT_OK : st;
+    st = agt__publish_enter(store, store->timeout_ms, err);
+    if (st != AGT_OK) return st;
+    if (store->git) st = agt__publish_locked(store, false, err); /* else nothing to do */
+    agt__publish_leave(store);
+    return st;
 }

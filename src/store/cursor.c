@@ -42,6 +42,13 @@ static agt_cursor *cursor_new(agt_store *s, cursor_kind kind) {
     return c;
 }
 
+static agt_status cursor_check_process(const agt_cursor *c, agt_error *err) {
+    const agt_store *s = c->store;
+    if (s->sys->pid(s->sys->ctx) == s->self.pid) return AGT_OK;
+    return agt__fail(err, AGT_INVALID,
+                     "the cursor was opened before a fork; open the store again in the child");
+}
+
 /* ---- documents ---- */
 
 static bool cursor_wants(const agt_list_options *o, const char *under, size_t under_len,
@@ -132,6 +139,7 @@ AGENT_TRACE_API agt_status agt_list_next(agt_cursor *c, agt_document *out, agt_e
     if (st != AGT_OK) return st;
     if (c->kind != CURSOR_LIST)
         return agt__fail(err, AGT_INVALID, "this cursor reads the trace; use agt_trace_next");
+    if ((st = cursor_check_process(c, err)) != AGT_OK) return st;
     if (c->at == c->rows.count) return agt__fail(err, AGT_END, "no more documents");
     char path[AGT_MAX_PATH + 1];
     agt_row row = c->rows.row[c->at++];
@@ -203,8 +211,7 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
     if (st != AGT_OK) return st;
     if (c->kind != CURSOR_TRACE)
         return agt__fail(err, AGT_INVALID, "this cursor lists documents; use agt_list_next");
-    if (c->store->sys->pid(c->store->sys->ctx) != c->store->self.pid)
-        return agt__fail(err, AGT_INVALID, "the cursor was opened before a fork");
+    if ((st = cursor_check_process(c, err)) != AGT_OK) return st;
     for (;;) {
         if (c->filter.limit && c->given == c->filter.limit)
             return agt__fail(err, AGT_END, "no more events");

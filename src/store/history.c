@@ -208,6 +208,9 @@ static agt_status history_version(agt_store *s, const agt_row *row, uint32_t ver
 static agt_status history_content(agt_store *s, uint64_t seq, const agt_oid *blob, agt_buf *out,
                                   agt_error *err) {
     agt_oid id;
+    agt_error why, unread;
+    memset(&why, 0, sizeof why);
+    memset(&unread, 0, sizeof unread);
     agt_status st = agt__store_enter(s, err);
     if (st != AGT_OK) return st;
     st = agt__store_look_again(s, err);
@@ -215,15 +218,16 @@ static agt_status history_content(agt_store *s, uint64_t seq, const agt_oid *blo
     if (st == AGT_OK) st = journalled ? agt__journalled_content(s, seq, out, err) : AGT_NOT_FOUND;
     agt__store_leave(s);
     if (st == AGT_NOT_FOUND) {
-        agt_error why;
-        memset(&why, 0, sizeof why);
         out->len = 0;
         st = agt__git_content(s, blob, out, &why);
         if (st != AGT_OK && agt__store_enter(s, err) == AGT_OK) { /* not published yet? */
             out->len = 0;
-            agt_status kept = agt__journalled_content(s, seq, out, NULL);
+            agt_status kept = agt__journalled_content(s, seq, out, &unread);
             agt__store_leave(s);
-            if (kept == AGT_OK) st = AGT_OK;
+            if (kept == AGT_OK || (kept != AGT_NOT_FOUND && kept != AGT_CORRUPT)) {
+                st = kept; /* found, or nobody knows: that it is lost would be a guess */
+                why = unread;
+            }
         }
         if (st != AGT_OK) {
             if (err) *err = why;

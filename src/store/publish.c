@@ -444,7 +444,7 @@ static agt_status publish_all(publish_run *run, agt_error *err) {
     return st;
 }
 
-AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err) {
+static agt_status publish_pending(agt_store *s, bool pack, agt_error *err) {
     publish_run run;
     agt_status st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
@@ -478,6 +478,21 @@ AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *e
     if (st == AGT_OK && run.pack && sh.published_seq > sh.packed_seq)
         st = agt__git_clean_loose(s->git, false, err);
     return st;
+}
+
+/* What publication needs and does not find is damage: a commit, a side file, a folder. */
+static agt_status publish_lost(agt_status st, agt_error *err) {
+    char what[300];
+    if (st != AGT_NOT_FOUND) return st;
+    (void)agt__copy_text(what, sizeof what, err ? err->message : "",
+                         err ? strlen(err->message) : 0);
+    return agt__fail(err, AGT_CORRUPT,
+                     "a part of .agent-trace is missing (%s); restore the store from a backup",
+                     what);
+}
+
+AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err) {
+    return publish_lost(publish_pending(s, pack, err), err);
 }
 
 AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err) {

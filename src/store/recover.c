@@ -237,7 +237,12 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
     if (row->exists) {
         const recover_version *v = recover_of(run, row->path, row->path_len, &n);
         agt_buf bytes = agt__buf(&s->mem);
-        st = n ? recover_bytes(s, &v[n - 1], &bytes, err) : AGT_CORRUPT;
+        st = n ? recover_bytes(s, &v[n - 1], &bytes, err) : AGT_NOT_FOUND;
+        if (st == AGT_NOT_FOUND)
+            st = agt__fail(err, AGT_CORRUPT,
+                           "the bytes of event %llu are missing in .agent-trace/unpublished; "
+                           "restore the store from a backup",
+                           (unsigned long long)row->last_seq);
         if (st == AGT_OK) st = agt__restage(s, &p, bytes.data, bytes.len, err);
         agt__buf_free(&bytes);
         if (st != AGT_OK) return st;

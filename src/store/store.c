@@ -276,7 +276,7 @@ AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err) {
         if (s->reload || !agt__journal_current(&s->journal)) {
             st = store_reopen_journal(s, err);
             if (st == AGT_OK) st = agt__store_reload(s, err);
-            if (st == AGT_CORRUPT && !agt__journal_current(&s->journal)) continue;
+            if (st == AGT_CORRUPT && !agt__journal_current(&s->journal)) continue; /* torn? */
             if (st != AGT_OK) return st;
         }
         st = agt__store_replay(s, UINT64_MAX, err);
@@ -291,6 +291,7 @@ AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err) {
         }
         s->reload = true;
     }
+    if (st == AGT_CORRUPT) return st; /* every time: damage, not haste */
     return agt__fail(err, AGT_BUSY, "the store changes faster than it can be read; try again");
 }
 
@@ -321,16 +322,27 @@ static agt_status store_journal_make(agt_store *s, agt_error *err) {
     return agt__journal_create(s->sys, s->at, s->cpu, &s->mem, &h, err);
 }
 
+/* Is there a config.toml? Only a clear no is one: a store that cannot be looked at must not be
+ * made anew. */
+static agt_status store_has_config(agt_store *s, bool *there, agt_error *err) {
+    agt_stat st_config;
+    int rc = s->sys->stat(s->sys->ctx, s->at, "config.toml", &st_config);
+    *there = rc >= 0;
+    if (rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
+    return agt__fail_io(err, rc, "cannot look at .agent-trace/config.toml");
+}
+
 /* Makes what is missing; config.toml comes last and makes it a store. Under the store lock, so
  * that two processes may do it at once. */
 static agt_status store_create(agt_store *s, agt_error *err) {
-    agt_stat st_config;
+    bool there;
     const char *base = s->root_path, *p;
     agt_status st = agt__flock_take(&s->lock, s->timeout_ms, err);
     if (st != AGT_OK) return st;
-    if (s->sys->stat(s->sys->ctx, s->at, "config.toml", &st_config) >= 0) {
+    st = store_has_config(s, &there, err);
+    if (st != AGT_OK || there) {
         agt__flock_drop(&s->lock);
-        return AGT_OK;
+        return st;
     }
     (void)s->sys->remove(s->sys->ctx, s->at, "state");
     st = store_journal_make(s, err);
@@ -394,11 +406,11 @@ static agt_status store_no_store(agt_store *s, agt_error *err) {
 }
 
 static agt_status store_open_at(agt_store *s, bool create, agt_error *err) {
-    agt_stat st_config;
+    bool there;
     agt_status st = agt__open_folder(s->sys, s->root, AGT_STORE_NAME, create, &s->at, err);
     if (st == AGT_NOT_FOUND) return store_no_store(s, err);
     if (st != AGT_OK) return st;
-    bool there = s->sys->stat(s->sys->ctx, s->at, "config.toml", &st_config) >= 0;
+    if ((st = store_has_config(s, &there, err)) != AGT_OK) return st;
     if (!there && !create) return store_no_store(s, err);
     if (there) { /* an old format must be refused before anything is made in its folder */
         st = agt__config_read(s->sys, s->at, &s->mem, &s->config, err);
@@ -527,11 +539,9 @@ AGENT_TRACE_API agt_status agt_close(agt_store *store, agt_error *err) {
     agt_status st = AGT_OK;
     if (!store) return AGT_OK;
     bool ours = store->sys->pid(store->sys->ctx) == store->self.pid;
-    if (ours && store->publish == AGT_PUBLISH_CLOSE && !store->read_only &&
-        !store_leader_lives(store)) {
+    if (ours && store->publish == AGT_PUBLISH_CLOSE && !store->read_only && store->git &&
+        !store_leader_lives(store))
         st = agt_publish(store, err);
-        if (st == AGT_UNSUPPORTED) st = AGT_OK;
-    }
     store_free(store);
     return st;
 }
