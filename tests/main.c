@@ -1,5 +1,5 @@
-/* Runs the registered tests: tests [--list] [--filter TEXT] [--seed N] [--all] [-v]. Ends with the
- * line "N passed, N failed, N skipped"; exit 1 if any failed or none ran. */
+/* Runs the registered tests: tests [--list] [--filter TEXT] [--skip TOPIC]... [--seed N] [--all]
+ * [-v]. Ends with the line "N passed, N failed, N skipped"; exit 1 if any failed or none ran. */
 #include "test.h"
 
 #include <dirent.h>
@@ -143,7 +143,8 @@ static void run_one(test_case *t, int *passed, int *failed, int *skipped) {
 }
 
 int main(int argc, char **argv) {
-    const char *filter = NULL;
+    const char *filter = NULL, *skip[16];
+    int skips = 0;
     int list = 0, passed = 0, failed = 0, skipped = 0;
     owner = getpid();
     seed = (uint64_t)time(NULL) ^ (uint64_t)owner << 20;
@@ -156,17 +157,22 @@ int main(int argc, char **argv) {
             verbose = 1;
         else if (!strcmp(argv[i], "--filter") && i + 1 < argc)
             filter = argv[++i];
+        else if (!strcmp(argv[i], "--skip") && i + 1 < argc && skips < 16)
+            skip[skips++] = argv[++i];
         else if (!strcmp(argv[i], "--seed") && i + 1 < argc)
             seed = strtoull(argv[++i], NULL, 10);
         else
-            return fprintf(stderr,
-                           "usage: tests [--list] [--filter TEXT] [--seed N] [--all] [-v]\n"),
+            return fprintf(stderr, "usage: tests [--list] [--filter TEXT] [--skip TOPIC]... "
+                                   "[--seed N] [--all] [-v]\n"),
                    2;
     }
     for (test_case *t = all_tests; t; t = t->next) {
         char whole[512];
         snprintf(whole, sizeof whole, "%s_%s", t->topic, t->name);
-        if (filter && !strstr(whole, filter)) continue;
+        bool left_out = filter && !strstr(whole, filter);
+        for (int i = 0; i < skips; i++)
+            left_out = left_out || !strcmp(skip[i], t->topic);
+        if (left_out) continue;
         if (list)
             printf("%s: %s\n", t->topic, t->name);
         else

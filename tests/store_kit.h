@@ -10,6 +10,12 @@
 static const agt_caller kit_user = AGT_CALLER("user");
 static const agt_caller kit_agent = AGT_CALLER("agent:kestrel");
 
+#ifdef AGENT_TRACE_NO_GIT
+enum { kit_has_git = 0 };
+#else
+enum { kit_has_git = 1 };
+#endif
+
 static inline agt_store *kit_open(const char *root) {
     agt_error err;
     agt_store *s;
@@ -83,6 +89,19 @@ static inline char *kit_run(const char *format, ...) {
     int code = pclose(p);
     if (code) test_fail(__FILE__, __LINE__, "%s: exit %d: %.400s", command, code, out);
     return out;
+}
+
+/* Publishes; in a build without git that is answered so. */
+static inline void kit_publish(agt_store *s) {
+    agt_error err;
+    CHECK_STATUS(agt_publish(s, &err), kit_has_git ? AGT_OK : AGT_UNSUPPORTED, err);
+}
+
+static inline void kit_commits(const char *root, const char *want) {
+    if (!kit_has_git) return;
+    char *n = kit_run("git --git-dir %s/.agent-trace/git rev-list --count main", root);
+    CHECK_STR(n, want);
+    free(n);
 }
 
 static inline uint64_t kit_events(agt_store *s) {

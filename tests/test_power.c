@@ -204,7 +204,7 @@ TEST(power, a_cut_during_recovery_of_an_unsynced_journal_loses_nothing) {
         power_run r;
         bool died = power_until(&r, start, n, MACHINE_AFTER);
         if (machine_remove(r.m, "/home/.agent-trace/state") == 0) pwrites++;
-        for (uint64_t k = 1;; k += 1 + test_random_below(test_all() ? 3 : 15)) {
+        for (volatile uint64_t k = 1;; k += 1 + test_random_below(test_all() ? 3 : 15)) {
             machine *c = machine_clone(r.m);
             machine_memory mem;
             machine_process *p = machine_process_new(c, "recoverer");
@@ -242,7 +242,8 @@ TEST(power, a_cut_during_recovery_loses_nothing_either) {
         machine_cut cut = {.mode = MACHINE_CUT_RANDOM, .seed = test_random()};
         machine_power_cut(r.m, &cut);
         (void)died;
-        for (uint64_t n = 1;; n += 1 + test_random_below(5)) { /* die in recovery, cut again */
+        for (volatile uint64_t n = 1;;
+             n += 1 + test_random_below(5)) { /* die in recovery, cut again */
             machine *c = machine_clone(r.m);
             machine_memory mem;
             machine_process *p = machine_process_new(c, "recoverer");
