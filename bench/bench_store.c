@@ -532,6 +532,22 @@ static void store_fill(agt_store *s, int from, int count, int docs, bool in_turn
     }
 }
 
+static int seed_sync(void *ctx, agt_fd fd) {
+    (void)ctx, (void)fd;
+    return 0;
+}
+/* A store that has the documents, and `more` writes of them. What is not timed is synced once, at
+ * the end, by the system. */
+static void store_seed(const char *root, int docs, int more) { /* docs 0: they are there, 100 */
+    agt_sys lazy = *agt_sys_os();
+    lazy.sync = seed_sync;
+    agt_store *s = store_open(root, AGT_DURABLE_PROCESS, &lazy);
+    store_fill(s, 0, docs, docs, true);
+    store_fill(s, 0, more, docs ? docs : 100, false);
+    store_checkpoint(s);
+    store_close(s);
+}
+
 static void shuffle(int *v, int n) {
     for (int i = n - 1; i > 0; i--) {
         int j = (int)(random_next() % (uint64_t)(i + 1)), swap = v[i];
@@ -683,13 +699,10 @@ static void bench_history(void) {
     double before = 0;
     for (int i = 0; i < 2; i++) {
         roots[i] = format("%s/store%d", dir, i);
+        store_seed(roots[i], docs, 0);
+        if (i == 1) before = store_bytes(roots[i]);
+        if (i == 1) store_seed(roots[i], 0, many - docs);
         s[i] = store_open(roots[i], AGT_DURABLE_PROCESS, NULL);
-        store_fill(s[i], 0, docs, docs, true);
-        store_checkpoint(s[i]);
-        if (i == 0) continue;
-        before = store_bytes(roots[i]);
-        store_fill(s[i], 0, many - docs, docs, false);
-        store_checkpoint(s[i]);
     }
     double grown = (store_bytes(roots[1]) - before) / 1e6 / ((many - docs) / 1000.0);
     sync();
@@ -765,10 +778,7 @@ static void bench_one_shot(void) {
     }
     must(mkdir(dir, 0777) == 0, dir);
     next_text();
-    agt_store *s = store_open(root, AGT_DURABLE_FULL, NULL);
-    store_fill(s, 0, docs, docs, true);
-    store_checkpoint(s);
-    store_close(s);
+    store_seed(root, docs, 0);
     git_open(&g, format("%s/git", dir), docs);
     git_close(&g);
     for (int k = -3; k < count && !overdue(k, 20, quick ? 4 : 20); k++) {
@@ -832,9 +842,9 @@ static void bench_publish(int docs) {
     memset(&ours, 0, sizeof ours);
     memset(&git, 0, sizeof git);
     must(mkdir(dir, 0777) == 0, dir);
+    store_seed(root, docs, 0);
+    sync();
     agt_store *s = store_open(root, AGT_DURABLE_PROCESS, NULL);
-    store_fill(s, 0, docs, docs, true);
-    store_checkpoint(s);
     section_from = now_us();
     for (int run = 0; run < runs && !overdue(run, 2, quick ? 4 : 18); run++) {
         shell(
@@ -902,9 +912,9 @@ static void bench_checkpoint(void) {
     char *dir = format("%s/checkpoint", base), *root = format("%s/store", dir);
     section("a writer (full) while another process checkpoints 1,000 records");
     must(mkdir(dir, 0777) == 0, dir);
+    store_seed(root, docs, 0);
+    sync();
     agt_store *s = store_open(root, AGT_DURABLE_FULL, NULL);
-    store_fill(s, 0, docs, docs, true);
-    store_checkpoint(s);
     neighbour *n = mmap(NULL, sizeof *n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     must(n != MAP_FAILED, "mmap");
     fflush(NULL);
