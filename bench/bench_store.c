@@ -536,14 +536,14 @@ static int seed_sync(void *ctx, agt_fd fd) {
     (void)ctx, (void)fd;
     return 0;
 }
-/* A store that has the documents, and `more` writes of them. What is not timed is synced once, at
- * the end, by the system. */
-static void store_seed(const char *root, int docs, int more) { /* docs 0: they are there, 100 */
+/* A store that has the documents (they are made if `make`), and `more` writes of them. What is not
+ * timed is synced once, at the end, by the system. */
+static void store_seed(const char *root, int docs, bool make, int more) {
     agt_sys lazy = *agt_sys_os();
     lazy.sync = seed_sync;
     agt_store *s = store_open(root, AGT_DURABLE_PROCESS, &lazy);
-    store_fill(s, 0, docs, docs, true);
-    store_fill(s, 0, more, docs ? docs : 100, false);
+    if (make) store_fill(s, 0, docs, docs, true);
+    store_fill(s, 0, more, docs, false);
     store_checkpoint(s);
     store_close(s);
 }
@@ -630,11 +630,10 @@ static void bench_writes(int docs) {
     for (int i = 0; i < 2; i++)
         floor_open(&f[i], format("%s/floor%d", dir, i), docs);
     for (int i = 0; i < 3; i++) {
-        s[i] =
-            store_open(format("%s/store%d", dir, i),
-                       i == 1 ? AGT_DURABLE_FULL : AGT_DURABLE_PROCESS, i == 2 ? shim_sys() : NULL);
-        store_fill(s[i], 0, docs, docs, true);
-        store_checkpoint(s[i]);
+        char *root = format("%s/store%d", dir, i);
+        store_seed(root, docs, true, 0);
+        s[i] = store_open(root, i == 1 ? AGT_DURABLE_FULL : AGT_DURABLE_PROCESS,
+                          i == 2 ? shim_sys() : NULL);
     }
     git_open(&g[0], format("%s/git0", dir), docs);
     if (indexed) git_open(&g[1], format("%s/git1", dir), docs);
@@ -699,9 +698,9 @@ static void bench_history(void) {
     double before = 0;
     for (int i = 0; i < 2; i++) {
         roots[i] = format("%s/store%d", dir, i);
-        store_seed(roots[i], docs, 0);
+        store_seed(roots[i], docs, true, 0);
         if (i == 1) before = store_bytes(roots[i]);
-        if (i == 1) store_seed(roots[i], 0, many - docs);
+        if (i == 1) store_seed(roots[i], docs, false, many - docs);
         s[i] = store_open(roots[i], AGT_DURABLE_PROCESS, NULL);
     }
     double grown = (store_bytes(roots[1]) - before) / 1e6 / ((many - docs) / 1000.0);
@@ -778,7 +777,7 @@ static void bench_one_shot(void) {
     }
     must(mkdir(dir, 0777) == 0, dir);
     next_text();
-    store_seed(root, docs, 0);
+    store_seed(root, docs, true, 0);
     git_open(&g, format("%s/git", dir), docs);
     git_close(&g);
     for (int k = -3; k < count && !overdue(k, 20, quick ? 4 : 20); k++) {
@@ -842,7 +841,7 @@ static void bench_publish(int docs) {
     memset(&ours, 0, sizeof ours);
     memset(&git, 0, sizeof git);
     must(mkdir(dir, 0777) == 0, dir);
-    store_seed(root, docs, 0);
+    store_seed(root, docs, true, 0);
     sync();
     agt_store *s = store_open(root, AGT_DURABLE_PROCESS, NULL);
     section_from = now_us();
@@ -912,7 +911,7 @@ static void bench_checkpoint(void) {
     char *dir = format("%s/checkpoint", base), *root = format("%s/store", dir);
     section("a writer (full) while another process checkpoints 1,000 records");
     must(mkdir(dir, 0777) == 0, dir);
-    store_seed(root, docs, 0);
+    store_seed(root, docs, true, 0);
     sync();
     agt_store *s = store_open(root, AGT_DURABLE_FULL, NULL);
     neighbour *n = mmap(NULL, sizeof *n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
