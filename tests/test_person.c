@@ -174,6 +174,8 @@ static void person_check(person *who, uint64_t *edits) {
 static void person_round(uint64_t seed, unsigned crashes, uint64_t *edits, uint64_t *deaths) {
     machine_settings set = {.seed = seed, .call_ns = 2000, .tick_ns = seed & 1 ? 4000000 : 1};
     person who = {.m = machine_new(&set), .seed = seed, .percent = 4 + (unsigned)(seed % 9)};
+    machine_make_folder(who.m, "/home");
+    if (seed % 3 == 0) machine_mount(who.m, "/home/d"); /* another device */
     machine_make_folder(who.m, "/home/d/e");
     for (unsigned run = 0; run <= crashes; run++) {
         machine_memory mem;

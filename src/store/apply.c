@@ -13,6 +13,7 @@
 #define APPLY_RACY_NS     100000000LL /* a change within the clock's tick of a look may hide in it */
 #define APPLY_TRIES       16
 #define APPLY_ASIDE_TRIES 1000u
+#define APPLY_BESIDE      ".agent-trace-" /* temporaries in a folder on another device */
 
 AGT_PRIVATE void agt__seq_name(uint64_t seq, const char *suffix, char out[40]) {
     char digits[24];
@@ -222,48 +223,69 @@ static int apply_keep_aside(agt_store *s, const char *name, agt_place *p) {
     return rc;
 }
 
-/* (2): `name` in tmp/ is what was replaced. */
-static int apply_check_replaced(agt_store *s, const char *name, agt_place *p) {
-    agt_fd fd = s->sys->open(s->sys->ctx, s->tmp, name, AGT_O_READ, 0);
+/* The document's folder is on another device, so what is kept stays in it. */
+static int apply_keep_beside(agt_store *s, agt_fd folder, const char *name, agt_place *p) {
+    char kept[96];
+    memcpy(kept, APPLY_BESIDE, sizeof APPLY_BESIDE - 1);
+    agt__seq_name(p->seq, ".kept", kept + sizeof APPLY_BESIDE - 1);
+    int rc = s->sys->rename(s->sys->ctx, folder, name, folder, kept, AGT_RENAME_NOREPLACE);
+    p->kept_aside = true; /* under one name or the other */
+    return rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_EXIST && AGT_SYS_CLASS(rc) != AGT_SYS_NOSYS ? rc
+                                                                                              : 0;
+}
+
+/* (2): `name` in `dir` is what was replaced. */
+static int apply_check_replaced(agt_store *s, agt_fd dir, const char *name, agt_place *p) {
+    agt_fd fd = s->sys->open(s->sys->ctx, dir, name, AGT_O_READ, 0);
     if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT) return 0;
     bool seen = fd >= 0 && apply_is_seen(s, fd, p);
     if (fd >= 0) s->sys->close(s->sys->ctx, fd);
-    return seen ? s->sys->remove(s->sys->ctx, s->tmp, name) : apply_keep_aside(s, name, p);
+    if (seen) return s->sys->remove(s->sys->ctx, dir, name);
+    return dir == s->tmp ? apply_keep_aside(s, name, p) : apply_keep_beside(s, dir, name, p);
+}
+
+/* The name of a temporary in tmp/, or beside the document. */
+static void apply_name(const agt_store *s, agt_fd dir, uint64_t seq, const char *suffix,
+                       char out[64]) {
+    size_t n = dir == s->tmp ? 0 : sizeof APPLY_BESIDE - 1;
+    memcpy(out, APPLY_BESIDE, n);
+    agt__seq_name(seq, suffix, out + n);
 }
 
 /* (3), where names cannot be exchanged. */
-static int apply_replace_plain(agt_store *s, agt_fd folder, const char *leaf, const char *name,
-                               agt_place *p) {
-    char old[40];
+static int apply_replace_plain(agt_store *s, agt_fd folder, const char *leaf, agt_fd dir,
+                               const char *name, agt_place *p) {
+    char old[64];
     const agt_sys *sys = s->sys;
-    agt__seq_name(p->seq, ".old", old);
-    (void)sys->remove(sys->ctx, s->tmp, old);
-    int rc = sys->link(sys->ctx, folder, leaf, s->tmp, old);
+    apply_name(s, dir, p->seq, ".old", old);
+    (void)sys->remove(sys->ctx, dir, old);
+    int rc = sys->link(sys->ctx, folder, leaf, dir, old);
     if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return rc;
     bool linked = rc == 0;
-    rc = sys->rename(sys->ctx, s->tmp, name, folder, leaf, AGT_RENAME_REPLACE);
+    rc = sys->rename(sys->ctx, dir, name, folder, leaf, AGT_RENAME_REPLACE);
     if (rc < 0) {
-        if (linked) (void)sys->remove(sys->ctx, s->tmp, old);
+        if (linked) (void)sys->remove(sys->ctx, dir, old);
         return rc;
     }
-    return linked ? apply_check_replaced(s, old, p) : 0;
+    return linked ? apply_check_replaced(s, dir, old, p) : 0;
 }
 
-static int apply_put(agt_store *s, agt_fd folder, const char *leaf, const char *name,
+/* `name` in `dir` becomes the document. */
+static int apply_put(agt_store *s, agt_fd folder, const char *leaf, agt_fd dir, const char *name,
                      agt_place *p) {
     const agt_sys *sys = s->sys;
     bool there = p->before.on_disk;
     int rc = 0;
     for (int i = 0; i < APPLY_TRIES; i++) {
         if (there) {
-            rc = sys->rename(sys->ctx, s->tmp, name, folder, leaf, AGT_RENAME_EXCHANGE);
-            if (rc == 0) return apply_check_replaced(s, name, p);
+            rc = sys->rename(sys->ctx, dir, name, folder, leaf, AGT_RENAME_EXCHANGE);
+            if (rc == 0) return apply_check_replaced(s, dir, name, p);
             if (AGT_SYS_CLASS(rc) == AGT_SYS_NOSYS || AGT_SYS_CLASS(rc) == AGT_SYS_NAME)
-                rc = apply_replace_plain(s, folder, leaf, name, p);
+                rc = apply_replace_plain(s, folder, leaf, dir, name, p);
             if (rc == 0 || AGT_SYS_CLASS(rc) != AGT_SYS_NOENT) return rc;
             there = false; /* somebody deleted it meanwhile */
         } else {
-            rc = sys->rename(sys->ctx, s->tmp, name, folder, leaf, AGT_RENAME_NOREPLACE);
+            rc = sys->rename(sys->ctx, dir, name, folder, leaf, AGT_RENAME_NOREPLACE);
             if (rc == 0 || AGT_SYS_CLASS(rc) != AGT_SYS_EXIST) return rc;
             there = true; /* somebody made it meanwhile */
         }
@@ -271,34 +293,35 @@ static int apply_put(agt_store *s, agt_fd folder, const char *leaf, const char *
     return rc;
 }
 
-static int apply_take_away(agt_store *s, agt_fd folder, const char *leaf, agt_place *p) {
-    char old[40];
+static int apply_take_away(agt_store *s, agt_fd folder, const char *leaf, agt_fd dir,
+                           agt_place *p) {
+    char old[64];
     agt_stat st;
-    agt__seq_name(p->seq, ".old", old);
+    apply_name(s, dir, p->seq, ".old", old);
     int rc = s->sys->stat(s->sys->ctx, folder, leaf, &st);
     if (rc < 0) return AGT_SYS_CLASS(rc) == AGT_SYS_NOENT ? 0 : rc;
     if (st.kind == AGT_FILE_FOLDER) return AGT_SYS_ERR(AGT_SYS_ISDIR, 0);
-    rc = s->sys->rename(s->sys->ctx, folder, leaf, s->tmp, old, AGT_RENAME_REPLACE);
+    rc = s->sys->rename(s->sys->ctx, folder, leaf, dir, old, AGT_RENAME_REPLACE);
     if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return 0;
-    if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_XDEV)
-        return s->sys->remove(s->sys->ctx, folder, leaf);
-    return rc < 0 ? rc : apply_check_replaced(s, old, p);
+    return rc < 0 ? rc : apply_check_replaced(s, dir, old, p);
 }
 
-/* The folder is on another device: the bytes are copied beside the document first. */
+/* The folder is on another device: the bytes are copied beside the document first, and everything
+ * else happens there. */
 static int apply_across(agt_store *s, agt_fd folder, const char *leaf, const char *name,
                         agt_place *p) {
     char beside[64];
+    if (p->remove) return apply_take_away(s, folder, leaf, folder, p);
     agt_fd fd = s->sys->open(s->sys->ctx, s->tmp, name, AGT_O_READ, 0);
     if (fd < 0) return (int)fd;
     s->scratch.len = 0;
     agt_status st = apply_read_fd(s, fd, &p->staged, p->path, p->path_len, &s->scratch, NULL);
     s->sys->close(s->sys->ctx, fd);
     if (st != AGT_OK) return AGT_SYS_ERR(st == AGT_NOMEM ? AGT_SYS_NOMEM : AGT_SYS_IO, 0);
-    memcpy(beside, ".agent-trace-", 13);
-    agt__seq_name(p->seq, ".tmp", beside + 13);
+    apply_name(s, folder, p->seq, ".tmp", beside);
     int rc = apply_write_new(s, folder, beside, p, s->scratch.data, s->scratch.len);
-    if (rc == 0) rc = s->sys->rename(s->sys->ctx, folder, beside, folder, leaf, AGT_RENAME_REPLACE);
+    if (rc < 0) return rc;
+    rc = apply_put(s, folder, leaf, folder, beside, p);
     if (rc < 0)
         (void)s->sys->remove(s->sys->ctx, folder, beside);
     else
@@ -314,9 +337,9 @@ AGT_PRIVATE agt_status agt__place(agt_store *s, agt_place *p, agt_error *err) {
     if (folder < 0 && p->remove && AGT_SYS_CLASS(folder) == AGT_SYS_NOENT) return AGT_OK;
     if (folder < 0) return apply_in_the_way(err, folder, p->path, p->path_len);
     agt__seq_name(p->seq, ".new", name);
-    int rc = p->remove ? apply_take_away(s, folder, leaf, p) : apply_put(s, folder, leaf, name, p);
-    if (rc < 0 && !p->remove && AGT_SYS_CLASS(rc) == AGT_SYS_XDEV)
-        rc = apply_across(s, folder, leaf, name, p);
+    int rc = p->remove ? apply_take_away(s, folder, leaf, s->tmp, p)
+                       : apply_put(s, folder, leaf, s->tmp, name, p);
+    if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_XDEV) rc = apply_across(s, folder, leaf, name, p);
     if (rc == 0 && !p->remove && s->sys->stat(s->sys->ctx, folder, leaf, &p->after) == 0 &&
         (p->after.ino != p->staged.ino || p->after.mtime_ns != p->staged.mtime_ns ||
          p->after.size != p->staged.size))
