@@ -1,0 +1,181 @@
+#!/bin/sh
+# Stores made by the program, read by a reader that was written from FORMAT.md alone: it finds nothing
+# wrong in any of them, and finds every byte that is turned where FORMAT.md has it checked.
+. tests/kit.sh
+unset AGENT_TRACE_ACTOR AGENT_TRACE_PUBLISH GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+reader="python3 $ROOT/tests/read_store.py"
+command -v python3 >/dev/null && command -v git >/dev/null || {
+    skip 'the reader agrees' 'no python3 or no git'
+    kit_end
+}
+
+at() { # STORE ARGS...: the program in a store
+    store=$1
+    shift
+    "$PROGRAM" -C "$WORK/$store" "$@" >/dev/null || return
+}
+put() { # STORE ACTOR PATH TEXT [OPTION...]
+    put_store=$1 put_actor=$2 put_path=$3 put_text=$4
+    shift 4
+    printf '%s\n' "$put_text" | at "$put_store" --actor "$put_actor" write "$put_path" "$@"
+}
+fill() { # STORE
+    mkdir -p "$WORK/$1" && at "$1" init &&
+        put "$1" user plan.md 'the plan' --type plan &&
+        put "$1" agent:kestrel notes/deep/a.md "a 'first' \\ \"note\"" &&
+        put "$1" agent:heron notes/b.md 'second note' &&
+        put "$1" agent:kestrel notes/deep/a.md 'a note, changed' &&
+        put "$1" system 'names/ä ü.md' 'not ascii' &&
+        { ! put "$1" system plan.md 'refused bytes' 2>/dev/null || true; } &&
+        at "$1" rm -y notes/b.md && at "$1" restore notes/b.md 1 && at "$1" rm -y notes/deep/a.md &&
+        printf 'edited by hand\n' >"$WORK/$1/plan.md" &&
+        put "$1" user plan.md 'the plan after the edit'
+}
+again() { # STORE: who comes next must recover, and begins a new generation
+    rm "$WORK/$1/.agent-trace/state" && at "$1" status
+}
+agrees() { # STORE [WHAT it must have checked]...
+    agrees_store=$WORK/$1
+    shift
+    $reader "$agrees_store" >"$WORK/seen" || {
+        cat "$WORK/seen"
+        return 1
+    }
+    for what; do
+        grep -q "[0-9]  $what" "$WORK/seen" || {
+            echo "it did not look at: $what"
+            cat "$WORK/seen"
+            return 1
+        }
+    done
+}
+
+published() { fill published && at published git log && agrees published 'git: message' 'git: head of the state' 'rejected: bytes' 'documents: violation'; }
+unpublished() {
+    AGENT_TRACE_PUBLISH=manual
+    export AGENT_TRACE_PUBLISH
+    fill unpublished && agrees unpublished 'records: refused bytes' && again unpublished &&
+        put unpublished user later.md later &&
+        agrees unpublished 'unpublished: record' 'catalog: row' 'catalog: refusal' 'journal: record' &&
+        again unpublished && put unpublished user later.md 'later still' &&
+        [ "$(ls "$WORK/unpublished/.agent-trace/unpublished" | grep -c records)" = 2 ] && agrees unpublished 'unpublished: file'
+}
+batch() {
+    cat >"$WORK/batch.c" <<'END' &&
+#include "agent_trace.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+static char big[1100000];
+int main(int argc, char **argv) {
+    agt_store *s;
+    agt_error err;
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    agt_caller me = AGT_CALLER("agent:kestrel");
+    agt_change c[4] = {AGT_CHANGE_INIT, AGT_CHANGE_INIT, AGT_CHANGE_INIT, AGT_CHANGE_INIT};
+    const char *path[4] = {"b/one.md", "b/two.md", "b/c/three.md", "b/big.md"};
+    uint64_t seq;
+    o.create = 1;
+    memset(big, 'x', sizeof big);
+    for (int i = 0; i < 4; i++) {
+        c[i].path = path[i];
+        c[i].bytes = i == 3 ? big : path[i];
+        c[i].len = i == 3 ? sizeof big : strlen(path[i]);
+    }
+    me.session = "s-1:x";
+    if (argc != 3 || agt_open(&s, argv[1], &o, &err) || agt_batch(s, &me, c, 4, 0, 0, &err) ||
+        agt_event_append(s, &me, "run.done", "a \"run\" was done", 0, 0, &seq, &err) ||
+        (argv[2][0] == 'c' && agt_checkpoint(s, &err)) || agt_close(s, &err)) {
+        fprintf(stderr, "%s\n", err.message);
+        return 1;
+    }
+    return 0;
+}
+END
+    $CC -I"$ROOT" "$WORK/batch.c" "$BUILD/libagent_trace.a" $(pkg-config --libs libgit2 zlib) -ldl -pthread -o "$WORK/batch" &&
+        "$WORK/batch" "$WORK/batch-left" left && agrees batch-left 'journal: record: content' &&
+        "$WORK/batch" "$WORK/batch-packed" checkpoint && agrees batch-packed 'git: packed_head' 'catalog: row' &&
+        put batch-packed user b/one.md changed && agrees batch-packed 'records: bytes of a version'
+}
+imported() {
+    mkdir "$WORK/imported" && at imported init && n=0 &&
+        while [ $n -lt 60 ]; do
+            n=$((n + 1))
+            printf '{"actor":"agent:a%d","action":"%s","path":"d%d/f.md","content":"text %d\\n","ts":%d,"session":"s%d"}\n' \
+                $((n % 3)) "$([ $n -gt 7 ] && echo modify || echo create)" $((n % 7)) $n $((1733179244 + n)) $((n % 4))
+        done >"$WORK/import.jsonl" && at imported import "$WORK/import.jsonl" --batch 16 && at imported git log &&
+        agrees imported 'git: message' 'documents: version chain' && again imported && agrees imported 'catalog: row'
+}
+copied() {
+    cp -a "$WORK/published" "$WORK/copied" && put copied user plan.md 'in the copy' && at copied git log &&
+        agrees copied 'catalog: row' 'git: message' && agrees published
+}
+edited() {
+    cp -a "$WORK/published" "$WORK/edited" && rm -f "$WORK/edited/plan.md" && agrees edited 'documents: edited by somebody else'
+}
+
+# Turns a byte of a copy; the reader must say so. Then it is turned back.
+turn() { # STORE FILE OFFSET (negative: from its end)
+    python3 - "$WORK/$1/.agent-trace" "$2" "$3" <<'END'
+import glob, os, sys
+own, name, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
+path = sorted(glob.glob(os.path.join(own, name)))[0]
+os.chmod(path, 0o600)
+with open(path, "r+b") as f:
+    at = f.seek(at, 2 if at < 0 else 0)
+    byte = f.read(1)
+    f.seek(at)
+    f.write(bytes([byte[0] ^ 0x10]))
+END
+}
+turned() { # STORE FILE OFFSET
+    turn "$@" || return 1
+    if $reader "$WORK/$1" >"$WORK/seen"; then found=0; else found=$(grep -c '^WRONG' "$WORK/seen"); fi
+    turn "$@" && [ "$found" -gt 0 ]
+}
+
+case_ 'a published store' published
+case_ 'a store left unpublished, after two recoveries' unpublished
+case_ 'a batch, content in a side file, a checkpoint' batch
+case_ 'an import with times of long ago' imported
+case_ 'a copy that was written to' copied
+case_ 'a document removed behind its back' edited
+case_ 'an untouched copy is fine' agrees copied
+while read -r store file offset; do
+    case_ "a byte of $file is turned at $offset, in $store" turned "$store" "$file" "$offset"
+done <<END
+published config.toml 8
+published journal 17
+published journal 100
+published journal 230
+published journal 8196
+published journal 8300
+published journal 9000
+published journal 10500
+published state 100
+published state 600
+published trace/000000000001.jsonl 5
+published trace/000000000001.jsonl 700
+published trace/000000000001.jsonl -1
+published trace/000000000001.jsonl -90
+published rejected/* 3
+published git/refs/heads/main 3
+published git/objects/[0-9a-f]*/* 12
+unpublished unpublished/1.records 9
+unpublished unpublished/1.records 25
+unpublished unpublished/1.records 500
+unpublished unpublished/1.records -20
+unpublished catalog.3 12
+unpublished catalog.3 600
+unpublished catalog.3 -1
+unpublished journal 4200
+batch-left unpublished/side-4 1000000
+batch-packed git/objects/pack/*.pack 300
+batch-packed git/objects/pack/*.pack -3
+batch-packed catalog.2 630
+imported trace/000000000001.jsonl 9999
+END
+for store in published unpublished batch-left batch-packed imported; do
+    case_ "every byte is turned back in $store" agrees "$store"
+done
+kit_end
