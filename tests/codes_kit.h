@@ -29,7 +29,8 @@ typedef struct codes {
     size_t count;
     bool confirm, check, unknown, wrong_cursor, forked, moves, from_git, behind;
     char text[CODES_LONG + 1];
-    agt_status each[2]; /* of a group */
+    agt_status each[2];                        /* of a group */
+    unsigned char slot[2][AGT_JOURNAL_HEADER]; /* of the journal, where a situation changes them */
 } codes;
 
 typedef void codes_situation(codes *c);
@@ -404,17 +405,17 @@ static inline void codes_newer(codes *c) {
 }
 static inline void codes_change_header(void *ctx, machine *m, const machine_call *call) {
     codes *c = ctx;
-    unsigned char slot[2][AGT_JOURNAL_HEADER];
-    (void)m;
     if (call->op != MACHINE_PREAD) return;
-    codes_slots(c, slot);
-    bool second = agt__get64(slot[1] + 16) > agt__get64(slot[0] + 16);
-    slot[!second][200]++;
-    codes_set_slots(c, slot);
+    bool second = agt__get64(c->slot[1] + 16) > agt__get64(c->slot[0] + 16);
+    c->slot[!second][200]++;
+    CHECK_INT(machine_overwrite(m, CODES_AT "journal", second ? 0 : AGT_JOURNAL_SLOT,
+                                c->slot[!second], AGT_JOURNAL_HEADER),
+              0);
 }
 /* Checkpoints come faster than the journal can be read. */
 static inline void codes_restless(codes *c) {
     c->moves = true;
+    codes_slots(c, c->slot);
     machine_on_call(c->m, codes_change_header, c);
 }
 
