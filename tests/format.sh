@@ -114,24 +114,31 @@ edited() {
     cp -a "$WORK/published" "$WORK/edited" && rm -f "$WORK/edited/plan.md" && agrees edited 'documents: edited by somebody else'
 }
 
-# Turns a byte of a copy; the reader must say so. Then it is turned back.
-turn() { # STORE FILE OFFSET (negative: from its end)
-    python3 - "$WORK/$1/.agent-trace" "$2" "$3" <<'END'
+# Turns a byte; the reader must say so. Then it is turned back.
+turned() { # STORE FILE OFFSET (negative: from its end)
+    PYTHONDONTWRITEBYTECODE=1 python3 - "$ROOT/tests" "$WORK/$1" "$2" "$3" <<'END'
 import glob, os, sys
-own, name, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
-path = sorted(glob.glob(os.path.join(own, name)))[0]
+tests, root, name, at = sys.argv[1:]
+sys.path.insert(0, tests)
+import read_store
+path = sorted(glob.glob(os.path.join(root, ".agent-trace", name)))[0]
 os.chmod(path, 0o600)
-with open(path, "r+b") as f:
-    at = f.seek(at, 2 if at < 0 else 0)
-    byte = f.read(1)
-    f.seek(at)
-    f.write(bytes([byte[0] ^ 0x10]))
+
+
+def turn():
+    with open(path, "r+b") as f:
+        where = f.seek(int(at), 2 if at.startswith("-") else 0)
+        byte = f.read(1)
+        f.seek(where)
+        f.write(bytes([byte[0] ^ 0x10]))
+
+
+turn()
+sys.argv[1:] = [root]
+found = read_store.main()
+turn()
+sys.exit(0 if found == 1 else 1)
 END
-}
-turned() { # STORE FILE OFFSET
-    turn "$@" || return 1
-    if $reader "$WORK/$1" >"$WORK/seen"; then found=0; else found=$(grep -c '^WRONG' "$WORK/seen"); fi
-    turn "$@" && [ "$found" -gt 0 ]
 }
 
 case_ 'a published store' published
