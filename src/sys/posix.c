@@ -602,12 +602,62 @@ static int os_process(void *ctx, agt_process *out) {
 
 /* ---- the path of an open folder ---- */
 
-#if defined(OS_LINUX) || defined(F_GETPATH)
 /* The name is only good if it still leads to the folder. */
 static int os_check_path(int fd, const char *path) {
     struct stat a, b;
     if (fstat(fd, &a) != 0 || stat(path, &b) != 0) return os_error(errno);
     return a.st_dev == b.st_dev && a.st_ino == b.st_ino ? 0 : os_error(ENOENT);
+}
+
+#if !defined(OS_LINUX) && !defined(F_GETPATH)
+/* Without a call for it: upward by "..", and in each folder the name of the one we come from. */
+typedef struct os_climb {
+    int above;
+    struct stat below;
+    char *start, *at; /* the path so far is at the buffer's end */
+} os_climb;
+
+static int os_climb_each(void *ctx, const char *name) { /* 1: that is it */
+    os_climb *c = ctx;
+    struct stat st;
+    size_t n = strlen(name);
+    if (fstatat(c->above, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return 0;
+    if (st.st_dev != c->below.st_dev || st.st_ino != c->below.st_ino) return 0;
+    if ((size_t)(c->at - c->start) < n + 1) return os_error(ENAMETOOLONG);
+    c->at -= n + 1;
+    c->at[0] = '/';
+    memcpy(c->at + 1, name, n);
+    return 1;
+}
+
+/* One step: 1 when *fd is the topmost folder, else *fd becomes the one above. */
+static int os_climb_step(os_climb *c, int *fd) {
+    struct stat above;
+    c->above = os_openat(*fd, "..", O_RDONLY | O_DIRECTORY, 0);
+    if (c->above < 0) return errno == EACCES ? os_error(ENOSYS) : os_error(errno);
+    int rc = fstat(*fd, &c->below) || fstat(c->above, &above) ? os_error(errno) : 0;
+    bool topmost = rc == 0 && above.st_dev == c->below.st_dev && above.st_ino == c->below.st_ino;
+    if (rc == 0 && !topmost) {
+        rc = os_list(NULL, c->above, os_climb_each, c);
+        if (rc >= 0) rc = rc == 1 ? 0 : os_error(ENOENT);
+    }
+    (void)close(*fd);
+    *fd = c->above;
+    return topmost ? 1 : rc;
+}
+
+static int os_climb_up(int dir, char *out, size_t size) {
+    os_climb c = {.start = out, .at = out + size - 1};
+    int fd = os_openat(dir, ".", O_RDONLY | O_DIRECTORY, 0), rc = 0;
+    if (fd < 0) return os_error(errno);
+    *c.at = 0;
+    while (rc == 0)
+        rc = os_climb_step(&c, &fd);
+    (void)close(fd);
+    if (rc < 0) return rc;
+    if (!*c.at && c.at > out) *--c.at = '/';
+    memmove(out, c.at, strlen(c.at) + 1);
+    return os_check_path(dir, out);
 }
 #endif
 
@@ -630,9 +680,7 @@ static int os_path_of(void *ctx, agt_fd dir, char *out, size_t size) {
     if (!agt__copy_text(out, size, path, strlen(path))) return os_error(ENAMETOOLONG);
     return os_check_path((int)dir, out);
 #else
-    (void)dir;
-    if (size) out[0] = 0;
-    return os_error(ENOSYS);
+    return size ? os_climb_up((int)dir, out, size) : os_error(ENAMETOOLONG);
 #endif
 }
 
