@@ -172,7 +172,8 @@ cut() { # KIND: true if every image of the kind passed
 sum() { cat "$WORK"/*.done | awk -v column="$1" '{ n += $column } END { print n + 0 }'; }
 enough() {
     cat "$WORK/counts"
-    [ "$images" -ge 200 ] && [ "$(awk '$1 > 0' "$WORK/any.done" | wc -l)" -ge 50 ] &&
+    losing=$(awk '$1 > 0' "$WORK/any.done" | wc -l)
+    [ "$images" -ge 200 ] && [ "$((losing * 3))" -ge "$(grep -c ^any "$WORK/plan")" ] &&
         [ "$(sum 2)" -ge 2000 ]
 }
 case_ 'the power is cut, and all that was not flushed is lost' cut none
