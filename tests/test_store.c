@@ -551,3 +551,22 @@ TEST(store, a_read_only_handle_reads_and_refuses_to_write) {
     kit_close(r);
     kit_close(s);
 }
+
+TEST(store, a_trace_that_was_cut_short_is_damage_and_gets_no_hole) {
+    agt_error err;
+    const char *root = test_folder();
+    agt_store *s = kit_open(root);
+    const char *segment = ".agent-trace/trace/000000000001.jsonl";
+    kit_write(s, &kit_agent, "a.md", "1");
+    CHECK_OK(agt_checkpoint(s, &err), err);
+    kit_write(s, &kit_agent, "a.md", "2");
+    kit_close(s);
+    CHECK(truncate(kit_path(root, segment), 100) == 0);
+    CHECK(unlink(kit_path(root, ".agent-trace/state")) == 0);
+    CHECK_STATUS(agt_open(&s, root, NULL, &err), AGT_CORRUPT, err);
+    CHECK_INT(err.offset, 100);
+    CHECK(strstr(err.message, "000000000001.jsonl"));
+    size_t n;
+    free(test_read_file(kit_path(root, segment), &n));
+    CHECK_INT(n, 100);
+}

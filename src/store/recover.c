@@ -379,19 +379,22 @@ AGT_PRIVATE agt_status agt__replay_records(agt_store *s, uint64_t from, agt_repl
 
 /* ---- the whole recovery ---- */
 
-static agt_status recover_trace(agt_store *s, agt_error *err) {
-    agt_trace_end end = s->shared.trace;
+/* Before anything is written: what the last checkpoint made durable must be there. Lines of later
+ * records are written again; a hole before them would be filled with NULs. */
+static agt_status recover_trace_whole(agt_store *s, agt_error *err) {
+    const agt_trace_end *end = &s->journal.header.trace;
     agt_stat st_seg;
     char name[AGT_SEGMENT_NAME];
-    agt__segment_name(end.segment, name);
+    agt__segment_name(end->segment, name);
     int rc = s->sys->stat(s->sys->ctx, s->trace_dir, name, &st_seg);
+    if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOENT)
+        return agt__fail_io(err, rc, "cannot look at .agent-trace/trace/%s", name);
     uint64_t size = rc == 0 ? st_seg.size : 0;
-    if (size < end.offset)
-        return agt__fail_at(err, AGT_CORRUPT, (int64_t)size,
-                            ".agent-trace/trace/%s ends at byte %llu, the journal says %llu; "
-                            "restore the store from a backup",
-                            name, (unsigned long long)size, (unsigned long long)end.offset);
-    return agt__trace_cut(&s->trace, &s->mem, end.segment, end.offset, err);
+    if (size >= end->offset) return AGT_OK;
+    return agt__fail_at(err, AGT_CORRUPT, (int64_t)size,
+                        ".agent-trace/trace/%s ends at byte %llu, the journal says %llu; restore "
+                        "the store from a backup",
+                        name, (unsigned long long)size, (unsigned long long)end->offset);
 }
 
 /* The shared state as the journal alone tells it. */
@@ -450,6 +453,7 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err) {
     st = agt__store_replay(s, UINT64_MAX, err);
     if (st != AGT_END) return st == AGT_OK ? agt__fail(err, AGT_CORRUPT, "endless journal") : st;
     if ((st = recover_shared(s, err)) != AGT_OK) return st;
+    if ((st = recover_trace_whole(s, err)) != AGT_OK) return st;
     bool copy = s->journal.header.dev != s->journal.dev || s->journal.header.ino != s->journal.ino;
     if (copy) { /* another replica from now on */
         rc = s->sys->random(s->sys->ctx, s->journal.header.replica, 8);
@@ -457,7 +461,9 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err) {
     }
     st = agt__replay_records(s, AGT_JOURNAL_START, failed ? AGT_REPLAY_REWRITE : AGT_REPLAY_CUT,
                              &pending, err);
-    if (st == AGT_OK) st = recover_trace(s, err);
+    if (st == AGT_OK)
+        st = agt__trace_cut(&s->trace, &s->mem, s->shared.trace.segment, s->shared.trace.offset,
+                            err);
     if (st != AGT_OK) {
         s->reload = true;
         return st;
