@@ -282,7 +282,7 @@ static agt_status event_parse_any(const char *line, size_t n, agt_buf *scratch, 
     const char *newline = memchr(line, '\n', n);
     if (newline != line + n - 1) /* (3) */
         return event_bad(err, (size_t)(newline - line), "a newline stands inside");
-    if (agt__json_parse(line, n, &root, &inner) != AGT_OK)
+    if (agt__json_parse(line, n, &root, err ? &inner : NULL) != AGT_OK)
         return agt__fail_at(err, AGT_CORRUPT, inner.offset, "not a valid event: %.300s",
                             inner.message);
     if (root.kind != AGT_JSON_OBJECT) return event_bad(err, 0, "it is no object");
