@@ -3945,12 +3945,62 @@ static int os_process(void *ctx, agt_process *out) {
 
 /* ---- the path of an open folder ---- */
 
-#if defined(OS_LINUX) || defined(F_GETPATH)
 /* The name is only good if it still leads to the folder. */
 static int os_check_path(int fd, const char *path) {
     struct stat a, b;
     if (fstat(fd, &a) != 0 || stat(path, &b) != 0) return os_error(errno);
     return a.st_dev == b.st_dev && a.st_ino == b.st_ino ? 0 : os_error(ENOENT);
+}
+
+#if !defined(OS_LINUX) && !defined(F_GETPATH)
+/* Without a call for it: upward by "..", and in each folder the name of the one we come from. */
+typedef struct os_climb {
+    int above;
+    struct stat below;
+    char *start, *at; /* the path so far is at the buffer's end */
+} os_climb;
+
+static int os_climb_each(void *ctx, const char *name) { /* 1: that is it */
+    os_climb *c = ctx;
+    struct stat st;
+    size_t n = strlen(name);
+    if (fstatat(c->above, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return 0;
+    if (st.st_dev != c->below.st_dev || st.st_ino != c->below.st_ino) return 0;
+    if ((size_t)(c->at - c->start) < n + 1) return os_error(ENAMETOOLONG);
+    c->at -= n + 1;
+    c->at[0] = '/';
+    memcpy(c->at + 1, name, n);
+    return 1;
+}
+
+/* One step: 1 when *fd is the topmost folder, else *fd becomes the one above. */
+static int os_climb_step(os_climb *c, int *fd) {
+    struct stat above;
+    c->above = os_openat(*fd, "..", O_RDONLY | O_DIRECTORY, 0);
+    if (c->above < 0) return errno == EACCES ? os_error(ENOSYS) : os_error(errno);
+    int rc = fstat(*fd, &c->below) || fstat(c->above, &above) ? os_error(errno) : 0;
+    bool topmost = rc == 0 && above.st_dev == c->below.st_dev && above.st_ino == c->below.st_ino;
+    if (rc == 0 && !topmost) {
+        rc = os_list(NULL, c->above, os_climb_each, c);
+        if (rc >= 0) rc = rc == 1 ? 0 : os_error(ENOENT);
+    }
+    (void)close(*fd);
+    *fd = c->above;
+    return topmost ? 1 : rc;
+}
+
+static int os_climb_up(int dir, char *out, size_t size) {
+    os_climb c = {.start = out, .at = out + size - 1};
+    int fd = os_openat(dir, ".", O_RDONLY | O_DIRECTORY, 0), rc = 0;
+    if (fd < 0) return os_error(errno);
+    *c.at = 0;
+    while (rc == 0)
+        rc = os_climb_step(&c, &fd);
+    (void)close(fd);
+    if (rc < 0) return rc;
+    if (!*c.at && c.at > out) *--c.at = '/';
+    memmove(out, c.at, strlen(c.at) + 1);
+    return os_check_path(dir, out);
 }
 #endif
 
@@ -3973,9 +4023,7 @@ static int os_path_of(void *ctx, agt_fd dir, char *out, size_t size) {
     if (!agt__copy_text(out, size, path, strlen(path))) return os_error(ENAMETOOLONG);
     return os_check_path((int)dir, out);
 #else
-    (void)dir;
-    if (size) out[0] = 0;
-    return os_error(ENOSYS);
+    return size ? os_climb_up((int)dir, out, size) : os_error(ENAMETOOLONG);
 #endif
 }
 
@@ -8039,7 +8087,7 @@ static agt_status event_parse_any(const char *line, size_t n, agt_buf *scratch, 
     const char *newline = memchr(line, '\n', n);
     if (newline != line + n - 1) /* (3) */
         return event_bad(err, (size_t)(newline - line), "a newline stands inside");
-    if (agt__json_parse(line, n, &root, &inner) != AGT_OK)
+    if (agt__json_parse(line, n, &root, err ? &inner : NULL) != AGT_OK)
         return agt__fail_at(err, AGT_CORRUPT, inner.offset, "not a valid event: %.300s",
                             inner.message);
     if (root.kind != AGT_JSON_OBJECT) return event_bad(err, 0, "it is no object");
@@ -10771,6 +10819,10 @@ typedef struct agt_place {
 /* Writes tmp/<seq>.new with the bytes; fills p->staged. */
 AGT_PRIVATE agt_status agt__stage(agt_store *s, agt_place *p, const void *bytes, size_t len,
                                   agt_error *err);
+/* The same for a change that is recorded already: the name appears with all its bytes, because
+ * recovery takes other bytes under it for an edit. */
+AGT_PRIVATE agt_status agt__restage(agt_store *s, agt_place *p, const void *bytes, size_t len,
+                                    agt_error *err);
 AGT_PRIVATE void agt__unstage(agt_store *s, uint64_t seq);
 /* Puts the staged file in the document's place (or removes the document) and looks at what it
  * replaced once more. Idempotent through agt__replay_documents. */
@@ -11113,7 +11165,7 @@ AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err) {
         if (s->reload || !agt__journal_current(&s->journal)) {
             st = store_reopen_journal(s, err);
             if (st == AGT_OK) st = agt__store_reload(s, err);
-            if (st == AGT_CORRUPT && !agt__journal_current(&s->journal)) continue;
+            if (st == AGT_CORRUPT && !agt__journal_current(&s->journal)) continue; /* torn? */
             if (st != AGT_OK) return st;
         }
         st = agt__store_replay(s, UINT64_MAX, err);
@@ -11128,6 +11180,7 @@ AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err) {
         }
         s->reload = true;
     }
+    if (st == AGT_CORRUPT) return st; /* every time: damage, not haste */
     return agt__fail(err, AGT_BUSY, "the store changes faster than it can be read; try again");
 }
 
@@ -11158,16 +11211,27 @@ static agt_status store_journal_make(agt_store *s, agt_error *err) {
     return agt__journal_create(s->sys, s->at, s->cpu, &s->mem, &h, err);
 }
 
+/* Is there a config.toml? Only a clear no is one: a store that cannot be looked at must not be
+ * made anew. */
+static agt_status store_has_config(agt_store *s, bool *there, agt_error *err) {
+    agt_stat st_config;
+    int rc = s->sys->stat(s->sys->ctx, s->at, "config.toml", &st_config);
+    *there = rc >= 0;
+    if (rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
+    return agt__fail_io(err, rc, "cannot look at .agent-trace/config.toml");
+}
+
 /* Makes what is missing; config.toml comes last and makes it a store. Under the store lock, so
  * that two processes may do it at once. */
 static agt_status store_create(agt_store *s, agt_error *err) {
-    agt_stat st_config;
+    bool there;
     const char *base = s->root_path, *p;
     agt_status st = agt__flock_take(&s->lock, s->timeout_ms, err);
     if (st != AGT_OK) return st;
-    if (s->sys->stat(s->sys->ctx, s->at, "config.toml", &st_config) >= 0) {
+    st = store_has_config(s, &there, err);
+    if (st != AGT_OK || there) {
         agt__flock_drop(&s->lock);
-        return AGT_OK;
+        return st;
     }
     (void)s->sys->remove(s->sys->ctx, s->at, "state");
     st = store_journal_make(s, err);
@@ -11231,11 +11295,11 @@ static agt_status store_no_store(agt_store *s, agt_error *err) {
 }
 
 static agt_status store_open_at(agt_store *s, bool create, agt_error *err) {
-    agt_stat st_config;
+    bool there;
     agt_status st = agt__open_folder(s->sys, s->root, AGT_STORE_NAME, create, &s->at, err);
     if (st == AGT_NOT_FOUND) return store_no_store(s, err);
     if (st != AGT_OK) return st;
-    bool there = s->sys->stat(s->sys->ctx, s->at, "config.toml", &st_config) >= 0;
+    if ((st = store_has_config(s, &there, err)) != AGT_OK) return st;
     if (!there && !create) return store_no_store(s, err);
     if (there) { /* an old format must be refused before anything is made in its folder */
         st = agt__config_read(s->sys, s->at, &s->mem, &s->config, err);
@@ -11364,11 +11428,9 @@ AGENT_TRACE_API agt_status agt_close(agt_store *store, agt_error *err) {
     agt_status st = AGT_OK;
     if (!store) return AGT_OK;
     bool ours = store->sys->pid(store->sys->ctx) == store->self.pid;
-    if (ours && store->publish == AGT_PUBLISH_CLOSE && !store->read_only &&
-        !store_leader_lives(store)) {
+    if (ours && store->publish == AGT_PUBLISH_CLOSE && !store->read_only && store->git &&
+        !store_leader_lives(store))
         st = agt_publish(store, err);
-        if (st == AGT_UNSUPPORTED) st = AGT_OK;
-    }
     store_free(store);
     return st;
 }
@@ -11711,8 +11773,13 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
     if (row->exists) {
         const recover_version *v = recover_of(run, row->path, row->path_len, &n);
         agt_buf bytes = agt__buf(&s->mem);
-        st = n ? recover_bytes(s, &v[n - 1], &bytes, err) : AGT_CORRUPT;
-        if (st == AGT_OK) st = agt__stage(s, &p, bytes.data, bytes.len, err);
+        st = n ? recover_bytes(s, &v[n - 1], &bytes, err) : AGT_NOT_FOUND;
+        if (st == AGT_NOT_FOUND)
+            st = agt__fail(err, AGT_CORRUPT,
+                           "the bytes of event %llu are missing in .agent-trace/unpublished; "
+                           "restore the store from a backup",
+                           (unsigned long long)row->last_seq);
+        if (st == AGT_OK) st = agt__restage(s, &p, bytes.data, bytes.len, err);
         agt__buf_free(&bytes);
         if (st != AGT_OK) return st;
     }
@@ -11848,19 +11915,22 @@ AGT_PRIVATE agt_status agt__replay_records(agt_store *s, uint64_t from, agt_repl
 
 /* ---- the whole recovery ---- */
 
-static agt_status recover_trace(agt_store *s, agt_error *err) {
-    agt_trace_end end = s->shared.trace;
+/* Before anything is written: what the last checkpoint made durable must be there. Lines of later
+ * records are written again; a hole before them would be filled with NULs. */
+static agt_status recover_trace_whole(agt_store *s, agt_error *err) {
+    const agt_trace_end *end = &s->journal.header.trace;
     agt_stat st_seg;
     char name[AGT_SEGMENT_NAME];
-    agt__segment_name(end.segment, name);
+    agt__segment_name(end->segment, name);
     int rc = s->sys->stat(s->sys->ctx, s->trace_dir, name, &st_seg);
+    if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOENT)
+        return agt__fail_io(err, rc, "cannot look at .agent-trace/trace/%s", name);
     uint64_t size = rc == 0 ? st_seg.size : 0;
-    if (size < end.offset)
-        return agt__fail_at(err, AGT_CORRUPT, (int64_t)size,
-                            ".agent-trace/trace/%s ends at byte %llu, the journal says %llu; "
-                            "restore the store from a backup",
-                            name, (unsigned long long)size, (unsigned long long)end.offset);
-    return agt__trace_cut(&s->trace, &s->mem, end.segment, end.offset, err);
+    if (size >= end->offset) return AGT_OK;
+    return agt__fail_at(err, AGT_CORRUPT, (int64_t)size,
+                        ".agent-trace/trace/%s ends at byte %llu, the journal says %llu; restore "
+                        "the store from a backup",
+                        name, (unsigned long long)size, (unsigned long long)end->offset);
 }
 
 /* The shared state as the journal alone tells it. */
@@ -11919,6 +11989,7 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err) {
     st = agt__store_replay(s, UINT64_MAX, err);
     if (st != AGT_END) return st == AGT_OK ? agt__fail(err, AGT_CORRUPT, "endless journal") : st;
     if ((st = recover_shared(s, err)) != AGT_OK) return st;
+    if ((st = recover_trace_whole(s, err)) != AGT_OK) return st;
     bool copy = s->journal.header.dev != s->journal.dev || s->journal.header.ino != s->journal.ino;
     if (copy) { /* another replica from now on */
         rc = s->sys->random(s->sys->ctx, s->journal.header.replica, 8);
@@ -11926,7 +11997,9 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err) {
     }
     st = agt__replay_records(s, AGT_JOURNAL_START, failed ? AGT_REPLAY_REWRITE : AGT_REPLAY_CUT,
                              &pending, err);
-    if (st == AGT_OK) st = recover_trace(s, err);
+    if (st == AGT_OK)
+        st = agt__trace_cut(&s->trace, &s->mem, s->shared.trace.segment, s->shared.trace.offset,
+                            err);
     if (st != AGT_OK) {
         s->reload = true;
         return st;
@@ -11960,6 +12033,7 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err) {
 #define APPLY_RACY_NS     100000000LL /* a change within the clock's tick of a look may hide in it */
 #define APPLY_TRIES       16
 #define APPLY_ASIDE_TRIES 1000u
+#define APPLY_BESIDE      ".agent-trace-" /* temporaries in a folder on another device */
 
 AGT_PRIVATE void agt__seq_name(uint64_t seq, const char *suffix, char out[40]) {
     char digits[24];
@@ -12095,6 +12169,19 @@ AGT_PRIVATE agt_status agt__stage(agt_store *s, agt_place *p, const void *bytes,
     return agt__fail_io(err, rc, "cannot write a temporary file for %s", shown);
 }
 
+AGT_PRIVATE agt_status agt__restage(agt_store *s, agt_place *p, const void *bytes, size_t len,
+                                    agt_error *err) {
+    char part[40], name[40], shown[200];
+    agt__seq_name(p->seq, ".part", part);
+    agt__seq_name(p->seq, ".new", name);
+    int rc = apply_write_new(s, s->tmp, part, p, bytes, len);
+    if (rc == 0) rc = s->sys->rename(s->sys->ctx, s->tmp, part, s->tmp, name, AGT_RENAME_REPLACE);
+    if (rc == 0) return AGT_OK;
+    (void)s->sys->remove(s->sys->ctx, s->tmp, part);
+    agt__show_path(shown, sizeof shown, p->path, p->path_len);
+    return agt__fail_io(err, rc, "cannot write a temporary file for %s", shown);
+}
+
 /* ---- placing ---- */
 
 static bool apply_is_seen(agt_store *s, agt_fd fd, const agt_place *p) {
@@ -12156,48 +12243,69 @@ static int apply_keep_aside(agt_store *s, const char *name, agt_place *p) {
     return rc;
 }
 
-/* (2): `name` in tmp/ is what was replaced. */
-static int apply_check_replaced(agt_store *s, const char *name, agt_place *p) {
-    agt_fd fd = s->sys->open(s->sys->ctx, s->tmp, name, AGT_O_READ, 0);
+/* The document's folder is on another device, so what is kept stays in it. */
+static int apply_keep_beside(agt_store *s, agt_fd folder, const char *name, agt_place *p) {
+    char kept[96];
+    memcpy(kept, APPLY_BESIDE, sizeof APPLY_BESIDE - 1);
+    agt__seq_name(p->seq, ".kept", kept + sizeof APPLY_BESIDE - 1);
+    int rc = s->sys->rename(s->sys->ctx, folder, name, folder, kept, AGT_RENAME_NOREPLACE);
+    p->kept_aside = true; /* under one name or the other */
+    return rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_EXIST && AGT_SYS_CLASS(rc) != AGT_SYS_NOSYS ? rc
+                                                                                              : 0;
+}
+
+/* (2): `name` in `dir` is what was replaced. */
+static int apply_check_replaced(agt_store *s, agt_fd dir, const char *name, agt_place *p) {
+    agt_fd fd = s->sys->open(s->sys->ctx, dir, name, AGT_O_READ, 0);
     if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT) return 0;
     bool seen = fd >= 0 && apply_is_seen(s, fd, p);
     if (fd >= 0) s->sys->close(s->sys->ctx, fd);
-    return seen ? s->sys->remove(s->sys->ctx, s->tmp, name) : apply_keep_aside(s, name, p);
+    if (seen) return s->sys->remove(s->sys->ctx, dir, name);
+    return dir == s->tmp ? apply_keep_aside(s, name, p) : apply_keep_beside(s, dir, name, p);
+}
+
+/* The name of a temporary in tmp/, or beside the document. */
+static void apply_name(const agt_store *s, agt_fd dir, uint64_t seq, const char *suffix,
+                       char out[64]) {
+    size_t n = dir == s->tmp ? 0 : sizeof APPLY_BESIDE - 1;
+    memcpy(out, APPLY_BESIDE, n);
+    agt__seq_name(seq, suffix, out + n);
 }
 
 /* (3), where names cannot be exchanged. */
-static int apply_replace_plain(agt_store *s, agt_fd folder, const char *leaf, const char *name,
-                               agt_place *p) {
-    char old[40];
+static int apply_replace_plain(agt_store *s, agt_fd folder, const char *leaf, agt_fd dir,
+                               const char *name, agt_place *p) {
+    char old[64];
     const agt_sys *sys = s->sys;
-    agt__seq_name(p->seq, ".old", old);
-    (void)sys->remove(sys->ctx, s->tmp, old);
-    int rc = sys->link(sys->ctx, folder, leaf, s->tmp, old);
+    apply_name(s, dir, p->seq, ".old", old);
+    (void)sys->remove(sys->ctx, dir, old);
+    int rc = sys->link(sys->ctx, folder, leaf, dir, old);
     if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return rc;
     bool linked = rc == 0;
-    rc = sys->rename(sys->ctx, s->tmp, name, folder, leaf, AGT_RENAME_REPLACE);
+    rc = sys->rename(sys->ctx, dir, name, folder, leaf, AGT_RENAME_REPLACE);
     if (rc < 0) {
-        if (linked) (void)sys->remove(sys->ctx, s->tmp, old);
+        if (linked) (void)sys->remove(sys->ctx, dir, old);
         return rc;
     }
-    return linked ? apply_check_replaced(s, old, p) : 0;
+    return linked ? apply_check_replaced(s, dir, old, p) : 0;
 }
 
-static int apply_put(agt_store *s, agt_fd folder, const char *leaf, const char *name,
+/* `name` in `dir` becomes the document. */
+static int apply_put(agt_store *s, agt_fd folder, const char *leaf, agt_fd dir, const char *name,
                      agt_place *p) {
     const agt_sys *sys = s->sys;
     bool there = p->before.on_disk;
     int rc = 0;
     for (int i = 0; i < APPLY_TRIES; i++) {
         if (there) {
-            rc = sys->rename(sys->ctx, s->tmp, name, folder, leaf, AGT_RENAME_EXCHANGE);
-            if (rc == 0) return apply_check_replaced(s, name, p);
+            rc = sys->rename(sys->ctx, dir, name, folder, leaf, AGT_RENAME_EXCHANGE);
+            if (rc == 0) return apply_check_replaced(s, dir, name, p);
             if (AGT_SYS_CLASS(rc) == AGT_SYS_NOSYS || AGT_SYS_CLASS(rc) == AGT_SYS_NAME)
-                rc = apply_replace_plain(s, folder, leaf, name, p);
+                rc = apply_replace_plain(s, folder, leaf, dir, name, p);
             if (rc == 0 || AGT_SYS_CLASS(rc) != AGT_SYS_NOENT) return rc;
             there = false; /* somebody deleted it meanwhile */
         } else {
-            rc = sys->rename(sys->ctx, s->tmp, name, folder, leaf, AGT_RENAME_NOREPLACE);
+            rc = sys->rename(sys->ctx, dir, name, folder, leaf, AGT_RENAME_NOREPLACE);
             if (rc == 0 || AGT_SYS_CLASS(rc) != AGT_SYS_EXIST) return rc;
             there = true; /* somebody made it meanwhile */
         }
@@ -12205,34 +12313,35 @@ static int apply_put(agt_store *s, agt_fd folder, const char *leaf, const char *
     return rc;
 }
 
-static int apply_take_away(agt_store *s, agt_fd folder, const char *leaf, agt_place *p) {
-    char old[40];
+static int apply_take_away(agt_store *s, agt_fd folder, const char *leaf, agt_fd dir,
+                           agt_place *p) {
+    char old[64];
     agt_stat st;
-    agt__seq_name(p->seq, ".old", old);
+    apply_name(s, dir, p->seq, ".old", old);
     int rc = s->sys->stat(s->sys->ctx, folder, leaf, &st);
     if (rc < 0) return AGT_SYS_CLASS(rc) == AGT_SYS_NOENT ? 0 : rc;
     if (st.kind == AGT_FILE_FOLDER) return AGT_SYS_ERR(AGT_SYS_ISDIR, 0);
-    rc = s->sys->rename(s->sys->ctx, folder, leaf, s->tmp, old, AGT_RENAME_REPLACE);
+    rc = s->sys->rename(s->sys->ctx, folder, leaf, dir, old, AGT_RENAME_REPLACE);
     if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return 0;
-    if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_XDEV)
-        return s->sys->remove(s->sys->ctx, folder, leaf);
-    return rc < 0 ? rc : apply_check_replaced(s, old, p);
+    return rc < 0 ? rc : apply_check_replaced(s, dir, old, p);
 }
 
-/* The folder is on another device: the bytes are copied beside the document first. */
+/* The folder is on another device: the bytes are copied beside the document first, and everything
+ * else happens there. */
 static int apply_across(agt_store *s, agt_fd folder, const char *leaf, const char *name,
                         agt_place *p) {
     char beside[64];
+    if (p->remove) return apply_take_away(s, folder, leaf, folder, p);
     agt_fd fd = s->sys->open(s->sys->ctx, s->tmp, name, AGT_O_READ, 0);
     if (fd < 0) return (int)fd;
     s->scratch.len = 0;
     agt_status st = apply_read_fd(s, fd, &p->staged, p->path, p->path_len, &s->scratch, NULL);
     s->sys->close(s->sys->ctx, fd);
     if (st != AGT_OK) return AGT_SYS_ERR(st == AGT_NOMEM ? AGT_SYS_NOMEM : AGT_SYS_IO, 0);
-    memcpy(beside, ".agent-trace-", 13);
-    agt__seq_name(p->seq, ".tmp", beside + 13);
+    apply_name(s, folder, p->seq, ".tmp", beside);
     int rc = apply_write_new(s, folder, beside, p, s->scratch.data, s->scratch.len);
-    if (rc == 0) rc = s->sys->rename(s->sys->ctx, folder, beside, folder, leaf, AGT_RENAME_REPLACE);
+    if (rc < 0) return rc;
+    rc = apply_put(s, folder, leaf, folder, beside, p);
     if (rc < 0)
         (void)s->sys->remove(s->sys->ctx, folder, beside);
     else
@@ -12248,9 +12357,9 @@ AGT_PRIVATE agt_status agt__place(agt_store *s, agt_place *p, agt_error *err) {
     if (folder < 0 && p->remove && AGT_SYS_CLASS(folder) == AGT_SYS_NOENT) return AGT_OK;
     if (folder < 0) return apply_in_the_way(err, folder, p->path, p->path_len);
     agt__seq_name(p->seq, ".new", name);
-    int rc = p->remove ? apply_take_away(s, folder, leaf, p) : apply_put(s, folder, leaf, name, p);
-    if (rc < 0 && !p->remove && AGT_SYS_CLASS(rc) == AGT_SYS_XDEV)
-        rc = apply_across(s, folder, leaf, name, p);
+    int rc = p->remove ? apply_take_away(s, folder, leaf, s->tmp, p)
+                       : apply_put(s, folder, leaf, s->tmp, name, p);
+    if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_XDEV) rc = apply_across(s, folder, leaf, name, p);
     if (rc == 0 && !p->remove && s->sys->stat(s->sys->ctx, folder, leaf, &p->after) == 0 &&
         (p->after.ino != p->staged.ino || p->after.mtime_ns != p->staged.mtime_ns ||
          p->after.size != p->staged.size))
@@ -12589,6 +12698,7 @@ static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, 
     agt__buf_free(&before);
     agt__txn_record_begin(t);
     agt_status st = write_add(t, &v.e, s->old.data, s->old.len, look->on_disk, NULL, err);
+    agt__unstage(s, v.e.seq); /* as in write_stage */
     if (st == AGT_OK) st = agt__txn_seal(t, err);
     if (st != AGT_OK) return st;
     now->version++;
@@ -12720,7 +12830,8 @@ static agt_status write_stage(agt_txn *t, size_t index, uint64_t seq, agt_error 
         agt_status st = agt__stage(t->s, &p->place, p->bytes, p->len, err);
         if (st != AGT_OK) return st;
         p->staged = true;
-    }
+    } else
+        agt__unstage(t->s, seq); /* of a writer that died before it recorded what it staged */
     p->kind = p->remove ? AGT_PLAN_REMOVE : AGT_PLAN_WRITE;
     return AGT_OK;
 }
@@ -13284,14 +13395,29 @@ static agt_status change_group_run(agt_store *s, agt_plan *plans, size_t count, 
     return AGT_OK;
 }
 
+/* Nothing was tried: every result says so, because one that says AGT_OK is safe. */
+static agt_status change_none(agt_write_result *results, size_t count, agt_status st,
+                              const agt_error *err) {
+    agt_plan p;
+    agt_error why;
+    memset(&p, 0, sizeof p);
+    memset(&why, 0, sizeof why);
+    (void)agt__fail(&why, st, "%s", err ? err->message : agt_status_text(st));
+    change_note(&p, st, &why);
+    if (change_result_check(count ? results : NULL, NULL) != AGT_OK) return st;
+    for (size_t i = 0; i < count; i++)
+        change_report(&p, change_result_at(results, i));
+    return st;
+}
+
 AGENT_TRACE_API agt_status agt_group(agt_store *store, const agt_change *changes, size_t count,
                                      uint32_t durability, agt_write_result *results,
                                      agt_error *err) {
     AGENT_TRACE_ASSERT(store && results);
     agt_status st = change_many_check(changes, count, durability, results, err);
-    if (st != AGT_OK) return st;
+    if (st != AGT_OK) return change_none(results, count, st, err);
     agt_plan *plans = agt__zalloc(&store->mem, count * sizeof *plans);
-    if (!plans) return agt__nomem(err);
+    if (!plans) return change_none(results, count, agt__nomem(err), err);
     for (size_t i = 0; i < count; i++) {
         agt_error why;
         memset(&why, 0, sizeof why);
@@ -13751,7 +13877,7 @@ static agt_status publish_all(publish_run *run, agt_error *err) {
     return st;
 }
 
-AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err) {
+static agt_status publish_pending(agt_store *s, bool pack, agt_error *err) {
     publish_run run;
     agt_status st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
@@ -13785,6 +13911,21 @@ AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *e
     if (st == AGT_OK && run.pack && sh.published_seq > sh.packed_seq)
         st = agt__git_clean_loose(s->git, false, err);
     return st;
+}
+
+/* What publication needs and does not find is damage: a commit, a side file, a folder. */
+static agt_status publish_lost(agt_status st, agt_error *err) {
+    char what[300];
+    if (st != AGT_NOT_FOUND) return st;
+    (void)agt__copy_text(what, sizeof what, err ? err->message : "",
+                         err ? strlen(err->message) : 0);
+    return agt__fail(err, AGT_CORRUPT,
+                     "a part of .agent-trace is missing (%s); restore the store from a backup",
+                     what);
+}
+
+AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err) {
+    return publish_lost(publish_pending(s, pack, err), err);
 }
 
 AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err) {
@@ -13891,7 +14032,7 @@ static agt_status checkpoint_replace(checkpoint_sync *c, const agt_row *row, agt
     p.before.stat.size = row->size;
     p.before.stat.mode = 0600;
     agt_status st = agt__journalled_content(s, row->last_seq, &bytes, err);
-    if (st == AGT_OK) st = agt__stage(s, &p, bytes.data, bytes.len, err);
+    if (st == AGT_OK) st = agt__restage(s, &p, bytes.data, bytes.len, err);
     agt__buf_free(&bytes);
     if (st != AGT_OK) return st;
     agt__seq_name(p.seq, ".new", name);
@@ -14201,8 +14342,7 @@ AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_e
 
 /* `above`: only if the journal reaches beyond that byte by then. */
 static agt_status checkpoint_run(agt_store *s, bool publish, uint64_t above, agt_error *err) {
-    agt_status st = publish ? agt__publish_locked(s, true, err) : AGT_OK;
-    if (st == AGT_UNSUPPORTED) st = AGT_OK;
+    agt_status st = publish && s->git ? agt__publish_locked(s, true, err) : AGT_OK;
     if (st == AGT_OK) st = checkpoint_presync(s, err);
     if (st == AGT_OK) st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
@@ -14240,8 +14380,11 @@ AGENT_TRACE_API agt_status agt_store_idle(agt_store *store, agt_error *err) {
     uint64_t used = store->seen.pos - AGT_JOURNAL_START;
     agt__store_leave(store);
     if (used > AGT_JOURNAL_HALF / 8) return agt_checkpoint(store, err);
-    st = agt_publish(store, err);
-    return st == AGT_UNSUPPORTED ? AGT_OK : st;
+    st = agt__publish_enter(store, store->timeout_ms, err);
+    if (st != AGT_OK) return st;
+    if (store->git) st = agt__publish_locked(store, false, err); /* else nothing to do */
+    agt__publish_leave(store);
+    return st;
 }
 /* end src/store/checkpoint.c */
 /* begin src/store/history.c */
@@ -14454,6 +14597,9 @@ static agt_status history_version(agt_store *s, const agt_row *row, uint32_t ver
 static agt_status history_content(agt_store *s, uint64_t seq, const agt_oid *blob, agt_buf *out,
                                   agt_error *err) {
     agt_oid id;
+    agt_error why, unread;
+    memset(&why, 0, sizeof why);
+    memset(&unread, 0, sizeof unread);
     agt_status st = agt__store_enter(s, err);
     if (st != AGT_OK) return st;
     st = agt__store_look_again(s, err);
@@ -14461,15 +14607,16 @@ static agt_status history_content(agt_store *s, uint64_t seq, const agt_oid *blo
     if (st == AGT_OK) st = journalled ? agt__journalled_content(s, seq, out, err) : AGT_NOT_FOUND;
     agt__store_leave(s);
     if (st == AGT_NOT_FOUND) {
-        agt_error why;
-        memset(&why, 0, sizeof why);
         out->len = 0;
         st = agt__git_content(s, blob, out, &why);
         if (st != AGT_OK && agt__store_enter(s, err) == AGT_OK) { /* not published yet? */
             out->len = 0;
-            agt_status kept = agt__journalled_content(s, seq, out, NULL);
+            agt_status kept = agt__journalled_content(s, seq, out, &unread);
             agt__store_leave(s);
-            if (kept == AGT_OK) st = AGT_OK;
+            if (kept == AGT_OK || (kept != AGT_NOT_FOUND && kept != AGT_CORRUPT)) {
+                st = kept; /* found, or nobody knows: that it is lost would be a guess */
+                why = unread;
+            }
         }
         if (st != AGT_OK) {
             if (err) *err = why;
@@ -14607,6 +14754,13 @@ static agt_cursor *cursor_new(agt_store *s, cursor_kind kind) {
     return c;
 }
 
+static agt_status cursor_check_process(const agt_cursor *c, agt_error *err) {
+    const agt_store *s = c->store;
+    if (s->sys->pid(s->sys->ctx) == s->self.pid) return AGT_OK;
+    return agt__fail(err, AGT_INVALID,
+                     "the cursor was opened before a fork; open the store again in the child");
+}
+
 /* ---- documents ---- */
 
 static bool cursor_wants(const agt_list_options *o, const char *under, size_t under_len,
@@ -14697,6 +14851,7 @@ AGENT_TRACE_API agt_status agt_list_next(agt_cursor *c, agt_document *out, agt_e
     if (st != AGT_OK) return st;
     if (c->kind != CURSOR_LIST)
         return agt__fail(err, AGT_INVALID, "this cursor reads the trace; use agt_trace_next");
+    if ((st = cursor_check_process(c, err)) != AGT_OK) return st;
     if (c->at == c->rows.count) return agt__fail(err, AGT_END, "no more documents");
     char path[AGT_MAX_PATH + 1];
     agt_row row = c->rows.row[c->at++];
@@ -14768,8 +14923,7 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
     if (st != AGT_OK) return st;
     if (c->kind != CURSOR_TRACE)
         return agt__fail(err, AGT_INVALID, "this cursor lists documents; use agt_list_next");
-    if (c->store->sys->pid(c->store->sys->ctx) != c->store->self.pid)
-        return agt__fail(err, AGT_INVALID, "the cursor was opened before a fork");
+    if ((st = cursor_check_process(c, err)) != AGT_OK) return st;
     for (;;) {
         if (c->filter.limit && c->given == c->filter.limit)
             return agt__fail(err, AGT_END, "no more events");
