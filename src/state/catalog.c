@@ -112,7 +112,8 @@ static bool catalog_valid(const agt_buf *b, agt_cpu cpu) {
     if (b->len < CATALOG_HEADER || agt__get64(b->data) != CATALOG_MAGIC) return false;
     if (agt__get32(b->data + 8) != agt__crc32c(cpu, 0, b->data + 12, b->len - 12)) return false;
     uint64_t rows = agt__get32(b->data + 12), text = agt__get64(b->data + 24);
-    if (rows * CATALOG_ROW + CATALOG_HEADER + text != b->len) return false;
+    uint64_t room = b->len - CATALOG_HEADER; /* sums of what the file says could wrap */
+    if (rows * CATALOG_ROW > room || text != room - rows * CATALOG_ROW) return false;
     for (uint64_t i = 0; i < rows; i++) {
         const unsigned char *p = b->data + CATALOG_HEADER + i * CATALOG_ROW;
         if ((uint64_t)agt__get32(p) + agt__get32(p + 4) > text || agt__get32(p + 4) > AGT_MAX_PATH)
