@@ -715,6 +715,7 @@ static void use(machine *m, const hostile *h, bool read_only) {
         if (!read_only && h->mode & BIT_WORK) work(s);
         (void)agt_close(s, NULL);
     }
+    must(mem.peak_bytes < 64u << 20); /* lengths are believed only as far as a file goes */
     must(mem.live_blocks == 0 && machine_process_open_files(p) == 0);
     machine_process_free(p);
 }

@@ -241,7 +241,8 @@ static bool record_header(const unsigned char *p, uint64_t generation, uint64_t 
     r->trace_offset = agt__get64(p + 40);
     r->recorded_unix_ms = (int64_t)agt__get64(p + 48);
     return r->generation == generation && r->first_seq == seq && r->entries > 0 &&
-           r->length >= RECORD_HEADER + RECORD_ENTRY && (r->length & 7u) == 0;
+           r->length >= RECORD_HEADER + RECORD_ENTRY && (r->length & 7u) == 0 &&
+           r->length <= AGT_JOURNAL_BYTES - AGT_JOURNAL_START; /* before memory is taken for it */
 }
 
 /* A checksum says the bytes are what a writer wrote; this says that they are a record. */
