@@ -63,7 +63,8 @@ static agt_status header_decode(agt_journal_header *h, agt_cpu cpu, const unsign
     memcpy(h->replica, slot + 144, 8);
     h->dev = agt__get64(slot + 152);
     h->ino = agt__get64(slot + 160);
-    return AGT_OK;
+    /* half of all numbers are left for what is still to come: seq never wraps around */
+    return h->next_seq > 0 && h->next_seq <= INT64_MAX ? AGT_OK : AGT_END;
 }
 
 AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
