@@ -9586,7 +9586,8 @@ static agt_status header_decode(agt_journal_header *h, agt_cpu cpu, const unsign
     memcpy(h->replica, slot + 144, 8);
     h->dev = agt__get64(slot + 152);
     h->ino = agt__get64(slot + 160);
-    return AGT_OK;
+    /* half of all numbers are left for what is still to come: seq never wraps around */
+    return h->next_seq > 0 && h->next_seq <= INT64_MAX ? AGT_OK : AGT_END;
 }
 
 AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
@@ -9764,7 +9765,8 @@ static bool record_header(const unsigned char *p, uint64_t generation, uint64_t 
     r->trace_offset = agt__get64(p + 40);
     r->recorded_unix_ms = (int64_t)agt__get64(p + 48);
     return r->generation == generation && r->first_seq == seq && r->entries > 0 &&
-           r->length >= RECORD_HEADER + RECORD_ENTRY && (r->length & 7u) == 0;
+           r->length >= RECORD_HEADER + RECORD_ENTRY && (r->length & 7u) == 0 &&
+           r->length <= AGT_JOURNAL_BYTES - AGT_JOURNAL_START; /* before memory is taken for it */
 }
 
 /* A checksum says the bytes are what a writer wrote; this says that they are a record. */
@@ -10151,7 +10153,8 @@ static bool catalog_valid(const agt_buf *b, agt_cpu cpu) {
     if (b->len < CATALOG_HEADER || agt__get64(b->data) != CATALOG_MAGIC) return false;
     if (agt__get32(b->data + 8) != agt__crc32c(cpu, 0, b->data + 12, b->len - 12)) return false;
     uint64_t rows = agt__get32(b->data + 12), text = agt__get64(b->data + 24);
-    if (rows * CATALOG_ROW + CATALOG_HEADER + text != b->len) return false;
+    uint64_t room = b->len - CATALOG_HEADER; /* sums of what the file says could wrap */
+    if (rows * CATALOG_ROW > room || text != room - rows * CATALOG_ROW) return false;
     for (uint64_t i = 0; i < rows; i++) {
         const unsigned char *p = b->data + CATALOG_HEADER + i * CATALOG_ROW;
         if ((uint64_t)agt__get32(p) + agt__get32(p + 4) > text || agt__get32(p + 4) > AGT_MAX_PATH)
