@@ -168,7 +168,7 @@ AGT_PRIVATE agt_status agt__catalog_encode(const agt_catalog *c, agt_cpu cpu, ui
     size_t start = out->len;
     agt_status st = agt__catalog_rows(c, AGT_ROWS_ALL, &rows, err);
     if (st != AGT_OK) return st;
-    qsort(rows.row, rows.count, sizeof *rows.row, catalog_by_fold);
+    if (rows.count) qsort(rows.row, rows.count, sizeof *rows.row, catalog_by_fold);
     agt__buf_zero(out, CATALOG_HEADER + rows.count * CATALOG_ROW);
     size_t text = out->len;
     for (size_t i = 0; i < rows.count && !out->failed; i++) {
