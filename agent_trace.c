@@ -10209,7 +10209,7 @@ AGT_PRIVATE agt_status agt__catalog_encode(const agt_catalog *c, agt_cpu cpu, ui
     size_t start = out->len;
     agt_status st = agt__catalog_rows(c, AGT_ROWS_ALL, &rows, err);
     if (st != AGT_OK) return st;
-    qsort(rows.row, rows.count, sizeof *rows.row, catalog_by_fold);
+    if (rows.count) qsort(rows.row, rows.count, sizeof *rows.row, catalog_by_fold);
     agt__buf_zero(out, CATALOG_HEADER + rows.count * CATALOG_ROW);
     size_t text = out->len;
     for (size_t i = 0; i < rows.count && !out->failed; i++) {
@@ -12142,13 +12142,37 @@ AGT_PRIVATE void agt__unstage(agt_store *s, uint64_t seq) {
     (void)s->sys->remove(s->sys->ctx, s->tmp, name);
 }
 
+/* The document's folder is on another device, so what is kept stays in it. */
+static int apply_keep_beside(agt_store *s, agt_fd folder, const char *name, uint64_t seq) {
+    char kept[96], suffix[64];
+    agt_stat taken;
+    int rc = 0;
+    for (uint64_t k = 1; k < APPLY_ASIDE_TRIES; k++) {
+        suffix[0] = '.';
+        agt__seq_name(k, ".kept", suffix + 1);
+        memcpy(kept, APPLY_BESIDE, sizeof APPLY_BESIDE - 1);
+        agt__seq_name(seq, suffix, kept + sizeof APPLY_BESIDE - 1);
+        if (s->sys->stat(s->sys->ctx, folder, kept, &taken) == 0) continue;
+        rc = s->sys->rename(s->sys->ctx, folder, name, folder, kept, AGT_RENAME_REPLACE);
+        return rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOENT ? 0 : rc;
+    }
+    return AGT_SYS_ERR(AGT_SYS_EXIST, 0);
+}
+
+/* A temporary of that name is left from a process that died. In tmp/ recovery has looked at it;
+ * beside a document nobody has, and it may be an edit that an exchange took out. */
+static int apply_clear_name(agt_store *s, agt_fd dir, const char *name, uint64_t seq) {
+    return dir == s->tmp ? s->sys->remove(s->sys->ctx, dir, name)
+                         : apply_keep_beside(s, dir, name, seq);
+}
+
 static int apply_write_new(agt_store *s, agt_fd dir, const char *name, agt_place *p,
                            const void *bytes, size_t len) {
     const agt_sys *sys = s->sys;
     uint32_t flags = AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE | AGT_O_EXCL;
     agt_fd fd = sys->open(sys->ctx, dir, name, flags, 0666);
     if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_EXIST) { /* left by a writer that died staging */
-        int rc = sys->remove(sys->ctx, dir, name);
+        int rc = apply_clear_name(s, dir, name, p->seq);
         if (rc < 0) return rc;
         fd = sys->open(sys->ctx, dir, name, flags, 0666);
     }
@@ -12246,17 +12270,6 @@ static int apply_keep_aside(agt_store *s, const char *name, agt_place *p) {
     return rc;
 }
 
-/* The document's folder is on another device, so what is kept stays in it. */
-static int apply_keep_beside(agt_store *s, agt_fd folder, const char *name, agt_place *p) {
-    char kept[96];
-    memcpy(kept, APPLY_BESIDE, sizeof APPLY_BESIDE - 1);
-    agt__seq_name(p->seq, ".kept", kept + sizeof APPLY_BESIDE - 1);
-    int rc = s->sys->rename(s->sys->ctx, folder, name, folder, kept, AGT_RENAME_NOREPLACE);
-    p->kept_aside = true; /* under one name or the other */
-    return rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_EXIST && AGT_SYS_CLASS(rc) != AGT_SYS_NOSYS ? rc
-                                                                                              : 0;
-}
-
 /* (2): `name` in `dir` is what was replaced. */
 static int apply_check_replaced(agt_store *s, agt_fd dir, const char *name, agt_place *p) {
     agt_fd fd = s->sys->open(s->sys->ctx, dir, name, AGT_O_READ, 0);
@@ -12264,7 +12277,9 @@ static int apply_check_replaced(agt_store *s, agt_fd dir, const char *name, agt_
     bool seen = fd >= 0 && apply_is_seen(s, fd, p);
     if (fd >= 0) s->sys->close(s->sys->ctx, fd);
     if (seen) return s->sys->remove(s->sys->ctx, dir, name);
-    return dir == s->tmp ? apply_keep_aside(s, name, p) : apply_keep_beside(s, dir, name, p);
+    if (dir == s->tmp) return apply_keep_aside(s, name, p);
+    p->kept_aside = true;
+    return apply_keep_beside(s, dir, name, p->seq);
 }
 
 /* The name of a temporary in tmp/, or beside the document. */
@@ -12281,7 +12296,7 @@ static int apply_replace_plain(agt_store *s, agt_fd folder, const char *leaf, ag
     char old[64];
     const agt_sys *sys = s->sys;
     apply_name(s, dir, p->seq, ".old", old);
-    (void)sys->remove(sys->ctx, dir, old);
+    (void)apply_clear_name(s, dir, old, p->seq);
     int rc = sys->link(sys->ctx, folder, leaf, dir, old);
     if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return rc;
     bool linked = rc == 0;
@@ -12324,6 +12339,7 @@ static int apply_take_away(agt_store *s, agt_fd folder, const char *leaf, agt_fd
     int rc = s->sys->stat(s->sys->ctx, folder, leaf, &st);
     if (rc < 0) return AGT_SYS_CLASS(rc) == AGT_SYS_NOENT ? 0 : rc;
     if (st.kind == AGT_FILE_FOLDER) return AGT_SYS_ERR(AGT_SYS_ISDIR, 0);
+    if (dir != s->tmp && (rc = apply_clear_name(s, dir, old, p->seq)) < 0) return rc;
     rc = s->sys->rename(s->sys->ctx, folder, leaf, dir, old, AGT_RENAME_REPLACE);
     if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return 0;
     return rc < 0 ? rc : apply_check_replaced(s, dir, old, p);

@@ -57,7 +57,7 @@ mutant adopt-unsynced src/store/store.c \
 mutant trust-state-after-reboot src/store/store.c \
     'return strcmp(now->boot, s->self.boot) == 0;' 'return now->boot[0] || s->self.boot[0];'
 mutant keep-loose-objects src/store/publish.c \
-    'agt_status st = agt__git_clean_loose(s->git, true, err);' 'agt_status st = AGT_OK;'
+    'if (st == AGT_OK) st = agt__git_clean_loose(s->git, true, err);' ''
 mutant checkpoint-syncs-no-document src/store/checkpoint.c \
     'if (row->last_seq <= after) continue;' 'if (row->last_seq >= after) continue;'
 mutant checkpoint-syncs-no-trace src/store/checkpoint.c \
