@@ -13196,6 +13196,7 @@ AGENT_TRACE_API agt_status agt_write(agt_store *store, const agt_caller *caller,
                                      const void *bytes, size_t len, const agt_write_options *opts,
                                      agt_write_result *result, agt_error *err) {
     agt_plan p;
+    AGENT_TRACE_ASSERT(store);
     agt_status st = change_result_check(result, err);
     if (st == AGT_OK) st = change_fill(&p, caller, path, bytes, len, opts, err);
     if (st != AGT_OK) return st;
@@ -13208,6 +13209,7 @@ AGENT_TRACE_API agt_status agt_remove(agt_store *store, const agt_caller *caller
                                       const agt_write_options *opts, agt_write_result *result,
                                       agt_error *err) {
     agt_plan p;
+    AGENT_TRACE_ASSERT(store);
     agt_status st = change_result_check(result, err);
     if (st == AGT_OK) st = change_fill(&p, caller, path, NULL, 0, opts, err);
     if (st != AGT_OK) return st;
@@ -14498,6 +14500,7 @@ AGENT_TRACE_API agt_status agt_read(agt_store *store, const char *path, agt_byte
     agt_look look;
     bool modified;
     char shown[200];
+    AGENT_TRACE_ASSERT(store && path && out);
     memset(out, 0, sizeof *out);
     agt_status st = history_document_check(info, err);
     if (st == AGT_OK) st = history_find(store, path, &at, &row, err);
@@ -14522,6 +14525,7 @@ AGENT_TRACE_API agt_status agt_document_get(agt_store *store, const char *path, 
     agt_row row;
     agt_look look;
     bool modified;
+    AGENT_TRACE_ASSERT(store && path && out);
     agt_status st = history_document_check(out, err);
     if (st == AGT_OK) st = history_find(store, path, &at, &row, err);
     if (st != AGT_OK) return st;
@@ -14675,6 +14679,7 @@ AGENT_TRACE_API agt_status agt_read_version(agt_store *store, const char *path, 
     agt_row row;
     bool exists;
     char shown[200];
+    AGENT_TRACE_ASSERT(store && path && out);
     memset(out, 0, sizeof *out);
     agt_status st = history_find(store, path, &at, &row, err);
     if (st != AGT_OK) return st;
@@ -14713,6 +14718,7 @@ AGENT_TRACE_API agt_status agt_diff(agt_store *store, const char *path, uint32_t
     agt_row row;
     agt_look look;
     bool a_exists = false, b_exists = false, modified;
+    AGENT_TRACE_ASSERT(store && path && out);
     memset(out, 0, sizeof *out);
     agt_status st = history_find(store, path, &at, &row, err);
     if (st != AGT_OK) return st;
@@ -14815,6 +14821,7 @@ AGENT_TRACE_API agt_status agt_list(agt_store *store, const agt_list_options *op
     agt_list_options o;
     char under[AGT_MAX_PATH + 1];
     size_t under_len = 0;
+    AGENT_TRACE_ASSERT(store && out);
     *out = NULL;
     agt_status st = agt__options(&o, sizeof o, opts, "agt_list_options", err);
     if (st != AGT_OK) return st;
@@ -14899,6 +14906,7 @@ static agt_status cursor_copy_texts(agt_cursor *c, agt_trace_options *o, agt_err
 AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *opts,
                                      agt_cursor **out, agt_error *err) {
     agt_trace_options o;
+    AGENT_TRACE_ASSERT(store && out);
     *out = NULL;
     agt_status st = agt__options(&o, sizeof o, opts, "agt_trace_options", err);
     if (st != AGT_OK) return st;

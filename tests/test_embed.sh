@@ -54,8 +54,8 @@ case_ 'AGENT_TRACE_PLAIN_POSIX builds a store that works' plain -std=c11 -DAGENT
 no_git() { # no header and no library of git's is needed
     program nogit >nogit.c
     rm -rf nogit
-    $CC $CFLAGS -std=c11 -DAGENT_TRACE_NO_GIT nogit.c "$ROOT/agent_trace.c" -pthread -o nogit && ./nogit &&
-        ! ldd ./nogit | grep -E 'libgit2|libz'
+    $CC $CFLAGS -std=c11 -DAGENT_TRACE_NO_GIT nogit.c "$ROOT/agent_trace.c" -pthread -o nogit.bin && ./nogit.bin &&
+        ! ldd ./nogit.bin | grep -E 'libgit2|libz'
 }
 case_ 'AGENT_TRACE_NO_GIT links nothing but libc' no_git
 

@@ -58,6 +58,7 @@ AGENT_TRACE_API agt_status agt_write(agt_store *store, const agt_caller *caller,
                                      const void *bytes, size_t len, const agt_write_options *opts,
                                      agt_write_result *result, agt_error *err) {
     agt_plan p;
+    AGENT_TRACE_ASSERT(store);
     agt_status st = change_result_check(result, err);
     if (st == AGT_OK) st = change_fill(&p, caller, path, bytes, len, opts, err);
     if (st != AGT_OK) return st;
@@ -70,6 +71,7 @@ AGENT_TRACE_API agt_status agt_remove(agt_store *store, const agt_caller *caller
                                       const agt_write_options *opts, agt_write_result *result,
                                       agt_error *err) {
     agt_plan p;
+    AGENT_TRACE_ASSERT(store);
     agt_status st = change_result_check(result, err);
     if (st == AGT_OK) st = change_fill(&p, caller, path, NULL, 0, opts, err);
     if (st != AGT_OK) return st;

@@ -84,6 +84,7 @@ AGENT_TRACE_API agt_status agt_list(agt_store *store, const agt_list_options *op
     agt_list_options o;
     char under[AGT_MAX_PATH + 1];
     size_t under_len = 0;
+    AGENT_TRACE_ASSERT(store && out);
     *out = NULL;
     agt_status st = agt__options(&o, sizeof o, opts, "agt_list_options", err);
     if (st != AGT_OK) return st;
@@ -168,6 +169,7 @@ static agt_status cursor_copy_texts(agt_cursor *c, agt_trace_options *o, agt_err
 AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *opts,
                                      agt_cursor **out, agt_error *err) {
     agt_trace_options o;
+    AGENT_TRACE_ASSERT(store && out);
     *out = NULL;
     agt_status st = agt__options(&o, sizeof o, opts, "agt_trace_options", err);
     if (st != AGT_OK) return st;

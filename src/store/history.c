@@ -90,6 +90,7 @@ AGENT_TRACE_API agt_status agt_read(agt_store *store, const char *path, agt_byte
     agt_look look;
     bool modified;
     char shown[200];
+    AGENT_TRACE_ASSERT(store && path && out);
     memset(out, 0, sizeof *out);
     agt_status st = history_document_check(info, err);
     if (st == AGT_OK) st = history_find(store, path, &at, &row, err);
@@ -114,6 +115,7 @@ AGENT_TRACE_API agt_status agt_document_get(agt_store *store, const char *path, 
     agt_row row;
     agt_look look;
     bool modified;
+    AGENT_TRACE_ASSERT(store && path && out);
     agt_status st = history_document_check(out, err);
     if (st == AGT_OK) st = history_find(store, path, &at, &row, err);
     if (st != AGT_OK) return st;
@@ -267,6 +269,7 @@ AGENT_TRACE_API agt_status agt_read_version(agt_store *store, const char *path, 
     agt_row row;
     bool exists;
     char shown[200];
+    AGENT_TRACE_ASSERT(store && path && out);
     memset(out, 0, sizeof *out);
     agt_status st = history_find(store, path, &at, &row, err);
     if (st != AGT_OK) return st;
@@ -305,6 +308,7 @@ AGENT_TRACE_API agt_status agt_diff(agt_store *store, const char *path, uint32_t
     agt_row row;
     agt_look look;
     bool a_exists = false, b_exists = false, modified;
+    AGENT_TRACE_ASSERT(store && path && out);
     memset(out, 0, sizeof *out);
     agt_status st = history_find(store, path, &at, &row, err);
     if (st != AGT_OK) return st;
