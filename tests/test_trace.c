@@ -120,6 +120,8 @@ TEST(trace, room_is_reserved_in_large_steps_and_the_file_does_not_grow_by_it) {
     CHECK_INT(machine_calls(l->b.m, MACHINE_RESERVE), 1);
     CHECK_OK(agt__trace_reserve(&w, 1, 2000000, 500, &l->err), l->err);
     CHECK_INT(machine_calls(l->b.m, MACHINE_RESERVE), 2);
+    CHECK_OK(agt__trace_reserve(&w, 4000, 500, 500, &l->err), l->err); /* a new segment has none */
+    CHECK_INT(machine_calls(l->b.m, MACHINE_RESERVE), 3);
     agt_stat st;
     CHECK_INT(machine_stat(l->b.m, log_path(1), &st), 0);
     CHECK_INT(st.size, 3);

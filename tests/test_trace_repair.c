@@ -448,6 +448,22 @@ TEST(trace_repair, lines_repeated_left_out_or_swapped_are_told) {
     }
 }
 
+TEST(trace_repair, behind_unreadable_bytes_only_one_line_is_believed_without_its_hash) {
+    struct log *l = ten();
+    struct log_line *hit = &l->line[2], *gone = &l->line[6];
+    log_bytes(l, 1);
+    memset(l->text.data + hit->offset, '?', 10); /* 3 is unreadable, 7 is missing */
+    log_put(l, 1, l->text.data, (size_t)gone->offset);
+    log_append(l, 1, l->text.data + gone->offset + gone->len,
+               l->text.len - (size_t)gone->offset - gone->len);
+    agt_trace_report r = check(l);
+    CHECK_INT(r.damaged_lines, 2); /* 3, and 8 that does not follow 6 */
+    CHECK_INT(r.lines, 7);
+    CHECK_INT(r.last_seq, 10);
+    CHECK_INT(r.first_bad_offset, hit->offset);
+    free_log(l);
+}
+
 TEST(trace_repair, events_must_begin_with_1_and_with_32_zero_bytes) {
     unsigned char other[32] = {7};
     struct log *l = new_log(NULL);

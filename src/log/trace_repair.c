@@ -119,7 +119,7 @@ static void repair_line(repair_walk *w, const char *line, size_t n, bool whole) 
         agt__sha256_final(&w->hash, w->cpu, w->out->end.prev);
     }
     w->lost = w->lost || !parses;
-    w->other.seq = parses && seq < UINT64_MAX ? seq + 1 : 0;
+    w->other.seq = parses ? seq + 1 : 0; /* the greatest seq has no successor: 0 */
     memcpy(w->other.prev, w->out->end.prev, 32);
 }
 
@@ -150,8 +150,6 @@ static void repair_window(repair_walk *w) {
         repair_line(w, (const char *)p, n, !w->dropped);
         w->at += w->dropped + n;
         w->dropped = 0;
-        w->out->end.segment = w->segment;
-        w->out->end.offset = w->at;
         p += n;
         left -= n;
     }
