@@ -8337,6 +8337,8 @@ AGT_PRIVATE agt_status agt__trace_repair(const agt_sys *sys, agt_fd dir, const a
 #endif /* AGT_TRACE_PART_H */
 /* end src/log/trace.h */
 
+#define TRACE_TORN_MAX (16u * 1024 * 1024)
+
 #include <stdlib.h>
 
 #define TRACE_RESERVE (1024u * 1024)
@@ -8483,7 +8485,9 @@ static bool trace_all_zero(const agt_buf *b) {
     return true;
 }
 
-/* Keeps the n bytes of the open file from `offset` on as <name>.torn, unless all are NUL. */
+/* Keeps the n bytes of the open file from `offset` on as <name>.torn, unless all are NUL. A journal
+ * acknowledges at most its own size, so no tail of ours is longer than TRACE_TORN_MAX; of what
+ * somebody else made longer, that much is kept. */
 static agt_status trace_keep_torn(const agt_sys *sys, agt_fd dir, agt_fd fd, const agt_mem *mem,
                                   const char *name, uint64_t offset, uint64_t n, agt_error *err) {
     char torn[AGT_SEGMENT_NAME + 8];
@@ -8491,7 +8495,8 @@ static agt_status trace_keep_torn(const agt_sys *sys, agt_fd dir, agt_fd fd, con
     size_t len = strlen(name);
     memcpy(torn, name, len);
     memcpy(torn + len, ".torn", 6);
-    if (n > SIZE_MAX || !agt__buf_reserve(&b, (size_t)n)) {
+    if (n > TRACE_TORN_MAX) n = TRACE_TORN_MAX;
+    if (!agt__buf_reserve(&b, (size_t)n)) {
         agt__buf_free(&b);
         return agt__nomem(err);
     }
@@ -9213,7 +9218,7 @@ static void repair_line(repair_walk *w, const char *line, size_t n, bool whole) 
         agt__sha256_final(&w->hash, w->cpu, w->out->end.prev);
     }
     w->lost = w->lost || !parses;
-    w->other.seq = parses && seq < UINT64_MAX ? seq + 1 : 0;
+    w->other.seq = parses ? seq + 1 : 0; /* the greatest seq has no successor: 0 */
     memcpy(w->other.prev, w->out->end.prev, 32);
 }
 
@@ -9244,8 +9249,6 @@ static void repair_window(repair_walk *w) {
         repair_line(w, (const char *)p, n, !w->dropped);
         w->at += w->dropped + n;
         w->dropped = 0;
-        w->out->end.segment = w->segment;
-        w->out->end.offset = w->at;
         p += n;
         left -= n;
     }

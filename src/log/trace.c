@@ -10,6 +10,8 @@
  *     made one and did not get to write to it opens it by its name again. */
 #include "trace.h"
 
+#define TRACE_TORN_MAX (16u * 1024 * 1024)
+
 #include <stdlib.h>
 
 #define TRACE_RESERVE (1024u * 1024)
@@ -156,7 +158,9 @@ static bool trace_all_zero(const agt_buf *b) {
     return true;
 }
 
-/* Keeps the n bytes of the open file from `offset` on as <name>.torn, unless all are NUL. */
+/* Keeps the n bytes of the open file from `offset` on as <name>.torn, unless all are NUL. A journal
+ * acknowledges at most its own size, so no tail of ours is longer than TRACE_TORN_MAX; of what
+ * somebody else made longer, that much is kept. */
 static agt_status trace_keep_torn(const agt_sys *sys, agt_fd dir, agt_fd fd, const agt_mem *mem,
                                   const char *name, uint64_t offset, uint64_t n, agt_error *err) {
     char torn[AGT_SEGMENT_NAME + 8];
@@ -164,7 +168,8 @@ static agt_status trace_keep_torn(const agt_sys *sys, agt_fd dir, agt_fd fd, con
     size_t len = strlen(name);
     memcpy(torn, name, len);
     memcpy(torn + len, ".torn", 6);
-    if (n > SIZE_MAX || !agt__buf_reserve(&b, (size_t)n)) {
+    if (n > TRACE_TORN_MAX) n = TRACE_TORN_MAX;
+    if (!agt__buf_reserve(&b, (size_t)n)) {
         agt__buf_free(&b);
         return agt__nomem(err);
     }
