@@ -32,7 +32,7 @@ fuzz_libfuzzer() {
     rc=0
     ASAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer-14) \
         "$fuzz_program" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
-        -print_final_stats=1 -artifact_prefix="$findings/" ${fuzz_dict:+"-dict=$fuzz_dict"} \
+        -print_final_stats=1 -artifact_prefix="$findings/" ${FUZZ_SEED:+"-seed=$FUZZ_SEED"} ${fuzz_dict:+"-dict=$fuzz_dict"} \
         "$grown" "fuzz/corpora/$fuzz_name" >"$fuzz_log" 2>&1 </dev/null || rc=$?
     rate=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$fuzz_log")
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$fuzz_log")
