@@ -796,6 +796,7 @@ TEST(event, the_seq_alone_is_found_without_reading_the_rest) {
     static const char *const none[] = {"\n",
                                        "{}\n",
                                        "{\"a\":0,\"seq\":0}\n",
+                                       "{\"seq\":0}\n",
                                        "{\"a\":0,\"seq\":-1}\n",
                                        "{\"a\":0,\"seq\":018}\n",
                                        "{\"a\":0,\"seq\":18446744073709551616}\n",
