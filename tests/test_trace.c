@@ -248,6 +248,69 @@ TEST(trace, a_cut_removes_the_segments_behind_it_and_keeps_what_they_had) {
     free_log(l);
 }
 
+/* A tail or a segment may be as long as a segment gets, and text may stand far behind NULs. */
+TEST(trace, all_that_is_cut_off_is_kept_however_much_it_is) {
+    machine_settings set = {.unsynced_kept = true};
+    struct log *l = new_log(&set);
+    agt_trace_writer w;
+    size_t big = 40u * 1024 * 1024, n = 0;
+    char *bytes = malloc(big + 4), *kept;
+    for (size_t i = 0; i < big + 4; i++)
+        bytes[i] = (char)('a' + i / 4096 % 26);
+    memset(bytes + 100000, 0, 20u * 1024 * 1024);
+    memcpy(bytes, "one\n", 4);
+    log_put(l, 1, bytes, big + 4);
+    log_put(l, 5, bytes, big);
+    agt__trace_writer_init(&w, l->b.sys, l->dir);
+    CHECK_OK(agt__trace_cut(&w, &l->mem, 1, 4, &l->err), l->err);
+    CHECK(l->memory.peak_bytes < 1024 * 1024);
+    log_check_file(l, "/trace/000000000001.jsonl.torn", bytes + 4, big);
+    log_check_file(l, "/trace/000000000005.jsonl.torn", bytes, big);
+    check_text(l->b.m, log_path(1), "one\n");
+    check_text(l->b.m, log_path(5), NULL);
+    /* NULs first */
+    CHECK_INT(machine_truncate(l->b.m, log_path(1), 30u * 1024 * 1024), 0);
+    log_append(l, 1, "text", 4);
+    CHECK_OK(agt__trace_cut(&w, &l->mem, 1, 4, &l->err), l->err);
+    kept = machine_get(l->b.m, "/trace/000000000001.jsonl.torn", &n);
+    CHECK_INT(n, 30u * 1024 * 1024);
+    CHECK_BYTES(kept + n - 4, 4, "text", 4);
+    /* NULs last: they are a part of what was there */
+    log_append(l, 1, "text", 4);
+    CHECK_INT(machine_truncate(l->b.m, log_path(1), 1024 * 1024 + 4), 0);
+    CHECK_OK(agt__trace_cut(&w, &l->mem, 1, 4, &l->err), l->err);
+    free(kept);
+    kept = machine_get(l->b.m, "/trace/000000000001.jsonl.torn", &n);
+    CHECK_INT(n, 1024 * 1024);
+    CHECK_BYTES(kept, 5, "text", 5);
+    free(kept);
+    free(bytes);
+    agt__trace_writer_close(&w);
+    free_log(l);
+}
+
+TEST(trace, what_is_longer_than_any_segment_is_not_destroyed) {
+    machine_settings set = {.unsynced_kept = true};
+    struct log *l = new_log(&set);
+    agt_trace_writer w;
+    agt_stat st;
+    uint64_t vast = UINT64_C(1) << 40;
+    log_put(l, 1, "one\n", 4);
+    log_put(l, 5, "five\n", 5);
+    CHECK_INT(machine_truncate(l->b.m, log_path(1), vast), 0);
+    CHECK_INT(machine_truncate(l->b.m, log_path(5), vast), 0);
+    agt__trace_writer_init(&w, l->b.sys, l->dir);
+    CHECK_STATUS(agt__trace_cut(&w, &l->mem, 1, 4, &l->err), AGT_CORRUPT, l->err);
+    CHECK_INT(l->err.offset, 4);
+    CHECK(strstr(l->err.message, "000000000001.jsonl"));
+    CHECK_INT(machine_stat(l->b.m, log_path(1), &st), 0);
+    CHECK_INT(st.size, vast);
+    CHECK_INT(machine_stat(l->b.m, "/trace/000000000005.jsonl.torn", &st), 0);
+    CHECK_INT(st.size, vast);
+    agt__trace_writer_close(&w);
+    free_log(l);
+}
+
 /* Whatever fails or dies, no byte is lost and cutting again ends as if nothing had happened. */
 TEST(trace, a_cut_that_fails_or_dies_anywhere_loses_nothing_and_can_be_repeated) {
     struct log *start = new_log(NULL);

@@ -55,7 +55,8 @@ AGT_PRIVATE agt_status agt__trace_reserve(agt_trace_writer *w, uint64_t segment,
 AGT_PRIVATE agt_status agt__trace_put(agt_trace_writer *w, uint64_t segment, uint64_t offset,
                                       const void *lines, size_t n, agt_error *err);
 /* Cuts the segment behind `offset` (recovery only: nothing acknowledged lies there) and deletes
- * later segments; cut bytes that are not all NUL are first kept as <segment>.torn. */
+ * later segments; cut bytes that are not all NUL are kept, all of them, as <segment>.torn.
+ * AGT_CORRUPT if far more than a segment's length would have to go: then nothing does. */
 AGT_PRIVATE agt_status agt__trace_cut(agt_trace_writer *w, const agt_mem *mem, uint64_t segment,
                                       uint64_t offset, agt_error *err);
 
