@@ -8281,7 +8281,8 @@ AGT_PRIVATE agt_status agt__trace_reserve(agt_trace_writer *w, uint64_t segment,
 AGT_PRIVATE agt_status agt__trace_put(agt_trace_writer *w, uint64_t segment, uint64_t offset,
                                       const void *lines, size_t n, agt_error *err);
 /* Cuts the segment behind `offset` (recovery only: nothing acknowledged lies there) and deletes
- * later segments; cut bytes that are not all NUL are first kept as <segment>.torn. */
+ * later segments; cut bytes that are not all NUL are kept, all of them, as <segment>.torn.
+ * AGT_CORRUPT if far more than a segment's length would have to go: then nothing does. */
 AGT_PRIVATE agt_status agt__trace_cut(agt_trace_writer *w, const agt_mem *mem, uint64_t segment,
                                       uint64_t offset, agt_error *err);
 
@@ -8337,11 +8338,11 @@ AGT_PRIVATE agt_status agt__trace_repair(const agt_sys *sys, agt_fd dir, const a
 #endif /* AGT_TRACE_PART_H */
 /* end src/log/trace.h */
 
-#define TRACE_TORN_MAX (16u * 1024 * 1024)
-
 #include <stdlib.h>
 
-#define TRACE_RESERVE (1024u * 1024)
+#define TRACE_RESERVE  (1024u * 1024)
+#define TRACE_CHUNK    (64u * 1024)           /* all the memory that keeping a tail takes */
+#define TRACE_TAIL_MAX (4u * AGT_SEGMENT_MAX) /* longer than a segment of ours can be */
 
 AGT_PRIVATE void agt__segment_name(uint64_t first_seq, char out[AGT_SEGMENT_NAME]) {
     char digits[20];
@@ -8479,36 +8480,109 @@ AGT_PRIVATE agt_status agt__trace_put(agt_trace_writer *w, uint64_t segment, uin
 
 /* ---- cutting ---- */
 
-static bool trace_all_zero(const agt_buf *b) {
-    for (size_t i = 0; i < b->len; i++)
-        if (b->data[i]) return false;
-    return true;
+/* The bytes of a segment that are to go, and where they are kept. */
+typedef struct trace_tail {
+    const agt_sys *sys;
+    agt_fd dir, fd;
+    uint64_t offset, n;
+    unsigned char *chunk;
+    char name[AGT_SEGMENT_NAME], torn[AGT_SEGMENT_NAME + 8], tmp[AGT_SEGMENT_NAME + 12];
+} trace_tail;
+
+static agt_status trace_tail_failed(const trace_tail *t, int64_t rc, agt_error *err) {
+    return agt__fail_io(err, rc, "cannot keep what is cut off .agent-trace/trace/%s", t->name);
 }
 
-/* Keeps the n bytes of the open file from `offset` on as <name>.torn, unless all are NUL. A journal
- * acknowledges at most its own size, so no tail of ours is longer than TRACE_TORN_MAX; of what
- * somebody else made longer, that much is kept. */
-static agt_status trace_keep_torn(const agt_sys *sys, agt_fd dir, agt_fd fd, const agt_mem *mem,
-                                  const char *name, uint64_t offset, uint64_t n, agt_error *err) {
-    char torn[AGT_SEGMENT_NAME + 8];
-    agt_buf b = agt__buf(mem);
-    size_t len = strlen(name);
-    memcpy(torn, name, len);
-    memcpy(torn + len, ".torn", 6);
-    if (n > TRACE_TORN_MAX) n = TRACE_TORN_MAX;
-    if (!agt__buf_reserve(&b, (size_t)n)) {
-        agt__buf_free(&b);
-        return agt__nomem(err);
+/* Reads the chunk that begins `at` bytes into the tail; *zero: it has nothing but NULs. */
+static int64_t trace_tail_read(trace_tail *t, uint64_t at, bool *zero) {
+    size_t n = t->n - at < TRACE_CHUNK ? (size_t)(t->n - at) : TRACE_CHUNK;
+    int64_t got = agt__read_all(t->sys, t->fd, t->chunk, n, t->offset + at);
+    *zero = true;
+    for (int64_t i = 0; i < got && *zero; i++)
+        *zero = t->chunk[i] == 0;
+    return got;
+}
+
+static agt_status trace_tail_zero(trace_tail *t, bool *zero, agt_error *err) {
+    *zero = true;
+    for (uint64_t at = 0; at < t->n && *zero;) {
+        int64_t got = trace_tail_read(t, at, zero);
+        if (got < 0) return trace_tail_failed(t, got, err);
+        if (got == 0) break;
+        at += (uint64_t)got;
     }
-    agt_status st = AGT_OK;
-    int64_t got = agt__read_all(sys, fd, b.data, (size_t)n, offset);
-    if (got < 0)
-        st = agt__fail_io(err, got, "cannot read .agent-trace/trace/%s", name);
-    else
-        b.len = (size_t)got;
-    if (st == AGT_OK && !trace_all_zero(&b))
-        st = agt__write_file(sys, dir, torn, b.data, b.len, true, err);
-    agt__buf_free(&b);
+    return AGT_OK;
+}
+
+/* Writes the tail to the open file; where it has only NULs a hole will do. */
+static int trace_tail_write(trace_tail *t, agt_fd to) {
+    bool zero;
+    int rc = t->sys->truncate(t->sys->ctx, to, t->n);
+    for (uint64_t at = 0; at < t->n && rc == 0;) {
+        int64_t got = trace_tail_read(t, at, &zero);
+        if (got < 0) return (int)got;
+        if (got == 0) break;
+        if (!zero) rc = agt__write_all(t->sys, to, t->chunk, (size_t)got, at);
+        at += (uint64_t)got;
+    }
+    return rc == 0 ? t->sys->sync(t->sys->ctx, to) : rc;
+}
+
+/* Copies the tail to <name>.torn: whole or not at all, also when the power goes off. */
+static agt_status trace_tail_copy(trace_tail *t, agt_error *err) {
+    const agt_sys *sys = t->sys;
+    int rc = sys->remove(sys->ctx, t->dir, t->tmp); /* of a copy that did not end */
+    if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOENT) return trace_tail_failed(t, rc, err);
+    agt_fd to = sys->open(sys->ctx, t->dir, t->tmp, AGT_O_WRITE | AGT_O_CREATE | AGT_O_EXCL, 0600);
+    if (to < 0) return trace_tail_failed(t, to, err);
+    rc = trace_tail_write(t, to);
+    sys->close(sys->ctx, to);
+    if (rc == 0) rc = sys->rename(sys->ctx, t->dir, t->tmp, t->dir, t->torn, AGT_RENAME_REPLACE);
+    if (rc < 0) (void)sys->remove(sys->ctx, t->dir, t->tmp);
+    if (rc == 0) rc = sys->sync(sys->ctx, t->dir);
+    return rc < 0 ? trace_tail_failed(t, rc, err) : AGT_OK;
+}
+
+/* Takes the whole segment away: to <name>.torn as it is, or for good if it has only NULs. */
+static agt_status trace_tail_move(trace_tail *t, bool zero, agt_error *err) {
+    const agt_sys *sys = t->sys;
+    if (zero) {
+        int rc = sys->remove(sys->ctx, t->dir, t->name);
+        return rc < 0 ? trace_tail_failed(t, rc, err) : AGT_OK;
+    }
+    int rc = sys->sync(sys->ctx, t->fd);
+    if (rc == 0) rc = sys->rename(sys->ctx, t->dir, t->name, t->dir, t->torn, AGT_RENAME_REPLACE);
+    if (rc == 0) rc = sys->sync(sys->ctx, t->dir);
+    return rc < 0 ? trace_tail_failed(t, rc, err) : AGT_OK;
+}
+
+static agt_status trace_tail_cut(trace_tail *t, bool zero, agt_error *err) {
+    agt_status st = zero ? AGT_OK : trace_tail_copy(t, err);
+    if (st != AGT_OK) return st;
+    int rc = t->sys->truncate(t->sys->ctx, t->fd, t->offset);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot cut .agent-trace/trace/%s", t->name) : AGT_OK;
+}
+
+/* The open segment loses what it has from t->offset on, or as a whole (`remove`). One far longer
+ * than any of ours is moved unread, and nothing is cut off it: copying might never end. */
+static agt_status trace_tail_go(trace_tail *t, const agt_mem *mem, bool remove, agt_error *err) {
+    bool zero = false, vast;
+    agt_stat now;
+    int rc = t->sys->fstat(t->sys->ctx, t->fd, &now);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace/trace/%s", t->name);
+    if (!remove && now.size <= t->offset) return AGT_OK;
+    t->n = now.size - t->offset;
+    vast = t->n > TRACE_TAIL_MAX;
+    if (vast && !remove)
+        return agt__fail_at(err, AGT_CORRUPT, (int64_t)t->offset,
+                            ".agent-trace/trace/%s has %llu bytes behind the last event, which "
+                            "nothing of ours ever left there; move them away",
+                            t->name, (unsigned long long)t->n);
+    t->chunk = agt__alloc(mem, TRACE_CHUNK);
+    if (!t->chunk) return agt__nomem(err);
+    agt_status st = vast ? AGT_OK : trace_tail_zero(t, &zero, err);
+    if (st == AGT_OK) st = remove ? trace_tail_move(t, zero, err) : trace_tail_cut(t, zero, err);
+    agt__free(mem, t->chunk, TRACE_CHUNK);
     return st;
 }
 
@@ -8516,25 +8590,22 @@ static agt_status trace_keep_torn(const agt_sys *sys, agt_fd dir, agt_fd fd, con
  * segment: nothing to do. */
 static agt_status trace_cut_one(agt_trace_writer *w, const agt_mem *mem, uint64_t segment,
                                 uint64_t offset, bool remove, agt_error *err) {
-    char name[AGT_SEGMENT_NAME];
-    const agt_sys *sys = w->sys;
-    agt_stat now;
-    agt__segment_name(segment, name);
-    agt_fd fd = sys->open(sys->ctx, w->dir, name, AGT_O_READ | AGT_O_WRITE, 0);
-    if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT) return AGT_OK;
-    if (fd < 0) return agt__fail_io(err, fd, "cannot open .agent-trace/trace/%s", name);
-    agt_status st = AGT_OK;
-    int rc = sys->fstat(sys->ctx, fd, &now);
-    if (rc < 0) st = agt__fail_io(err, rc, "cannot look at .agent-trace/trace/%s", name);
-    if (rc == 0 && now.size > offset)
-        st = trace_keep_torn(sys, w->dir, fd, mem, name, offset, now.size - offset, err);
-    if (st == AGT_OK && remove)
-        rc = sys->remove(sys->ctx, w->dir, name);
-    else if (st == AGT_OK && now.size > offset)
-        rc = sys->truncate(sys->ctx, fd, offset);
-    if (st == AGT_OK && rc < 0)
-        st = agt__fail_io(err, rc, "cannot cut .agent-trace/trace/%s", name);
-    sys->close(sys->ctx, fd);
+    trace_tail t;
+    memset(&t, 0, sizeof t);
+    t.sys = w->sys;
+    t.dir = w->dir;
+    t.offset = offset;
+    agt__segment_name(segment, t.name);
+    size_t len = strlen(t.name);
+    memcpy(t.torn, t.name, len);
+    memcpy(t.torn + len, ".torn", 6);
+    memcpy(t.tmp, t.torn, len + 5);
+    memcpy(t.tmp + len + 5, ".tmp", 5);
+    t.fd = t.sys->open(t.sys->ctx, t.dir, t.name, AGT_O_READ | AGT_O_WRITE, 0);
+    if (t.fd < 0 && AGT_SYS_CLASS(t.fd) == AGT_SYS_NOENT) return AGT_OK;
+    if (t.fd < 0) return agt__fail_io(err, t.fd, "cannot open .agent-trace/trace/%s", t.name);
+    agt_status st = trace_tail_go(&t, mem, remove, err);
+    t.sys->close(t.sys->ctx, t.fd);
     return st;
 }
 

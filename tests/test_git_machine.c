@@ -1,5 +1,9 @@
 /* git in a machine: every call to the system and every allocation fails once, processes die and
  * the power goes at every point; and the codec on random and on hostile bytes. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* memmem */
+#endif
+
 #include "../src/git/git.h" /* not in a build without git */
 #include "fault.h"
 #include "git_kit.h"
