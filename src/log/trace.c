@@ -169,9 +169,7 @@ static agt_status trace_tail_failed(const trace_tail *t, int64_t rc, agt_error *
 static int64_t trace_tail_read(trace_tail *t, uint64_t at, bool *zero) {
     size_t n = t->n - at < TRACE_CHUNK ? (size_t)(t->n - at) : TRACE_CHUNK;
     int64_t got = agt__read_all(t->sys, t->fd, t->chunk, n, t->offset + at);
-    *zero = true;
-    for (int64_t i = 0; i < got && *zero; i++)
-        *zero = t->chunk[i] == 0;
+    *zero = got <= 0 || (t->chunk[0] == 0 && memcmp(t->chunk, t->chunk + 1, (size_t)got - 1) == 0);
     return got;
 }
 
