@@ -3815,6 +3815,15 @@ static int os_has_writer(void *ctx, agt_fd fd) {
 #endif
 }
 
+static int os_may_change(void *ctx, agt_fd dir) {
+    (void)ctx;
+    int rc;
+    OS_RETRY(rc, faccessat((int)dir, ".", W_OK | X_OK, AT_EACCESS));
+    if (rc == 0) return 0;
+    if (errno == EINVAL || errno == ENOSYS) return os_error(ENOSYS); /* no such flag here */
+    return os_error(errno);
+}
+
 static int os_lock(void *ctx, agt_fd fd, int kind) {
     (void)ctx;
     int op = kind == AGT_LOCK_UNLOCK   ? LOCK_UN
@@ -4083,6 +4092,7 @@ static const agt_sys os_sys = {
     .make_folder = os_make_folder,
     .list = os_list,
     .has_writer = os_has_writer,
+    .may_change = os_may_change,
     .lock = os_lock,
     .now_unix_ms = os_now_unix_ms,
     .mono_ns = os_mono_ns,
@@ -10089,6 +10099,9 @@ AGT_PRIVATE void agt__catalog_name(uint64_t number, char out[32]);
 /* The row of exactly that path, by value; false if there never was such a document. */
 AGT_PRIVATE bool agt__catalog_find(const agt_catalog *c, const char *path, size_t len,
                                    agt_row *out);
+/* The row as the snapshot has it, whatever changed since. */
+AGT_PRIVATE bool agt__catalog_base(const agt_catalog *c, const char *path, size_t len,
+                                   agt_row *out);
 /* The overlay's row, made (from the base, or with version 0) if it is not there yet; lives until
  * the catalog is loaded or freed. NULL: out of memory. */
 AGT_PRIVATE agt_row *agt__catalog_touch(agt_catalog *c, const char *path, size_t len);
@@ -10407,6 +10420,11 @@ AGT_PRIVATE bool agt__catalog_find(const agt_catalog *c, const char *path, size_
     else if (!catalog_base_find(c, path, len, out))
         return false;
     return out->version != 0;
+}
+
+AGT_PRIVATE bool agt__catalog_base(const agt_catalog *c, const char *path, size_t len,
+                                   agt_row *out) {
+    return catalog_base_find(c, path, len, out) && out->version != 0;
 }
 
 AGT_PRIVATE bool agt__catalog_case_clash(const agt_catalog *c, const char *path, size_t len,
@@ -10835,6 +10853,7 @@ struct agt_store {
     agt_catalog catalog;
     agt_trace_writer trace;
     uint64_t synced_docs_seq;            /* documents changed up to this event are durable */
+    agt_error waits;                     /* why the last change that waits could not be applied */
     agt_buf old, record, lines, scratch; /* working memory, kept between calls */
     agt_git *git;                        /* the publisher's */
     agt_git *reader; /* for history, so that readers never wait for a publisher */
@@ -10907,14 +10926,33 @@ AGT_PRIVATE int agt__keep_aside(agt_store *s, const char *name, uint64_t seq, co
                                 size_t len);
 /* Copies the file's identity into the row, so that a later look is cheap. */
 AGT_PRIVATE void agt__row_stat(agt_row *row, const agt_stat *st);
-/* Writes refused bytes to rejected/<sha256 in hex>. */
+/* Writes refused bytes to rejected/<sha256 in hex>, synced. */
 AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
-                                          size_t len, bool durable, agt_error *err);
+                                          size_t len, agt_error *err);
 /* Splits a path into an open folder and the leaf; makes folders if `make`. The fd or an error. */
 AGT_PRIVATE agt_fd agt__open_parent(agt_store *s, const char *path, size_t len, bool make,
                                     const char **leaf);
 /* "<seq><suffix>" */
 AGT_PRIVATE void agt__seq_name(uint64_t seq, const char *suffix, char out[40]);
+
+/* May names in the document's folder be changed? The folder may not be there yet. Asked before a
+ * change is recorded, so that applying it can hardly fail. */
+AGT_PRIVATE agt_status agt__target(agt_store *s, const char *path, size_t len, agt_error *err);
+
+/* ---- pending.c ---- */
+
+/* Events from..to - 1 are recorded and may not be applied. What a live writer is at counts only for
+ * a read-only handle, which cannot wait for it. */
+typedef struct agt_waiting {
+    uint64_t from, to;
+} agt_waiting;
+/* Under the handle's mutex; `locked` says that the store lock is held, too. */
+AGT_PRIVATE agt_waiting agt__waiting(agt_store *s, bool locked);
+
+/* Is what was looked at an older version of a document whose newest change is recorded and not in
+ * place yet? Under the handle's mutex; `locked` as above. */
+AGT_PRIVATE agt_status agt__look_pending(agt_store *s, bool locked, const agt_row *row,
+                                         const agt_look *look, bool *pending, agt_error *err);
 
 /* ---- recover.c ---- */
 
@@ -10933,12 +10971,14 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
 /* ---- checkpoint.c ---- */
 
 /* Under the store lock: makes everything durable in its place and begins a new generation, in a
- * new journal file if `new_file` (after a failed sync). While a record waits to be applied it does
- * nothing. */
+ * new journal file if `new_file` (after a failed sync). AGT_BUSY while a record waits to be
+ * applied. */
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err);
 /* Before a write: checkpoints if the journal is half full, without waiting for other publishers
  * unless it is nearly full. */
 AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err);
+/* Checkpoints whatever the journal holds, waiting for other publishers but not for git. */
+AGT_PRIVATE agt_status agt__empty_journal(agt_store *s, agt_error *err);
 
 /* ---- publish.c ---- */
 
@@ -11589,6 +11629,8 @@ AGENT_TRACE_API agt_status agt_store_find(const char *start, char *out, size_t s
         if (dir >= 0) {
             agt_fd at = sys->open(sys->ctx, dir, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
             sys->close(sys->ctx, dir);
+            if (at < 0 && AGT_SYS_CLASS(at) == AGT_SYS_ACCESS) /* it is there, for somebody else */
+                return agt__fail_sys(err, at, "cannot open the store in %.200s", n ? where : "/");
             bool found = at >= 0 && sys->stat(sys->ctx, at, "config.toml", &st) >= 0;
             if (at >= 0) sys->close(sys->ctx, at);
             if (found) {
@@ -11620,7 +11662,9 @@ AGENT_TRACE_API agt_status agt_store_find(const char *start, char *out, size_t s
  * (3) A document becomes its newest version if what is on disk is a known version, is missing, or
  *     (after a power cut) is empty or torn. Anything else is somebody's edit and stays: the next
  *     change of that document records it first. Torn bytes are kept aside all the same.
- * (4) Every step may be done again; the shared state becomes valid last. */
+ * (4) Every step may be done again; the shared state becomes valid last.
+ * (5) Contents that are damaged cost the document or the refusal that has them, not the store:
+ *     the file stays as it is, and reading that version says what is damaged. */
 
 #include <stdlib.h>
 
@@ -11695,7 +11739,9 @@ static agt_status recover_record(recover_run *run, const agt_record *r, uint64_t
         agt_buf side = agt__buf(&s->mem);
         st = agt__entry_bytes(s, seq, &e, &side, &bytes, err);
         if (st == AGT_OK)
-            st = agt__keep_rejected(s, ev.rejected, bytes, (size_t)e.content_len, true, err);
+            st = agt__keep_rejected(s, ev.rejected, bytes, (size_t)e.content_len, err);
+        else if (st == AGT_CORRUPT)
+            st = AGT_OK; /* (5) */
         agt__buf_free(&side);
     }
     if (st != AGT_OK || at < run->from) return st;
@@ -11752,25 +11798,15 @@ static const recover_version *recover_of(const recover_run *run, const char *pat
     return run->all.v + lo;
 }
 
-/* The version the last checkpoint knew: it is what the snapshot says, whatever the overlay has. */
-static bool recover_base_blob(agt_store *s, const char *path, size_t len, agt_oid *out) {
-    agt_catalog base = s->catalog;
-    agt_row row;
-    base.slots = NULL;
-    base.slot_count = base.used = 0;
-    if (!agt__catalog_find(&base, path, len, &row) || !row.exists) return false;
-    *out = row.blob;
-    return true;
-}
-
 static bool recover_known(const recover_run *run, const char *path, size_t len,
                           const agt_oid *blob) {
     size_t n;
-    agt_oid base;
+    agt_row base;
     const recover_version *v = recover_of(run, path, len, &n);
     for (size_t i = 0; i < n; i++)
         if (v[i].exists && memcmp(v[i].blob.id, blob->id, 20) == 0) return true;
-    return recover_base_blob(run->s, path, len, &base) && memcmp(base.id, blob->id, 20) == 0;
+    return agt__catalog_base(&run->s->catalog, path, len, &base) && base.exists &&
+           memcmp(base.blob.id, blob->id, 20) == 0;
 }
 
 static bool recover_all_zero(const agt_buf *b) {
@@ -11825,6 +11861,7 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
     agt_look look;
     size_t n;
     agt_status st = agt__look(s, row->path, row->path_len, &s->old, &look, err);
+    if (st == AGT_INVALID && !row->exists && look.stat.kind == AGT_FILE_FOLDER) return AGT_OK;
     if (st != AGT_OK) return st;
     bool same = look.on_disk == row->exists &&
                 (!row->exists || memcmp(look.blob.id, row->blob.id, 20) == 0);
@@ -11848,14 +11885,11 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
     if (row->exists) {
         const recover_version *v = recover_of(run, row->path, row->path_len, &n);
         agt_buf bytes = agt__buf(&s->mem);
-        st = n ? recover_bytes(s, &v[n - 1], &bytes, err) : AGT_NOT_FOUND;
-        if (st == AGT_NOT_FOUND)
-            st = agt__fail(err, AGT_CORRUPT,
-                           "the bytes of event %llu are missing in .agent-trace/unpublished; "
-                           "restore the store from a backup",
-                           (unsigned long long)row->last_seq);
+        st = n ? recover_bytes(s, &v[n - 1], &bytes, err) : AGT_CORRUPT;
+        bool damaged = st == AGT_CORRUPT || st == AGT_NOT_FOUND;
         if (st == AGT_OK) st = agt__restage(s, &p, bytes.data, bytes.len, err);
         agt__buf_free(&bytes);
+        if (damaged) return AGT_OK; /* (5) */
         if (st != AGT_OK) return st;
     }
     st = agt__place(s, &p, err);
@@ -11977,11 +12011,12 @@ AGT_PRIVATE agt_status agt__replay_records(agt_store *s, uint64_t from, agt_repl
     for (size_t i = 0; i < rows.count && st == AGT_OK; i++) {
         agt_row *row = agt__catalog_touched(&s->catalog, rows.row[i].path, rows.row[i].path_len);
         if (!row || row->last_seq < run.from_seq) continue;
-        st = recover_document(&run, row, err);
+        st = recover_document(&run, row, &s->waits);
         if (st == AGT_INVALID || st == AGT_IO || st == AGT_LIMIT) {
             *pending = true; /* something is in the way of this one; the others go on */
             st = AGT_OK;
-        }
+        } else if (st != AGT_OK && err)
+            *err = s->waits;
     }
     agt__rows_free(&s->mem, &rows);
     agt__free(&s->mem, run.all.v, run.all.cap * sizeof *run.all.v);
@@ -12147,6 +12182,26 @@ static agt_status apply_in_the_way(agt_error *err, int64_t rc, const char *path,
     case AGT_SYS_ISDIR: return agt__fail(err, AGT_INVALID, "%s is a folder", shown);
     default: return agt__fail_io(err, rc, "cannot reach %s", shown);
     }
+}
+
+AGT_PRIVATE agt_status agt__target(agt_store *s, const char *path, size_t len, agt_error *err) {
+    char folder[AGT_MAX_PATH + 1];
+    agt_fd fd = AGT_SYS_ERR(AGT_SYS_NOENT, 0);
+    memcpy(folder, path, len);
+    for (size_t n = len; AGT_SYS_CLASS(fd) == AGT_SYS_NOENT && n > 0;) {
+        while (n > 0 && folder[n - 1] != '/')
+            n--;
+        folder[n ? --n : 0] = 0; /* the folder, or the deepest one there is */
+        fd = agt__walk_folder(s->sys, s->root, folder, false);
+        if (fd >= 0) break;
+    }
+    if (fd < 0) return apply_in_the_way(err, fd, path, len);
+    int rc = s->sys->may_change(s->sys->ctx, fd);
+    s->sys->close(s->sys->ctx, fd);
+    if (rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOSYS) return AGT_OK;
+    char shown[200];
+    agt__show_path(shown, sizeof shown, path, len);
+    return agt__fail_io(err, rc, "cannot change %s: its folder may not be written", shown);
 }
 
 /* ---- looking ---- */
@@ -12380,6 +12435,11 @@ static int apply_replace_plain(agt_store *s, agt_fd folder, const char *leaf, ag
     return linked ? apply_check_replaced(s, dir, old, p) : 0;
 }
 
+static bool apply_is_folder(agt_store *s, agt_fd dir, const char *name) {
+    agt_stat st;
+    return s->sys->stat(s->sys->ctx, dir, name, &st) == 0 && st.kind == AGT_FILE_FOLDER;
+}
+
 /* `name` in `dir` becomes the document. */
 static int apply_put(agt_store *s, agt_fd folder, const char *leaf, agt_fd dir, const char *name,
                      agt_place *p) {
@@ -12389,6 +12449,10 @@ static int apply_put(agt_store *s, agt_fd folder, const char *leaf, agt_fd dir, 
     for (int i = 0; i < APPLY_TRIES; i++) {
         if (there) {
             rc = sys->rename(sys->ctx, dir, name, folder, leaf, AGT_RENAME_EXCHANGE);
+            if (rc == 0 && apply_is_folder(s, dir, name)) { /* somebody's, and what is in it */
+                rc = sys->rename(sys->ctx, dir, name, folder, leaf, AGT_RENAME_EXCHANGE);
+                return rc < 0 ? rc : AGT_SYS_ERR(AGT_SYS_ISDIR, 0);
+            }
             if (rc == 0) return apply_check_replaced(s, dir, name, p);
             if (AGT_SYS_CLASS(rc) == AGT_SYS_NOSYS || AGT_SYS_CLASS(rc) == AGT_SYS_NAME)
                 rc = apply_replace_plain(s, folder, leaf, dir, name, p);
@@ -12460,15 +12524,83 @@ AGT_PRIVATE agt_status agt__place(agt_store *s, agt_place *p, agt_error *err) {
 }
 
 AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
-                                          size_t len, bool durable, agt_error *err) {
+                                          size_t len, agt_error *err) {
     char file[72];
     agt_stat st;
     if (!agt__copy_text(file, sizeof file, name.data, name.len))
         return agt__fail(err, AGT_CORRUPT, "an event names refused bytes that no file can hold");
     if (s->sys->stat(s->sys->ctx, s->rejected, file, &st) == 0 && st.size == len) return AGT_OK;
-    return agt__write_file(s->sys, s->rejected, file, bytes, len, durable, err);
+    return agt__write_file(s->sys, s->rejected, file, bytes, len, true, err);
 }
 /* end src/store/apply.c */
+/* begin src/store/pending.c */
+/* pending: changes that are recorded and not in place yet. Their writer is at it or died, something
+ * stands in the way, or the handle may not write. The file then holds an older version, which is
+ * nobody's edit: reads answer with the journal's bytes, and a change goes on from the newest
+ * version. */
+
+AGT_PRIVATE agt_waiting agt__waiting(agt_store *s, bool locked) {
+    agt_shared now;
+    const agt_shared *sh = &s->shared;
+    agt_waiting w = {s->journal.header.next_seq, UINT64_MAX};
+    if (!locked) {
+        bool counts = s->state_fd != AGT_FD_NONE &&
+                      agt__shared_read(s->sys, s->state_fd, s->cpu, &now, NULL) == AGT_OK &&
+                      now.generation == s->journal.header.generation &&
+                      strcmp(now.boot, s->self.boot) == 0;
+        if (!counts) return w;
+        sh = &now;
+    }
+    w.from = sh->applied < sh->end ? sh->applied_seq : sh->next_seq;
+    if (!s->read_only) w.to = sh->next_seq;
+    return w;
+}
+
+typedef struct pending_look {
+    agt_store *s;
+    const agt_row *row;
+    const agt_look *look;
+    bool known;
+} pending_look;
+
+static bool pending_same(const agt_look *look, bool exists, const agt_oid *blob) {
+    return look->on_disk == exists && (!exists || memcmp(look->blob.id, blob->id, 20) == 0);
+}
+
+static agt_status pending_version(void *ctx, const agt_record *r, agt_error *err) {
+    pending_look *p = ctx;
+    agt_entry entry;
+    agt_event e = AGT_EVENT_INIT;
+    agt_oid blob;
+    uint64_t seq = r->first_seq;
+    for (size_t at = 0; agt__record_next(r, &at, &entry) && seq < p->row->last_seq; seq++) {
+        agt_status st = agt__store_event(&entry, seq, &p->s->scratch, &e, err);
+        if (st != AGT_OK) return st;
+        if (!e.version || e.path.len != p->row->path_len ||
+            memcmp(e.path.data, p->row->path, e.path.len) != 0)
+            continue;
+        bool exists = e.blob.data && agt__unhex(e.blob.data, e.blob.len, blob.id, 20);
+        if (pending_same(p->look, exists, &blob)) p->known = true;
+    }
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__look_pending(agt_store *s, bool locked, const agt_row *row,
+                                         const agt_look *look, bool *pending, agt_error *err) {
+    agt_row base;
+    pending_look p = {s, row, look, false};
+    *pending = false;
+    if (row->last_seq < s->journal.header.next_seq || row->last_seq < agt__waiting(s, locked).from)
+        return AGT_OK;
+    bool had = agt__catalog_base(&s->catalog, row->path, row->path_len, &base) && base.exists;
+    p.known = pending_same(look, had, &base.blob);
+    agt_status st = AGT_OK;
+    if (!p.known)
+        st = agt__each_record(s, &s->journal, s->journal.header.next_seq, pending_version, &p, err);
+    *pending = p.known;
+    return st;
+}
+/* end src/store/pending.c */
 /* begin src/store/write.c */
 /* write: from a change to a record, and from a record to the files.
  *
@@ -12525,6 +12657,8 @@ typedef struct agt_plan {
 typedef struct agt_txn {
     agt_store *s;
     bool full, atomic, appended, wants_sync;
+    bool unknown;         /* an append failed and could not be taken back */
+    bool no_room;         /* an append failed because the journal is too full */
     agt_shared draft;     /* the shared state as it will be, sealed records included */
     agt_shared flushed;   /* the same without what is not in the journal yet */
     size_t flushed_lines; /* of s->lines */
@@ -12646,7 +12780,6 @@ AGT_PRIVATE void agt__txn_record_begin(agt_txn *t) {
     agt_store *s = t->s;
     t->record_start = s->record.len;
     t->record_lines = s->lines.len;
-    t->inline_bytes = 0;
     memset(&t->record, 0, sizeof t->record);
     t->record.generation = s->journal.header.generation;
     t->record.first_seq = t->draft.next_seq;
@@ -12661,7 +12794,8 @@ static agt_status write_side_file(agt_txn *t, uint64_t seq, const void *bytes, s
     char name[40];
     agt__side_name(seq, name);
     t->side_bytes += len;
-    return agt__write_file(t->s->sys, t->s->unpublished, name, bytes, len, t->full, err);
+    /* whatever the level: a later sync of the journal makes the record durable that names it */
+    return agt__write_file(t->s->sys, t->s->unpublished, name, bytes, len, true, err);
 }
 
 /* Adds one event, with its content, to the record being built. Fills e->seq and e->prev. */
@@ -12839,9 +12973,38 @@ static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *action, agt_
     return denied;
 }
 
-static agt_status write_clash(agt_store *s, const agt_plan *p, agt_error *err) {
-    agt_row other;
+static bool write_is_under(const agt_plan *p, const agt_plan *folder) {
+    return p->path_len > folder->path_len && p->path[folder->path_len] == '/' &&
+           memcmp(p->path, folder->path, folder->path_len) == 0;
+}
+
+/* The same among the changes of a batch, whose documents are not in the catalog yet. */
+static agt_status write_clash_batch(const agt_txn *t, size_t index, agt_error *err) {
+    const agt_plan *p = &t->plans[index];
     char shown[200], theirs[200];
+    for (size_t i = 0; i < index; i++) {
+        const agt_plan *q = &t->plans[i];
+        if (q->remove) continue;
+        bool same = agt__path_fold_compare(q->path, q->path_len, p->path, p->path_len) == 0;
+        if (!same && !write_is_under(p, q) && !write_is_under(q, p)) continue;
+        agt__show_path(shown, sizeof shown, p->path, p->path_len);
+        return agt__fail(err, AGT_INVALID,
+                         same ? "%s and %s in one batch differ only in upper and lower case"
+                              : "%s and %s in one batch: one stands where the other needs a folder",
+                         shown, agt__show_path(theirs, sizeof theirs, q->path, q->path_len));
+    }
+    return AGT_OK;
+}
+
+static agt_status write_clash(agt_txn *t, size_t index, agt_error *err) {
+    agt_row other;
+    agt_store *s = t->s;
+    const agt_plan *p = &t->plans[index];
+    char shown[200], theirs[200];
+    if (t->atomic) {
+        agt_status st = write_clash_batch(t, index, err);
+        if (st != AGT_OK) return st;
+    }
     agt__show_path(shown, sizeof shown, p->path, p->path_len);
     if (agt__catalog_case_clash(&s->catalog, p->path, p->path_len, &other))
         return agt__fail(err, AGT_INVALID,
@@ -12894,11 +13057,21 @@ static agt_status write_look(agt_txn *t, agt_plan *p, agt_row *now, agt_error *e
         if (earlier->kind == AGT_PLAN_WRITE) agt__buf_put(&s->old, earlier->bytes, earlier->len);
         return s->old.failed ? (s->old.failed = false, agt__nomem(err)) : AGT_OK;
     }
+    bool pending = false;
     agt_status st = agt__look(s, p->path, p->path_len, &s->old, look, err);
+    if (st == AGT_INVALID && p->remove && look->stat.kind == AGT_FILE_FOLDER) {
+        memset(look, 0, sizeof *look); /* a person made a folder of it: it is gone */
+        s->old.len = 0;
+        st = AGT_OK;
+    }
     if (st != AGT_OK) return st;
     bool same = look->on_disk == now->exists &&
                 (!look->on_disk || memcmp(look->blob.id, now->blob.id, 20) == 0);
-    return same ? AGT_OK : write_add_edit(t, p, look, now, err);
+    if (same) return AGT_OK;
+    if ((st = agt__look_pending(s, true, now, look, &pending, err)) != AGT_OK) return st;
+    if (!pending) return write_add_edit(t, p, look, now, err);
+    s->old.len = 0; /* what is in the journal is what changes */
+    return now->exists ? agt__journalled_content(s, now->last_seq, &s->old, err) : AGT_OK;
 }
 
 static agt_status write_expected(const agt_plan *p, const agt_row *now, agt_error *err) {
@@ -12917,8 +13090,10 @@ static agt_status write_stage(agt_txn *t, size_t index, uint64_t seq, agt_error 
     p->place.path_len = p->path_len;
     p->place.seq = seq;
     p->place.remove = p->remove;
+    agt_status st = agt__target(t->s, p->path, p->path_len, err);
+    if (st != AGT_OK) return st;
     if (!p->remove) {
-        agt_status st = agt__stage(t->s, &p->place, p->bytes, p->len, err);
+        st = agt__stage(t->s, &p->place, p->bytes, p->len, err);
         if (st != AGT_OK) return st;
         p->staged = true;
     } else
@@ -12937,7 +13112,7 @@ AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err) {
     if (p->row->pending && t->atomic)
         return agt__fail(err, AGT_INVALID, "%s stands twice in the batch", shown);
     agt_status st = write_permit(t, p, &p->type, err);
-    if (st == AGT_OK && !p->row->exists) st = write_clash(s, p, err);
+    if (st == AGT_OK && !p->row->exists) st = write_clash(t, index, err);
     if (st == AGT_OK) st = write_doc_id(t, p->row, err);
     if (st != AGT_OK) return st;
     p->now = *p->row;
@@ -13013,7 +13188,8 @@ static agt_status write_append(agt_txn *t, agt_error *err) {
     agt_store *s = t->s;
     static const unsigned char zeros[8] = {0};
     uint64_t at = t->flushed.end, room = s->journal.header.capacity - at;
-    if (s->record.len > room)
+    t->no_room = s->record.len > room;
+    if (t->no_room)
         return agt__fail(err, AGT_LIMIT,
                          "the change needs %zu bytes of journal and %llu are free; something keeps "
                          "the journal from being emptied, see 'agent-trace status'",
@@ -13022,6 +13198,7 @@ static agt_status write_append(agt_txn *t, agt_error *err) {
     if (rc == 0) return AGT_OK;
     agt_status st = agt__fail_io(err, rc, "cannot append to .agent-trace/journal");
     if (agt__write_all(s->sys, s->journal.fd, zeros, sizeof zeros, at) < 0) {
+        t->unknown = true;
         s->shared.failed = 1; /* nobody may append behind what cannot be taken back */
         agt__store_save(s);
         if (err) err->outcome_unknown = 1;
@@ -13054,6 +13231,7 @@ AGT_PRIVATE void agt__txn_rollback(agt_txn *t) {
     t->s->record.len = 0;
     t->s->lines.failed = t->s->record.failed = false;
     t->record.entries = 0;
+    t->inline_bytes = 0;
 }
 
 /* From here on the records count: a catalog that cannot follow is loaded anew at the next lock. */
@@ -13077,6 +13255,7 @@ static void write_flushed(agt_txn *t) {
     s->record.len = 0;
     t->flushed = t->draft;
     t->flushed_lines = s->lines.len;
+    t->inline_bytes = 0;
     t->appended = true;
 }
 
@@ -13133,7 +13312,7 @@ static agt_status write_sync(agt_txn *t, agt_error *err) {
 static bool write_apply_plan(agt_txn *t, agt_plan *p) {
     agt_store *s = t->s;
     if (p->kind == AGT_PLAN_NONE) return true;
-    agt_status st = agt__place(s, &p->place, NULL);
+    agt_status st = agt__place(s, &p->place, &s->waits);
     p->result.edit_kept_aside = p->place.kept_aside;
     p->result.apply_pending = st != AGT_OK;
     if (st == AGT_OK && p->kind == AGT_PLAN_WRITE && !s->reload)
@@ -13155,8 +13334,8 @@ static bool write_apply(agt_txn *t) {
             char name[64];
             agt__sha256(s->cpu, p->bytes, p->len, sha);
             agt__hex(sha, 32, name);
-            if (agt__keep_rejected(s, (agt_text){name, 64}, p->bytes, p->len, t->full, NULL) !=
-                AGT_OK)
+            /* synced at every level: a checkpoint takes the record and knows no such file */
+            if (agt__keep_rejected(s, (agt_text){name, 64}, p->bytes, p->len, NULL) != AGT_OK)
                 all = false;
         }
         if (!write_apply_plan(t, p)) all = false;
@@ -13198,7 +13377,8 @@ AGT_PRIVATE void agt__txn_discard(agt_txn *t, size_t from, size_t to) {
     for (size_t i = from; i < to; i++) {
         agt_plan *p = &t->plans[i];
         if (p->staged) agt__unstage(t->s, p->place.seq);
-        if (p->side) {
+        if (p->side && !t->unknown &&
+            p->place.seq >= t->flushed.next_seq) { /* no record names it */
             agt__side_name(p->place.seq, name);
             (void)t->s->sys->remove(t->s->sys->ctx, t->s->unpublished, name);
         }
@@ -13379,33 +13559,95 @@ static agt_status change_many_check(const agt_change *changes, size_t count, uin
     if (durability > AGT_DURABLE_PROCESS) return agt__fail(err, AGT_INVALID, "unknown durability");
     if (changes[0].size < sizeof(uint32_t) || changes[0].size % sizeof(void *))
         return agt__fail(err, AGT_INVALID, "agt_change.size is not set; use AGT_CHANGE_INIT");
+    if (results && results[0].size % sizeof(void *))
+        return agt__fail(err, AGT_INVALID,
+                         "agt_write_result.size is not set; use AGT_WRITE_RESULT_INIT");
     return change_result_check(results, err);
+}
+
+/* Nothing of the batch happened. Where that is an answer the edits it speaks of are recorded all
+ * the same; where it is a failure nothing is. */
+static agt_status change_batch_none(agt_txn *t, agt_status answer, agt_error *err) {
+    agt_error why;
+    agt_status st = AGT_OK;
+    bool failed = agt_status_is_error(answer);
+    for (size_t i = 0; i < t->count; i++) {
+        agt_plan *p = &t->plans[i];
+        const agt_row *row = failed ? p->row : &p->now;
+        p->result.version = p->row && row->exists ? row->version : 0;
+        p->result.seq = p->result.unchanged = 0;
+        if (failed) p->result.edit_recorded = 0;
+    }
+    agt__txn_discard(t, 0, t->count);
+    memset(&why, 0, sizeof why);
+    if (failed)
+        agt__txn_rollback(t);
+    else if ((st = agt__txn_flush(t, &why)) == AGT_OK)
+        st = agt__txn_commit(t, &why);
+    if (st != AGT_OK && err) *err = why;
+    return st != AGT_OK ? st : answer;
+}
+
+static agt_status change_batch_record(agt_txn *t, size_t count, agt_error *err) {
+    agt_status st = AGT_OK;
+    agt__txn_record_begin(t);
+    for (size_t i = 0; i < count && st == AGT_OK; i++) {
+        if (!t->plans[i].result.unchanged) st = agt__txn_change(t, i, err);
+        if (st != AGT_OK && err) err->offset = (int64_t)i;
+    }
+    if (st == AGT_OK && t->s->lines.len > AGT_MAX_BATCH_EVENTS)
+        st = agt__fail(err, AGT_LIMIT,
+                       "the events of the batch have more than %u bytes; use shorter summaries or "
+                       "fewer changes",
+                       (unsigned)AGT_MAX_BATCH_EVENTS);
+    if (st == AGT_OK) st = agt__txn_seal(t, err);
+    if (st == AGT_OK) st = agt__txn_flush(t, err);
+    return st == AGT_OK ? agt__txn_commit(t, err) : st;
 }
 
 static agt_status change_batch_locked(agt_txn *t, size_t count, agt_error *err) {
     agt_status st = AGT_OK;
-    size_t i;
-    for (i = 0; i < count && st == AGT_OK; i++) {
+    for (size_t i = 0; i < count && st == AGT_OK; i++) {
         t->count = i + 1;
         st = agt__txn_look(t, i, err);
         if (st == AGT_OK) t->plans[i].row->pending = (uint32_t)i + 1;
+        if (st != AGT_OK && err) err->offset = (int64_t)i;
     }
-    agt__txn_record_begin(t);
-    for (i = i * (st != AGT_OK); i < count && st == AGT_OK; i++)
-        if (!t->plans[i].result.unchanged) st = agt__txn_change(t, i, err);
-    if (st != AGT_OK && err) err->offset = (int64_t)i - 1;
-    if (st == AGT_OK) st = agt__txn_seal(t, err);
-    if (st == AGT_OK) st = agt__txn_flush(t, err);
-    if (st != AGT_OK) agt__txn_rollback(t);
-    if (st != AGT_OK) agt__txn_discard(t, 0, t->count);
-    if (st == AGT_OK) st = agt__txn_commit(t, err);
+    if (st == AGT_OK) st = change_batch_record(t, count, err);
+    return st == AGT_OK ? st : change_batch_none(t, st, err);
+}
+
+/* What a try left in a plan. */
+static void change_again(agt_plan *p) {
+    memset(&p->result, 0, sizeof p->result);
+    memset(&p->now, 0, sizeof p->now);
+    memset(&p->place, 0, sizeof p->place);
+    p->row = NULL;
+    p->kind = AGT_PLAN_NONE;
+    p->staged = p->side = false;
+}
+
+/* A batch is one record: where the journal has no room for it, it is emptied first. */
+static agt_status change_batch_run(agt_store *s, agt_plan *plans, size_t count, bool full,
+                                   agt_error *err) {
+    agt_txn t;
+    agt_status st = agt__make_room(s, err);
+    for (int again = 0; st == AGT_OK; again++) {
+        if ((st = agt__store_lock(s, err)) != AGT_OK) break;
+        agt__txn_begin(&t, s, plans, full, true);
+        st = change_batch_locked(&t, count, err);
+        agt__store_unlock(s);
+        if (again || st != AGT_LIMIT || !t.no_room) break;
+        if ((st = agt__empty_journal(s, err)) != AGT_OK) break;
+        for (size_t i = 0; i < count; i++)
+            change_again(&plans[i]);
+    }
     return st;
 }
 
 AGENT_TRACE_API agt_status agt_batch(agt_store *store, const agt_caller *caller,
                                      const agt_change *changes, size_t count, uint32_t durability,
                                      agt_write_result *results, agt_error *err) {
-    agt_txn t;
     AGENT_TRACE_ASSERT(store && caller);
     agt_status st = change_many_check(changes, count, durability, results, err);
     if (st != AGT_OK) return st;
@@ -13415,12 +13657,8 @@ AGENT_TRACE_API agt_status agt_batch(agt_store *store, const agt_caller *caller,
         st = change_fill_many(&plans[i], change_at(changes, i), caller, err);
         if (st != AGT_OK && err) err->offset = (int64_t)i;
     }
-    if (st == AGT_OK) st = agt__make_room(store, err);
-    if (st == AGT_OK && (st = agt__store_lock(store, err)) == AGT_OK) {
-        agt__txn_begin(&t, store, plans, change_full(store, durability), true);
-        st = change_batch_locked(&t, count, err);
-        agt__store_unlock(store);
-    }
+    if (st == AGT_OK)
+        st = change_batch_run(store, plans, count, change_full(store, durability), err);
     for (size_t i = 0; results && i < count; i++)
         change_report(&plans[i], change_result_at(results, i));
     agt__free(&store->mem, plans, count * sizeof *plans);
@@ -13556,7 +13794,6 @@ AGENT_TRACE_API agt_status agt_group(agt_store *store, const agt_change *changes
 #define PUBLISH_COMMITS   2000u
 
 AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err) {
-    AGENT_TRACE_ASSERT(s != NULL);
     if (s->sys->pid(s->sys->ctx) != s->self.pid)
         return agt__fail(err, AGT_INVALID, "the store handle was opened before a fork");
     if (s->read_only) return agt__fail(err, AGT_INVALID, "the store was opened read-only");
@@ -13587,6 +13824,11 @@ AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_en
     out->len = 0;
     agt_status st =
         agt__read_file(s->sys, s->unpublished, name, (size_t)AGT_MAX_DOCUMENT, out, err);
+    if (st == AGT_NOT_FOUND)
+        st = agt__fail(err, AGT_CORRUPT,
+                       "the bytes of event %llu are missing: there is no "
+                       ".agent-trace/unpublished/%s; restore the store from a backup",
+                       (unsigned long long)seq, name);
     if (st == AGT_OK && out->len != entry->content_len)
         st = agt__fail(err, AGT_CORRUPT, ".agent-trace/unpublished/%s is damaged", name);
     *bytes = out->data ? (const void *)out->data : "";
@@ -14399,12 +14641,17 @@ static agt_status checkpoint_sync_all(agt_store *s, bool new_file, agt_error *er
     return st == AGT_OK ? checkpoint_sync_trace(s, err) : st;
 }
 
+static agt_status checkpoint_waits(const agt_store *s, agt_error *err) {
+    return agt__fail(err, AGT_BUSY, "a recorded change waits to be put in place: %s",
+                     s->waits.message);
+}
+
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err) {
     agt_journal_header h = s->journal.header;
     agt_buf bytes = agt__buf(&s->mem);
     uint64_t copied = 0;
     char name[32];
-    if (s->shared.applied < s->shared.end) return AGT_OK; /* (2) */
+    if (s->shared.applied < s->shared.end) return checkpoint_waits(s, err); /* (2) */
     agt_status st = checkpoint_sync_all(s, new_file, err);
     if (st == AGT_OK) st = checkpoint_unpublished(s, &copied, err);
     h.generation++;
@@ -14445,10 +14692,19 @@ static agt_status checkpoint_run(agt_store *s, bool publish, uint64_t above, agt
 }
 
 AGENT_TRACE_API agt_status agt_checkpoint(agt_store *store, agt_error *err) {
+    AGENT_TRACE_ASSERT(store);
     agt_status st = agt__publish_enter(store, store->timeout_ms, err);
     if (st != AGT_OK) return st;
     st = checkpoint_run(store, true, AGT_JOURNAL_START, err);
     agt__publish_leave(store);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__empty_journal(agt_store *s, agt_error *err) {
+    agt_status st = agt__publish_enter(s, s->timeout_ms, err);
+    if (st != AGT_OK) return st;
+    st = checkpoint_run(s, false, AGT_JOURNAL_START, err);
+    agt__publish_leave(s);
     return st;
 }
 
@@ -14464,7 +14720,7 @@ AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err) {
     if (st != AGT_OK) return st;
     st = checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, err);
     agt__publish_leave(s);
-    return st;
+    return st == AGT_BUSY ? AGT_OK : st; /* something waits; there may still be room */
 }
 
 AGENT_TRACE_API agt_status agt_store_idle(agt_store *store, agt_error *err) {
@@ -14545,6 +14801,25 @@ static bool history_fits(const agt_row *row, const agt_look *look) {
            (!row->exists || memcmp(look->blob.id, row->blob.id, 20) == 0);
 }
 
+/* Once more, with nobody else at it; a read-only handle can only look. */
+static agt_status history_look_again(agt_store *s, const history_path *at, agt_row *row,
+                                     agt_buf *bytes, agt_look *look, bool *modified,
+                                     agt_error *err) {
+    bool pending = false;
+    agt_status st = agt__look(s, at->text, at->len, bytes, look, err);
+    *modified = st != AGT_OK || !history_fits(row, look);
+    if (st == AGT_INVALID) memset(look, 0, sizeof *look);
+    if (st == AGT_INVALID) return AGT_OK;
+    if (st != AGT_OK || !*modified) return st;
+    st = agt__look_pending(s, !s->read_only, row, look, &pending, err);
+    if (st != AGT_OK || !pending) return st;
+    *modified = false; /* the document is what the journal says */
+    bytes->len = 0;
+    look->on_disk = row->exists;
+    look->blob = row->blob;
+    return row->exists ? agt__journalled_content(s, row->last_seq, bytes, err) : AGT_OK;
+}
+
 /* (1) */
 static agt_status history_look(agt_store *s, const history_path *at, agt_row *row, agt_buf *bytes,
                                agt_look *look, bool *modified, agt_error *err) {
@@ -14553,16 +14828,16 @@ static agt_status history_look(agt_store *s, const history_path *at, agt_row *ro
     if (st == AGT_INVALID) memset(look, 0, sizeof *look);
     if (st == AGT_INVALID || (st == AGT_OK && history_fits(row, look))) return AGT_OK;
     if (st != AGT_OK) return st;
-    *modified = true;
-    if (s->read_only) return AGT_OK;
-    if ((st = agt__store_lock(s, err)) != AGT_OK) return st;
-    if (agt__catalog_find(&s->catalog, at->text, at->len, row)) {
-        row->path = at->text;
-        st = agt__look(s, at->text, at->len, bytes, look, err);
-        *modified = st != AGT_OK || !history_fits(row, look);
-    }
-    agt__store_unlock(s);
-    return st == AGT_INVALID ? AGT_OK : st;
+    st = s->read_only ? agt__store_enter(s, err) : agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    if (s->read_only) st = agt__store_look_again(s, err);
+    if (agt__catalog_find(&s->catalog, at->text, at->len, row)) row->path = at->text;
+    if (st == AGT_OK) st = history_look_again(s, at, row, bytes, look, modified, err);
+    if (s->read_only)
+        agt__store_leave(s);
+    else
+        agt__store_unlock(s);
+    return st;
 }
 
 AGENT_TRACE_API agt_status agt_read(agt_store *store, const char *path, agt_bytes *out,
@@ -14737,9 +15012,9 @@ static agt_status history_bytes(agt_store *s, const agt_row *row, uint32_t versi
     agt_oid blob;
     if (!version) version = row->version;
     if (version > row->version)
-        return agt__fail(err, AGT_NOT_FOUND, "%s has %u versions, there is no version %u",
+        return agt__fail(err, AGT_NOT_FOUND, "%s has no version %u; the newest is %u",
                          agt__show_path(shown, sizeof shown, row->path, row->path_len),
-                         (unsigned)row->version, (unsigned)version);
+                         (unsigned)version, (unsigned)row->version);
     agt_status st = history_version(s, row, version, &seq, &blob, exists, err);
     if (st != AGT_OK || !*exists) return st;
     return history_content(s, seq, &blob, out, err);
@@ -14758,7 +15033,7 @@ AGENT_TRACE_API agt_status agt_read_version(agt_store *store, const char *path, 
     agt_buf bytes = agt__buf(&store->mem);
     st = history_bytes(store, &row, version, &bytes, &exists, err);
     if (st == AGT_OK && !exists)
-        st = agt__fail(err, AGT_INVALID, "version %u of %s is a deletion; choose another",
+        st = agt__fail(err, AGT_NOT_FOUND, "version %u of %s is a deletion; choose another",
                        (unsigned)(version ? version : row.version),
                        agt__show_path(shown, sizeof shown, at.text, at.len));
     if (st == AGT_OK) st = agt__buf_give(&bytes, out, err);
@@ -14827,6 +15102,10 @@ struct agt_cursor {
     char *texts[4]; /* path, actor, action, session */
     size_t sizes[4];
     agt_buf scratch;
+    agt_buf ahead; /* lines that the journal has and the trace has not yet */
+    size_t ahead_at;
+    bool ahead_asked;
+    uint64_t last; /* seq of the line handed out last */
     uint64_t given;
 };
 
@@ -14836,6 +15115,7 @@ AGENT_TRACE_API void agt_cursor_close(agt_cursor *c) {
     agt__rows_free(mem, &c->rows);
     agt__buf_free(&c->paths);
     agt__buf_free(&c->scratch);
+    agt__buf_free(&c->ahead);
     if (c->reader) agt__trace_reader_close(c->reader);
     for (size_t i = 0; i < AGT_COUNT(c->texts); i++)
         if (c->texts[i]) agt__free(mem, c->texts[i], c->sizes[i]);
@@ -14847,7 +15127,7 @@ static agt_cursor *cursor_new(agt_store *s, cursor_kind kind) {
     if (!c) return NULL;
     c->kind = kind;
     c->store = s;
-    c->paths = c->scratch = agt__buf(&s->mem);
+    c->paths = c->scratch = c->ahead = agt__buf(&s->mem);
     return c;
 }
 
@@ -14921,7 +15201,7 @@ AGENT_TRACE_API agt_status agt_list(agt_store *store, const agt_list_options *op
 
 /* Is the file still as it was when it was last written or checked? A change within the clock's
  * tick hides from this; writes look at the bytes. */
-static bool cursor_modified(agt_store *s, const agt_row *row) {
+static bool cursor_differs(agt_store *s, const agt_row *row) {
     agt_stat now;
     const char *leaf;
     agt_fd folder = agt__open_parent(s, row->path, row->path_len, false, &leaf);
@@ -14942,6 +15222,18 @@ static bool cursor_modified(agt_store *s, const agt_row *row) {
     return st != AGT_OK || !look.on_disk || memcmp(look.blob.id, row->blob.id, 20) != 0;
 }
 
+/* The list is older than the file: where they differ, the row is asked for once more. */
+static bool cursor_modified(agt_store *s, agt_row *row, const char *path) {
+    agt_document d = AGT_DOCUMENT_INIT;
+    if (!cursor_differs(s, row)) return false;
+    if (agt_document_get(s, path, &d, NULL) != AGT_OK) return true;
+    if (d.last_seq == row->last_seq) return d.modified_outside;
+    if (agt__store_enter(s, NULL) != AGT_OK) return true;
+    if (agt__catalog_find(&s->catalog, path, row->path_len, row)) row->path = path;
+    agt__store_leave(s);
+    return d.modified_outside;
+}
+
 AGENT_TRACE_API agt_status agt_list_next(agt_cursor *c, agt_document *out, agt_error *err) {
     agt_document d = AGT_DOCUMENT_INIT;
     AGENT_TRACE_ASSERT(c && out);
@@ -14955,7 +15247,8 @@ AGENT_TRACE_API agt_status agt_list_next(agt_cursor *c, agt_document *out, agt_e
     agt_row row = c->rows.row[c->at++];
     (void)agt__copy_text(path, sizeof path, row.path, row.path_len);
     row.path = path;
-    agt__describe(&row, c->look && cursor_modified(c->store, &row), out);
+    bool modified = c->look && cursor_modified(c->store, &row, path);
+    agt__describe(&row, modified, out);
     return AGT_OK;
 }
 
@@ -15014,6 +15307,88 @@ static bool cursor_passes(const agt_cursor *c, const agt_event *e) {
     return strcmp(f->actor, "agent") == 0 && e->agent_name.data != NULL;
 }
 
+/* ---- what the trace does not hold yet ---- */
+
+typedef struct cursor_gather {
+    agt_cursor *c;
+    uint64_t from, to;
+} cursor_gather;
+
+static agt_status cursor_take(void *ctx, const agt_record *r, agt_error *err) {
+    cursor_gather *g = ctx;
+    agt_entry e;
+    uint64_t seq = r->first_seq;
+    for (size_t at = 0; agt__record_next(r, &at, &e); seq++)
+        if (seq >= g->from && seq < g->to) agt__buf_put(&g->c->ahead, e.line, e.line_len);
+    return g->c->ahead.failed ? agt__nomem(err) : AGT_OK;
+}
+
+/* Events behind `after` that are recorded and not in the trace: a read-only handle has nobody to
+ * apply them, and something may keep others from it. */
+static agt_status cursor_look_ahead(agt_cursor *c, uint64_t after, agt_error *err) {
+    agt_store *s = c->store;
+    c->ahead.len = c->ahead_at = 0;
+    c->ahead_asked = true;
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    st = agt__store_look_again(s, err);
+    agt_waiting w = agt__waiting(s, false);
+    cursor_gather g = {c, w.from > after ? w.from : after + 1, w.to};
+    if (g.to > s->seen.next_seq) g.to = s->seen.next_seq;
+    if (st == AGT_OK && g.from < g.to)
+        st = agt__each_record(s, &s->journal, g.from, cursor_take, &g, err);
+    agt__store_leave(s);
+    return st;
+}
+
+static bool cursor_ahead(agt_cursor *c, agt_text *line) {
+    const char *p = (const char *)c->ahead.data;
+    if (c->ahead_at == c->ahead.len) return false;
+    const char *end = memchr(p + c->ahead_at, '\n', c->ahead.len - c->ahead_at);
+    size_t n = end ? (size_t)(end - p) + 1 - c->ahead_at : c->ahead.len - c->ahead_at;
+    *line = (agt_text){p + c->ahead_at, n};
+    c->ahead_at += n;
+    return true;
+}
+
+static bool cursor_ahead_back(agt_cursor *c, agt_text *line) {
+    const char *p = (const char *)c->ahead.data;
+    if (!c->ahead.len) return false;
+    size_t from = c->ahead.len - 1;
+    while (from > 0 && p[from - 1] != '\n')
+        from--;
+    *line = (agt_text){p + from, c->ahead.len - from};
+    c->ahead.len = from;
+    return true;
+}
+
+static agt_status cursor_forward(agt_cursor *c, agt_text *line, agt_error *err) {
+    if (cursor_ahead(c, line)) return AGT_OK;
+    agt_status st = agt__trace_line(c->reader, line, err);
+    if (st != AGT_END) return st;
+    uint64_t after = c->filter.from_seq ? c->filter.from_seq - 1 : 0;
+    st = cursor_look_ahead(c, c->last > after ? c->last : after, err);
+    if (st != AGT_OK) return st;
+    return cursor_ahead(c, line) ? AGT_OK : AGT_END;
+}
+
+static agt_status cursor_back(agt_cursor *c, agt_text *line, agt_error *err) {
+    agt_event e = AGT_EVENT_INIT;
+    if (c->ahead_asked && cursor_ahead_back(c, line)) return AGT_OK;
+    agt_status st = agt__trace_line_back(c->reader, line, err);
+    if (c->ahead_asked || (st != AGT_OK && st != AGT_END)) return st;
+    uint64_t newest = 0;
+    if (st == AGT_OK && agt__event_parse(line->data, line->len, &c->scratch, &e, NULL) == AGT_OK)
+        newest = e.seq;
+    if (st == AGT_OK && !newest) return st; /* damage: the caller is told */
+    if ((st = cursor_look_ahead(c, newest, err)) != AGT_OK) return st;
+    if (c->ahead.len && newest) /* the line comes again, after them */
+        st = agt__trace_seek_end(c->reader, err);
+    else if (!c->ahead.len)
+        return newest ? AGT_OK : AGT_END;
+    return st == AGT_OK ? cursor_back(c, line, err) : st;
+}
+
 AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_error *err) {
     agt_event e = AGT_EVENT_INIT;
     agt_text line;
@@ -15026,8 +15401,7 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
     for (;;) {
         if (c->filter.limit && c->given == c->filter.limit)
             return agt__fail(err, AGT_END, "no more events");
-        st = c->filter.newest_first ? agt__trace_line_back(c->reader, &line, err)
-                                    : agt__trace_line(c->reader, &line, err);
+        st = c->filter.newest_first ? cursor_back(c, &line, err) : cursor_forward(c, &line, err);
         if (st == AGT_END) return agt__fail(err, AGT_END, "no more events");
         if (st != AGT_OK) return st;
         st = agt__event_parse(line.data, line.len, &c->scratch, &e, err);
@@ -15037,6 +15411,8 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
             if (st == AGT_CORRUPT && err) err->offset = (int64_t)offset;
             return st;
         }
+        if (!c->filter.newest_first && e.seq <= c->last) continue; /* the journal had it already */
+        c->last = e.seq;
         if (c->filter.newest_first && e.seq < c->filter.from_seq) {
             c->given = c->filter.limit = 1; /* nothing older is wanted */
             continue;

@@ -161,13 +161,14 @@ typedef struct agt_sys agt_sys; /* the operating system; see AGENT_TRACE_SYS */
 #define AGT_FOREVER         (-2)
 
 /* Limits. One past each is answered with AGT_LIMIT or AGT_INVALID, never cut silently. */
-#define AGT_MAX_PATH     1024                  /* bytes in a document path */
-#define AGT_MAX_DEPTH    64                    /* folders above a document */
-#define AGT_MAX_DOCUMENT (1024u * 1024 * 1024) /* bytes in a document */
-#define AGT_MAX_EVENT    65536                 /* bytes in a line of the trace, newline included */
-#define AGT_MAX_BATCH    1024                  /* changes in one agt_batch or agt_group */
-#define AGT_MAX_NAME     64   /* bytes in an agent's name, session, source or action */
-#define AGT_MAX_SUMMARY  4096 /* bytes in a summary */
+#define AGT_MAX_PATH         1024                  /* bytes in a document path */
+#define AGT_MAX_DEPTH        64                    /* folders above a document */
+#define AGT_MAX_DOCUMENT     (1024u * 1024 * 1024) /* bytes in a document */
+#define AGT_MAX_EVENT        65536              /* bytes in a line of the trace, newline included */
+#define AGT_MAX_BATCH        1024               /* changes in one agt_batch or agt_group */
+#define AGT_MAX_BATCH_EVENTS (4u * 1024 * 1024) /* bytes in all lines of one agt_batch */
+#define AGT_MAX_NAME         64   /* bytes in an agent's name, session, source or action */
+#define AGT_MAX_SUMMARY      4096 /* bytes in a summary */
 
 /* How far an acknowledged change is safe. */
 typedef enum agt_durability {
@@ -345,7 +346,8 @@ AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err);
 /* Publishes, makes everything durable in its place and starts a new journal generation. Blocks.
  * Called by the library itself when the journal is half full.
  *
- * Returns  as agt_publish, but a build without git answers AGT_OK.
+ * Returns  as agt_publish, but a build without git answers AGT_OK. AGT_BUSY also where a recorded
+ *          change waits to be put in place, and why: the journal is kept until it is.
  */
 AGENT_TRACE_API agt_status agt_checkpoint(agt_store *store, agt_error *err);
 
@@ -475,8 +477,8 @@ AGENT_TRACE_API agt_status agt_remove(agt_store *store, const agt_caller *caller
 
 /* Writes the bytes of an earlier version as a new one, also of a deleted document. Blocks.
  *
- * Returns  as agt_write, and AGT_NOT_FOUND (no such document or version), AGT_INVALID (that version
- *          is a deletion), AGT_GIT.
+ * Returns  as agt_write, and AGT_NOT_FOUND (no such document or version, or it is a deletion),
+ *          AGT_GIT.
  */
 AGENT_TRACE_API agt_status agt_restore(agt_store *store, const agt_caller *caller, const char *path,
                                        uint32_t version, const agt_write_options *opts,
@@ -497,7 +499,8 @@ typedef struct agt_change {
 
 /* Makes several changes atomically: one record, one commit, one event a change. Either all survive
  * a crash or none; a reader of the files may see them arrive one by one. If one is refused, none
- * is made. A path may stand in it once. Blocks.
+ * is made. A path may stand in it once, and no document where another one needs a folder. A
+ * person's edit that is found is recorded even if the batch is then refused. Blocks.
  *
  *   count    1 to AGT_MAX_BATCH.
  *   results  NULL, or an array of `count` initialised results. Unchanged ones have no event.
@@ -537,9 +540,9 @@ AGENT_TRACE_API agt_status agt_read(agt_store *store, const char *path, agt_byte
  *
  *   version  1 is the first; 0 the newest recorded one.
  *
- * Returns  AGT_OK, AGT_NOT_FOUND (no such document or version), AGT_INVALID (that version is a
- *          deletion), AGT_CORRUPT, AGT_NOMEM, AGT_IO, AGT_BUSY, AGT_GIT, AGT_LIMIT, AGT_UNSUPPORTED
- *          (it is only in git, and this build has none).
+ * Returns  AGT_OK, AGT_NOT_FOUND (no such document or version, or it is a deletion), AGT_INVALID,
+ *          AGT_CORRUPT, AGT_NOMEM, AGT_IO, AGT_BUSY, AGT_GIT, AGT_LIMIT, AGT_UNSUPPORTED (it is
+ *          only in git, and this build has none).
  */
 AGENT_TRACE_API agt_status agt_read_version(agt_store *store, const char *path, uint32_t version,
                                             agt_bytes *out, agt_error *err);
@@ -802,6 +805,8 @@ struct agt_sys {
                 void *each_ctx);
     /* is the open file open for writing anywhere? 1 yes, 0 no, NOSYS unknown */
     int (*has_writer)(void *ctx, agt_fd fd);
+    /* may names in the open folder be made, replaced and removed? 0 or ACCESS; NOSYS unknown */
+    int (*may_change)(void *ctx, agt_fd dir);
     /* never waits: BUSY if another open file description has it */
     int (*lock)(void *ctx, agt_fd fd, int kind);
     int64_t (*now_unix_ms)(void *ctx);

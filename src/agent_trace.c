@@ -67,6 +67,7 @@
 #include "store/store.c"
 #include "store/recover.c"
 #include "store/apply.c"
+#include "store/pending.c"
 #include "store/write.c"
 #include "store/change.c"
 #include "store/publish.c"

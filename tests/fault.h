@@ -46,15 +46,16 @@
     X(MEMORY_FOREVER, 13, MEMORY_FOREVER, 0, 0)                                                    \
     X(CRASH_BEFORE, 14, DEATH, MACHINE_BEFORE, 0)                                                  \
     X(CRASH_MIDDLE, 15, DEATH, MACHINE_MIDDLE, 0)                                                  \
-    X(CRASH_AFTER, 16, DEATH, MACHINE_AFTER, 0)
+    X(CRASH_AFTER, 16, DEATH, MACHINE_AFTER, 0)                                                    \
+    X(ACCESS_FOREVER, 17, CALL_FOREVER, AGT_SYS_ACCESS, EACCES)
 
 enum fault_kind {
 #define FAULT_ENUM(name, bit, how, a, b) FAULT_##name = 1 << (bit),
     FAULT_MAP(FAULT_ENUM)
 #undef FAULT_ENUM
-        FAULT_KINDS = 17,
+        FAULT_KINDS = 18,
     FAULT_ALL_CALLS = FAULT_IO | FAULT_IO_FOREVER | FAULT_NOSPC | FAULT_NOSPC_FOREVER |
-                      FAULT_ACCESS | FAULT_SHORT | FAULT_SHORT_FOREVER,
+                      FAULT_ACCESS | FAULT_ACCESS_FOREVER | FAULT_SHORT | FAULT_SHORT_FOREVER,
     FAULT_ALL_MEMORY = FAULT_MEMORY | FAULT_MEMORY_FOREVER,
     FAULT_ALL_CRASHES = FAULT_CRASH_BEFORE | FAULT_CRASH_MIDDLE | FAULT_CRASH_AFTER
 };

@@ -116,11 +116,9 @@ edited() {
 
 # Turns a byte; the reader must say so. Then it is turned back.
 turned() { # STORE FILE OFFSET (negative: from its end)
-    PYTHONDONTWRITEBYTECODE=1 python3 - "$ROOT/tests" "$WORK/$1" "$2" "$3" <<'END'
-import glob, os, sys
-tests, root, name, at = sys.argv[1:]
-sys.path.insert(0, tests)
-import read_store
+    python3 - "$ROOT/tests/read_store.py" "$WORK/$1" "$2" "$3" <<'END'
+import glob, os, subprocess, sys
+reader, root, name, at = sys.argv[1:]
 path = sorted(glob.glob(os.path.join(root, ".agent-trace", name)))[0]
 os.chmod(path, 0o600)
 
@@ -134,10 +132,10 @@ def turn():
 
 
 turn()
-sys.argv[1:] = [root]
-found = read_store.main()
+seen = subprocess.run([sys.executable, reader, root], stdout=subprocess.PIPE)
 turn()
-sys.exit(0 if found == 1 else 1)
+print(seen.stdout.decode())
+sys.exit(0 if seen.returncode == 1 and b"WRONG" in seen.stdout else 1)
 END
 }
 

@@ -181,6 +181,7 @@ void machine_choices_free(machine_choices *c); /* to stop before the end */
     X(MAKE_FOLDER, make_folder)                                                                    \
     X(LIST, list)                                                                                  \
     X(HAS_WRITER, has_writer)                                                                      \
+    X(MAY_CHANGE, may_change)                                                                      \
     X(LOCK, lock)                                                                                  \
     X(SLEEP, sleep_ns)                                                                             \
     X(RANDOM, random)                                                                              \

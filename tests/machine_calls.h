@@ -618,6 +618,16 @@ static int machine_call_has_writer(void *ctx, agt_fd fd) {
     RUN(int, machine_do_has_writer(p, fd), HAS_WRITER, .fd = fd);
 }
 
+static int64_t machine_do_may_change(machine_process *p, agt_fd fd) {
+    int64_t dir = machine_dir(p, fd, "may_change");
+    if (dir < 0) return dir;
+    return machine_changeable(p, (uint32_t)dir);
+}
+
+static int machine_call_may_change(void *ctx, agt_fd fd) {
+    RUN(int, machine_do_may_change(p, fd), MAY_CHANGE, .fd = fd);
+}
+
 static int64_t machine_do_lock(machine_process *p, agt_fd fd, int kind) {
     const machine *m = p->m;
     struct open_file *f = machine_file(p, fd, "lock");
@@ -766,6 +776,7 @@ static const agt_sys machine_sys_of_all = {
     .make_folder = machine_call_make_folder,
     .list = machine_call_list,
     .has_writer = machine_call_has_writer,
+    .may_change = machine_call_may_change,
     .lock = machine_call_lock,
     .now_unix_ms = machine_call_now,
     .mono_ns = machine_call_mono,

@@ -922,6 +922,31 @@ static void run_interrupted(void *arg) {
     CHECK_INT(rc, c->result);
 }
 
+static void ask_as_nobody(void *folder) {
+    if (setgid(65534) != 0 || setuid(65534) != 0) _exit(9);
+    agt_fd dir = os()->open_root(NULL, folder);
+    if (dir < 0) _exit(9);
+    agt_fd sub = os()->walk(NULL, dir, "theirs");
+    CHECK_INT(AGT_SYS_CLASS(os()->may_change(NULL, sub)), AGT_SYS_ACCESS);
+    sub = os()->walk(NULL, dir, "everybodys");
+    CHECK_INT(os()->may_change(NULL, sub), 0);
+}
+
+TEST(posix, whether_a_folder_may_be_changed_is_known_before_it_is_tried) {
+    const char *path = test_folder();
+    agt_fd dir = open_folder(path);
+    CHECK_INT(os()->may_change(NULL, dir), 0);
+    CHECK_INT(os()->make_folder(NULL, dir, "theirs", 0755), 0);
+    CHECK_INT(os()->make_folder(NULL, dir, "everybodys", 0755), 0);
+    CHECK_INT(fchmodat((int)dir, "everybodys", 0777, 0), 0);
+    CHECK_INT(fchmodat((int)dir, ".", 0755, 0), 0);
+    if (geteuid() != 0) test_skip("only root can ask for somebody else");
+    int rc = in_child(ask_as_nobody, (void *)(intptr_t)path);
+    if (rc == 9) test_skip("nobody cannot come here");
+    CHECK_INT(rc, 0);
+    os()->close(NULL, dir);
+}
+
 TEST(posix, every_call_goes_on_after_an_interrupt) {
     interrupted_dir = open_folder(test_folder());
     make_closed_file(interrupted_dir, "f", "hello");

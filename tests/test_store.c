@@ -140,14 +140,14 @@ TEST(store, removing_and_restoring_count_versions_and_keep_the_document) {
     CHECK(stat(kit_path(root, "d/a.md"), &st) != 0);
     CHECK_STATUS(agt_read(s, "d/a.md", &b, NULL, &err), AGT_NOT_FOUND, err);
     CHECK_STATUS(agt_remove(s, &kit_agent, "d/a.md", NULL, &r, &err), AGT_NOT_FOUND, err);
-    CHECK_STATUS(agt_read_version(s, "d/a.md", 2, &b, &err), AGT_INVALID, err);
+    CHECK_STATUS(agt_read_version(s, "d/a.md", 2, &b, &err), AGT_NOT_FOUND, err);
     CHECK_STATUS(agt_read_version(s, "d/a.md", 3, &b, &err), AGT_NOT_FOUND, err);
     CHECK_OK(agt_restore(s, &kit_agent, "d/a.md", 1, NULL, &r, &err), err);
     CHECK_INT(r.version, 3);
     kit_reads(s, "d/a.md", "first");
     CHECK_OK(agt_document_get(s, "d/a.md", &d, &err), err);
     CHECK_STR(d.id, id);
-    CHECK_STATUS(agt_restore(s, &kit_agent, "d/a.md", 2, NULL, &r, &err), AGT_INVALID, err);
+    CHECK_STATUS(agt_restore(s, &kit_agent, "d/a.md", 2, NULL, &r, &err), AGT_NOT_FOUND, err);
     CHECK_STATUS(agt_restore(s, &kit_agent, "nope.md", 1, NULL, &r, &err), AGT_NOT_FOUND, err);
     kit_close(s);
 }

@@ -296,6 +296,11 @@ AGT_PRIVATE bool agt__catalog_find(const agt_catalog *c, const char *path, size_
     return out->version != 0;
 }
 
+AGT_PRIVATE bool agt__catalog_base(const agt_catalog *c, const char *path, size_t len,
+                                   agt_row *out) {
+    return catalog_base_find(c, path, len, out) && out->version != 0;
+}
+
 AGT_PRIVATE bool agt__catalog_case_clash(const agt_catalog *c, const char *path, size_t len,
                                          agt_row *out) {
     if (c->slot_count) { /* the hash folds case, so a clash is in the same chain */

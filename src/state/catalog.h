@@ -59,6 +59,9 @@ AGT_PRIVATE void agt__catalog_name(uint64_t number, char out[32]);
 /* The row of exactly that path, by value; false if there never was such a document. */
 AGT_PRIVATE bool agt__catalog_find(const agt_catalog *c, const char *path, size_t len,
                                    agt_row *out);
+/* The row as the snapshot has it, whatever changed since. */
+AGT_PRIVATE bool agt__catalog_base(const agt_catalog *c, const char *path, size_t len,
+                                   agt_row *out);
 /* The overlay's row, made (from the base, or with version 0) if it is not there yet; lives until
  * the catalog is loaded or freed. NULL: out of memory. */
 AGT_PRIVATE agt_row *agt__catalog_touch(agt_catalog *c, const char *path, size_t len);

@@ -54,6 +54,26 @@ static agt_status apply_in_the_way(agt_error *err, int64_t rc, const char *path,
     }
 }
 
+AGT_PRIVATE agt_status agt__target(agt_store *s, const char *path, size_t len, agt_error *err) {
+    char folder[AGT_MAX_PATH + 1];
+    agt_fd fd = AGT_SYS_ERR(AGT_SYS_NOENT, 0);
+    memcpy(folder, path, len);
+    for (size_t n = len; AGT_SYS_CLASS(fd) == AGT_SYS_NOENT && n > 0;) {
+        while (n > 0 && folder[n - 1] != '/')
+            n--;
+        folder[n ? --n : 0] = 0; /* the folder, or the deepest one there is */
+        fd = agt__walk_folder(s->sys, s->root, folder, false);
+        if (fd >= 0) break;
+    }
+    if (fd < 0) return apply_in_the_way(err, fd, path, len);
+    int rc = s->sys->may_change(s->sys->ctx, fd);
+    s->sys->close(s->sys->ctx, fd);
+    if (rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOSYS) return AGT_OK;
+    char shown[200];
+    agt__show_path(shown, sizeof shown, path, len);
+    return agt__fail_io(err, rc, "cannot change %s: its folder may not be written", shown);
+}
+
 /* ---- looking ---- */
 
 static agt_status apply_read_fd(agt_store *s, agt_fd fd, const agt_stat *st, const char *path,
@@ -285,6 +305,11 @@ static int apply_replace_plain(agt_store *s, agt_fd folder, const char *leaf, ag
     return linked ? apply_check_replaced(s, dir, old, p) : 0;
 }
 
+static bool apply_is_folder(agt_store *s, agt_fd dir, const char *name) {
+    agt_stat st;
+    return s->sys->stat(s->sys->ctx, dir, name, &st) == 0 && st.kind == AGT_FILE_FOLDER;
+}
+
 /* `name` in `dir` becomes the document. */
 static int apply_put(agt_store *s, agt_fd folder, const char *leaf, agt_fd dir, const char *name,
                      agt_place *p) {
@@ -294,6 +319,10 @@ static int apply_put(agt_store *s, agt_fd folder, const char *leaf, agt_fd dir, 
     for (int i = 0; i < APPLY_TRIES; i++) {
         if (there) {
             rc = sys->rename(sys->ctx, dir, name, folder, leaf, AGT_RENAME_EXCHANGE);
+            if (rc == 0 && apply_is_folder(s, dir, name)) { /* somebody's, and what is in it */
+                rc = sys->rename(sys->ctx, dir, name, folder, leaf, AGT_RENAME_EXCHANGE);
+                return rc < 0 ? rc : AGT_SYS_ERR(AGT_SYS_ISDIR, 0);
+            }
             if (rc == 0) return apply_check_replaced(s, dir, name, p);
             if (AGT_SYS_CLASS(rc) == AGT_SYS_NOSYS || AGT_SYS_CLASS(rc) == AGT_SYS_NAME)
                 rc = apply_replace_plain(s, folder, leaf, dir, name, p);
@@ -365,11 +394,11 @@ AGT_PRIVATE agt_status agt__place(agt_store *s, agt_place *p, agt_error *err) {
 }
 
 AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
-                                          size_t len, bool durable, agt_error *err) {
+                                          size_t len, agt_error *err) {
     char file[72];
     agt_stat st;
     if (!agt__copy_text(file, sizeof file, name.data, name.len))
         return agt__fail(err, AGT_CORRUPT, "an event names refused bytes that no file can hold");
     if (s->sys->stat(s->sys->ctx, s->rejected, file, &st) == 0 && st.size == len) return AGT_OK;
-    return agt__write_file(s->sys, s->rejected, file, bytes, len, durable, err);
+    return agt__write_file(s->sys, s->rejected, file, bytes, len, true, err);
 }

@@ -169,33 +169,95 @@ static agt_status change_many_check(const agt_change *changes, size_t count, uin
     if (durability > AGT_DURABLE_PROCESS) return agt__fail(err, AGT_INVALID, "unknown durability");
     if (changes[0].size < sizeof(uint32_t) || changes[0].size % sizeof(void *))
         return agt__fail(err, AGT_INVALID, "agt_change.size is not set; use AGT_CHANGE_INIT");
+    if (results && results[0].size % sizeof(void *))
+        return agt__fail(err, AGT_INVALID,
+                         "agt_write_result.size is not set; use AGT_WRITE_RESULT_INIT");
     return change_result_check(results, err);
+}
+
+/* Nothing of the batch happened. Where that is an answer the edits it speaks of are recorded all
+ * the same; where it is a failure nothing is. */
+static agt_status change_batch_none(agt_txn *t, agt_status answer, agt_error *err) {
+    agt_error why;
+    agt_status st = AGT_OK;
+    bool failed = agt_status_is_error(answer);
+    for (size_t i = 0; i < t->count; i++) {
+        agt_plan *p = &t->plans[i];
+        const agt_row *row = failed ? p->row : &p->now;
+        p->result.version = p->row && row->exists ? row->version : 0;
+        p->result.seq = p->result.unchanged = 0;
+        if (failed) p->result.edit_recorded = 0;
+    }
+    agt__txn_discard(t, 0, t->count);
+    memset(&why, 0, sizeof why);
+    if (failed)
+        agt__txn_rollback(t);
+    else if ((st = agt__txn_flush(t, &why)) == AGT_OK)
+        st = agt__txn_commit(t, &why);
+    if (st != AGT_OK && err) *err = why;
+    return st != AGT_OK ? st : answer;
+}
+
+static agt_status change_batch_record(agt_txn *t, size_t count, agt_error *err) {
+    agt_status st = AGT_OK;
+    agt__txn_record_begin(t);
+    for (size_t i = 0; i < count && st == AGT_OK; i++) {
+        if (!t->plans[i].result.unchanged) st = agt__txn_change(t, i, err);
+        if (st != AGT_OK && err) err->offset = (int64_t)i;
+    }
+    if (st == AGT_OK && t->s->lines.len > AGT_MAX_BATCH_EVENTS)
+        st = agt__fail(err, AGT_LIMIT,
+                       "the events of the batch have more than %u bytes; use shorter summaries or "
+                       "fewer changes",
+                       (unsigned)AGT_MAX_BATCH_EVENTS);
+    if (st == AGT_OK) st = agt__txn_seal(t, err);
+    if (st == AGT_OK) st = agt__txn_flush(t, err);
+    return st == AGT_OK ? agt__txn_commit(t, err) : st;
 }
 
 static agt_status change_batch_locked(agt_txn *t, size_t count, agt_error *err) {
     agt_status st = AGT_OK;
-    size_t i;
-    for (i = 0; i < count && st == AGT_OK; i++) {
+    for (size_t i = 0; i < count && st == AGT_OK; i++) {
         t->count = i + 1;
         st = agt__txn_look(t, i, err);
         if (st == AGT_OK) t->plans[i].row->pending = (uint32_t)i + 1;
+        if (st != AGT_OK && err) err->offset = (int64_t)i;
     }
-    agt__txn_record_begin(t);
-    for (i = i * (st != AGT_OK); i < count && st == AGT_OK; i++)
-        if (!t->plans[i].result.unchanged) st = agt__txn_change(t, i, err);
-    if (st != AGT_OK && err) err->offset = (int64_t)i - 1;
-    if (st == AGT_OK) st = agt__txn_seal(t, err);
-    if (st == AGT_OK) st = agt__txn_flush(t, err);
-    if (st != AGT_OK) agt__txn_rollback(t);
-    if (st != AGT_OK) agt__txn_discard(t, 0, t->count);
-    if (st == AGT_OK) st = agt__txn_commit(t, err);
+    if (st == AGT_OK) st = change_batch_record(t, count, err);
+    return st == AGT_OK ? st : change_batch_none(t, st, err);
+}
+
+/* What a try left in a plan. */
+static void change_again(agt_plan *p) {
+    memset(&p->result, 0, sizeof p->result);
+    memset(&p->now, 0, sizeof p->now);
+    memset(&p->place, 0, sizeof p->place);
+    p->row = NULL;
+    p->kind = AGT_PLAN_NONE;
+    p->staged = p->side = false;
+}
+
+/* A batch is one record: where the journal has no room for it, it is emptied first. */
+static agt_status change_batch_run(agt_store *s, agt_plan *plans, size_t count, bool full,
+                                   agt_error *err) {
+    agt_txn t;
+    agt_status st = agt__make_room(s, err);
+    for (int again = 0; st == AGT_OK; again++) {
+        if ((st = agt__store_lock(s, err)) != AGT_OK) break;
+        agt__txn_begin(&t, s, plans, full, true);
+        st = change_batch_locked(&t, count, err);
+        agt__store_unlock(s);
+        if (again || st != AGT_LIMIT || !t.no_room) break;
+        if ((st = agt__empty_journal(s, err)) != AGT_OK) break;
+        for (size_t i = 0; i < count; i++)
+            change_again(&plans[i]);
+    }
     return st;
 }
 
 AGENT_TRACE_API agt_status agt_batch(agt_store *store, const agt_caller *caller,
                                      const agt_change *changes, size_t count, uint32_t durability,
                                      agt_write_result *results, agt_error *err) {
-    agt_txn t;
     AGENT_TRACE_ASSERT(store && caller);
     agt_status st = change_many_check(changes, count, durability, results, err);
     if (st != AGT_OK) return st;
@@ -205,12 +267,8 @@ AGENT_TRACE_API agt_status agt_batch(agt_store *store, const agt_caller *caller,
         st = change_fill_many(&plans[i], change_at(changes, i), caller, err);
         if (st != AGT_OK && err) err->offset = (int64_t)i;
     }
-    if (st == AGT_OK) st = agt__make_room(store, err);
-    if (st == AGT_OK && (st = agt__store_lock(store, err)) == AGT_OK) {
-        agt__txn_begin(&t, store, plans, change_full(store, durability), true);
-        st = change_batch_locked(&t, count, err);
-        agt__store_unlock(store);
-    }
+    if (st == AGT_OK)
+        st = change_batch_run(store, plans, count, change_full(store, durability), err);
     for (size_t i = 0; results && i < count; i++)
         change_report(&plans[i], change_result_at(results, i));
     agt__free(&store->mem, plans, count * sizeof *plans);

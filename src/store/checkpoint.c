@@ -368,12 +368,17 @@ static agt_status checkpoint_sync_all(agt_store *s, bool new_file, agt_error *er
     return st == AGT_OK ? checkpoint_sync_trace(s, err) : st;
 }
 
+static agt_status checkpoint_waits(const agt_store *s, agt_error *err) {
+    return agt__fail(err, AGT_BUSY, "a recorded change waits to be put in place: %s",
+                     s->waits.message);
+}
+
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err) {
     agt_journal_header h = s->journal.header;
     agt_buf bytes = agt__buf(&s->mem);
     uint64_t copied = 0;
     char name[32];
-    if (s->shared.applied < s->shared.end) return AGT_OK; /* (2) */
+    if (s->shared.applied < s->shared.end) return checkpoint_waits(s, err); /* (2) */
     agt_status st = checkpoint_sync_all(s, new_file, err);
     if (st == AGT_OK) st = checkpoint_unpublished(s, &copied, err);
     h.generation++;
@@ -414,10 +419,19 @@ static agt_status checkpoint_run(agt_store *s, bool publish, uint64_t above, agt
 }
 
 AGENT_TRACE_API agt_status agt_checkpoint(agt_store *store, agt_error *err) {
+    AGENT_TRACE_ASSERT(store);
     agt_status st = agt__publish_enter(store, store->timeout_ms, err);
     if (st != AGT_OK) return st;
     st = checkpoint_run(store, true, AGT_JOURNAL_START, err);
     agt__publish_leave(store);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__empty_journal(agt_store *s, agt_error *err) {
+    agt_status st = agt__publish_enter(s, s->timeout_ms, err);
+    if (st != AGT_OK) return st;
+    st = checkpoint_run(s, false, AGT_JOURNAL_START, err);
+    agt__publish_leave(s);
     return st;
 }
 
@@ -433,7 +447,7 @@ AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err) {
     if (st != AGT_OK) return st;
     st = checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, err);
     agt__publish_leave(s);
-    return st;
+    return st == AGT_BUSY ? AGT_OK : st; /* something waits; there may still be room */
 }
 
 AGENT_TRACE_API agt_status agt_store_idle(agt_store *store, agt_error *err) {

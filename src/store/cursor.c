@@ -18,6 +18,10 @@ struct agt_cursor {
     char *texts[4]; /* path, actor, action, session */
     size_t sizes[4];
     agt_buf scratch;
+    agt_buf ahead; /* lines that the journal has and the trace has not yet */
+    size_t ahead_at;
+    bool ahead_asked;
+    uint64_t last; /* seq of the line handed out last */
     uint64_t given;
 };
 
@@ -27,6 +31,7 @@ AGENT_TRACE_API void agt_cursor_close(agt_cursor *c) {
     agt__rows_free(mem, &c->rows);
     agt__buf_free(&c->paths);
     agt__buf_free(&c->scratch);
+    agt__buf_free(&c->ahead);
     if (c->reader) agt__trace_reader_close(c->reader);
     for (size_t i = 0; i < AGT_COUNT(c->texts); i++)
         if (c->texts[i]) agt__free(mem, c->texts[i], c->sizes[i]);
@@ -38,7 +43,7 @@ static agt_cursor *cursor_new(agt_store *s, cursor_kind kind) {
     if (!c) return NULL;
     c->kind = kind;
     c->store = s;
-    c->paths = c->scratch = agt__buf(&s->mem);
+    c->paths = c->scratch = c->ahead = agt__buf(&s->mem);
     return c;
 }
 
@@ -112,7 +117,7 @@ AGENT_TRACE_API agt_status agt_list(agt_store *store, const agt_list_options *op
 
 /* Is the file still as it was when it was last written or checked? A change within the clock's
  * tick hides from this; writes look at the bytes. */
-static bool cursor_modified(agt_store *s, const agt_row *row) {
+static bool cursor_differs(agt_store *s, const agt_row *row) {
     agt_stat now;
     const char *leaf;
     agt_fd folder = agt__open_parent(s, row->path, row->path_len, false, &leaf);
@@ -133,6 +138,18 @@ static bool cursor_modified(agt_store *s, const agt_row *row) {
     return st != AGT_OK || !look.on_disk || memcmp(look.blob.id, row->blob.id, 20) != 0;
 }
 
+/* The list is older than the file: where they differ, the row is asked for once more. */
+static bool cursor_modified(agt_store *s, agt_row *row, const char *path) {
+    agt_document d = AGT_DOCUMENT_INIT;
+    if (!cursor_differs(s, row)) return false;
+    if (agt_document_get(s, path, &d, NULL) != AGT_OK) return true;
+    if (d.last_seq == row->last_seq) return d.modified_outside;
+    if (agt__store_enter(s, NULL) != AGT_OK) return true;
+    if (agt__catalog_find(&s->catalog, path, row->path_len, row)) row->path = path;
+    agt__store_leave(s);
+    return d.modified_outside;
+}
+
 AGENT_TRACE_API agt_status agt_list_next(agt_cursor *c, agt_document *out, agt_error *err) {
     agt_document d = AGT_DOCUMENT_INIT;
     AGENT_TRACE_ASSERT(c && out);
@@ -146,7 +163,8 @@ AGENT_TRACE_API agt_status agt_list_next(agt_cursor *c, agt_document *out, agt_e
     agt_row row = c->rows.row[c->at++];
     (void)agt__copy_text(path, sizeof path, row.path, row.path_len);
     row.path = path;
-    agt__describe(&row, c->look && cursor_modified(c->store, &row), out);
+    bool modified = c->look && cursor_modified(c->store, &row, path);
+    agt__describe(&row, modified, out);
     return AGT_OK;
 }
 
@@ -205,6 +223,88 @@ static bool cursor_passes(const agt_cursor *c, const agt_event *e) {
     return strcmp(f->actor, "agent") == 0 && e->agent_name.data != NULL;
 }
 
+/* ---- what the trace does not hold yet ---- */
+
+typedef struct cursor_gather {
+    agt_cursor *c;
+    uint64_t from, to;
+} cursor_gather;
+
+static agt_status cursor_take(void *ctx, const agt_record *r, agt_error *err) {
+    cursor_gather *g = ctx;
+    agt_entry e;
+    uint64_t seq = r->first_seq;
+    for (size_t at = 0; agt__record_next(r, &at, &e); seq++)
+        if (seq >= g->from && seq < g->to) agt__buf_put(&g->c->ahead, e.line, e.line_len);
+    return g->c->ahead.failed ? agt__nomem(err) : AGT_OK;
+}
+
+/* Events behind `after` that are recorded and not in the trace: a read-only handle has nobody to
+ * apply them, and something may keep others from it. */
+static agt_status cursor_look_ahead(agt_cursor *c, uint64_t after, agt_error *err) {
+    agt_store *s = c->store;
+    c->ahead.len = c->ahead_at = 0;
+    c->ahead_asked = true;
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    st = agt__store_look_again(s, err);
+    agt_waiting w = agt__waiting(s, false);
+    cursor_gather g = {c, w.from > after ? w.from : after + 1, w.to};
+    if (g.to > s->seen.next_seq) g.to = s->seen.next_seq;
+    if (st == AGT_OK && g.from < g.to)
+        st = agt__each_record(s, &s->journal, g.from, cursor_take, &g, err);
+    agt__store_leave(s);
+    return st;
+}
+
+static bool cursor_ahead(agt_cursor *c, agt_text *line) {
+    const char *p = (const char *)c->ahead.data;
+    if (c->ahead_at == c->ahead.len) return false;
+    const char *end = memchr(p + c->ahead_at, '\n', c->ahead.len - c->ahead_at);
+    size_t n = end ? (size_t)(end - p) + 1 - c->ahead_at : c->ahead.len - c->ahead_at;
+    *line = (agt_text){p + c->ahead_at, n};
+    c->ahead_at += n;
+    return true;
+}
+
+static bool cursor_ahead_back(agt_cursor *c, agt_text *line) {
+    const char *p = (const char *)c->ahead.data;
+    if (!c->ahead.len) return false;
+    size_t from = c->ahead.len - 1;
+    while (from > 0 && p[from - 1] != '\n')
+        from--;
+    *line = (agt_text){p + from, c->ahead.len - from};
+    c->ahead.len = from;
+    return true;
+}
+
+static agt_status cursor_forward(agt_cursor *c, agt_text *line, agt_error *err) {
+    if (cursor_ahead(c, line)) return AGT_OK;
+    agt_status st = agt__trace_line(c->reader, line, err);
+    if (st != AGT_END) return st;
+    uint64_t after = c->filter.from_seq ? c->filter.from_seq - 1 : 0;
+    st = cursor_look_ahead(c, c->last > after ? c->last : after, err);
+    if (st != AGT_OK) return st;
+    return cursor_ahead(c, line) ? AGT_OK : AGT_END;
+}
+
+static agt_status cursor_back(agt_cursor *c, agt_text *line, agt_error *err) {
+    agt_event e = AGT_EVENT_INIT;
+    if (c->ahead_asked && cursor_ahead_back(c, line)) return AGT_OK;
+    agt_status st = agt__trace_line_back(c->reader, line, err);
+    if (c->ahead_asked || (st != AGT_OK && st != AGT_END)) return st;
+    uint64_t newest = 0;
+    if (st == AGT_OK && agt__event_parse(line->data, line->len, &c->scratch, &e, NULL) == AGT_OK)
+        newest = e.seq;
+    if (st == AGT_OK && !newest) return st; /* damage: the caller is told */
+    if ((st = cursor_look_ahead(c, newest, err)) != AGT_OK) return st;
+    if (c->ahead.len && newest) /* the line comes again, after them */
+        st = agt__trace_seek_end(c->reader, err);
+    else if (!c->ahead.len)
+        return newest ? AGT_OK : AGT_END;
+    return st == AGT_OK ? cursor_back(c, line, err) : st;
+}
+
 AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_error *err) {
     agt_event e = AGT_EVENT_INIT;
     agt_text line;
@@ -217,8 +317,7 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
     for (;;) {
         if (c->filter.limit && c->given == c->filter.limit)
             return agt__fail(err, AGT_END, "no more events");
-        st = c->filter.newest_first ? agt__trace_line_back(c->reader, &line, err)
-                                    : agt__trace_line(c->reader, &line, err);
+        st = c->filter.newest_first ? cursor_back(c, &line, err) : cursor_forward(c, &line, err);
         if (st == AGT_END) return agt__fail(err, AGT_END, "no more events");
         if (st != AGT_OK) return st;
         st = agt__event_parse(line.data, line.len, &c->scratch, &e, err);
@@ -228,6 +327,8 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
             if (st == AGT_CORRUPT && err) err->offset = (int64_t)offset;
             return st;
         }
+        if (!c->filter.newest_first && e.seq <= c->last) continue; /* the journal had it already */
+        c->last = e.seq;
         if (c->filter.newest_first && e.seq < c->filter.from_seq) {
             c->given = c->filter.limit = 1; /* nothing older is wanted */
             continue;

@@ -63,6 +63,25 @@ static bool history_fits(const agt_row *row, const agt_look *look) {
            (!row->exists || memcmp(look->blob.id, row->blob.id, 20) == 0);
 }
 
+/* Once more, with nobody else at it; a read-only handle can only look. */
+static agt_status history_look_again(agt_store *s, const history_path *at, agt_row *row,
+                                     agt_buf *bytes, agt_look *look, bool *modified,
+                                     agt_error *err) {
+    bool pending = false;
+    agt_status st = agt__look(s, at->text, at->len, bytes, look, err);
+    *modified = st != AGT_OK || !history_fits(row, look);
+    if (st == AGT_INVALID) memset(look, 0, sizeof *look);
+    if (st == AGT_INVALID) return AGT_OK;
+    if (st != AGT_OK || !*modified) return st;
+    st = agt__look_pending(s, !s->read_only, row, look, &pending, err);
+    if (st != AGT_OK || !pending) return st;
+    *modified = false; /* the document is what the journal says */
+    bytes->len = 0;
+    look->on_disk = row->exists;
+    look->blob = row->blob;
+    return row->exists ? agt__journalled_content(s, row->last_seq, bytes, err) : AGT_OK;
+}
+
 /* (1) */
 static agt_status history_look(agt_store *s, const history_path *at, agt_row *row, agt_buf *bytes,
                                agt_look *look, bool *modified, agt_error *err) {
@@ -71,16 +90,16 @@ static agt_status history_look(agt_store *s, const history_path *at, agt_row *ro
     if (st == AGT_INVALID) memset(look, 0, sizeof *look);
     if (st == AGT_INVALID || (st == AGT_OK && history_fits(row, look))) return AGT_OK;
     if (st != AGT_OK) return st;
-    *modified = true;
-    if (s->read_only) return AGT_OK;
-    if ((st = agt__store_lock(s, err)) != AGT_OK) return st;
-    if (agt__catalog_find(&s->catalog, at->text, at->len, row)) {
-        row->path = at->text;
-        st = agt__look(s, at->text, at->len, bytes, look, err);
-        *modified = st != AGT_OK || !history_fits(row, look);
-    }
-    agt__store_unlock(s);
-    return st == AGT_INVALID ? AGT_OK : st;
+    st = s->read_only ? agt__store_enter(s, err) : agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    if (s->read_only) st = agt__store_look_again(s, err);
+    if (agt__catalog_find(&s->catalog, at->text, at->len, row)) row->path = at->text;
+    if (st == AGT_OK) st = history_look_again(s, at, row, bytes, look, modified, err);
+    if (s->read_only)
+        agt__store_leave(s);
+    else
+        agt__store_unlock(s);
+    return st;
 }
 
 AGENT_TRACE_API agt_status agt_read(agt_store *store, const char *path, agt_bytes *out,
@@ -255,9 +274,9 @@ static agt_status history_bytes(agt_store *s, const agt_row *row, uint32_t versi
     agt_oid blob;
     if (!version) version = row->version;
     if (version > row->version)
-        return agt__fail(err, AGT_NOT_FOUND, "%s has %u versions, there is no version %u",
+        return agt__fail(err, AGT_NOT_FOUND, "%s has no version %u; the newest is %u",
                          agt__show_path(shown, sizeof shown, row->path, row->path_len),
-                         (unsigned)row->version, (unsigned)version);
+                         (unsigned)version, (unsigned)row->version);
     agt_status st = history_version(s, row, version, &seq, &blob, exists, err);
     if (st != AGT_OK || !*exists) return st;
     return history_content(s, seq, &blob, out, err);
@@ -276,7 +295,7 @@ AGENT_TRACE_API agt_status agt_read_version(agt_store *store, const char *path, 
     agt_buf bytes = agt__buf(&store->mem);
     st = history_bytes(store, &row, version, &bytes, &exists, err);
     if (st == AGT_OK && !exists)
-        st = agt__fail(err, AGT_INVALID, "version %u of %s is a deletion; choose another",
+        st = agt__fail(err, AGT_NOT_FOUND, "version %u of %s is a deletion; choose another",
                        (unsigned)(version ? version : row.version),
                        agt__show_path(shown, sizeof shown, at.text, at.len));
     if (st == AGT_OK) st = agt__buf_give(&bytes, out, err);

@@ -30,7 +30,6 @@
 #define PUBLISH_COMMITS   2000u
 
 AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err) {
-    AGENT_TRACE_ASSERT(s != NULL);
     if (s->sys->pid(s->sys->ctx) != s->self.pid)
         return agt__fail(err, AGT_INVALID, "the store handle was opened before a fork");
     if (s->read_only) return agt__fail(err, AGT_INVALID, "the store was opened read-only");
@@ -61,6 +60,11 @@ AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_en
     out->len = 0;
     agt_status st =
         agt__read_file(s->sys, s->unpublished, name, (size_t)AGT_MAX_DOCUMENT, out, err);
+    if (st == AGT_NOT_FOUND)
+        st = agt__fail(err, AGT_CORRUPT,
+                       "the bytes of event %llu are missing: there is no "
+                       ".agent-trace/unpublished/%s; restore the store from a backup",
+                       (unsigned long long)seq, name);
     if (st == AGT_OK && out->len != entry->content_len)
         st = agt__fail(err, AGT_CORRUPT, ".agent-trace/unpublished/%s is damaged", name);
     *bytes = out->data ? (const void *)out->data : "";

@@ -8,7 +8,9 @@
  * (3) A document becomes its newest version if what is on disk is a known version, is missing, or
  *     (after a power cut) is empty or torn. Anything else is somebody's edit and stays: the next
  *     change of that document records it first. Torn bytes are kept aside all the same.
- * (4) Every step may be done again; the shared state becomes valid last. */
+ * (4) Every step may be done again; the shared state becomes valid last.
+ * (5) Contents that are damaged cost the document or the refusal that has them, not the store:
+ *     the file stays as it is, and reading that version says what is damaged. */
 #include "store.h"
 
 #include <stdlib.h>
@@ -84,7 +86,9 @@ static agt_status recover_record(recover_run *run, const agt_record *r, uint64_t
         agt_buf side = agt__buf(&s->mem);
         st = agt__entry_bytes(s, seq, &e, &side, &bytes, err);
         if (st == AGT_OK)
-            st = agt__keep_rejected(s, ev.rejected, bytes, (size_t)e.content_len, true, err);
+            st = agt__keep_rejected(s, ev.rejected, bytes, (size_t)e.content_len, err);
+        else if (st == AGT_CORRUPT)
+            st = AGT_OK; /* (5) */
         agt__buf_free(&side);
     }
     if (st != AGT_OK || at < run->from) return st;
@@ -141,25 +145,15 @@ static const recover_version *recover_of(const recover_run *run, const char *pat
     return run->all.v + lo;
 }
 
-/* The version the last checkpoint knew: it is what the snapshot says, whatever the overlay has. */
-static bool recover_base_blob(agt_store *s, const char *path, size_t len, agt_oid *out) {
-    agt_catalog base = s->catalog;
-    agt_row row;
-    base.slots = NULL;
-    base.slot_count = base.used = 0;
-    if (!agt__catalog_find(&base, path, len, &row) || !row.exists) return false;
-    *out = row.blob;
-    return true;
-}
-
 static bool recover_known(const recover_run *run, const char *path, size_t len,
                           const agt_oid *blob) {
     size_t n;
-    agt_oid base;
+    agt_row base;
     const recover_version *v = recover_of(run, path, len, &n);
     for (size_t i = 0; i < n; i++)
         if (v[i].exists && memcmp(v[i].blob.id, blob->id, 20) == 0) return true;
-    return recover_base_blob(run->s, path, len, &base) && memcmp(base.id, blob->id, 20) == 0;
+    return agt__catalog_base(&run->s->catalog, path, len, &base) && base.exists &&
+           memcmp(base.blob.id, blob->id, 20) == 0;
 }
 
 static bool recover_all_zero(const agt_buf *b) {
@@ -214,6 +208,7 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
     agt_look look;
     size_t n;
     agt_status st = agt__look(s, row->path, row->path_len, &s->old, &look, err);
+    if (st == AGT_INVALID && !row->exists && look.stat.kind == AGT_FILE_FOLDER) return AGT_OK;
     if (st != AGT_OK) return st;
     bool same = look.on_disk == row->exists &&
                 (!row->exists || memcmp(look.blob.id, row->blob.id, 20) == 0);
@@ -237,14 +232,11 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
     if (row->exists) {
         const recover_version *v = recover_of(run, row->path, row->path_len, &n);
         agt_buf bytes = agt__buf(&s->mem);
-        st = n ? recover_bytes(s, &v[n - 1], &bytes, err) : AGT_NOT_FOUND;
-        if (st == AGT_NOT_FOUND)
-            st = agt__fail(err, AGT_CORRUPT,
-                           "the bytes of event %llu are missing in .agent-trace/unpublished; "
-                           "restore the store from a backup",
-                           (unsigned long long)row->last_seq);
+        st = n ? recover_bytes(s, &v[n - 1], &bytes, err) : AGT_CORRUPT;
+        bool damaged = st == AGT_CORRUPT || st == AGT_NOT_FOUND;
         if (st == AGT_OK) st = agt__restage(s, &p, bytes.data, bytes.len, err);
         agt__buf_free(&bytes);
+        if (damaged) return AGT_OK; /* (5) */
         if (st != AGT_OK) return st;
     }
     st = agt__place(s, &p, err);
@@ -366,11 +358,12 @@ AGT_PRIVATE agt_status agt__replay_records(agt_store *s, uint64_t from, agt_repl
     for (size_t i = 0; i < rows.count && st == AGT_OK; i++) {
         agt_row *row = agt__catalog_touched(&s->catalog, rows.row[i].path, rows.row[i].path_len);
         if (!row || row->last_seq < run.from_seq) continue;
-        st = recover_document(&run, row, err);
+        st = recover_document(&run, row, &s->waits);
         if (st == AGT_INVALID || st == AGT_IO || st == AGT_LIMIT) {
             *pending = true; /* something is in the way of this one; the others go on */
             st = AGT_OK;
-        }
+        } else if (st != AGT_OK && err)
+            *err = s->waits;
     }
     agt__rows_free(&s->mem, &rows);
     agt__free(&s->mem, run.all.v, run.all.cap * sizeof *run.all.v);

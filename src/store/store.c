@@ -625,6 +625,8 @@ AGENT_TRACE_API agt_status agt_store_find(const char *start, char *out, size_t s
         if (dir >= 0) {
             agt_fd at = sys->open(sys->ctx, dir, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
             sys->close(sys->ctx, dir);
+            if (at < 0 && AGT_SYS_CLASS(at) == AGT_SYS_ACCESS) /* it is there, for somebody else */
+                return agt__fail_sys(err, at, "cannot open the store in %.200s", n ? where : "/");
             bool found = at >= 0 && sys->stat(sys->ctx, at, "config.toml", &st) >= 0;
             if (at >= 0) sys->close(sys->ctx, at);
             if (found) {

@@ -45,6 +45,7 @@ struct agt_store {
     agt_catalog catalog;
     agt_trace_writer trace;
     uint64_t synced_docs_seq;            /* documents changed up to this event are durable */
+    agt_error waits;                     /* why the last change that waits could not be applied */
     agt_buf old, record, lines, scratch; /* working memory, kept between calls */
     agt_git *git;                        /* the publisher's */
     agt_git *reader; /* for history, so that readers never wait for a publisher */
@@ -117,14 +118,33 @@ AGT_PRIVATE int agt__keep_aside(agt_store *s, const char *name, uint64_t seq, co
                                 size_t len);
 /* Copies the file's identity into the row, so that a later look is cheap. */
 AGT_PRIVATE void agt__row_stat(agt_row *row, const agt_stat *st);
-/* Writes refused bytes to rejected/<sha256 in hex>. */
+/* Writes refused bytes to rejected/<sha256 in hex>, synced. */
 AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
-                                          size_t len, bool durable, agt_error *err);
+                                          size_t len, agt_error *err);
 /* Splits a path into an open folder and the leaf; makes folders if `make`. The fd or an error. */
 AGT_PRIVATE agt_fd agt__open_parent(agt_store *s, const char *path, size_t len, bool make,
                                     const char **leaf);
 /* "<seq><suffix>" */
 AGT_PRIVATE void agt__seq_name(uint64_t seq, const char *suffix, char out[40]);
+
+/* May names in the document's folder be changed? The folder may not be there yet. Asked before a
+ * change is recorded, so that applying it can hardly fail. */
+AGT_PRIVATE agt_status agt__target(agt_store *s, const char *path, size_t len, agt_error *err);
+
+/* ---- pending.c ---- */
+
+/* Events from..to - 1 are recorded and may not be applied. What a live writer is at counts only for
+ * a read-only handle, which cannot wait for it. */
+typedef struct agt_waiting {
+    uint64_t from, to;
+} agt_waiting;
+/* Under the handle's mutex; `locked` says that the store lock is held, too. */
+AGT_PRIVATE agt_waiting agt__waiting(agt_store *s, bool locked);
+
+/* Is what was looked at an older version of a document whose newest change is recorded and not in
+ * place yet? Under the handle's mutex; `locked` as above. */
+AGT_PRIVATE agt_status agt__look_pending(agt_store *s, bool locked, const agt_row *row,
+                                         const agt_look *look, bool *pending, agt_error *err);
 
 /* ---- recover.c ---- */
 
@@ -143,12 +163,14 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
 /* ---- checkpoint.c ---- */
 
 /* Under the store lock: makes everything durable in its place and begins a new generation, in a
- * new journal file if `new_file` (after a failed sync). While a record waits to be applied it does
- * nothing. */
+ * new journal file if `new_file` (after a failed sync). AGT_BUSY while a record waits to be
+ * applied. */
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err);
 /* Before a write: checkpoints if the journal is half full, without waiting for other publishers
  * unless it is nearly full. */
 AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err);
+/* Checkpoints whatever the journal holds, waiting for other publishers but not for git. */
+AGT_PRIVATE agt_status agt__empty_journal(agt_store *s, agt_error *err);
 
 /* ---- publish.c ---- */
 

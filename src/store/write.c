@@ -93,7 +93,6 @@ AGT_PRIVATE void agt__txn_record_begin(agt_txn *t) {
     agt_store *s = t->s;
     t->record_start = s->record.len;
     t->record_lines = s->lines.len;
-    t->inline_bytes = 0;
     memset(&t->record, 0, sizeof t->record);
     t->record.generation = s->journal.header.generation;
     t->record.first_seq = t->draft.next_seq;
@@ -108,7 +107,8 @@ static agt_status write_side_file(agt_txn *t, uint64_t seq, const void *bytes, s
     char name[40];
     agt__side_name(seq, name);
     t->side_bytes += len;
-    return agt__write_file(t->s->sys, t->s->unpublished, name, bytes, len, t->full, err);
+    /* whatever the level: a later sync of the journal makes the record durable that names it */
+    return agt__write_file(t->s->sys, t->s->unpublished, name, bytes, len, true, err);
 }
 
 /* Adds one event, with its content, to the record being built. Fills e->seq and e->prev. */
@@ -286,9 +286,38 @@ static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *action, agt_
     return denied;
 }
 
-static agt_status write_clash(agt_store *s, const agt_plan *p, agt_error *err) {
-    agt_row other;
+static bool write_is_under(const agt_plan *p, const agt_plan *folder) {
+    return p->path_len > folder->path_len && p->path[folder->path_len] == '/' &&
+           memcmp(p->path, folder->path, folder->path_len) == 0;
+}
+
+/* The same among the changes of a batch, whose documents are not in the catalog yet. */
+static agt_status write_clash_batch(const agt_txn *t, size_t index, agt_error *err) {
+    const agt_plan *p = &t->plans[index];
     char shown[200], theirs[200];
+    for (size_t i = 0; i < index; i++) {
+        const agt_plan *q = &t->plans[i];
+        if (q->remove) continue;
+        bool same = agt__path_fold_compare(q->path, q->path_len, p->path, p->path_len) == 0;
+        if (!same && !write_is_under(p, q) && !write_is_under(q, p)) continue;
+        agt__show_path(shown, sizeof shown, p->path, p->path_len);
+        return agt__fail(err, AGT_INVALID,
+                         same ? "%s and %s in one batch differ only in upper and lower case"
+                              : "%s and %s in one batch: one stands where the other needs a folder",
+                         shown, agt__show_path(theirs, sizeof theirs, q->path, q->path_len));
+    }
+    return AGT_OK;
+}
+
+static agt_status write_clash(agt_txn *t, size_t index, agt_error *err) {
+    agt_row other;
+    agt_store *s = t->s;
+    const agt_plan *p = &t->plans[index];
+    char shown[200], theirs[200];
+    if (t->atomic) {
+        agt_status st = write_clash_batch(t, index, err);
+        if (st != AGT_OK) return st;
+    }
     agt__show_path(shown, sizeof shown, p->path, p->path_len);
     if (agt__catalog_case_clash(&s->catalog, p->path, p->path_len, &other))
         return agt__fail(err, AGT_INVALID,
@@ -341,11 +370,21 @@ static agt_status write_look(agt_txn *t, agt_plan *p, agt_row *now, agt_error *e
         if (earlier->kind == AGT_PLAN_WRITE) agt__buf_put(&s->old, earlier->bytes, earlier->len);
         return s->old.failed ? (s->old.failed = false, agt__nomem(err)) : AGT_OK;
     }
+    bool pending = false;
     agt_status st = agt__look(s, p->path, p->path_len, &s->old, look, err);
+    if (st == AGT_INVALID && p->remove && look->stat.kind == AGT_FILE_FOLDER) {
+        memset(look, 0, sizeof *look); /* a person made a folder of it: it is gone */
+        s->old.len = 0;
+        st = AGT_OK;
+    }
     if (st != AGT_OK) return st;
     bool same = look->on_disk == now->exists &&
                 (!look->on_disk || memcmp(look->blob.id, now->blob.id, 20) == 0);
-    return same ? AGT_OK : write_add_edit(t, p, look, now, err);
+    if (same) return AGT_OK;
+    if ((st = agt__look_pending(s, true, now, look, &pending, err)) != AGT_OK) return st;
+    if (!pending) return write_add_edit(t, p, look, now, err);
+    s->old.len = 0; /* what is in the journal is what changes */
+    return now->exists ? agt__journalled_content(s, now->last_seq, &s->old, err) : AGT_OK;
 }
 
 static agt_status write_expected(const agt_plan *p, const agt_row *now, agt_error *err) {
@@ -364,8 +403,10 @@ static agt_status write_stage(agt_txn *t, size_t index, uint64_t seq, agt_error 
     p->place.path_len = p->path_len;
     p->place.seq = seq;
     p->place.remove = p->remove;
+    agt_status st = agt__target(t->s, p->path, p->path_len, err);
+    if (st != AGT_OK) return st;
     if (!p->remove) {
-        agt_status st = agt__stage(t->s, &p->place, p->bytes, p->len, err);
+        st = agt__stage(t->s, &p->place, p->bytes, p->len, err);
         if (st != AGT_OK) return st;
         p->staged = true;
     } else
@@ -384,7 +425,7 @@ AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err) {
     if (p->row->pending && t->atomic)
         return agt__fail(err, AGT_INVALID, "%s stands twice in the batch", shown);
     agt_status st = write_permit(t, p, &p->type, err);
-    if (st == AGT_OK && !p->row->exists) st = write_clash(s, p, err);
+    if (st == AGT_OK && !p->row->exists) st = write_clash(t, index, err);
     if (st == AGT_OK) st = write_doc_id(t, p->row, err);
     if (st != AGT_OK) return st;
     p->now = *p->row;
@@ -460,7 +501,8 @@ static agt_status write_append(agt_txn *t, agt_error *err) {
     agt_store *s = t->s;
     static const unsigned char zeros[8] = {0};
     uint64_t at = t->flushed.end, room = s->journal.header.capacity - at;
-    if (s->record.len > room)
+    t->no_room = s->record.len > room;
+    if (t->no_room)
         return agt__fail(err, AGT_LIMIT,
                          "the change needs %zu bytes of journal and %llu are free; something keeps "
                          "the journal from being emptied, see 'agent-trace status'",
@@ -469,6 +511,7 @@ static agt_status write_append(agt_txn *t, agt_error *err) {
     if (rc == 0) return AGT_OK;
     agt_status st = agt__fail_io(err, rc, "cannot append to .agent-trace/journal");
     if (agt__write_all(s->sys, s->journal.fd, zeros, sizeof zeros, at) < 0) {
+        t->unknown = true;
         s->shared.failed = 1; /* nobody may append behind what cannot be taken back */
         agt__store_save(s);
         if (err) err->outcome_unknown = 1;
@@ -501,6 +544,7 @@ AGT_PRIVATE void agt__txn_rollback(agt_txn *t) {
     t->s->record.len = 0;
     t->s->lines.failed = t->s->record.failed = false;
     t->record.entries = 0;
+    t->inline_bytes = 0;
 }
 
 /* From here on the records count: a catalog that cannot follow is loaded anew at the next lock. */
@@ -524,6 +568,7 @@ static void write_flushed(agt_txn *t) {
     s->record.len = 0;
     t->flushed = t->draft;
     t->flushed_lines = s->lines.len;
+    t->inline_bytes = 0;
     t->appended = true;
 }
 
@@ -580,7 +625,7 @@ static agt_status write_sync(agt_txn *t, agt_error *err) {
 static bool write_apply_plan(agt_txn *t, agt_plan *p) {
     agt_store *s = t->s;
     if (p->kind == AGT_PLAN_NONE) return true;
-    agt_status st = agt__place(s, &p->place, NULL);
+    agt_status st = agt__place(s, &p->place, &s->waits);
     p->result.edit_kept_aside = p->place.kept_aside;
     p->result.apply_pending = st != AGT_OK;
     if (st == AGT_OK && p->kind == AGT_PLAN_WRITE && !s->reload)
@@ -602,8 +647,8 @@ static bool write_apply(agt_txn *t) {
             char name[64];
             agt__sha256(s->cpu, p->bytes, p->len, sha);
             agt__hex(sha, 32, name);
-            if (agt__keep_rejected(s, (agt_text){name, 64}, p->bytes, p->len, t->full, NULL) !=
-                AGT_OK)
+            /* synced at every level: a checkpoint takes the record and knows no such file */
+            if (agt__keep_rejected(s, (agt_text){name, 64}, p->bytes, p->len, NULL) != AGT_OK)
                 all = false;
         }
         if (!write_apply_plan(t, p)) all = false;
@@ -645,7 +690,8 @@ AGT_PRIVATE void agt__txn_discard(agt_txn *t, size_t from, size_t to) {
     for (size_t i = from; i < to; i++) {
         agt_plan *p = &t->plans[i];
         if (p->staged) agt__unstage(t->s, p->place.seq);
-        if (p->side) {
+        if (p->side && !t->unknown &&
+            p->place.seq >= t->flushed.next_seq) { /* no record names it */
             agt__side_name(p->place.seq, name);
             (void)t->s->sys->remove(t->s->sys->ctx, t->s->unpublished, name);
         }

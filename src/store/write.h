@@ -38,6 +38,8 @@ typedef struct agt_plan {
 typedef struct agt_txn {
     agt_store *s;
     bool full, atomic, appended, wants_sync;
+    bool unknown;         /* an append failed and could not be taken back */
+    bool no_room;         /* an append failed because the journal is too full */
     agt_shared draft;     /* the shared state as it will be, sealed records included */
     agt_shared flushed;   /* the same without what is not in the journal yet */
     size_t flushed_lines; /* of s->lines */

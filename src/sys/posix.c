@@ -472,6 +472,15 @@ static int os_has_writer(void *ctx, agt_fd fd) {
 #endif
 }
 
+static int os_may_change(void *ctx, agt_fd dir) {
+    (void)ctx;
+    int rc;
+    OS_RETRY(rc, faccessat((int)dir, ".", W_OK | X_OK, AT_EACCESS));
+    if (rc == 0) return 0;
+    if (errno == EINVAL || errno == ENOSYS) return os_error(ENOSYS); /* no such flag here */
+    return os_error(errno);
+}
+
 static int os_lock(void *ctx, agt_fd fd, int kind) {
     (void)ctx;
     int op = kind == AGT_LOCK_UNLOCK   ? LOCK_UN
@@ -740,6 +749,7 @@ static const agt_sys os_sys = {
     .make_folder = os_make_folder,
     .list = os_list,
     .has_writer = os_has_writer,
+    .may_change = os_may_change,
     .lock = os_lock,
     .now_unix_ms = os_now_unix_ms,
     .mono_ns = os_mono_ns,
