@@ -6,7 +6,7 @@
 STRICT="-std=c11 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror"
 PART_LINES=900    # no part is longer
 FUNCTION_LINES=80 # functions above are listed, not refused
-CODES_TESTED=98    # per cent of the documented (function, status) pairs that a test must name
+CODES_TESTED=99    # per cent of the documented (function, status) pairs that a test must name
 
 CHECKS="scripts version layers calls amalgamation header warnings_gcc warnings_clang plain_compile symbols
     globals switches program comments codes readme_code readme_tables format sizes words parity"

@@ -786,6 +786,28 @@ TEST(posix, an_old_kernel_gets_by_without_the_newer_calls) {
     CHECK_INT(rc, 0);
 }
 
+static void poll_without_flock(void *root) {
+    static const long calls[] = {SYS_flock};
+    agt_error err;
+    agt_poll_lock *lock;
+    agt_lock_holder h = AGT_LOCK_HOLDER_INIT;
+    if (!filter_calls(calls, 1, SECCOMP_RET_ERRNO | ENOSYS)) _exit(8);
+    CHECK_STATUS(agt_poll_lock_try(&lock, root, &err), AGT_UNSUPPORTED, err);
+    CHECK(!lock);
+    CHECK_STATUS(agt_poll_lock_holder(root, &h, &err), AGT_UNSUPPORTED, err);
+}
+
+TEST(posix, a_file_system_without_flock_has_no_poll_lock) {
+    const char *root = test_folder();
+    agt_error err;
+    agt_poll_lock *lock;
+    CHECK_OK(agt_poll_lock_try(&lock, root, &err), err);
+    agt_poll_lock_release(lock);
+    int rc = in_child(poll_without_flock, (void *)(intptr_t)root);
+    if (rc == 8) test_skip("no system call filter here");
+    CHECK_INT(rc, 0);
+}
+
 /* Interrupts: the first three times a call fails with EINTR, then it "works" with 0 or `result`. */
 static volatile sig_atomic_t interrupts, interrupt_result;
 
