@@ -11,8 +11,8 @@ suite_asan() { # [ARGUMENTS]
         sanitized asan "$*" "$(git_libs)" -fsanitize=address,undefined,float-divide-by-zero \
         -fno-sanitize-recover=all $(git_flags)
 }
-suite_tsan() { # what uses several threads, unless told otherwise
-    [ $# -gt 0 ] || set -- --filter thread
+suite_tsan() { # all but the long sweeps of one thread in a machine's memory, unless told otherwise
+    [ $# -gt 0 ] || set -- --skip power --skip side --skip person --skip faults --skip deaths --skip git_machine
     TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
         TSAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer-14) \
         sanitized tsan "$*" "$(git_libs)" -fsanitize=thread $(git_flags)
@@ -24,7 +24,7 @@ suite_valgrind() { # the store, unless told otherwise
         "$*" "$CC" -O1 -g ${CFLAGS-} $(git_flags)
 }
 # Data, lock, log and store; the long sweeps in a machine's memory say nothing about a processor.
-OTHER_PROCESSORS='--skip power --skip person --skip faults --skip deaths --skip hammer --skip git_machine'
+OTHER_PROCESSORS='--skip power --skip side --skip person --skip faults --skip deaths --skip hammer --skip git_machine'
 suite_s390x() { # big-endian, 64 bits
     [ $# -gt 0 ] || set -- "$OTHER_PROCESSORS"
     suite s390x agent_trace.c '' qemu-s390x-static "$*" \

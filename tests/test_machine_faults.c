@@ -157,7 +157,7 @@ TEST(machine, a_sweep_meets_every_fault_and_every_death) {
         machine_free(b.m);
     }
     machine_free(start);
-    CHECK_INT(clean, 15);
+    CHECK_INT(clean, 16);
     CHECK(deaths >= 3 * 6 && failures >= 20);
 }
 
