@@ -35,7 +35,7 @@ fuzz_libfuzzer() {
         $(git_libs) -pthread || die "the fuzzer does not link"
     rc=0
     ASAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer-14) ASAN_OPTIONS=quarantine_size_mb=16:malloc_context_size=4 \
-        "$fuzz_program" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
+        "$fuzz_program" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096 \
         -print_final_stats=1 -artifact_prefix="$findings/" $fuzz_options ${FUZZ_SEED:+"-seed=$FUZZ_SEED"} ${fuzz_dict:+"-dict=$fuzz_dict"} \
         "$grown" "fuzz/corpora/$fuzz_name" >"$fuzz_log" 2>&1 </dev/null || rc=$?
     rate=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$fuzz_log")
