@@ -111,7 +111,7 @@ def check_catalog(data, next_seq):  # (6)
 
 def read_store():
     config, data = Path("config.toml").read_text("utf-8"), Path("journal").read_bytes()
-    check("config.toml", re.search(r'(?m)^\[store]\nid = "[\da-f-]{36}"\n(.+\n)*format = 2$', config))
+    check("config", re.search(r'(?m)^\[store]\nid = "[\da-f-]{36}"\n(.+\n)*format = 2$', config))
     kind, gen, room, start, end, catalog, packed, head, oldest, crc = newer("journal", HEADER, 4096)
     check("journal: header", (kind, room) == (b"AGTJRNL2\2" + bytes(7), len(data)))
     read_trace()
@@ -145,6 +145,6 @@ try:
     os.chdir(Path(sys.argv[1], ".agent-trace"))
     read_store()
 except Exception as e:
-    check("the store can be read", False, repr(e))
+    check("the store can be read", False, f"{type(e).__name__}: {e}")
 print("\n".join(f"{n:6}  {what}" for what, n in sorted(counts.items())))
 sys.exit(any(what.startswith("WRONG") for what in counts))
