@@ -122,8 +122,7 @@ int args_read(cli_args *a, const char *command, int argc, char **argv, int *at, 
         bool option = arg[0] == '-' && arg[1];
         if (option && strcmp(arg, "--") == 0) {
             ++*at;
-            stop = option = false;
-            while (*at < argc)
+            while (!stop && *at < argc)
                 a->words[a->count++] = argv[(*at)++];
             break;
         }
@@ -135,7 +134,7 @@ int args_read(cli_args *a, const char *command, int argc, char **argv, int *at, 
         int code = arg[1] == '-' ? args_long(a, &w) : args_short(a, &w);
         if (code != CLI_DONE) return code;
     }
-    if (stop) { /* the rest is left to the caller */
+    if (stop) { /* the rest stays where it is: argv's NULL must end it for who runs it */
         a->words = argv + *at;
         a->count = argc - *at;
     }

@@ -203,6 +203,18 @@ run git
 exits 2 && complains "git needs something to do; see 'agent-trace help git'"
 [ "$before" = "$(snapshot .)" ] || bad 'something changed on disk'
 
+it 'two dashes end the options in front of the command'
+run -- status
+exits 0 && prints_like "^store +$S\$"
+run -C "$T" -- status
+exits 4
+run -C "$S" --json -- ls
+exits 0 && json 'j == []'
+run --
+exits 2
+run -- -C
+exits 2 && complains "unknown command '-C'; see 'agent-trace help'"
+
 # ---- init and finding the store ----
 
 it 'init makes a private folder and nothing else, and twice is once'
@@ -912,6 +924,18 @@ kill -KILL $holder
 wait $holder 2>/dev/null
 run lock hold --timeout 1 true
 exits 0
+
+it 'the command gets exactly its own arguments'
+for words in '' '--' '--timeout 3 --' '--timeout=3'; do
+    # shellcheck disable=SC2086
+    run lock hold $words sh -c 'echo "$#:$*"' sh a '' b
+    exits 0 && prints '3:a  b'
+    # shellcheck disable=SC2086
+    run -C . -- lock -- hold $words echo -- a
+    exits 0 && prints '-- a'
+done
+run lock hold -- true
+exits 0 && silent
 
 it 'lock hold answers as shells do when there is no such command'
 run lock hold -- no-such-command-at-all
