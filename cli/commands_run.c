@@ -1,18 +1,22 @@
 /* commands_run: lock and git, which run other programs.
  *
- * lock hold: the lock is this process's and lives as long as it does. The command does not inherit
- * it (every descriptor of the library is closed on exec), so a daemon that the command leaves
- * behind holds nothing. Signals that would end this process before the command are passed on to the
- * command, so that the lock is never let go under a command that still runs. */
+ * lock hold: the lock is never let go under a command that still runs.
+ * (1) Signals that would end this process before the command are passed on to the command.
+ * (2) This process may be killed all the same. Therefore the command inherits the descriptor that
+ *     has the lock, as with flock(1): the kernel frees it when the last of the two is gone.
+ * (3) A command that ends leaves nothing held, though a daemon of its may have the descriptor:
+ *     letting go unlocks what all of them share. */
 #include "cli.h"
 
 #include "output.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -98,14 +102,28 @@ static void run_pass_on(int signal) {
 static const int run_signals[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
 #define RUN_SIGNALS (sizeof run_signals / sizeof run_signals[0])
 
+#define LOCK_FD_END 64 /* it was opened early in the life of this process: its number is small */
+
+/* The descriptor that has the lock is private to the library and closed on exec; it is known by
+ * the file it is open on, whose name the header promises. In the child: keeps it open. */
+static void lock_inherit(const cli *c) {
+    struct stat want, st;
+    char name[sizeof c->root + 32];
+    (void)snprintf(name, sizeof name, "%s/.agent-trace/locks/poll.lock", c->root);
+    if (stat(name, &want) != 0) return;
+    for (int fd = 3; fd < LOCK_FD_END; fd++)
+        if (fstat(fd, &st) == 0 && st.st_dev == want.st_dev && st.st_ino == want.st_ino)
+            (void)fcntl(fd, F_SETFD, 0);
+}
+
 static void run_exec(char **argv) {
     execvp(argv[0], argv);
     int code = errno == ENOENT ? RUN_NO_SUCH : RUN_CANNOT;
     _exit(out_fail(code, "cannot run %s: %s", argv[0], strerror(errno)));
 }
 
-/* Runs the command and waits for it. Returns its exit code, or 128 and the signal. */
-static int run_wait(char **argv) {
+/* Runs the command under the lock and waits for it. Returns its exit code, or 128 and the signal. */
+static int run_wait(const cli *c, char **argv) {
     struct sigaction pass, before[RUN_SIGNALS];
     sigset_t all, mask;
     int status = 0;
@@ -119,6 +137,7 @@ static int run_wait(char **argv) {
     if (child == 0) {
         out_child();
         (void)sigprocmask(SIG_SETMASK, &mask, NULL);
+        lock_inherit(c);
         run_exec(argv);
     }
     if (child > 0) run_child = (sig_atomic_t)child;
@@ -158,7 +177,7 @@ static int lock_hold(const cli *c, char **argv) {
     agt_status st = agt_poll_lock_acquire(&lock, c->root, &o, &err);
     if (st == AGT_BUSY) return lock_busy(c);
     if (st != AGT_OK) return out_fail(cli_exit_code(st), "%s", err.message);
-    code = run_wait(argv);
+    code = run_wait(c, argv);
     agt_poll_lock_release(lock);
     return code;
 }

@@ -190,7 +190,9 @@ static const help_page help_pages[] = {
      "hold\n"
      "waits for it, runs COMMAND while holding it and exits as COMMAND does; 5 if somebody "
      "else\n"
-     "keeps it. The lock is free again when agent-trace ends, however it ends.\n"
+     "keeps it. The lock is free again when COMMAND ends, however it ends. If agent-trace is\n"
+     "killed before that, the lock stays with COMMAND, and with what COMMAND has started, for\n"
+     "as long as they live; status then still names the process of agent-trace.\n"
      "\n"
      "  --timeout SECONDS    how long hold waits (default " CLI_QUOTE(
          CLI_LOCK_WAIT_S) "; 0: one try)\n"

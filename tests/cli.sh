@@ -908,21 +908,26 @@ sleep 0.3
 wait
 [ "$(tr '\n' ' ' <"$T/turns")" = 'first second ' ] || bad "$(cat "$T/turns")"
 
-it 'the command does not inherit the lock, and a killed holder leaves none'
-run lock hold -- sh -c 'ls -l /proc/$$/fd 2>/dev/null | grep "\.agent-trace"; sleep 5 >/dev/null 2>&1 & exit 0'
+it 'what the command leaves behind keeps no lock, and it gets nothing else of the store'
+run lock hold -- sh -c 'ls -l /proc/$$/fd 2>/dev/null | grep "\.agent-trace" | grep -v poll.lock; sleep 5 >/dev/null 2>&1 & exit 0'
 exits 0 && prints ''
 run lock try
 exits 0
-"$program" lock hold -- sleep 3 &
+
+it 'a command whose agent-trace was killed keeps the lock until it ends'
+"$program" lock hold -- sh -c "echo \$\$ >'$T/command'; exec sleep 20" &
 holder=$!
-for i in $(seq 1 50); do
-    run lock try
-    [ "$code" = 5 ] && break
-    sleep 0.1
-done
+for i in $(seq 1 50); do [ -s "$T/command" ] || sleep 0.1; done
 kill -KILL $holder
 wait $holder 2>/dev/null
-run lock hold --timeout 1 true
+kill -0 "$(cat "$T/command")" || bad 'the command does not run any more'
+run lock try
+exits 5
+run lock hold --timeout 0.3 -- touch "$T/entered"
+exits 5
+[ ! -e "$T/entered" ] || bad 'two were in'
+kill -KILL "$(cat "$T/command")"
+run lock hold --timeout 5 true
 exits 0
 
 it 'the command gets exactly its own arguments'
