@@ -4,10 +4,15 @@
 B=${AGENT_TRACE_BUILD:-build}
 mkdir -p "$B/logs" "$B/obj"
 JOBS=${JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)}
-if [ -z "${CC-}" ]; then
-    if command -v gcc >/dev/null 2>&1; then CC=gcc; else CC=cc; fi
-fi
-export CC
+CC_GIVEN=${CC-}
+choose_compiler() { # again after an installation: before it there may have been none
+    CC=$CC_GIVEN
+    if [ -z "$CC" ]; then
+        if command -v gcc >/dev/null 2>&1; then CC=gcc; else CC=cc; fi
+    fi
+    export CC
+}
+choose_compiler
 
 # -Werror stands in `check` only: a new compiler's warning must not stop a user.
 LIBRARY_FLAGS="-std=c11 -Wall -Wextra -Wpedantic -Wconversion -Wshadow"
@@ -35,6 +40,7 @@ limit() { # SECONDS COMMAND...
 
 have() { # THING: is it installed?
     case $1 in
+    compiler) command -v "$CC" >/dev/null 2>&1 ;;
     libc) printf '#include <stdio.h>\n' | "$CC" -E - >/dev/null 2>&1 ;;
     libgit2 | zlib | fuse3) pkg-config --exists "$1" 2>/dev/null ;;
     clang-rt) ls /usr/lib/llvm-14/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a >/dev/null 2>&1 ;;
@@ -46,6 +52,7 @@ have() { # THING: is it installed?
 }
 package_of() { # THING: the Debian package it comes in
     case $1 in
+    compiler) echo gcc ;;
     libc) echo libc6-dev ;;
     libgit2) echo libgit2-dev ;;
     zlib) echo zlib1g-dev ;;
@@ -74,6 +81,9 @@ apt_install() { # PACKAGE...
 }
 # Installs what is missing of the things; says so in one line, or how to do it.
 need() { # THING...
+    if [ -n "$CC_GIVEN" ] && ! have compiler; then
+        die "there is no compiler '$CC', which CC names; install it, or leave CC out"
+    fi
     packages=$(missing_packages "$@")
     packages=${packages% }
     [ -n "$packages" ] || return 0
@@ -92,12 +102,14 @@ need() { # THING...
             die "apt-get install $packages failed; the whole output is in $B/setup.log"
         }
     fi
+    choose_compiler
     left=$(missing_packages "$@")
     [ -z "$left" ] || die "still missing after the installation: $left(see $B/setup.log)"
 }
 
-NEED_BUILD="libc pkg-config libgit2 zlib"
-NEED_TEST="$NEED_BUILD strace python3"
+NEED_BUILD="compiler libc pkg-config libgit2 zlib"
+NEED_DEMO="$NEED_BUILD git python3"
+NEED_TEST="$NEED_DEMO make strace"
 NEED_FUZZ="$NEED_BUILD clang-14 clang-rt llvm-symbolizer-14"
 NEED_CHECK="$NEED_TEST g++ clang-14 clang-format-14"
 NEED_ALL="$NEED_CHECK clang-rt llvm-symbolizer-14 valgrind afl-clang-fast fusermount3 fuse3 mkfs.ext4

@@ -1,6 +1,6 @@
 # demo: what the program does, in a minute, on a store of real documents.
 command_demo() {
-    need $NEED_BUILD python3
+    need $NEED_DEMO
     . build.d/build.sh
     command_build
     [ -x "$B/agent-trace" ] || die "there is no program yet: cli/ is empty"
