@@ -104,7 +104,20 @@ typedef struct cli {
     agt_store *store; /* NULL until cli_open */
     char root[4096];  /* absolute; empty until cli_find */
     char cwd[4096];   /* absolute, without links */
+    struct {          /* what a failure is to programs, as far as it is known */
+        agt_status status;
+        uint64_t seq; /* of the recorded refusal */
+        bool has_version, outcome_unknown;
+        uint32_t version;            /* that is current */
+        char path[AGT_MAX_PATH * 4]; /* of the document; empty: none */
+    } failure;
 } cli;
+
+/* Reports what the library answered, on stderr and for --json. Returns the exit code. */
+int cli_failed(cli *c, agt_status status, const agt_error *err);
+/* With --json an unsuccessful answer is a JSON object too, unless something was printed already.
+ * Returns code. */
+int cli_failure_json(const cli *c, int code);
 
 /* Finds the store around the current folder. An exit code; failures were reported. */
 int cli_find(cli *c);

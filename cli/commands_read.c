@@ -15,6 +15,17 @@ static int read_begin(cli *c, char *path, size_t size) {
     return code == CLI_DONE ? cli_open(c, false) : code;
 }
 
+/* Bytes as text, or as base64 where they are none. */
+static void read_put_text(out_json *j, const char *key, const agt_bytes *bytes) {
+    const char *text = (const char *)bytes->data;
+    bool utf8 = text_is_utf8(text, bytes->len);
+    json_put(j, "encoding", utf8 ? "utf-8" : "base64");
+    if (utf8)
+        json_put_text(j, key, text ? text : "", bytes->len);
+    else
+        json_put_base64(j, key, bytes->data, bytes->len);
+}
+
 /* ---- show ---- */
 
 typedef struct show {
@@ -40,13 +51,11 @@ static int show_refused(cli *c, show *s, agt_status st, const agt_error *err) {
                         "%s was deleted; 'agent-trace log %s' names its versions, and 'agent-trace "
                         "show %s %u' shows the one before",
                         s->path, s->path, s->path, s->document.version - 1);
-    return out_fail(cli_exit_code(st), "%s", err->message);
+    return cli_failed(c, st, err);
 }
 
 static void show_print_json(const show *s) {
     const agt_document *d = &s->document;
-    const char *text = (const char *)s->bytes.data;
-    bool utf8 = text_is_utf8(text, s->bytes.len);
     out_json j = {0};
     json_open(&j, NULL, '{');
     json_put(&j, "path", d->path);
@@ -56,11 +65,7 @@ static void show_print_json(const show *s) {
     json_put_bool(&j, "exists", d->exists != 0);
     json_put_bool(&j, "modified_outside", d->modified_outside != 0);
     json_put_u64(&j, "size_bytes", s->bytes.len);
-    json_put(&j, "encoding", utf8 ? "utf-8" : "base64");
-    if (utf8)
-        json_put_text(&j, "content", text ? text : "", s->bytes.len);
-    else
-        json_put_base64(&j, "content", s->bytes.data, s->bytes.len);
+    read_put_text(&j, "content", &s->bytes);
     json_close(&j, '}');
 }
 
@@ -113,19 +118,42 @@ static void diff_print(const char *patch, size_t len) {
     }
 }
 
+/* `to` 0 is the file on disk, which has no number. */
+static void diff_print_json(const char *path, uint32_t from, uint32_t to, const agt_bytes *patch) {
+    out_json j = {0};
+    json_open(&j, NULL, '{');
+    json_put(&j, "path", path);
+    json_put_u64(&j, "from", from);
+    if (to)
+        json_put_u64(&j, "to", to);
+    else
+        json_put(&j, "to", NULL);
+    read_put_text(&j, "patch", patch);
+    json_close(&j, '}');
+}
+
 int command_diff(cli *c) {
     uint32_t from = 0, to = 0;
     agt_error err;
     agt_bytes patch = {0};
+    agt_document d = AGT_DOCUMENT_INIT;
     char path[AGT_MAX_PATH * 4];
     int code = CLI_DONE;
     if (c->args.count > 1) code = args_version(c->args.words[1], "FROM", 1, &from);
     if (code == CLI_DONE && c->args.count > 2) code = args_version(c->args.words[2], "TO", 1, &to);
     if (code == CLI_DONE) code = read_begin(c, path, sizeof path);
     if (code != CLI_DONE) return code;
-    agt_status st = agt_diff(c->store, path, from, to, &patch, &err);
-    if (st != AGT_OK) return cli_close(c, out_fail(cli_exit_code(st), "%s", err.message));
-    diff_print((const char *)patch.data, patch.len);
+    agt_status st = AGT_OK;
+    if (c->json && !from) { /* the newest version, by its number */
+        st = agt_document_get(c->store, path, &d, &err);
+        from = d.version;
+    }
+    if (st == AGT_OK) st = agt_diff(c->store, path, from, to, &patch, &err);
+    if (st != AGT_OK) return cli_close(c, cli_failed(c, st, &err));
+    if (c->json)
+        diff_print_json(d.path[0] ? d.path : path, from, to, &patch);
+    else
+        diff_print((const char *)patch.data, patch.len);
     agt_bytes_free(&patch);
     return cli_close(c, CLI_DONE);
 }
@@ -175,6 +203,7 @@ typedef struct listing {
 } listing;
 
 static void ls_add(listing *l, const agt_document *d) {
+    if (l->c->json && !l->count) json_open(&l->json, NULL, '[');
     l->count++;
     if (l->c->json)
         ls_json(&l->json, d);
@@ -221,14 +250,13 @@ int command_ls(cli *c) {
     if (code == CLI_DONE) code = cli_open(c, false);
     if (code != CLI_DONE) return code;
     if (under[0]) o.under = under;
-    if (c->json) json_open(&l.json, NULL, '[');
     agt_status st = ls_walk(c, &o, &l, &err);
     if (st == AGT_OK && under[0] && !l.count) st = ls_one(c, &o, &l, &err);
-    if (c->json) json_close(&l.json, ']');
+    if (c->json) json_end_array(&l.json, l.count == 0 && st == AGT_OK);
     out_rows(&l.table);
     out_table_free(&l.table);
     if (st != AGT_OK)
-        code = out_fail(cli_exit_code(st), "%s", err.message);
+        code = cli_failed(c, st, &err);
     else if (!l.count && !c->json && out_is_terminal(1))
         out_note("there is no document to list");
     return cli_close(c, code);

@@ -35,9 +35,14 @@ static void lock_holder_text(const agt_lock_holder *h, char *out, size_t size) {
                    h->host[0] ? h->host : "an unknown host", since);
 }
 
-static void lock_json(const agt_lock_holder *h, bool held) {
+/* `refused`: it is the answer to one who wanted the lock. */
+static void lock_json(const agt_lock_holder *h, bool held, bool refused) {
     out_json j = {0};
     json_open(&j, NULL, '{');
+    if (refused) {
+        json_put(&j, "status", "AGT_BUSY");
+        json_put(&j, "message", "the poll lock is held by another process");
+    }
     json_put_bool(&j, "held", held);
     if (held) {
         json_put_i64(&j, "pid", h->pid);
@@ -49,25 +54,26 @@ static void lock_json(const agt_lock_holder *h, bool held) {
 }
 
 /* Says on stderr (or as JSON) who has it. */
-static int lock_busy(const cli *c) {
+static int lock_busy(cli *c) {
     agt_lock_holder h = AGT_LOCK_HOLDER_INIT;
     char who[320];
+    c->failure.status = AGT_BUSY;
     if (agt_poll_lock_holder(c->root, &h, NULL) != AGT_OK)
         return out_fail(CLI_BUSY, "the poll lock is held by another process");
-    if (c->json) lock_json(&h, true);
+    if (c->json) lock_json(&h, true, true);
     lock_holder_text(&h, who, sizeof who);
     return out_fail(CLI_BUSY, "the poll lock is held by %s", who);
 }
 
-static int lock_status(const cli *c) {
+static int lock_status(cli *c) {
     agt_lock_holder h = AGT_LOCK_HOLDER_INIT;
     agt_error err;
     char who[320];
     agt_status st = agt_poll_lock_holder(c->root, &h, &err);
-    if (st != AGT_OK && st != AGT_NOT_FOUND) return out_fail(cli_exit_code(st), "%s", err.message);
+    if (st != AGT_OK && st != AGT_NOT_FOUND) return cli_failed(c, st, &err);
     bool held = st == AGT_OK && h.held;
     if (c->json) {
-        lock_json(&h, held);
+        lock_json(&h, held, false);
         return CLI_DONE;
     }
     if (held) lock_holder_text(&h, who, sizeof who);
@@ -77,15 +83,15 @@ static int lock_status(const cli *c) {
     return CLI_DONE;
 }
 
-static int lock_try(const cli *c) {
+static int lock_try(cli *c) {
     agt_poll_lock *lock;
     agt_error err;
     agt_status st = agt_poll_lock_try(&lock, c->root, &err);
     if (st == AGT_BUSY) return lock_busy(c);
-    if (st != AGT_OK) return out_fail(cli_exit_code(st), "%s", err.message);
+    if (st != AGT_OK) return cli_failed(c, st, &err);
     agt_poll_lock_release(lock);
     if (c->json)
-        lock_json(NULL, false);
+        lock_json(NULL, false, false);
     else
         (void)puts("free");
     return CLI_DONE;
@@ -122,7 +128,8 @@ static void run_exec(char **argv) {
     _exit(out_fail(code, "cannot run %s: %s", argv[0], strerror(errno)));
 }
 
-/* Runs the command under the lock and waits for it. Returns its exit code, or 128 and the signal. */
+/* Runs the command under the lock and waits for it. Returns its exit code, or 128 and the signal.
+ */
 static int run_wait(const cli *c, char **argv) {
     struct sigaction pass, before[RUN_SIGNALS];
     sigset_t all, mask;
@@ -164,7 +171,7 @@ static int lock_timeout(const char *s, int32_t *out) {
     return CLI_DONE;
 }
 
-static int lock_hold(const cli *c, char **argv) {
+static int lock_hold(cli *c, char **argv) {
     agt_poll_lock_options o = AGT_POLL_LOCK_OPTIONS_INIT;
     agt_poll_lock *lock;
     agt_error err;
@@ -176,7 +183,7 @@ static int lock_hold(const cli *c, char **argv) {
     o.program = program;
     agt_status st = agt_poll_lock_acquire(&lock, c->root, &o, &err);
     if (st == AGT_BUSY) return lock_busy(c);
-    if (st != AGT_OK) return out_fail(cli_exit_code(st), "%s", err.message);
+    if (st != AGT_OK) return cli_failed(c, st, &err);
     code = run_wait(c, argv);
     agt_poll_lock_release(lock);
     return code;
@@ -263,7 +270,7 @@ int command_git(cli *c) {
     if (code != CLI_DONE) return code;
     agt_status st = agt_publish(c->store, &err);
     if (st == AGT_UNSUPPORTED)
-        code = out_fail(cli_exit_code(st), "%s", err.message);
+        code = cli_failed(c, st, &err);
     else if (st != AGT_OK)
         out_note("git does not have the newest changes: %s", err.message);
     (void)agt_close(c->store, NULL);

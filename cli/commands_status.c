@@ -186,7 +186,7 @@ int command_status(cli *c) {
     if (code != CLI_DONE) return code;
     agt_status st = status_read(c, &s, &err);
     if (st != AGT_OK)
-        code = out_fail(cli_exit_code(st), "%s", err.message);
+        code = cli_failed(c, st, &err);
     else if (c->json)
         status_print_json(c, &s);
     else

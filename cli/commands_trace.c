@@ -117,6 +117,7 @@ static agt_status log_walk(cli *c, const agt_trace_options *o, log_state *l, agt
     agt_status st = agt_trace(c->store, o, &cursor, err);
     if (st != AGT_OK) return st;
     while (!out_is_broken() && (st = trace_step(cursor, &e, err, &l->damaged)) == AGT_OK) {
+        if (c->json && !l->count) json_open(&l->json, NULL, '[');
         l->count++;
         if (c->json)
             json_put_raw(&l->json, NULL, e.line.data, e.line.len - 1);
@@ -151,14 +152,13 @@ int command_log(cli *c) {
     }
     if (code == CLI_DONE) code = cli_open(c, false);
     if (code != CLI_DONE) return code;
-    if (c->json) json_open(&l.json, NULL, '[');
     agt_status st = log_walk(c, &o, &l, &err);
-    if (c->json) json_close(&l.json, ']');
+    if (st == AGT_OK && o.path && !l.count) st = log_nothing(c, path, &err);
+    if (c->json) json_end_array(&l.json, l.count == 0 && st == AGT_OK);
     out_rows(&l.table);
     out_table_free(&l.table);
-    if (st == AGT_OK && o.path && !l.count) st = log_nothing(c, path, &err);
     if (st != AGT_OK)
-        code = out_fail(cli_exit_code(st), "%s", err.message);
+        code = cli_failed(c, st, &err);
     else if (l.damaged)
         code = CLI_ERROR;
     else if (!l.count && !c->json && out_is_terminal(1))
@@ -224,7 +224,7 @@ int command_trace(cli *c) {
     if (st == AGT_OK) st = trace_print(cursor, follow, limit, &damaged, &err);
     agt_cursor_close(cursor);
     if (st != AGT_OK)
-        code = out_fail(cli_exit_code(st), "%s", err.message);
+        code = cli_failed(c, st, &err);
     else if (damaged)
         code = CLI_ERROR;
     return cli_close(c, code);

@@ -17,11 +17,50 @@
 
 /* ---- init ---- */
 
-static int init_report(const cli *c, const char *root, bool made) {
+/* A word as one would type it to a shell. */
+static void init_put_word(const char *s) {
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=+,@%-";
+    bool quote = s[strspn(s, plain)] != 0;
+    if (quote) (void)putchar('\'');
+    for (size_t n; *s; s += n) {
+        n = strcspn(s, "'");
+        out_text(s, n);
+        if (!s[n]) break;
+        (void)fputs("'\\''", stdout);
+        n++;
+    }
+    if (quote) (void)putchar('\'');
+}
+
+/* What to type next, from the folder one is in. */
+static void init_hint(const char *folder, const char *root) {
+    char cwd[4096];
+    (void)fputs("write a document with: agent-trace ", stdout);
+    if (!getcwd(cwd, sizeof cwd) || strcmp(cwd, root) != 0) {
+        (void)fputs("-C ", stdout);
+        init_put_word(folder);
+        (void)putchar(' ');
+    }
+    (void)puts("write notes.md --content 'hello'");
+}
+
+/* One store may lie in another; whoever did not mean that should know. */
+static void init_note_outer(const char *root) {
+    char parent[4096], outer[4096];
+    (void)snprintf(parent, sizeof parent, "%s", root);
+    char *slash = strrchr(parent, '/');
+    if (!slash || !slash[1]) return; /* "/" */
+    slash[slash == parent] = 0;
+    if (agt_store_find(parent, outer, sizeof outer, NULL) == AGT_OK)
+        out_note("%s lies in the folder of another store, %s", root, outer);
+}
+
+static int init_report(cli *c, const char *folder, const char *root, bool made) {
     agt_store_info info = AGT_STORE_INFO_INIT;
     agt_error err;
     agt_status st = agt_store_get_info(c->store, &info, &err);
-    if (st != AGT_OK) return out_fail(cli_exit_code(st), "%s", err.message);
+    if (st != AGT_OK) return cli_failed(c, st, &err);
     if (c->json) {
         out_json j = {0};
         json_open(&j, NULL, '{');
@@ -29,26 +68,57 @@ static int init_report(const cli *c, const char *root, bool made) {
         json_put_bool(&j, "created", made);
         json_put(&j, "id", info.id);
         json_close(&j, '}');
-        return CLI_DONE;
+    } else {
+        (void)printf(made ? "made a store in " : "there is a store already in ");
+        out_text(root, strlen(root));
+        (void)putchar('\n');
+        if (made) init_hint(folder, root);
     }
-    (void)printf(made ? "made a store in " : "there is a store already in ");
-    out_text(root, strlen(root));
-    if (made) (void)printf("\nwrite a document with: agent-trace write notes.md --content 'hello'");
-    (void)putchar('\n');
+    if (made) init_note_outer(root);
     return CLI_DONE;
 }
 
-/* A store inside the private folder of another would be taken for damage there. */
-static bool init_is_private(const char *folder) {
-    static const char name[] = "/.agent-trace";
-    char *whole = realpath(folder, NULL), *at = whole;
-    bool inside = false;
-    while (at && !inside && (at = strstr(at, name)) != NULL) {
-        at += sizeof name - 1;
-        inside = *at == 0 || *at == '/';
+static bool init_names_private(const char *path) {
+    static const char name[] = ".agent-trace";
+    for (size_t n; *path; path += n + (path[n] == '/')) {
+        n = strcspn(path, "/");
+        if (n == sizeof name - 1 && memcmp(path, name, n) == 0) return true;
     }
+    return false;
+}
+
+/* A store inside the private folder of another would be taken for damage there. Links are followed
+ * as far as the folders are there; what is missing has none. */
+static bool init_is_private(const char *folder) {
+    char there[4096], *whole;
+    size_t n = strlen(folder);
+    if (n >= sizeof there) return false; /* no system takes it */
+    memcpy(there, folder, n + 1);
+    while (!(whole = realpath(n ? there : ".", NULL)) && errno == ENOENT && n > 0) {
+        while (n > 0 && there[n - 1] == '/')
+            n--;
+        while (n > 0 && there[n - 1] != '/')
+            n--;
+        there[n] = 0;
+    }
+    bool inside = (whole && init_names_private(whole)) || init_names_private(folder + n);
     free(whole);
     return inside;
+}
+
+/* Makes the folders on the way to it. */
+static int init_parents(const char *folder) {
+    char path[4096];
+    if (strlen(folder) >= sizeof path) return CLI_DONE;
+    (void)snprintf(path, sizeof path, "%s", folder);
+    for (char *p = path + 1; *p; p++) {
+        if (*p != '/' || p[-1] == '/') continue;
+        *p = 0;
+        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+            return out_fail(CLI_ERROR, "cannot make the folder %s: %s", path, strerror(errno));
+        *p = '/';
+    }
+    return CLI_DONE;
 }
 
 int command_init(cli *c) {
@@ -64,12 +134,14 @@ int command_init(cli *c) {
     agt_status st = agt_open(&c->store, folder, &o, &err);
     bool made = st == AGT_NOT_FOUND;
     if (made) {
+        int code = init_parents(folder);
+        if (code != CLI_DONE) return code;
         o.create = 1;
         st = agt_open(&c->store, folder, &o, &err);
     }
     if (st == AGT_OK) st = agt_store_find(folder, absolute, sizeof absolute, &err);
-    if (st != AGT_OK) return cli_close(c, out_fail(cli_exit_code(st), "%s", err.message));
-    return cli_close(c, init_report(c, absolute, made));
+    if (st != AGT_OK) return cli_close(c, cli_failed(c, st, &err));
+    return cli_close(c, init_report(c, folder, absolute, made));
 }
 
 /* ---- the bytes to write ---- */
@@ -159,17 +231,36 @@ static bool change_confirmed(const char *why) {
     return strcmp(answer, "y") == 0 || strcmp(answer, "yes") == 0;
 }
 
-static int change_refused(agt_status st, const change *ch, const agt_error *err) {
+/* To the rules a restoration is a write; to who asked for it, it is what was asked for. */
+static void change_denied(const change *ch, const char *message, char *out, size_t size) {
+    static const char *const verbs[] = {" may not modify ", " may not create "};
+    (void)snprintf(out, size, "%s", message);
+    for (size_t i = 0; ch->kind == CHANGE_RESTORE && i < 2; i++) {
+        const char *at = strstr(message, verbs[i]);
+        if (!at) continue;
+        (void)snprintf(out, size, "%.*s may not restore %s", (int)(at - message), message,
+                       at + strlen(verbs[i]));
+        return;
+    }
+}
+
+static int change_refused(cli *c, agt_status st, const change *ch, const agt_error *err) {
+    char why[sizeof err->message + 32];
+    c->failure.status = st;
+    c->failure.seq = ch->result.seq;
+    c->failure.version = ch->result.version;
+    c->failure.has_version = st == AGT_CONFLICT;
+    c->failure.outcome_unknown = err->outcome_unknown != 0;
     if (st == AGT_NEEDS_CONFIRMATION)
         return out_fail(CLI_DENIED, "%s; nothing was changed, repeat with --yes to do it",
                         err->message);
-    if (st == AGT_DENIED && ch->result.seq)
-        return out_fail(CLI_DENIED, "denied: %s (recorded as event %llu)", err->message,
-                        (unsigned long long)ch->result.seq);
-    if (st == AGT_DENIED) return out_fail(CLI_DENIED, "denied: %s", err->message);
     if (err->outcome_unknown)
         return out_fail(CLI_ERROR, "%s; the change may or may not appear later", err->message);
-    return out_fail(cli_exit_code(st), "%s", err->message);
+    if (st != AGT_DENIED) return cli_failed(c, st, err);
+    change_denied(ch, err->message, why, sizeof why);
+    if (!ch->result.seq) return out_fail(CLI_DENIED, "denied: %s", why);
+    return out_fail(CLI_DENIED, "denied: %s (recorded as event %llu)", why,
+                    (unsigned long long)ch->result.seq);
 }
 
 static void change_print_json(const change *ch) {
@@ -204,7 +295,10 @@ static void change_print(const cli *c, const change *ch) {
 }
 
 static void change_notes(const agt_write_result *r) {
-    if (r->edit_recorded)
+    /* the version that the edit made is the one before this change's own */
+    if (r->edit_recorded && r->version == (r->unchanged ? 1 : 2))
+        out_note("the file was not a document yet; it was recorded first, as version 1");
+    else if (r->edit_recorded)
         out_note("somebody had edited the file; that edit was recorded first, as a version of its "
                  "own");
     if (r->edit_kept_aside) out_note("an edit met this write; it is kept in .agent-trace/aside");
@@ -239,7 +333,7 @@ static int run_change(cli *c, change *ch) {
         ch->caller.confirm = 1;
         st = change_make(c, ch, &err);
     }
-    if (st != AGT_OK) return cli_close(c, change_refused(st, ch, &err));
+    if (st != AGT_OK) return cli_close(c, change_refused(c, st, ch, &err));
     if (c->json)
         change_print_json(ch);
     else

@@ -45,6 +45,41 @@ int cli_exit_code(agt_status status) {
     return CLI_ERROR;
 }
 
+int cli_failed(cli *c, agt_status status, const agt_error *err) {
+    c->failure.status = status;
+    c->failure.outcome_unknown = err->outcome_unknown != 0;
+    return out_fail(cli_exit_code(status), "%s", err->message);
+}
+
+/* What the program itself refuses has no status of the library's: the nearest one. */
+static agt_status context_status(const cli *c, int code) {
+    if (c->failure.status != AGT_OK) return c->failure.status;
+    switch (code) {
+    case CLI_USAGE: return AGT_INVALID;
+    case CLI_DENIED: return AGT_DENIED;
+    case CLI_NOT_FOUND: return AGT_NOT_FOUND;
+    case CLI_BUSY: return AGT_BUSY;
+    default: return AGT_IO;
+    }
+}
+
+int cli_failure_json(const cli *c, int code) {
+    char status[64];
+    const char *message = out_failure();
+    out_json j = {0};
+    if (code == CLI_DONE || !message[0] || json_was_printed()) return code;
+    (void)snprintf(status, sizeof status, "AGT_%s", agt_status_name(context_status(c, code)));
+    json_open(&j, NULL, '{');
+    json_put(&j, "status", status);
+    json_put(&j, "message", message);
+    json_put(&j, "path", c->failure.path[0] ? c->failure.path : NULL);
+    if (c->failure.seq) json_put_u64(&j, "seq", c->failure.seq);
+    if (c->failure.has_version) json_put_u64(&j, "version", c->failure.version);
+    if (c->failure.outcome_unknown) json_put_bool(&j, "outcome_unknown", true);
+    json_close(&j, '}');
+    return code;
+}
+
 /* ---- paths ---- */
 
 /* Makes an absolute path out of two, without ".", ".." and "//". A slash at the end is kept: it
@@ -117,6 +152,7 @@ static int context_path(const cli *c, const char *given, char *out, size_t size)
 
 int cli_document_path(cli *c, const char *given, char *out, size_t size) {
     int code = context_path(c, given, out, size);
+    if (code == CLI_DONE) (void)snprintf(c->failure.path, sizeof c->failure.path, "%s", out);
     if (code != CLI_DONE || out[0]) return code;
     return out_fail(CLI_USAGE, "%s is the folder of the store; name a document in it", given);
 }
@@ -158,7 +194,7 @@ int cli_find(cli *c) {
     agt_status st = agt_store_find(NULL, c->root, sizeof c->root, &err);
     if (st == AGT_OK) return CLI_DONE;
     c->root[0] = 0;
-    return out_fail(cli_exit_code(st), "%s", err.message);
+    return cli_failed(c, st, &err);
 }
 
 static int context_publish(const cli *c, uint32_t *out) {
@@ -201,7 +237,7 @@ int cli_open(cli *c, bool writes) {
         reading.read_only = 1;
         st = agt_open(&c->store, c->root, &reading, &err);
     }
-    return st == AGT_OK ? CLI_DONE : out_fail(cli_exit_code(st), "%s", err.message);
+    return st == AGT_OK ? CLI_DONE : cli_failed(c, st, &err);
 }
 
 int cli_close(cli *c, int code) {
@@ -210,10 +246,12 @@ int cli_close(cli *c, int code) {
     (void)fflush(stdout); /* what is done is told before what may take a while */
     agt_status st = agt_close(c->store, &err);
     c->store = NULL;
-    if (st != AGT_OK)
+    if (st == AGT_BUSY || st == AGT_IO || st == AGT_NOMEM)
         out_note("every change is safe, but git does not have all of them yet (%s); the next "
-                 "command publishes them",
+                 "command that writes tries again",
                  err.message);
+    else if (st != AGT_OK) /* what is damaged does not mend itself */
+        out_note("every change is safe, but git does not get them: %s", err.message);
     return code;
 }
 

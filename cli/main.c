@@ -21,7 +21,7 @@ static const cli_command commands[] = {
     {"rm", command_rm, OPTS_CHANGE, 1, 1, false, "a PATH"},
     {"show", command_show, OPTS_ALWAYS | OPT(JSON) | OPT(DISK), 1, 2, false, "a PATH"},
     {"log", command_log, OPTS_FILTER, 0, 1, false, NULL},
-    {"diff", command_diff, OPTS_ALWAYS, 1, 3, false, "a PATH"},
+    {"diff", command_diff, OPTS_ALWAYS | OPT(JSON), 1, 3, false, "a PATH"},
     {"restore", command_restore, OPTS_CHANGE, 2, 2, false, "a PATH and a VERSION"},
     {"ls", command_ls, OPTS_ALWAYS | OPT(JSON) | OPT(TYPE) | OPT(DELETED), 0, 1, false, NULL},
     {"status", command_status, OPTS_ALWAYS | OPT(JSON), 0, 0, false, NULL},
@@ -64,11 +64,12 @@ static size_t main_distance(const char *a, const char *b) {
 static int main_unknown(const char *name) {
     const char *near = NULL;
     size_t best = 3; /* farther is no slip of the finger */
-    for (size_t i = 0; i < COMMANDS; i++) {
-        size_t distance = main_distance(name, commands[i].name);
-        if (distance < best && distance < strlen(commands[i].name)) {
+    for (size_t i = 0; i <= COMMANDS; i++) {
+        const char *known = i < COMMANDS ? commands[i].name : "help";
+        size_t distance = main_distance(name, known);
+        if (distance < best && distance < strlen(known)) {
             best = distance;
-            near = commands[i].name;
+            near = known;
         }
     }
     if (near) return out_usage(NULL, "unknown command '%s', perhaps %s", name, near);
@@ -86,6 +87,8 @@ static int main_help(const cli_args *a) {
 /* The command's own options and words. */
 static int main_words(cli *c, const cli_command *command, int argc, char **argv, int at) {
     bool raw = command->options == 0;
+    if (c->args.value[OPT_JSON] && !(command->options & OPT(JSON)))
+        return out_usage(command->name, "%s has no --json", command->name);
     if (raw) { /* everything but a plain request for help is the other program's */
         c->args.words = argv + at;
         c->args.count = argc - at;
@@ -128,6 +131,9 @@ static int main_run(cli *c, int argc, char **argv) {
     code = main_words(c, command, argc, argv, at);
     if (code != CLI_DONE) return code;
     if (c->args.value[OPT_HELP]) return help_one(c->command) ? CLI_DONE : CLI_ERROR;
+    /* in front of a command that only looks, --actor cannot say who acts */
+    if ((command->options & OPT(BY)) && !c->args.value[OPT_BY])
+        c->args.value[OPT_BY] = c->args.value[OPT_ACTOR];
     c->json = c->args.value[OPT_JSON] != NULL;
     return command->run(c);
 }
@@ -135,5 +141,7 @@ static int main_run(cli *c, int argc, char **argv) {
 int main(int argc, char **argv) {
     static cli c;
     out_init();
-    return out_finish(main_run(&c, argc, argv));
+    int code = main_run(&c, argc, argv);
+    if (c.args.value[OPT_JSON]) (void)cli_failure_json(&c, code);
+    return out_finish(code);
 }

@@ -17,6 +17,7 @@
 static struct {
     bool terminal[3], colour;
     int columns;
+    char failure[1024];
 } out;
 
 /* ---- the streams ---- */
@@ -95,10 +96,12 @@ static void out_safe(FILE *f, const char *s, size_t n) {
 }
 
 /* Formats, prints safely, ends the line. What is printed to stdout comes first. */
-static void out_problem(const char *prefix, const char *format, va_list args, const char *suffix) {
+static void out_problem(const char *prefix, const char *format, va_list args, const char *suffix,
+                        bool failure) {
     char line[8192];
     int n = vsnprintf(line, sizeof line, format, args);
     size_t len = n < 0 ? 0 : (size_t)n < sizeof line ? (size_t)n : sizeof line - 1;
+    if (failure) (void)snprintf(out.failure, sizeof out.failure, "%.*s", (int)len, line);
     (void)fflush(stdout);
     flockfile(stderr);
     (void)fputs(prefix, stderr);
@@ -111,9 +114,13 @@ static void out_problem(const char *prefix, const char *format, va_list args, co
 int out_fail(int code, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    out_problem("agent-trace: ", format, args, "");
+    out_problem("agent-trace: ", format, args, "", code != 0);
     va_end(args);
     return code;
+}
+
+const char *out_failure(void) {
+    return out.failure;
 }
 
 int out_usage(const char *command, const char *format, ...) {
@@ -122,7 +129,7 @@ int out_usage(const char *command, const char *format, ...) {
     (void)snprintf(suffix, sizeof suffix, "; see 'agent-trace help%s%s'", command ? " " : "",
                    command ? command : "");
     va_start(args, format);
-    out_problem("agent-trace: ", format, args, suffix);
+    out_problem("agent-trace: ", format, args, suffix, true);
     va_end(args);
     return CLI_USAGE;
 }
@@ -130,7 +137,7 @@ int out_usage(const char *command, const char *format, ...) {
 void out_note(const char *format, ...) {
     va_list args;
     va_start(args, format);
-    out_problem("agent-trace: note: ", format, args, "");
+    out_problem("agent-trace: note: ", format, args, "", false);
     va_end(args);
 }
 

@@ -42,6 +42,8 @@ void out_child(void);
 int out_fail(int code, const char *format, ...) OUT_PRINTF(2, 3);
 /* A wrong use: "agent-trace: ...; see 'agent-trace help COMMAND'". Returns CLI_USAGE. */
 int out_usage(const char *command, const char *format, ...) OUT_PRINTF(2, 3);
+/* What the last out_fail (but one with code 0) or out_usage said; empty if nothing failed. */
+const char *out_failure(void);
 /* One line "agent-trace: note: ..." on stderr. */
 void out_note(const char *format, ...) OUT_PRINTF(1, 2);
 
@@ -101,9 +103,14 @@ typedef struct out_json {
     bool lines;   /* the items of the outermost array stand on lines of their own */
 } out_json;
 
+/* Was one begun? */
+bool json_was_printed(void);
 /* `key` is NULL in an array and at the top. */
 void json_open(out_json *j, const char *key, char bracket);
 void json_close(out_json *j, char bracket);
+/* Ends an array that was begun at its first item; `empty`: there was none, and that is the answer.
+ */
+void json_end_array(out_json *j, bool empty);
 /* A string; null where s is NULL. Bytes that are not UTF-8 become U+FFFD. */
 void json_put_text(out_json *j, const char *key, const char *s, size_t n);
 void json_put(out_json *j, const char *key, const char *s);

@@ -7,6 +7,12 @@
 
 #include <string.h>
 
+static bool json_begun;
+
+bool json_was_printed(void) {
+    return json_begun;
+}
+
 static void json_string(const char *s, size_t n) {
     static const char from[] = "\b\t\n\f\r\"\\", to[] = "btnfr\"\\";
     size_t plain = 0, i = 0;
@@ -46,6 +52,7 @@ static void json_lead(out_json *j, const char *key) {
 
 void json_open(out_json *j, const char *key, char bracket) {
     json_lead(j, key);
+    json_begun = true;
     (void)fputc(bracket, stdout);
     j->more[++j->depth] = false;
 }
@@ -54,6 +61,11 @@ void json_close(out_json *j, char bracket) {
     if (j->depth == 1 && j->lines && j->more[1]) (void)fputc('\n', stdout);
     (void)fputc(bracket, stdout);
     if (--j->depth == 0) (void)fputc('\n', stdout);
+}
+
+void json_end_array(out_json *j, bool empty) {
+    if (empty) json_open(j, NULL, '[');
+    if (j->depth > 0) json_close(j, ']');
 }
 
 void json_put_text(out_json *j, const char *key, const char *s, size_t n) {

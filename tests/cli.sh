@@ -170,6 +170,12 @@ it 'a command that is none is refused, with the one that was meant'
 run lgo
 exits 2
 complains "unknown command 'lgo', perhaps log; see 'agent-trace help'"
+run hlep
+exits 2
+complains "unknown command 'hlep', perhaps help; see 'agent-trace help'"
+run help sohw
+exits 2
+complains "unknown command 'sohw', perhaps show; see 'agent-trace help'"
 run frobnicate
 exits 2
 complains "unknown command 'frobnicate'; see 'agent-trace help'"
@@ -199,6 +205,8 @@ run lock steal
 exits 2 && complains "lock does not know 'steal'; say status, try or hold; see 'agent-trace help lock'"
 run lock hold
 exits 2 && complains "lock hold needs a COMMAND; see 'agent-trace help lock'"
+run --json git log
+exits 2 && complains "git has no --json; see 'agent-trace help git'"
 run git
 exits 2 && complains "git needs something to do; see 'agent-trace help git'"
 [ "$before" = "$(snapshot .)" ] || bad 'something changed on disk'
@@ -231,7 +239,38 @@ run init "$T/fresh/b" --json
 exits 0
 json "j['root'] == '$T/fresh/b' and j['created'] is True and len(j['id']) == 36"
 run init .agent-trace
+exits 2
+before=$(snapshot .)
+for folder in .agent-trace/x b/../.agent-trace/x/y "$T/fresh/.agent-trace/tmp/" .agent-trace/../b/../.agent-trace/z \
+    missing/.agent-trace; do
+    run init "$folder"
+    exits 2 && complains "$folder belongs to a store; make one in a folder of your own"
+done
+[ "$before" = "$(snapshot .)" ] || bad 'something changed on disk'
+run init .agent-trace
 exits 2 && complains '.agent-trace belongs to a store; make one in a folder of your own'
+
+it 'init makes the folders on the way, and says what to type there'
+mkdir "$T/far" && cd "$T/far"
+run init
+exits 0 && prints_like "^write a document with: agent-trace write notes.md --content 'hello'\$"
+[ ! -s "$T/err" ] || bad "it said: $(cat "$T/err")"
+cd "$T"
+run init new/er/est/
+exits 0 && prints "made a store in $T/new/er/est
+write a document with: agent-trace -C new/er/est/ write notes.md --content 'hello'"
+run init "it's new"
+exits 0 && prints_like "agent-trace -C 'it'\\\\''s new' write"
+eval "\"\$program\" $(sed -n 's/^write a document with: agent-trace //p' "$T/out")" >/dev/null || bad 'the hint does not work'
+[ -e "$T/it's new/notes.md" ] || bad 'the hint writes elsewhere'
+run init far/inner/one
+exits 0 && complains "note: $T/far/inner/one lies in the folder of another store, $T/far"
+run init far/inner/one
+exits 0
+[ ! -s "$T/err" ] || bad "it said: $(cat "$T/err")"
+printf x >"$T/file"
+run init file/below/it
+exits 2 && complains_like 'file/below/it: a part of the path is no folder'
 
 it 'without a store every command says so, exits 4 and makes nothing'
 mkdir "$T/none" && cd "$T/none"
@@ -391,6 +430,21 @@ exits 0
 run rm new.md --expect 7
 exits 5
 
+it 'a file that was no document is told from an edited one'
+printf stray >stray.md
+run write stray.md --content new
+exits 0 && prints 'stray.md: version 2'
+complains 'note: the file was not a document yet; it was recorded first, as version 1'
+printf stray >gone.md
+run rm gone.md
+exits 0 && complains_like 'note: the file was not a document yet'
+printf same >same.md
+run write same.md --content same
+exits 0 && complains_like 'note: the file was not a document yet'
+printf edited >stray.md
+run write stray.md --content newer
+exits 0 && complains_like 'note: somebody had edited the file'
+
 it 'type, session, summary and actor go into the event'
 run --actor agent:claude write docs/p.md --content x --type plan --session s-1 --summary 'why it is so' --durability process
 exits 0
@@ -425,6 +479,32 @@ run trace --action violation
 run log
 exits 0
 prints_like '^[0-9-]+ [0-9:]+  agent:claude  violation .* rules\.md  reference documents'
+
+w rules.md 'another law'
+run --actor agent:cursor restore rules.md 1
+exits 3 && complains_like 'denied: agent:cursor may not restore rules.md: .*\(recorded as event [0-9]+\)'
+
+it 'with --json an unsuccessful answer is an object too'
+run --actor agent:claude write rules.md --content chaos --json
+exits 3 && json "j['status'] == 'AGT_DENIED' and j['path'] == 'rules.md' and j['seq'] >= 2 and j['message'].startswith('denied: agent:claude may not') and 'version' not in j"
+complains_like 'denied: agent:claude'
+run --json write rules.md --content x --expect 1
+exits 5 && json "j['status'] == 'AGT_CONFLICT' and j['version'] == 2 and j['path'] == 'rules.md' and 'seq' not in j"
+run write context.md --content x --json
+exits 3 && json "j['status'] == 'AGT_NEEDS_CONFIRMATION' and '--yes' in j['message']"
+for words in 'show no.md' 'show rules.md 9' 'log no.md' 'ls no' 'diff no.md' 'restore no.md 1' 'rm no.md' '-C nowhere ls'; do
+    # shellcheck disable=SC2086
+    run --json $words
+    exits 4 && json "j['status'] == 'AGT_NOT_FOUND' and j['message'] and 'path' in j"
+done
+run --json write ../out.md --content x
+exits 2 && json "j['status'] == 'AGT_INVALID' and j['path'] is None"
+run --json show
+exits 2 && json "j['status'] == 'AGT_INVALID' and j['message'] == 'show needs a PATH'"
+run --json write rules.md --file "$T/nosuch"
+exits 4 && json "j['status'] == 'AGT_NOT_FOUND' and j['path'] == 'rules.md'"
+run lock hold --json -- false
+exits 1 && silent
 
 it 'what needs confirmation exits 3 without a terminal, and --yes is a yes'
 run write context.md --content x
@@ -623,6 +703,14 @@ run log
 [ "$(wc -l <"$T/out")" -eq 5 ] || bad 'not a row for each event'
 prints_like ' long\.md +(word ){59}word'
 
+it 'diff --json has the patch and what it is between'
+run --json diff d.md 1 2
+exits 0 && json "sorted(j) == ['encoding', 'from', 'patch', 'path', 'to'] and j['path'] == 'd.md' and j['from'] == 1 and j['to'] == 2 and j['encoding'] == 'utf-8' and '-b\n+B\n' in j['patch']"
+run diff --json ./d.md
+exits 0 && json "j['from'] == 2 and j['to'] is None and '+X' in j['patch']"
+run diff --json d.md 2 2
+exits 0 && json "j['patch'] == '' and j['from'] == 2"
+
 # ---- ls ----
 
 it 'ls shows type, version, time, size and path, and what was edited or deleted'
@@ -703,8 +791,15 @@ run log --since 2099-01-01 --json
 exits 0 && json "j == []"
 run log --since 2099-01-01
 exits 0 && silent
-run --actor agent:me log --json
+run --actor agent:cursor log --json
+json "len(j) == 1 and j[0]['actor'] == 'agent:cursor'"
+run --actor agent:cursor log --actor user --json
+json "len(j) == 4"
+run --actor agent trace
+[ "$(wc -l <"$T/out")" -eq 2 ] || bad 'two events of agents'
+AGENT_TRACE_ACTOR=agent:cursor run log --json
 json "len(j) == 6"
+unset AGENT_TRACE_ACTOR
 
 it 'wrong filters are refused'
 run log --since yesterday
@@ -820,6 +915,21 @@ w a.md 2
 [ "$(git --git-dir .agent-trace/git rev-list --count main)" = 2 ] || bad 'not two commits'
 git --git-dir .agent-trace/git fsck --strict >"$T/out" 2>&1 || bad "fsck: $(cat "$T/out")"
 
+it 'git that is gone is said, without a promise that it comes back'
+w other.md 1
+mv .agent-trace/git "$T/git-gone"
+run write other.md --content 2
+exits 0 && prints 'other.md: version 2'
+complains_like 'note: every change is safe, but git does not get them: '
+! grep -q 'next command' "$T/err" || bad "$(cat "$T/err")"
+rm -rf .agent-trace/git && mv "$T/git-gone" .agent-trace/git
+run rm other.md
+exits 0
+[ ! -s "$T/err" ] || bad "it said: $(cat "$T/err")"
+store
+w a.md 1
+w a.md 2
+
 it 'publish idle leaves it to others, and agent-trace git publishes first'
 AGENT_TRACE_PUBLISH=idle run write a.md --content 3
 exits 0
@@ -882,7 +992,7 @@ for i in $(seq 1 50); do # the lock comes first, its holder's name a moment late
 done
 exits 5 && complains_like "the poll lock is held by sleep, process $holder on .*, since 20"
 run lock try --json
-exits 5 && json "j['held'] is True and j['pid'] == $holder and j['program'] == 'sleep' and j['since'].endswith('Z')"
+exits 5 && json "j['status'] == 'AGT_BUSY' and j['held'] is True and j['pid'] == $holder and j['program'] == 'sleep' and j['since'].endswith('Z')"
 run lock status
 exits 0 && prints_like "^held by sleep, process $holder on "
 run status
