@@ -3,7 +3,8 @@
 code    every ```c block is a program that compiles, runs in an empty folder and succeeds. One that
         begins with the comment /* fragment */ only compiles: as it is if it holds declarations (a
         line that begins with # or }), else as statements of a function that knows `store`
-        (agt_store *), `caller` (const agt_caller *) and `err` (agt_error).
+        (agt_store *), `caller` (const agt_caller *) and `err` (agt_error). The first one is
+        examples/minimal.c, letter for letter.
 tables  what stands between <!-- status-table --> and <!-- /status-table --> is AGT_STATUS_MAP, and
         between <!-- commands --> and <!-- /commands --> are the commands of the program's help.
 """
@@ -28,6 +29,9 @@ def check_code(build, compiler, cflags, libs):
     os.makedirs(folder, exist_ok=True)
     bad = 0
     blocks = list(re.finditer(r"^```c\n(.*?)^```", README, re.M | re.S))
+    if blocks and blocks[0].group(1) != open("examples/minimal.c", encoding="utf-8").read():
+        bad += 1
+        print("README.md: the first block of C is not examples/minimal.c")
     for number, block in enumerate(blocks, 1):
         code = block.group(1)
         line = README.count("\n", 0, block.start()) + 2
