@@ -148,7 +148,7 @@ struct place {
 
 static int machine_resolve(const machine *m, const char *path, bool follow, struct place *out) {
     const struct disk *k = &m->disk;
-    char rest[4096], link[4096];
+    char rest[4096];
     int links = 0;
     *out = (struct place){.dir = DISK_ROOT, .entry = DISK_NONE, .slot = DISK_ROOT};
     if (strlen(path) >= sizeof rest) return ERR(NAME, ENAMETOOLONG);
@@ -182,9 +182,11 @@ static int machine_resolve(const machine *m, const char *path, bool follow, stru
         }
         if (++links > 40) return ERR(LOOP, ELOOP);
         const char *target = k->node[out->slot].target->s;
-        if (strlen(target) + strlen(next) + 2 > sizeof link) return ERR(NAME, ENAMETOOLONG);
-        snprintf(link, sizeof link, "%s/%s", target, next);
-        strcpy(rest, link);
+        size_t target_len = strlen(target), next_len = strlen(next);
+        if (target_len + next_len + 2 > sizeof rest) return ERR(NAME, ENAMETOOLONG);
+        memmove(rest + target_len + 1, next, next_len + 1); /* next points into rest */
+        memcpy(rest, target, target_len);
+        rest[target_len] = '/';
         at = rest;
         out->slot = target[0] == '/' ? DISK_ROOT : out->dir;
     }
