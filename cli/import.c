@@ -2,13 +2,13 @@
  *
  *     read a line -> check it -> collect up to N -> agt_group: N records, one sync -> report
  *
- * (1) Changes are made in the stream's order. What is wrong with a line is known either before it
- *     is collected or from its own result; neither stops another line, but with --strict. A group
- *     that is not full is made when the stream pauses: who waits for an answer gets one.
- * (2) --ack prints a line's number only after the group with its change in it was answered, which
- *     is after the sync. Denied and failed lines are never acknowledged.
- * (3) With --strict a group is one line, so that nothing behind the first failure is made.
- * (4) An agent's environment may not act as somebody else through the lines' actors either. */
+ * (1) Changes are made, and lines are reported, in the stream's order. What is wrong with a line is
+ *     known either when it is collected or from its own result; neither stops another line, but
+ *     with --strict. A group that is not full is made when the stream pauses: who waits for an
+ * answer gets one. (2) --ack prints a line's number only after the group with its change in it was
+ * answered, which is after the sync. Denied and failed lines are never acknowledged. (3) With
+ * --strict a group is one line, so that nothing behind the first failure is made. (4) An agent's
+ * environment may not act as somebody else through the lines' actors either. */
 #include "cli.h"
 
 #include "import_line.h"
@@ -16,6 +16,7 @@
 #include "output.h"
 #include "text.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,29 +100,39 @@ static void import_result(import_state *s, const import_line *line, const agt_wr
 }
 
 /* The whole group was not made: nothing of it is counted as done, and nothing follows. */
-static void import_group_failed(import_state *s, agt_status st, const agt_error *err) {
+static void import_group_failed(import_state *s, uint64_t first, size_t count, agt_status st,
+                                const agt_error *err) {
     import_clear_progress(s);
     s->code = out_fail(cli_exit_code(st), "%s line %llu and on: %s%s", s->lines.name,
-                       (unsigned long long)s->waiting[0].number, err->message,
+                       (unsigned long long)first, err->message,
                        err->outcome_unknown ? "; these changes may or may not appear later" : "");
-    s->failed += s->count;
+    s->failed += count;
     s->stop = true;
 }
 
+/* Makes what waits and reports on every line, in the stream's order. */
 static void import_flush(import_state *s) {
     agt_error err;
-    if (s->count == 0) return;
+    agt_status st = AGT_OK;
+    size_t count = 0, next = 0;
     for (size_t i = 0; i < s->count; i++) {
         const agt_write_result fresh = AGT_WRITE_RESULT_INIT;
-        s->changes[i] = s->waiting[i].change;
-        s->results[i] = fresh;
+        if (s->waiting[i].bad) continue;
+        s->changes[count] = s->waiting[i].change;
+        s->results[count++] = fresh;
     }
-    agt_status st = agt_group(s->c->store, s->changes, s->count, s->durability, s->results, &err);
-    if (st != AGT_OK) import_group_failed(s, st, &err);
+    if (count) st = agt_group(s->c->store, s->changes, count, s->durability, s->results, &err);
     for (size_t i = 0; i < s->count; i++) {
-        if (st == AGT_OK) import_result(s, &s->waiting[i], &s->results[i]);
-        free(s->waiting[i].text);
+        const import_line *line = &s->waiting[i];
+        if (line->bad)
+            import_report(s, line->number, line->denied, line->text);
+        else if (st == AGT_OK)
+            import_result(s, line, &s->results[next++]);
+        else if (next++ == 0)
+            import_group_failed(s, line->number, count, st, &err);
+        free(line->text);
     }
+    if (s->count == 0) return;
     s->count = s->held = 0;
     if (!s->ack) return;
     (void)fflush(stdout);
@@ -138,33 +149,63 @@ static bool import_blank(const char *text, size_t n) {
     return true;
 }
 
-/* What may stand in the group is collected, what may not is reported. */
+/* A line that will not be made waits for its turn to be reported: after those before it. */
+static void import_keep_bad(import_line *line, bool denied, const char *why) {
+    size_t n = strlen(why) + 1;
+    free(line->text);
+    line->text = out_alloc(n);
+    memcpy(line->text, why, n);
+    line->bad = true;
+    line->denied = denied;
+}
+
+/* Collects the line for the group, good or bad; `text` is NULL for one that could not be read. */
 static void import_take(import_state *s, char *text, size_t len) {
     char why[400];
-    import_line *line = &s->waiting[s->count];
+    import_line *line = &s->waiting[s->count++];
     line->number = s->lines.number;
     line->text = text;
-    bool good = import_line_read(line, len, &s->fallback, why, sizeof why);
-    bool ours = good && cli_may_act_as(line->caller.actor);
-    if (ours) {
-        s->count++;
-        s->held += len;
-        if (s->count == s->batch || s->held >= IMPORT_HELD_MAX) import_flush(s);
-        return;
-    }
-    if (good)
+    line->bad = line->denied = false;
+    s->held += len;
+    if (!text) {
+        import_keep_bad(line, false, "the line is too long for the memory");
+    } else if (!import_line_read(line, len, &s->fallback, why, sizeof why)) {
+        import_keep_bad(line, false, why);
+    } else if (!cli_may_act_as(line->caller.actor)) {
         (void)snprintf(why, sizeof why,
                        "AGENT_TRACE_ACTOR is %.80s, so acting as the %.80s needs a terminal on "
                        "stdin",
                        cli_env_actor(), line->caller.actor);
-    import_report(s, line->number, good, why);
-    free(text);
+        import_keep_bad(line, true, why);
+    }
+    if (s->count == s->batch || s->held >= IMPORT_HELD_MAX) import_flush(s);
+}
+
+/* The first signal ends the import behind the group at hand, with a summary; the second one ends
+ * it as usual. */
+static volatile sig_atomic_t import_signal;
+
+static void import_on_signal(int signal) {
+    import_signal = signal;
+}
+
+static void import_catch(import_state *s) {
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action, before;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = import_on_signal;
+    action.sa_flags = (int)SA_RESETHAND;
+    s->lines.stop = &import_signal;
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            (void)sigaction(signals[i], &action, NULL);
 }
 
 static void import_stream(import_state *s) {
     char *text;
     size_t len = 0;
-    while (!s->stop) {
+    uint64_t last = 0; /* line that was taken */
+    while (!s->stop && !import_signal) {
         if (s->count && !lines_ready(&s->lines, IMPORT_IDLE_MS)) import_flush(s);
         if (s->stop) break;
         line_result got = lines_next(&s->lines, &text, &len);
@@ -178,13 +219,15 @@ static void import_stream(import_state *s) {
             continue;
         }
         s->read++;
-        if (got == LINE_OK)
-            import_take(s, text, len);
-        else
-            import_report(s, s->lines.number, false, "the line is too long for the memory");
+        last = s->lines.number;
+        import_take(s, got == LINE_OK ? text : NULL, got == LINE_OK ? len : 0);
         import_show_progress(s);
     }
     import_flush(s); /* with --strict nothing waits here */
+    if (!import_signal || s->code != CLI_DONE) return;
+    import_clear_progress(s);
+    s->code = out_fail(CLI_ERROR, "%s: stopped by a signal behind line %llu", s->lines.name,
+                       (unsigned long long)last);
 }
 
 /* ---- the command ---- */
@@ -197,6 +240,8 @@ static int import_options(import_state *s) {
         return out_fail(CLI_USAGE, "--batch '%s' is no number from 1 to %d", number, AGT_MAX_BATCH);
     s->ack = c->args.value[OPT_ACK] != NULL;
     s->strict = c->args.value[OPT_STRICT] != NULL;
+    if (s->strict && number && batch != 1)
+        return out_usage(c->command, "--strict makes one change at a time; leave --batch out");
     s->batch = s->strict ? 1 : (size_t)batch;
     s->progress = out_is_terminal(2);
     int code = cli_caller(c, "import", &s->fallback);
@@ -243,6 +288,7 @@ int command_import(cli *c) {
         s.changes = out_alloc(s.batch * sizeof s.changes[0]);
         s.results = out_alloc(s.batch * sizeof s.results[0]);
         s.started_ms = s.shown_ms = time_now();
+        import_catch(&s);
         import_stream(&s);
         import_clear_progress(&s);
     }

@@ -56,8 +56,16 @@ static bool line_fields_read(line_fields *f, char *text, size_t len, char *why, 
     json_value root, key, value;
     json_error error;
     size_t at = 0, name_len;
+    if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+        (void)snprintf(why, size, "a byte order mark stands in front; write UTF-8 without one");
+        return false;
+    }
+    if (len >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0)) {
+        (void)snprintf(why, size, "this is UTF-16; write it as UTF-8");
+        return false;
+    }
     if (!json_read(text, len, &root, &error)) {
-        (void)snprintf(why, size, "no valid JSON: %s (byte %zu)", error.why, error.offset + 1);
+        (void)snprintf(why, size, "no valid JSON: %s (byte %zu)", error.why, error.offset);
         return false;
     }
     if (root.kind != JSON_OBJECT) {

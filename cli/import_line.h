@@ -6,13 +6,14 @@
 
 typedef struct import_line {
     uint64_t number;
-    char *text; /* owned; what follows points into it */
+    char *text; /* owned; what follows points into it, or it is what is wrong with the line */
+    bool bad, denied;
     agt_caller caller;
     agt_write_options options;
     agt_change change; /* points to caller and options: a line does not move once it is read */
 } import_line;
 
-/* Fills everything but number and text from text (len bytes), which is used up. `fallback` is the
+/* Fills caller, options and change from text (len bytes), which is used up. `fallback` is the
  * caller where the line names no actor (its actor may be NULL: then it must), and gives source and
  * confirmation. false with the reason in `why`. */
 bool import_line_read(import_line *line, size_t len, const agt_caller *fallback, char *why,

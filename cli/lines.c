@@ -17,7 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LINES_CHUNK ((size_t)256 * 1024)
+#define LINES_CHUNK   ((size_t)256 * 1024)
+#define LINES_LOOK_MS 200 /* between two looks at whether to stop */
 
 static bool lines_is_packed(const char *file) {
     size_t n = strlen(file);
@@ -91,14 +92,40 @@ static bool lines_room(line_reader *r) {
     return true;
 }
 
+static bool lines_stopped(const line_reader *r) {
+    return r->stop && *r->stop;
+}
+
+/* Waits for something to read; false if it was stopped, which a read that waits would miss if the
+ * signal came just before it. */
+static bool lines_wait(const line_reader *r) {
+    struct pollfd stream = {.fd = r->fd, .events = POLLIN};
+    while (!lines_stopped(r) && poll(&stream, 1, LINES_LOOK_MS) == 0) {
+    }
+    return !lines_stopped(r);
+}
+
+/* Is the beginning of the stream that of a packed file? Reported. */
+static bool lines_refuse_packed(const line_reader *r, size_t n) {
+    if (r->bytes || r->child || n < 2 || memcmp(r->buffer, "\x1f\x8b", 2) != 0) return false;
+    (void)out_fail(CLI_ERROR,
+                   "%s is packed by gzip; unpack it: gzip -dc FILE.gz | agent-trace import -",
+                   r->name);
+    return true;
+}
+
 /* Reads what there is. false at the end and on a failure (*failed). */
 static bool lines_fill(line_reader *r, bool *failed) {
+    *failed = false;
     for (;;) {
+        if (!lines_wait(r)) return false;
         ssize_t n = read(r->fd, r->buffer + r->end, r->cap - r->end);
         if (n < 0 && errno == EINTR) continue;
         *failed = n < 0;
         if (n < 0) (void)out_fail(CLI_ERROR, "cannot read %s: %s", r->name, strerror(errno));
         if (n <= 0) return false;
+        *failed = lines_refuse_packed(r, (size_t)n);
+        if (*failed) return false;
         r->end += (size_t)n;
         r->bytes += (uint64_t)n;
         return true;
@@ -143,7 +170,8 @@ line_result lines_next(line_reader *r, char **line, size_t *len) {
         if (newline)
             return lines_copy(r, (size_t)(newline - r->buffer) - r->start, true, line, len);
         seen = n;
-        if (r->at_end) return n ? lines_copy(r, n, false, line, len) : LINE_END;
+        if (r->at_end)
+            return n && !lines_stopped(r) ? lines_copy(r, n, false, line, len) : LINE_END;
         if (!lines_room(r)) return r->buffer ? lines_skip(r) : LINE_FAILED;
         if (lines_fill(r, &failed)) continue;
         r->at_end = true;
@@ -160,7 +188,7 @@ bool lines_close(line_reader *r) {
     while (waitpid(r->child, &status, 0) < 0 && errno == EINTR) {
     }
     r->child = 0;
-    if (!r->at_end || status == 0) return true; /* it was stopped, or all was well */
+    if (!r->at_end || lines_stopped(r) || status == 0) return true; /* or it was stopped */
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
         (void)out_fail(CLI_ERROR, "gzip is needed to read %s; install it or unpack the file",
                        r->name);

@@ -2,6 +2,7 @@
 #ifndef AGENT_TRACE_CLI_LINES_H
 #define AGENT_TRACE_CLI_LINES_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,13 +17,14 @@ typedef struct line_reader {
     char *buffer;
     size_t cap, start, end;
     bool at_end;
-    uint64_t number; /* of the line handed out last; the first is 1 */
-    uint64_t bytes;  /* read so far */
-    uint64_t size;   /* of the file; 0 if unknown */
+    uint64_t number;                   /* of the line handed out last; the first is 1 */
+    uint64_t bytes;                    /* read so far */
+    uint64_t size;                     /* of the file; 0 if unknown */
+    const volatile sig_atomic_t *stop; /* NULL, or not 0 when reading is to end */
 } line_reader;
 
 typedef enum line_result {
-    LINE_END = 0,
+    LINE_END = 0, /* or it was stopped; half a line is not handed out */
     LINE_OK,
     LINE_TOO_LONG, /* it was skipped */
     LINE_FAILED    /* the stream cannot be read on; reported */
