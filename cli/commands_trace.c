@@ -53,6 +53,54 @@ static agt_status trace_step(agt_cursor *cursor, agt_event *e, agt_error *err, b
     }
 }
 
+/* ---- following ---- */
+
+static volatile sig_atomic_t trace_stop;
+
+static void trace_on_signal(int signal) {
+    (void)signal;
+    trace_stop = 1;
+}
+
+static void trace_catch(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = trace_on_signal;
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+/* Waits a moment; false if it is time to end: a signal came or the reader of stdout is gone. */
+static bool trace_wait(void) {
+    return fflush(stdout) == 0 && !out_reader_gone(TRACE_POLL_MS) && !trace_stop;
+}
+
+/* Does the event count? NULL: every one does. */
+typedef bool (*trace_counts)(const void *ctx, const agt_event *e);
+
+/* Makes the options begin at the newest `limit` events; 0 leaves them alone. Damage is passed: who
+ * reads on from there reports it. */
+static agt_status trace_newest(cli *c, agt_trace_options *o, uint64_t limit, trace_counts counts,
+                               const void *ctx, agt_error *err) {
+    agt_trace_options back = *o;
+    agt_cursor *cursor;
+    agt_event e = AGT_EVENT_INIT;
+    if (!limit) return AGT_OK;
+    back.newest_first = 1;
+    agt_status st = agt_trace(c->store, &back, &cursor, err);
+    if (st != AGT_OK) return st;
+    for (uint64_t n = 0; n < limit;) {
+        st = agt_trace_next(cursor, &e, err);
+        if (st == AGT_CORRUPT) continue;
+        if (st != AGT_OK) break;
+        if (counts && !counts(ctx, &e)) continue;
+        o->from_seq = e.seq;
+        n++;
+    }
+    agt_cursor_close(cursor);
+    return st == AGT_END ? AGT_OK : st;
+}
+
 /* ---- log ---- */
 
 static bool log_is(agt_text text, const char *word) {
@@ -104,89 +152,145 @@ static void log_row(const cli *c, out_table *t, const agt_event *e) {
     out_cell(t, OUT_DIM, summary.data, summary.data ? summary.len : 0);
 }
 
+/* Whose events are shown: all, a document's, or those of a folder, which the library cannot ask
+ * for. */
 typedef struct log_state {
     out_table table;
     out_json json;
-    uint64_t count;
+    char path[AGT_MAX_PATH * 4]; /* empty: all */
+    bool folder;                 /* the path and what lies in it */
     bool damaged;
+    uint64_t count;
 } log_state;
 
-static agt_status log_walk(cli *c, const agt_trace_options *o, log_state *l, agt_error *err) {
+static bool log_wanted(const void *ctx, const agt_event *e) {
+    const log_state *l = ctx;
+    size_t n = strlen(l->path);
+    if (!l->folder || !n) return true;
+    return e->path.len >= n && memcmp(e->path.data, l->path, n) == 0 &&
+           (e->path.len == n || e->path.data[n] == '/');
+}
+
+static void log_add(cli *c, log_state *l, const agt_event *e) {
+    if (c->json && !l->count) json_open(&l->json, NULL, '[');
+    l->count++;
+    if (c->json)
+        json_put_raw(&l->json, NULL, e->line.data, e->line.len - 1);
+    else
+        log_row(c, &l->table, e);
+    if (l->table.count >= 8 * 1000) out_rows(&l->table);
+}
+
+/* `limit` counts here: the library counts what is not in the folder, too. */
+static agt_status log_walk(cli *c, const agt_trace_options *o, uint64_t limit, log_state *l,
+                           agt_error *err) {
     agt_cursor *cursor;
     agt_event e = AGT_EVENT_INIT;
     agt_status st = agt_trace(c->store, o, &cursor, err);
     if (st != AGT_OK) return st;
-    while (!out_is_broken() && (st = trace_step(cursor, &e, err, &l->damaged)) == AGT_OK) {
-        if (c->json && !l->count) json_open(&l->json, NULL, '[');
-        l->count++;
-        if (c->json)
-            json_put_raw(&l->json, NULL, e.line.data, e.line.len - 1);
-        else
-            log_row(c, &l->table, &e);
-        if (l->table.count >= 8 * 1000) out_rows(&l->table);
-    }
+    while (!out_is_broken() && (!limit || l->count < limit) &&
+           (st = trace_step(cursor, &e, err, &l->damaged)) == AGT_OK)
+        if (log_wanted(l, &e)) log_add(c, l, &e);
     agt_cursor_close(cursor);
     return st == AGT_END ? AGT_OK : st;
 }
 
-/* Nothing was found: is it because there is no such document? */
-static agt_status log_nothing(cli *c, const char *path, agt_error *err) {
+static agt_status log_any_document(cli *c, const char *under, bool *any, agt_error *err) {
+    agt_list_options o = AGT_LIST_OPTIONS_INIT;
     agt_document d = AGT_DOCUMENT_INIT;
-    agt_status st = agt_document_get(c->store, path, &d, err);
-    return st == AGT_NOT_FOUND || st == AGT_INVALID ? st : AGT_OK;
+    agt_cursor *cursor;
+    o.under = under;
+    o.deleted = 1;
+    agt_status st = agt_list(c->store, &o, &cursor, err);
+    if (st != AGT_OK) return st;
+    *any = agt_list_next(cursor, &d, err) == AGT_OK;
+    agt_cursor_close(cursor);
+    return AGT_OK;
+}
+
+/* A word names a document that is there, or else a folder: of a document that is gone, a folder may
+ * have taken the name, and a refused one never was. */
+static agt_status log_place(cli *c, log_state *l, agt_trace_options *o, agt_error *err) {
+    agt_document d = AGT_DOCUMENT_INIT;
+    if (!l->path[0]) return AGT_OK;
+    agt_status st = agt_document_get(c->store, l->path, &d, err);
+    if (st != AGT_OK && st != AGT_NOT_FOUND) return st;
+    l->folder = st == AGT_NOT_FOUND;
+    st = AGT_OK;
+    if (!l->folder && !d.exists) st = log_any_document(c, l->path, &l->folder, err);
+    if (!l->folder) o->path = l->path;
+    return st;
+}
+
+/* Nothing was found: is it because there is no such document and no such folder? */
+static agt_status log_nothing(cli *c, const log_state *l, agt_error *err) {
+    bool any = false;
+    if (!l->folder || !l->path[0]) return AGT_OK;
+    agt_status st = log_any_document(c, l->path, &any, err);
+    if (st != AGT_OK || any) return st;
+    (void)snprintf(err->message, sizeof err->message, "no document is, or is in, %.400s", l->path);
+    return AGT_NOT_FOUND;
+}
+
+static agt_status log_follow(cli *c, agt_trace_options *o, uint64_t limit, log_state *l,
+                             agt_error *err) {
+    agt_cursor *cursor;
+    agt_event e = AGT_EVENT_INIT;
+    agt_status st = trace_newest(c, o, limit, log_wanted, l, err);
+    if (st == AGT_OK) st = agt_trace(c->store, o, &cursor, err);
+    if (st != AGT_OK) return st;
+    trace_catch();
+    while (!out_is_broken() && !trace_stop) {
+        st = trace_step(cursor, &e, err, &l->damaged);
+        if (st == AGT_OK && log_wanted(l, &e)) log_add(c, l, &e);
+        if (st == AGT_OK) continue;
+        if (st != AGT_END) break;
+        st = AGT_OK;
+        out_rows(&l->table);
+        if (!trace_wait()) break;
+    }
+    agt_cursor_close(cursor);
+    return st;
+}
+
+static int log_show(cli *c, agt_trace_options *o, log_state *l) {
+    agt_error err;
+    bool follow = c->args.value[OPT_FOLLOW] != NULL;
+    uint64_t limit = c->args.value[OPT_LIMIT] ? o->limit : CLI_LOG_LIMIT;
+    o->limit = 0;
+    agt_status st = log_place(c, l, o, &err);
+    if (st == AGT_OK && follow) {
+        st = log_follow(c, o, limit, l, &err);
+    } else if (st == AGT_OK) {
+        o->newest_first = 1;
+        st = log_walk(c, o, limit, l, &err);
+        if (st == AGT_OK && !l->count) st = log_nothing(c, l, &err);
+    }
+    if (c->json) json_end_array(&l->json, l->count == 0 && st == AGT_OK);
+    out_rows(&l->table);
+    out_table_free(&l->table);
+    if (st != AGT_OK) return cli_failed(c, st, &err);
+    if (!l->count && !c->json && !follow && out_is_terminal(1)) out_note("no event to show");
+    return l->damaged ? CLI_ERROR : CLI_DONE;
 }
 
 int command_log(cli *c) {
-    agt_error err;
     agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
-    char path[AGT_MAX_PATH * 4];
     log_state l = {.table = {.columns = 8, .right = 7u << 3, .below = true},
                    .json = {.lines = true}};
-    o.newest_first = 1;
-    o.limit = CLI_LOG_LIMIT;
     int code = trace_filters(c, &o);
+    if (code == CLI_DONE && c->json && c->args.value[OPT_FOLLOW])
+        code =
+            out_usage(c->command, "an array has an end; 'agent-trace trace --follow' prints JSON "
+                                  "Lines");
     if (code == CLI_DONE) code = cli_find(c);
-    if (code == CLI_DONE && c->args.count) {
-        code = cli_document_path(c, c->args.words[0], path, sizeof path);
-        o.path = path;
-    }
+    if (code == CLI_DONE && c->args.count)
+        code = cli_folder_path(c, c->args.words[0], l.path, sizeof l.path);
     if (code == CLI_DONE) code = cli_open(c, false);
-    if (code != CLI_DONE) return code;
-    agt_status st = log_walk(c, &o, &l, &err);
-    if (st == AGT_OK && o.path && !l.count) st = log_nothing(c, path, &err);
-    if (c->json) json_end_array(&l.json, l.count == 0 && st == AGT_OK);
-    out_rows(&l.table);
-    out_table_free(&l.table);
-    if (st != AGT_OK)
-        code = cli_failed(c, st, &err);
-    else if (l.damaged)
-        code = CLI_ERROR;
-    else if (!l.count && !c->json && out_is_terminal(1))
-        out_note("no event to show");
-    return cli_close(c, code);
+    return code == CLI_DONE ? cli_close(c, log_show(c, &o, &l)) : code;
 }
 
 /* ---- trace ---- */
-
-static volatile sig_atomic_t trace_stop;
-
-static void trace_on_signal(int signal) {
-    (void)signal;
-    trace_stop = 1;
-}
-
-static void trace_catch(void) {
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = trace_on_signal;
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-}
-
-/* Waits a moment; false if it is time to end: a signal came or the reader of stdout is gone. */
-static bool trace_wait(void) {
-    return fflush(stdout) == 0 && !out_reader_gone(TRACE_POLL_MS) && !trace_stop;
-}
 
 /* `limit` counts here: a cursor that ends because of it could not be told from one that waits. */
 static agt_status trace_print(agt_cursor *cursor, bool follow, uint64_t limit, bool *damaged,
@@ -220,7 +324,12 @@ int command_trace(cli *c) {
     uint64_t limit = o.limit;
     o.limit = 0;
     if (follow) trace_catch();
-    agt_status st = agt_trace(c->store, &o, &cursor, &err);
+    agt_status st = AGT_OK;
+    if (limit && !o.from_seq) { /* else the first ones from there on */
+        st = trace_newest(c, &o, limit, NULL, NULL, &err);
+        if (follow) limit = 0;
+    }
+    if (st == AGT_OK) st = agt_trace(c->store, &o, &cursor, &err);
     if (st == AGT_OK) st = trace_print(cursor, follow, limit, &damaged, &err);
     agt_cursor_close(cursor);
     if (st != AGT_OK)

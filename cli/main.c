@@ -20,7 +20,7 @@ static const cli_command commands[] = {
      "a PATH"},
     {"rm", command_rm, OPTS_CHANGE, 1, 1, false, "a PATH"},
     {"show", command_show, OPTS_ALWAYS | OPT(JSON) | OPT(DISK), 1, 2, false, "a PATH"},
-    {"log", command_log, OPTS_FILTER, 0, 1, false, NULL},
+    {"log", command_log, OPTS_FILTER | OPT(FOLLOW), 0, 1, false, NULL},
     {"diff", command_diff, OPTS_ALWAYS | OPT(JSON), 1, 3, false, "a PATH"},
     {"restore", command_restore, OPTS_CHANGE, 2, 2, false, "a PATH and a VERSION"},
     {"ls", command_ls, OPTS_ALWAYS | OPT(JSON) | OPT(TYPE) | OPT(DELETED), 0, 1, false, NULL},

@@ -832,6 +832,42 @@ else # the library may refuse such names itself
     exits 2
 fi
 
+it 'log of a folder is the history of what is in it'
+store
+w docs/a.md 1
+w docs/sub/b.md 1
+w docsy.md 1
+w docs/a.md 2
+w top.md 1
+run log docs --json
+exits 0 && json "[e['path'] for e in j] == ['docs/a.md', 'docs/sub/b.md', 'docs/a.md']"
+run log docs/ -n 2 --json
+exits 0 && json "[e['path'] for e in j] == ['docs/a.md', 'docs/sub/b.md']"
+run log . --json
+exits 0 && json "len(j) == 5"
+run -C docs log . --json
+exits 0 && json "len(j) == 3"
+run -C docs/sub log .. -n 1
+exits 0 && prints_like '  \.\./a\.md$'
+run log docs --actor system
+exits 0 && silent
+run log nowhere
+exits 4 && complains 'no document is, or is in, nowhere'
+run log docs/nowhere/
+exits 4
+run rm docsy.md
+run log docsy.md --json
+exits 0 && json "len(j) == 2"
+w docsy.md/now-a-folder.md 1
+run log docsy.md --json
+exits 0 && json "[e['action'] for e in j] == ['create', 'delete', 'create']"
+run --actor agent:x write AGENT-TRACE.md --content x
+exits 3
+run log AGENT-TRACE.md --json
+exits 0 && json "[e['action'] for e in j] == ['violation']"
+run log ../out
+exits 2
+
 # ---- trace ----
 
 it 'trace prints the lines of the trace as they are'
@@ -849,7 +885,13 @@ cmp -s "$T/out" "$T/lines" || bad '--json is another text'
 run trace --seq 2
 sed 1d "$T/lines" | cmp -s - "$T/out" || bad '--seq 2'
 run trace --limit 2
-head -n 2 "$T/lines" | cmp -s - "$T/out" || bad '--limit 2'
+tail -n 2 "$T/lines" | cmp -s - "$T/out" || bad '--limit 2 is not the newest two, in their order'
+run trace --limit 1 --path a.md
+sed -n 2p "$T/lines" | cmp -s - "$T/out" || bad '--limit counts behind the filters'
+run trace --limit 9
+cmp -s "$T/out" "$T/lines" || bad '--limit 9'
+run trace --seq 2 --limit 1
+sed -n 2p "$T/lines" | cmp -s - "$T/out" || bad '--seq and --limit'
 run trace --path a.md --action modify
 sed -n 2p "$T/lines" | cmp -s - "$T/out" || bad '--path and --action'
 run trace --actor agent
@@ -875,9 +917,29 @@ cat .agent-trace/trace/*.jsonl | cmp -s - "$T/followed" || bad 'not all events c
 ) | head -n 1 >"$T/out"
 [ "$(cat "$T/follow.code")" = 0 ] || bad "exit $(cat "$T/follow.code") when the reader went"
 [ "$(wc -l <"$T/out")" -eq 1 ] || bad 'head got no line'
-run trace --follow --limit 2
+run trace --follow --seq 1 --limit 2
 exits 0
-[ "$(wc -l <"$T/out")" -eq 2 ] || bad '--limit ends --follow'
+[ "$(wc -l <"$T/out")" -eq 2 ] || bad '--seq and --limit end --follow'
+(
+    "$program" trace --follow --limit 2
+    echo $? >"$T/follow.code"
+) | head -n 2 >"$T/out"
+[ "$(cat "$T/follow.code")" = 0 ] || bad "exit $(cat "$T/follow.code") when the reader went"
+tail -n 2 "$T/followed" | cmp -s - "$T/out" || bad '--follow --limit 2 begins with the newest two'
+
+it 'log --follow shows the newest in their order, then what comes'
+"$program" log --follow -n 2 >"$T/followed" 2>"$T/err" &
+pid=$!
+for i in $(seq 1 50); do [ "$(wc -l <"$T/followed")" -eq 2 ] || sleep 0.1; done
+w docs/new.md 1
+for i in $(seq 1 50); do [ "$(wc -l <"$T/followed")" -eq 3 ] || sleep 0.1; done
+kill -TERM $pid 2>/dev/null || bad 'it had ended'
+wait $pid
+[ $? -eq 0 ] || bad "exit $? after the signal"
+[ "$(sed 's/.*v\([0-9]\) .*  \([a-z/]*\.md\)$/\2 \1/' "$T/followed" | tr '\n' ' ')" = 'f.md 2 f.md 3 docs/new.md 1 ' ] ||
+    bad "$(cat "$T/followed")"
+run log --follow --json
+exits 2 && complains_like "'agent-trace trace --follow' prints JSON Lines"
 
 # ---- status ----
 
