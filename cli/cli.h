@@ -153,6 +153,8 @@ int cli_durability(const cli *c, uint32_t *out);
 #define CLI_TIME_TEXT 28
 /* "2026-11-24 01:54:45", UTC. Returns out. */
 const char *time_shown(int64_t unix_ms, char out[CLI_TIME_TEXT]);
+/* For a narrow place: "11-24 01:54", or "2024-11-24" where the year is not plain. Returns out. */
+const char *time_brief(int64_t unix_ms, int64_t now_unix_ms, char out[CLI_TIME_TEXT]);
 /* "2026-11-24T01:54:45.123Z". Returns out. */
 const char *time_rfc3339(int64_t unix_ms, char out[CLI_TIME_TEXT]);
 /* RFC 3339, 1970 to 9999, any offset; the fraction is cut to milliseconds. */

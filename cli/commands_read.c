@@ -186,13 +186,15 @@ static void ls_row(const cli *c, out_table *t, const agt_document *d) {
     int n = snprintf(mark, sizeof mark, "%s%s", shown, state);
     out_cellf(t, OUT_CYAN, "%s", agt_type_name((agt_type)d->type));
     out_cellf(t, OUT_PLAIN, "v%u", d->version);
-    out_cellf(t, OUT_DIM, "%s", time_shown(d->changed_unix_ms, time));
+    out_cellf(t, OUT_DIM, "%s",
+              out_columns() ? time_brief(d->changed_unix_ms, time_now(), time)
+                            : time_shown(d->changed_unix_ms, time));
     out_cellf(t, OUT_PLAIN, "%s", d->exists ? out_bytes(d->size_bytes, size) : "-");
-    out_cell(t,
-             !d->exists            ? OUT_DIM
-             : d->modified_outside ? OUT_YELLOW
-                                   : OUT_PLAIN,
-             mark, n < 0 ? 0 : (size_t)n);
+    out_cell_tail(t,
+                  !d->exists            ? OUT_DIM
+                  : d->modified_outside ? OUT_YELLOW
+                                        : OUT_PLAIN,
+                  mark, n < 0 ? 0 : (size_t)n, strlen(state));
 }
 
 typedef struct listing {
@@ -239,8 +241,9 @@ int command_ls(cli *c) {
     agt_error err;
     agt_list_options o = AGT_LIST_OPTIONS_INIT;
     char under[AGT_MAX_PATH * 4] = "";
-    listing l = {
-        .c = c, .table = {.columns = 5, .right = 1u << 1 | 1u << 3}, .json = {.lines = true}};
+    listing l = {.c = c,
+                 .table = {.columns = 5, .right = 1u << 1 | 1u << 3, .shrink = 4},
+                 .json = {.lines = true}};
     o.deleted = c->args.value[OPT_DELETED] != NULL;
     o.look = 1;
     int code = cli_type(c, &o.type);

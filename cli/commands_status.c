@@ -3,10 +3,12 @@
 
 #include "output.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define STATUS_LABEL 12 /* columns */
 #define STATUS_SHOWN 20 /* documents named before the rest is only counted */
 
 typedef struct status {
@@ -14,8 +16,9 @@ typedef struct status {
     agt_lock_holder leader;
     bool has_last;
     int64_t last_ms;
-    char last[AGT_MAX_PATH + 256]; /* who did what to what */
-    char **modified;               /* documents whose file somebody edited */
+    char last[256];                   /* who did what */
+    char last_path[AGT_MAX_PATH + 8]; /* to what */
+    char **modified;                  /* documents whose file somebody edited */
     size_t modified_count;
 } status;
 
@@ -31,8 +34,9 @@ static agt_status status_last(cli *c, status *s, agt_error *err) {
     if (st == AGT_OK) {
         s->has_last = true;
         s->last_ms = e.recorded_unix_ms;
-        (void)snprintf(s->last, sizeof s->last, "%.*s %.*s %.*s", (int)e.actor.len, e.actor.data,
-                       (int)e.action.len, e.action.data, (int)e.path.len,
+        (void)snprintf(s->last, sizeof s->last, "%.*s %.*s", (int)e.actor.len, e.actor.data,
+                       (int)e.action.len, e.action.data);
+        (void)snprintf(s->last_path, sizeof s->last_path, "%.*s", (int)e.path.len,
                        e.path.data ? e.path.data : "");
     }
     agt_cursor_close(cursor);
@@ -104,7 +108,7 @@ static void status_print_json(const cli *c, const status *s) {
 
 static void status_label(const char *label) {
     out_set(OUT_DIM);
-    (void)printf("%-11s ", label);
+    (void)printf("%-*s ", STATUS_LABEL - 1, label);
     out_set(OUT_PLAIN);
 }
 
@@ -112,6 +116,33 @@ static void status_line(const char *label, out_style style, const char *value) {
     status_label(label);
     out_styled(style, value);
     (void)putchar('\n');
+}
+
+/* A document's path as one would type it here, cut to the line behind `before` columns. */
+static const char *status_path(const cli *c, const char *path, size_t before, char *out,
+                               size_t size) {
+    char shown[AGT_MAX_PATH * 4];
+    int room = out_columns() - STATUS_LABEL - (int)before;
+    cli_shown(c, path, strlen(path), shown, sizeof shown);
+    (void)out_shorten(shown, strlen(shown), out_columns() ? room : INT_MAX, out, size);
+    return out;
+}
+
+static void status_print_last(const cli *c, const status *s) {
+    char text[AGT_MAX_PATH * 4 + 512], time[CLI_TIME_TEXT], path[AGT_MAX_PATH * 4];
+    if (!s->has_last) {
+        status_line("last event", OUT_PLAIN, "none yet");
+        return;
+    }
+    int n = snprintf(text, sizeof text, "%llu, %s: %s", (unsigned long long)s->info.last_seq,
+                     out_columns() ? time_brief(s->last_ms, time_now(), time)
+                                   : time_shown(s->last_ms, time),
+                     s->last);
+    size_t used = n < 0 ? 0 : (size_t)n;
+    if (s->last_path[0])
+        (void)snprintf(text + used, sizeof text - used, " %s",
+                       status_path(c, s->last_path, used + 1, path, sizeof path));
+    status_line("last event", OUT_PLAIN, text);
 }
 
 static void status_print_git(const status *s) {
@@ -130,7 +161,7 @@ static void status_print_git(const status *s) {
 static void status_print_modified(const cli *c, const status *s) {
     char shown[AGT_MAX_PATH * 4];
     for (size_t i = 0; i < s->modified_count && i < STATUS_SHOWN; i++) {
-        cli_shown(c, s->modified[i], strlen(s->modified[i]), shown, sizeof shown);
+        status_path(c, s->modified[i], 0, shown, sizeof shown);
         status_line(i == 0 ? "modified" : "", OUT_YELLOW, shown);
     }
     if (s->modified_count > STATUS_SHOWN) {
@@ -155,14 +186,11 @@ static void status_print_troubles(const status *s) {
 }
 
 static void status_print(const cli *c, const status *s) {
-    char text[AGT_MAX_PATH + 320], time[CLI_TIME_TEXT], size[24];
+    char text[320], size[24];
     status_line("store", OUT_BOLD, c->root);
     (void)snprintf(text, sizeof text, "%u", s->info.documents);
     status_line("documents", OUT_PLAIN, text);
-    if (s->has_last)
-        (void)snprintf(text, sizeof text, "%llu, %s: %s", (unsigned long long)s->info.last_seq,
-                       time_shown(s->last_ms, time), s->last);
-    status_line("last event", OUT_PLAIN, s->has_last ? text : "none yet");
+    status_print_last(c, s);
     status_print_git(s);
     (void)snprintf(text, sizeof text, "%s, generation %llu", out_bytes(s->info.journal_bytes, size),
                    (unsigned long long)s->info.generation);

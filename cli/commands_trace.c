@@ -136,7 +136,9 @@ static agt_text log_summary(const agt_event *e) {
 static void log_row(const cli *c, out_table *t, const agt_event *e) {
     char time[CLI_TIME_TEXT], shown[AGT_MAX_PATH * 4];
     agt_text summary = log_summary(e);
-    out_cellf(t, OUT_DIM, "%s", time_shown(e->at_unix_ms, time));
+    out_cellf(t, OUT_DIM, "%s",
+              out_columns() ? time_brief(e->at_unix_ms, time_now(), time)
+                            : time_shown(e->at_unix_ms, time));
     out_cell(t, OUT_CYAN, e->actor.data, e->actor.len);
     out_cell(t, log_style(e->action), e->action.data, e->action.len);
     if (e->version) {
@@ -276,7 +278,7 @@ static int log_show(cli *c, agt_trace_options *o, log_state *l) {
 
 int command_log(cli *c) {
     agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
-    log_state l = {.table = {.columns = 8, .right = 7u << 3, .below = true},
+    log_state l = {.table = {.columns = 8, .right = 7u << 3, .below = true, .shrink = 6},
                    .json = {.lines = true}};
     int code = trace_filters(c, &o);
     if (code == CLI_DONE && c->json && c->args.value[OPT_FOLLOW])

@@ -32,7 +32,10 @@ static void out_fill_streams(void) {
 
 static int out_window(void) {
     struct winsize size;
+    const char *columns = getenv("COLUMNS");
+    uint64_t given = 0;
     if (!out.terminal[1]) return 0;
+    if (columns && text_number(columns, 10000, &given) && given > 0) return (int)given;
     if (ioctl(1, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
     return 80;
 }
@@ -186,6 +189,8 @@ const char *out_bytes(uint64_t n, char text[24]) {
 /* ---- tables ---- */
 
 #define OUT_INDENT 4
+#define OUT_LEAST  8              /* columns: no path is made shorter */
+#define OUT_CUT    "\xe2\x80\xa6" /* what stands for what was left out: one column */
 
 static int out_width(const char *s, size_t n) {
     uint32_t code;
@@ -209,11 +214,16 @@ void out_cell(out_table *t, out_style style, const char *s, size_t n) {
     }
     if (n) memcpy(t->text + t->len, s, n);
     struct out_cell *cell = &t->cells[t->count];
-    *cell = (struct out_cell){t->len, n, out_width(s, n), style};
+    *cell = (struct out_cell){t->len, n, out_width(s, n), 0, style};
     int *width = &t->width[t->count % (size_t)t->columns];
     if (cell->columns > *width) *width = cell->columns;
     t->len += n;
     t->count++;
+}
+
+void out_cell_tail(out_table *t, out_style style, const char *s, size_t n, size_t tail) {
+    out_cell(t, style, s, n);
+    t->cells[t->count - 1].tail = tail;
 }
 
 void out_cellf(out_table *t, out_style style, const char *format, ...) {
@@ -238,6 +248,28 @@ static size_t out_fits(const char *s, size_t n, int columns) {
     return i;
 }
 
+/* How many bytes at the end take no more than so many columns. */
+static size_t out_end(const char *s, size_t n, int columns) {
+    uint32_t code;
+    size_t at = 0;
+    for (int left = out_width(s, n); left > columns && at < n;) {
+        size_t len = text_next(s + at, n - at, &code);
+        left -= len && !text_unsafe(code) ? text_columns(code) : 1;
+        at += len ? len : 1;
+    }
+    return n - at;
+}
+
+size_t out_shorten(const char *s, size_t n, int columns, char *text, size_t size) {
+    bool cut = out_width(s, n) > columns;
+    int room = columns > OUT_LEAST ? columns - 1 : OUT_LEAST - 1;
+    size_t head = cut ? out_fits(s, n, room / 3) : n;
+    size_t tail = cut ? out_end(s, n, room - room / 3) : 0; /* the file's name is there */
+    int got = snprintf(text, size, "%.*s%s%.*s", (int)head, s, cut ? OUT_CUT : "", (int)tail,
+                       s + n - tail);
+    return got < 0 ? 0 : (size_t)got < size ? (size_t)got : size - 1;
+}
+
 static void out_pad(int columns) {
     if (columns > 0) (void)printf("%*s", columns, "");
 }
@@ -245,7 +277,7 @@ static void out_pad(int columns) {
 static void out_put_text(const out_table *t, const struct out_cell *cell, size_t n) {
     if (cell->style != OUT_PLAIN && n) out_set(cell->style);
     out_text(t->text + cell->at, n);
-    if (n < cell->len) (void)fputs("...", stdout);
+    if (n < cell->len) (void)fputs(OUT_CUT, stdout);
     if (cell->style != OUT_PLAIN && n) out_set(OUT_PLAIN);
 }
 
@@ -254,15 +286,39 @@ static void out_put_below(const out_table *t, const struct out_cell *cell) {
     int room = out.columns - OUT_INDENT;
     bool cut = cell->columns > room;
     (void)printf("\n%*s", OUT_INDENT, "");
-    out_put_text(t, cell, cut ? out_fits(t->text + cell->at, cell->len, room - 3) : cell->len);
+    out_put_text(t, cell, cut ? out_fits(t->text + cell->at, cell->len, room - 1) : cell->len);
 }
 
-static void out_row(const out_table *t, const struct out_cell *cells) {
+/* What is left for the column that shrinks, and what is behind it in its cell; 0: all it wants. */
+static int out_limit(const out_table *t) {
+    int before = 0;
+    if (!t->shrink || !out.columns) return 0;
+    for (int i = 0; i < t->shrink; i++)
+        before += t->width[i] ? t->width[i] + 2 : 0;
+    return out.columns - before > OUT_LEAST ? out.columns - before : OUT_LEAST;
+}
+
+static void out_put_shortened(const out_table *t, const struct out_cell *cell, int columns) {
+    char text[AGT_MAX_PATH * 4 + 64];
+    const char *s = t->text + cell->at;
+    size_t n = cell->len - cell->tail;
+    int room = columns - out_width(s + n, cell->tail);
+    n = out_shorten(s, n, room > OUT_LEAST ? room : OUT_LEAST, text, sizeof text);
+    if (cell->style != OUT_PLAIN) out_set(cell->style);
+    out_text(text, n);
+    out_text(s + cell->len - cell->tail, cell->tail);
+    if (cell->style != OUT_PLAIN) out_set(OUT_PLAIN);
+}
+
+static void out_row(const out_table *t, const struct out_cell *cells, int limit) {
     int last = t->columns - 1, at = 0, gap = 0;
     while (last > 0 && !cells[last].len) /* nothing is padded for what does not come */
         last--;
     for (int i = 0; i <= last; i++) {
-        int pad = t->width[i] - cells[i].columns;
+        bool cut = limit && i == t->shrink && cells[i].columns > limit;
+        int columns = cut ? limit : cells[i].columns;
+        int width = limit && i == t->shrink && t->width[i] > limit ? limit : t->width[i];
+        int pad = width - columns;
         bool right = t->right >> i & 1;
         if (!t->width[i]) continue; /* a column that is empty everywhere takes no room */
         bool below = t->below && out.columns > 2 * OUT_INDENT && i == t->columns - 1 &&
@@ -272,16 +328,20 @@ static void out_row(const out_table *t, const struct out_cell *cells) {
             break;
         }
         out_pad(gap + (right ? pad : 0));
-        out_put_text(t, &cells[i], cells[i].len);
-        at += gap + cells[i].columns + (right ? pad : 0);
+        if (cut)
+            out_put_shortened(t, &cells[i], limit);
+        else
+            out_put_text(t, &cells[i], cells[i].len);
+        at += gap + columns + (right ? pad : 0);
         gap = 2 + (right ? 0 : pad);
     }
     (void)fputc('\n', stdout);
 }
 
 void out_rows(out_table *t) {
+    int limit = out_limit(t);
     for (size_t i = 0; i < t->count; i += (size_t)t->columns)
-        out_row(t, t->cells + i);
+        out_row(t, t->cells + i, limit);
     t->count = t->len = 0;
 }
 

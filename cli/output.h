@@ -68,6 +68,8 @@ void out_set(out_style style);
 /* Prints text made safe (1). */
 void out_text(const char *s, size_t n);
 void out_styled(out_style style, const char *s);
+/* The text, shortened in its middle if it needs more columns. Returns its bytes in `text`. */
+size_t out_shorten(const char *s, size_t n, int columns, char *text, size_t size);
 /* "1.2 MB". Returns out. */
 const char *out_bytes(uint64_t n, char out[24]);
 
@@ -78,11 +80,13 @@ typedef struct out_table {
     int columns;
     unsigned right; /* bit n: column n is aligned to the right */
     bool below;
+    int shrink; /* 0, or a column that is shortened in the middle where a terminal is narrow */
     char *text;
     size_t len, cap;
     struct out_cell {
         size_t at, len;
         int columns;
+        size_t tail; /* bytes at its end that are never left out */
         out_style style;
     } * cells;
     size_t count, room;
@@ -90,6 +94,7 @@ typedef struct out_table {
 } out_table;
 
 void out_cell(out_table *t, out_style style, const char *s, size_t n);
+void out_cell_tail(out_table *t, out_style style, const char *s, size_t n, size_t tail);
 void out_cellf(out_table *t, out_style style, const char *format, ...) OUT_PRINTF(3, 4);
 /* Prints the rows and empties the table; widths never shrink. */
 void out_rows(out_table *t);

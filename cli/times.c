@@ -48,6 +48,13 @@ const char *time_shown(int64_t unix_ms, char text[CLI_TIME_TEXT]) {
     return text;
 }
 
+const char *time_brief(int64_t unix_ms, int64_t now, char text[CLI_TIME_TEXT]) {
+    bool plain = unix_ms <= now + TIME_DAY_S * 1000 && unix_ms > now - 300 * TIME_DAY_S * 1000;
+    time_shown(unix_ms, text);
+    text[plain ? 16 : 10] = 0;
+    return plain ? text + 5 : text;
+}
+
 int64_t time_now(void) {
     struct timespec now;
     if (clock_gettime(CLOCK_REALTIME, &now) != 0) return 0;

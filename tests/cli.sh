@@ -697,8 +697,8 @@ it 'log fits a terminal of 80 columns, and a pipe has a row for each event'
 w long.md x --summary "$(printf 'word %.0s' $(seq 1 60))"
 NO_COLOR=1 tty '' log
 unset NO_COLOR
-awk 'length > 80 { exit 1 }' "$T/out" || bad "too wide: $(cat "$T/out")"
-prints_like '^    word word .*\.\.\.$'
+sed 's/…/./' "$T/out" | awk 'length > 80 { exit 1 }' || bad "too wide: $(cat "$T/out")"
+prints_like '^    word word .*…$'
 run log
 [ "$(wc -l <"$T/out")" -eq 5 ] || bad 'not a row for each event'
 prints_like ' long\.md +(word ){59}word'
@@ -712,6 +712,35 @@ run diff --json d.md 2 2
 exits 0 && json "j['patch'] == '' and j['from'] == 2"
 
 # ---- ls ----
+
+it 'on a narrow terminal paths are cut in the middle, in a pipe never'
+store
+w d.md 1
+long=a-folder-with-a-long-name/another-folder-with-a-long-name/a-document-with-a-long-name.md
+AGENT_TRACE_ACTOR=agent:a-long-name run write "$long" --content x
+unset AGENT_TRACE_ACTOR
+printf edited >"$long"
+NO_COLOR=1
+export NO_COLOR
+for words in log 'ls --deleted' status; do
+    for COLUMNS in 80 72 100; do
+        export COLUMNS
+        # shellcheck disable=SC2086
+        tty '' $words
+        exits 0
+        prints_like '…' && prints_like 'long-name\.md'
+        sed '/^store  /d' "$T/out" | python3 -c "import sys; sys.exit(any(len(l) > $COLUMNS + 1 for l in sys.stdin))" ||
+            bad "$words is wider than $COLUMNS: $(cat "$T/out")"
+    done
+done
+COLUMNS=200
+tty '' ls
+prints_like "$long  \(modified outside\)\$"
+tty '' log -n 1
+prints_like "^[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}  agent:a-long-name  create  v1  \+1  -0  $long\$"
+run log -n 1
+prints_like "^20[0-9-]+ [0-9:]{8}  agent:a-long-name .*  $long\$"
+unset NO_COLOR COLUMNS
 
 it 'ls shows type, version, time, size and path, and what was edited or deleted'
 store
@@ -964,6 +993,9 @@ printf edited >a.md
 run status
 exits 0
 prints_like '^modified +a\.md$'
+mkdir sub
+run -C sub status
+prints_like '^last event .* modify \.\./a\.md$' && prints_like '^modified +\.\./a\.md$'
 run status --json
 exits 0
 json "j['root'] == '$S' and j['documents'] == 1 and j['last_seq'] == 3 and j['published_seq'] == 2 and j['pending'] == 1 and j['modified_outside'] == ['a.md'] and j['leader'] is False and len(j['id']) == 36 and len(j['head']) == 40 and j['edits_kept_aside'] == 0 and j['failed'] is False"

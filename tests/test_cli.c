@@ -229,6 +229,15 @@ TEST(cli_time, every_day_is_printed_and_read_back) {
     CHECK_STR(time_shown(INT64_C(1733179244999), text), "2024-12-02 22:40:44");
 }
 
+TEST(cli_time, a_brief_time_has_its_year_where_that_is_not_plain) {
+    char text[CLI_TIME_TEXT];
+    int64_t at = INT64_C(1733179244999), day = INT64_C(86400000);
+    CHECK_STR(time_brief(at, at, text), "12-02 22:40");
+    CHECK_STR(time_brief(at, at + 299 * day, text), "12-02 22:40");
+    CHECK_STR(time_brief(at, at + 301 * day, text), "2024-12-02");
+    CHECK_STR(time_brief(at, at - 2 * day, text), "2024-12-02");
+}
+
 TEST(cli_time, rfc_3339_is_read_with_offsets_and_fractions) {
     CHECK_INT(parsed("1970-01-01T00:00:00Z"), 0);
     CHECK_INT(parsed("2024-12-02T23:40:44+01:00"), INT64_C(1733179244000));
