@@ -35,8 +35,8 @@ static const help_page help_pages[] = {
      "usage: agent-trace init [DIR]\n"
      "\n"
      "Makes a store in DIR (default: the current folder): the folder .agent-trace and nothing\n"
-     "else. A git repository that is there is left alone. Where there is a store already,\n"
-     "nothing happens.\n"
+     "else, but the folders that are missing on the way. A git repository that is there is left\n"
+     "alone. Where there is a store already, nothing happens.\n"
      "\n"
      "  --json               print the result as JSON\n"
      "\n"
@@ -111,11 +111,13 @@ static const help_page help_pages[] = {
     {"log", "who changed what, newest first",
      "usage: agent-trace log [PATH] [options]\n"
      "\n"
-     "Lists the changes of the store, or of one document, newest first: time (UTC), who, "
-     "what,\n"
-     "version, lines added and removed, path. Refused writes are listed too.\n"
-     "\n" HELP_FILTERS "  -n, --limit N        at most N (default " CLI_QUOTE(
+     "Lists the changes of the store, of one document or of what is in a folder, newest first:\n"
+     "time (UTC), who, what, version, lines added and removed, path. Refused writes are listed\n"
+     "too. On a terminal times are brief and long paths are cut in the middle.\n"
+     "\n" HELP_FILTERS "  -n, --limit N        the newest N (default " CLI_QUOTE(
          CLI_LOG_LIMIT) "; 0: all)\n"
+                        "  -f, --follow         the newest last, then wait for more; ends with "
+                        "Ctrl-C\n"
                         "  --json               an array of events\n"
                         "\n"
                         "example:\n"
@@ -128,6 +130,8 @@ static const help_page help_pages[] = {
      "where\n"
      "both are equal.\n"
      "\n"
+     "  --json               path, from, to (null: the file), encoding and patch, as JSON\n"
+     "\n"
      "examples:\n"
      "  agent-trace diff docs/plan.md\n"
      "  agent-trace diff docs/plan.md 2 5\n"},
@@ -136,9 +140,10 @@ static const help_page help_pages[] = {
      "\n"
      "Prints the lines of the trace as they are, oldest first.\n"
      "\n"
-     "  --path PATH          of one document\n" HELP_FILTERS
+     "  --path PATH          of one document; a filter like the others: where there is no such\n"
+     "                       document nothing is printed, and the exit code is 0\n" HELP_FILTERS
      "  --seq N              from this event on\n"
-     "  -n, --limit N        at most N\n"
+     "  -n, --limit N        the newest N; with --seq the first N from there on\n"
      "  -f, --follow         then wait for new ones; ends with Ctrl-C or when the reader goes\n"
      "\n"
      "examples:\n"
@@ -162,7 +167,9 @@ static const help_page help_pages[] = {
      "\n"
      "action is create, modify or delete; type, ts (unix seconds or RFC 3339) and session may "
      "be\n"
-     "missing; other members are ignored. A line that fails stops nothing else.\n"
+     "missing; other members are ignored. A line that fails stops nothing else. Lines are\n"
+     "counted from 1, bytes in them from 0. Ctrl-C ends it behind the changes at hand, with the\n"
+     "summary; the exit code is 1 then.\n"
      "\n"
      "  --actor WHO          who acts where a line does not say\n"
      "  --batch N            N changes share one sync (default " CLI_QUOTE(
@@ -223,7 +230,8 @@ void help_all(bool to_stderr) {
     (void)fputs(
         "\n"
         "-C DIR runs in DIR; the store is the one around the current folder. Who acts is\n"
-        "--actor, else AGENT_TRACE_ACTOR, else the user.\n"
+        "--actor, else AGENT_TRACE_ACTOR, else the user; in front of log and trace it filters.\n"
+        "With --json a failure is an object too: status, message, path, and what else is known.\n"
         "exit codes: 0 done, 1 error, 2 wrong use, 3 denied, 4 not found, 5 busy or conflict\n"
         "'agent-trace help COMMAND' explains a command, with an example\n",
         f);
