@@ -619,7 +619,7 @@ exits 2
 run show docs/a.md 4294967296
 exits 2
 run restore docs/a.md 3
-exits 2 && complains_like 'delet'
+exits 4 && complains_like 'delet'
 
 it 'show --disk is the file as it is'
 printf 'by hand' >docs/a.md
