@@ -10945,14 +10945,17 @@ AGT_PRIVATE agt_status agt__target(agt_store *s, const char *path, size_t len, a
  * a read-only handle, which cannot wait for it. */
 typedef struct agt_waiting {
     uint64_t from, to;
+    bool known; /* else nobody knows since a restart, and the trace behind the header's end may be
+                 * torn (a read-only handle cannot recover) */
 } agt_waiting;
 /* Under the handle's mutex; `locked` says that the store lock is held, too. */
 AGT_PRIVATE agt_waiting agt__waiting(agt_store *s, bool locked);
 
 /* Is what was looked at an older version of a document whose newest change is recorded and not in
- * place yet? Under the handle's mutex; `locked` as above. */
-AGT_PRIVATE agt_status agt__look_pending(agt_store *s, bool locked, const agt_row *row,
-                                         const agt_look *look, bool *pending, agt_error *err);
+ * place yet? Under the handle's mutex; `waiting` was asked for before the look. */
+AGT_PRIVATE agt_status agt__look_pending(agt_store *s, const agt_waiting *waiting,
+                                         const agt_row *row, const agt_look *look, bool *pending,
+                                         agt_error *err);
 
 /* ---- recover.c ---- */
 
@@ -10999,7 +11002,9 @@ AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_b
 typedef agt_status (*agt_record_fn)(void *ctx, const agt_record *record, agt_error *err);
 AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint64_t seq,
                                         agt_record_fn each, void *ctx, agt_error *err);
-/* An entry's bytes: inside the record, or read from its side file into `out` (emptied first). */
+/* An entry's bytes: inside the record, or read from its side file into `out` (emptied first).
+ * AGT_NOT_FOUND: the side file is gone; to a reader without a lock that may mean that git has the
+ * bytes by now. */
 AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_entry *entry,
                                         agt_buf *out, const void **bytes, agt_error *err);
 AGT_PRIVATE void agt__side_name(uint64_t seq, char out[40]);
@@ -11740,7 +11745,7 @@ static agt_status recover_record(recover_run *run, const agt_record *r, uint64_t
         st = agt__entry_bytes(s, seq, &e, &side, &bytes, err);
         if (st == AGT_OK)
             st = agt__keep_rejected(s, ev.rejected, bytes, (size_t)e.content_len, err);
-        else if (st == AGT_CORRUPT)
+        else if (st == AGT_CORRUPT || st == AGT_NOT_FOUND)
             st = AGT_OK; /* (5) */
         agt__buf_free(&side);
     }
@@ -11861,7 +11866,8 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
     agt_look look;
     size_t n;
     agt_status st = agt__look(s, row->path, row->path_len, &s->old, &look, err);
-    if (st == AGT_INVALID && !row->exists && look.stat.kind == AGT_FILE_FOLDER) return AGT_OK;
+    /* a link, a folder, a file in the way of a folder, or one that is too large: a person's */
+    if (st == AGT_INVALID || st == AGT_LIMIT) return AGT_OK;
     if (st != AGT_OK) return st;
     bool same = look.on_disk == row->exists &&
                 (!row->exists || memcmp(look.blob.id, row->blob.id, 20) == 0);
@@ -11869,6 +11875,8 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
         if (row->exists) agt__row_stat(row, &look.stat);
         return AGT_OK;
     }
+    if (!same && row->ino && run->mode == AGT_REPLAY_LEFT)
+        return AGT_OK; /* it was in place: an edit */
     if (!same && look.on_disk && !recover_known(run, row->path, row->path_len, &look.blob)) {
         if (run->mode == AGT_REPLAY_LEFT) return AGT_OK; /* an edit */
         if (!recover_all_zero(&s->old)) {
@@ -12542,15 +12550,16 @@ AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const voi
 AGT_PRIVATE agt_waiting agt__waiting(agt_store *s, bool locked) {
     agt_shared now;
     const agt_shared *sh = &s->shared;
-    agt_waiting w = {s->journal.header.next_seq, UINT64_MAX};
+    agt_waiting w = {s->journal.header.next_seq, UINT64_MAX, false};
     if (!locked) {
         bool counts = s->state_fd != AGT_FD_NONE &&
                       agt__shared_read(s->sys, s->state_fd, s->cpu, &now, NULL) == AGT_OK &&
                       now.generation == s->journal.header.generation &&
-                      strcmp(now.boot, s->self.boot) == 0;
+                      strcmp(now.boot, s->self.boot) == 0 && (s->self.boot[0] || s->trusts_state);
         if (!counts) return w;
         sh = &now;
     }
+    w.known = true;
     w.from = sh->applied < sh->end ? sh->applied_seq : sh->next_seq;
     if (!s->read_only) w.to = sh->next_seq;
     return w;
@@ -12585,13 +12594,14 @@ static agt_status pending_version(void *ctx, const agt_record *r, agt_error *err
     return AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__look_pending(agt_store *s, bool locked, const agt_row *row,
-                                         const agt_look *look, bool *pending, agt_error *err) {
+AGT_PRIVATE agt_status agt__look_pending(agt_store *s, const agt_waiting *waiting,
+                                         const agt_row *row, const agt_look *look, bool *pending,
+                                         agt_error *err) {
     agt_row base;
     pending_look p = {s, row, look, false};
     *pending = false;
-    if (row->last_seq < s->journal.header.next_seq || row->last_seq < agt__waiting(s, locked).from)
-        return AGT_OK;
+    if (row->last_seq < s->journal.header.next_seq || row->last_seq < waiting->from) return AGT_OK;
+    if (row->ino) return AGT_OK; /* this handle saw it in place */
     bool had = agt__catalog_base(&s->catalog, row->path, row->path_len, &base) && base.exists;
     p.known = pending_same(look, had, &base.blob);
     agt_status st = AGT_OK;
@@ -12690,6 +12700,8 @@ AGT_PRIVATE agt_status agt__txn_change(agt_txn *t, size_t index, agt_error *err)
 /* Adds an event that is no document's to the open record. */
 AGT_PRIVATE agt_status agt__txn_event(agt_txn *t, const agt_plan *p, const char *action,
                                       agt_error *err);
+/* The result of a change that failed: nothing happened. Under the store lock. */
+AGT_PRIVATE void agt__plan_nothing(agt_plan *p);
 /* Look, record, change, seal, flush, for a change with a record of its own. */
 AGT_PRIVATE agt_status agt__txn_single(agt_txn *t, size_t index, agt_error *err);
 /* The plan's record is in the journal: later plans of the transaction build on it. */
@@ -13068,7 +13080,8 @@ static agt_status write_look(agt_txn *t, agt_plan *p, agt_row *now, agt_error *e
     bool same = look->on_disk == now->exists &&
                 (!look->on_disk || memcmp(look->blob.id, now->blob.id, 20) == 0);
     if (same) return AGT_OK;
-    if ((st = agt__look_pending(s, true, now, look, &pending, err)) != AGT_OK) return st;
+    agt_waiting waiting = agt__waiting(s, true);
+    if ((st = agt__look_pending(s, &waiting, now, look, &pending, err)) != AGT_OK) return st;
     if (!pending) return write_add_edit(t, p, look, now, err);
     s->old.len = 0; /* what is in the journal is what changes */
     return now->exists ? agt__journalled_content(s, now->last_seq, &s->old, err) : AGT_OK;
@@ -13155,6 +13168,12 @@ AGT_PRIVATE agt_status agt__txn_change(agt_txn *t, size_t index, agt_error *err)
     return AGT_OK;
 }
 
+AGT_PRIVATE void agt__plan_nothing(agt_plan *p) {
+    p->result.edit_recorded = p->result.unchanged = 0;
+    p->result.seq = 0;
+    p->result.version = p->row && p->row->exists ? p->row->version : 0;
+}
+
 AGT_PRIVATE agt_status agt__txn_single(agt_txn *t, size_t index, agt_error *err) {
     agt_plan *p = &t->plans[index];
     agt_error flush;
@@ -13174,8 +13193,7 @@ AGT_PRIVATE agt_status agt__txn_single(agt_txn *t, size_t index, agt_error *err)
     }
     if (agt_status_is_error(answer)) {
         agt__txn_discard(t, index, index + 1);
-        p->result.edit_recorded = p->result.unchanged = 0;
-        p->result.seq = 0;
+        agt__plan_nothing(p);
     }
     p->result.status = answer;
     return answer;
@@ -13382,7 +13400,7 @@ AGT_PRIVATE void agt__txn_discard(agt_txn *t, size_t from, size_t to) {
             agt__side_name(p->place.seq, name);
             (void)t->s->sys->remove(t->s->sys->ctx, t->s->unpublished, name);
         }
-        if (p->row) p->row->pending = 0;
+        if (p->row && p->row->pending == i + 1) p->row->pending = 0; /* not an earlier change's */
         p->staged = p->side = false;
         p->kind = AGT_PLAN_NONE;
     }
@@ -13426,22 +13444,44 @@ static bool change_full(const agt_store *s, uint32_t durability) {
     return (durability ? durability : s->durability) == AGT_DURABLE_FULL;
 }
 
-/* Runs one plan as a transaction of its own. The status is the plan's. */
-static agt_status change_one(agt_store *s, agt_plan *p, agt_error *err) {
+/* What a try left in a plan. */
+static void change_again(agt_plan *p) {
+    memset(&p->result, 0, sizeof p->result);
+    memset(&p->now, 0, sizeof p->now);
+    memset(&p->place, 0, sizeof p->place);
+    p->row = NULL;
+    p->kind = AGT_PLAN_NONE;
+    p->staged = p->side = false;
+}
+
+static agt_status change_once(agt_store *s, agt_plan *p, bool *no_room, agt_error *err) {
     agt_txn t;
     agt_error why;
     memset(&why, 0, sizeof why);
-    agt_status st = agt__make_room(s, err);
-    if (st == AGT_OK) st = agt__store_lock(s, err);
+    agt_status st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
     agt__txn_begin(&t, s, p, change_full(s, p->options.durability), false);
     t.count = 1;
     agt_status answer = agt__txn_single(&t, 0, &why);
     st = agt__txn_commit(&t, err);
+    if (st != AGT_OK) agt__plan_nothing(p);
     agt__store_unlock(s);
     p->result.status = 0;
+    *no_room = st == AGT_OK && answer == AGT_LIMIT && t.no_room;
     if (st == AGT_OK && answer != AGT_OK && err) *err = why;
     return st != AGT_OK ? st : answer;
+}
+
+/* Runs one plan as a transaction of its own. The status is the plan's. Others may have filled the
+ * journal since this handle looked: then it is emptied, once. */
+static agt_status change_one(agt_store *s, agt_plan *p, agt_error *err) {
+    bool no_room = false;
+    agt_status st = agt__make_room(s, err);
+    if (st == AGT_OK) st = change_once(s, p, &no_room, err);
+    if (!no_room) return st;
+    if ((st = agt__empty_journal(s, err)) != AGT_OK) return st;
+    change_again(p);
+    return change_once(s, p, &no_room, err);
 }
 
 AGENT_TRACE_API agt_status agt_write(agt_store *store, const agt_caller *caller, const char *path,
@@ -13491,6 +13531,24 @@ AGENT_TRACE_API agt_status agt_restore(agt_store *store, const agt_caller *calle
     return st;
 }
 
+static agt_status change_event(agt_store *s, agt_plan *p, const char *action, uint64_t *seq,
+                               bool *no_room, agt_error *err) {
+    agt_txn t;
+    *no_room = false;
+    agt_status st = agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    agt__txn_begin(&t, s, p, change_full(s, p->options.durability), false);
+    agt__txn_record_begin(&t);
+    *seq = t.draft.next_seq;
+    st = agt__txn_event(&t, p, action, err);
+    if (st == AGT_OK) st = agt__txn_seal(&t, err);
+    if (st == AGT_OK) st = agt__txn_flush(&t, err);
+    if (st == AGT_OK) st = agt__txn_commit(&t, err);
+    agt__store_unlock(s);
+    *no_room = st == AGT_LIMIT && t.no_room;
+    return st;
+}
+
 AGENT_TRACE_API agt_status agt_event_append(agt_store *store, const agt_caller *caller,
                                             const char *action, const char *summary,
                                             const char *path, uint32_t durability, uint64_t *seq,
@@ -13498,7 +13556,7 @@ AGENT_TRACE_API agt_status agt_event_append(agt_store *store, const agt_caller *
     static const char *const ours[] = {"create", "modify",    "delete", "restore",
                                        "rename", "violation", "init",   "unknown"};
     agt_plan p;
-    agt_txn t;
+    bool no_room = false;
     AGENT_TRACE_ASSERT(action && summary);
     agt_write_options o = AGT_WRITE_OPTIONS_INIT;
     o.durability = durability;
@@ -13514,16 +13572,10 @@ AGENT_TRACE_API agt_status agt_event_append(agt_store *store, const agt_caller *
                          "the action must be 1 to 64 of a-z 0-9 _ . and none of the library's own "
                          "words");
     st = agt__make_room(store, err);
-    if (st == AGT_OK) st = agt__store_lock(store, err);
-    if (st != AGT_OK) return st;
-    agt__txn_begin(&t, store, &p, change_full(store, durability), false);
-    agt__txn_record_begin(&t);
-    uint64_t next = t.draft.next_seq;
-    st = agt__txn_event(&t, &p, action, err);
-    if (st == AGT_OK) st = agt__txn_seal(&t, err);
-    if (st == AGT_OK) st = agt__txn_flush(&t, err);
-    if (st == AGT_OK) st = agt__txn_commit(&t, err);
-    agt__store_unlock(store);
+    uint64_t next = 0;
+    if (st == AGT_OK) st = change_event(store, &p, action, &next, &no_room, err);
+    if (no_room && (st = agt__empty_journal(store, err)) == AGT_OK)
+        st = change_event(store, &p, action, &next, &no_room, err);
     if (st == AGT_OK && seq) *seq = next;
     return st;
 }
@@ -13571,19 +13623,20 @@ static agt_status change_batch_none(agt_txn *t, agt_status answer, agt_error *er
     agt_error why;
     agt_status st = AGT_OK;
     bool failed = agt_status_is_error(answer);
-    for (size_t i = 0; i < t->count; i++) {
-        agt_plan *p = &t->plans[i];
-        const agt_row *row = failed ? p->row : &p->now;
-        p->result.version = p->row && row->exists ? row->version : 0;
-        p->result.seq = p->result.unchanged = 0;
-        if (failed) p->result.edit_recorded = 0;
-    }
     agt__txn_discard(t, 0, t->count);
     memset(&why, 0, sizeof why);
     if (failed)
         agt__txn_rollback(t);
     else if ((st = agt__txn_flush(t, &why)) == AGT_OK)
         st = agt__txn_commit(t, &why);
+    for (size_t i = 0; i < t->count; i++) {
+        agt_plan *p = &t->plans[i];
+        uint32_t edit_recorded = p->result.edit_recorded;
+        agt__plan_nothing(p);
+        if (failed || st != AGT_OK) continue;
+        p->result.edit_recorded = edit_recorded;
+        p->result.version = p->row && p->now.exists ? p->now.version : 0;
+    }
     if (st != AGT_OK && err) *err = why;
     return st != AGT_OK ? st : answer;
 }
@@ -13615,16 +13668,6 @@ static agt_status change_batch_locked(agt_txn *t, size_t count, agt_error *err) 
     }
     if (st == AGT_OK) st = change_batch_record(t, count, err);
     return st == AGT_OK ? st : change_batch_none(t, st, err);
-}
-
-/* What a try left in a plan. */
-static void change_again(agt_plan *p) {
-    memset(&p->result, 0, sizeof p->result);
-    memset(&p->now, 0, sizeof p->now);
-    memset(&p->place, 0, sizeof p->place);
-    p->row = NULL;
-    p->kind = AGT_PLAN_NONE;
-    p->staged = p->side = false;
 }
 
 /* A batch is one record: where the journal has no room for it, it is emptied first. */
@@ -13673,8 +13716,10 @@ static void change_note(agt_plan *p, agt_status st, const agt_error *why) {
                              strlen(why->message));
 }
 
-/* Appends changes from `from` on until enough is journalled; returns where it stopped. */
-static size_t change_group_some(agt_txn *t, agt_plan *plans, size_t from, size_t count) {
+/* Appends changes from `from` on until enough is journalled, or there is no room for the next one
+ * in a journal that can be emptied; returns where it stopped. */
+static size_t change_group_some(agt_txn *t, agt_plan *plans, size_t from, size_t count,
+                                bool emptied) {
     uint64_t begin = t->draft.end;
     size_t i = from;
     for (; i < count; i++) {
@@ -13686,7 +13731,12 @@ static size_t change_group_some(agt_txn *t, agt_plan *plans, size_t from, size_t
             (t->draft.end - begin > CHANGE_GROUP_JOURNAL || t->side_bytes > CHANGE_GROUP_SIDE))
             break;
         t->count = i + 1;
+        t->no_room = false;
         agt_status answer = agt__txn_single(t, i, &why);
+        if (answer == AGT_LIMIT && t->no_room && !(emptied && i == from)) {
+            change_again(p);
+            break;
+        }
         change_note(p, answer, &why);
         if (answer == AGT_OK) agt__txn_took(t, i);
     }
@@ -13705,16 +13755,18 @@ static void change_note_rest(agt_plan *plans, size_t from, size_t count, agt_sta
 
 static agt_status change_group_run(agt_store *s, agt_plan *plans, size_t count, bool full,
                                    agt_error *err) {
+    bool emptied = false;
     for (size_t from = 0; from < count;) {
         agt_txn t;
-        agt_status st = agt__make_room(s, err);
+        agt_status st = emptied ? agt__empty_journal(s, err) : agt__make_room(s, err);
         if (st == AGT_OK) st = agt__store_lock(s, err);
         if (st != AGT_OK) {
             change_note_rest(plans, from, count, st, err);
             return st;
         }
         agt__txn_begin(&t, s, plans, full, false);
-        size_t to = change_group_some(&t, plans, from, count);
+        size_t to = change_group_some(&t, plans, from, count, emptied);
+        emptied = t.no_room;
         st = agt__txn_commit(&t, err);
         agt__store_unlock(s);
         if (st != AGT_OK) {
@@ -13824,11 +13876,6 @@ AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_en
     out->len = 0;
     agt_status st =
         agt__read_file(s->sys, s->unpublished, name, (size_t)AGT_MAX_DOCUMENT, out, err);
-    if (st == AGT_NOT_FOUND)
-        st = agt__fail(err, AGT_CORRUPT,
-                       "the bytes of event %llu are missing: there is no "
-                       ".agent-trace/unpublished/%s; restore the store from a backup",
-                       (unsigned long long)seq, name);
     if (st == AGT_OK && out->len != entry->content_len)
         st = agt__fail(err, AGT_CORRUPT, ".agent-trace/unpublished/%s is damaged", name);
     *bytes = out->data ? (const void *)out->data : "";
@@ -14047,6 +14094,11 @@ static agt_status publish_tree(publish_run *run, const agt_event *e, const agt_e
     if (!agt__unhex(e->blob.data, e->blob.len, blob.id, 20))
         return agt__fail(err, AGT_CORRUPT, "event %llu names no blob", (unsigned long long)e->seq);
     agt_status st = agt__entry_bytes(s, e->seq, entry, &run->side, &bytes, err);
+    if (st == AGT_NOT_FOUND)
+        st = agt__fail(err, AGT_CORRUPT,
+                       "the bytes of event %llu are missing in .agent-trace/unpublished; restore "
+                       "the store from a backup",
+                       (unsigned long long)e->seq);
     if (st != AGT_OK) return st;
     run->bytes += entry->content_len;
     return agt__git_put(s->git, e->path.data, e->path.len, &blob, bytes, (size_t)entry->content_len,
@@ -14801,17 +14853,24 @@ static bool history_fits(const agt_row *row, const agt_look *look) {
            (!row->exists || memcmp(look->blob.id, row->blob.id, 20) == 0);
 }
 
-/* Once more, with nobody else at it; a read-only handle can only look. */
-static agt_status history_look_again(agt_store *s, const history_path *at, agt_row *row,
-                                     agt_buf *bytes, agt_look *look, bool *modified,
-                                     agt_error *err) {
+#define HISTORY_TRIES 100
+
+static agt_status history_lost(const agt_row *row, agt_error *err) {
+    return agt__fail(err, AGT_CORRUPT, "the bytes of event %llu are missing",
+                     (unsigned long long)row->last_seq);
+}
+
+/* One look, under the handle's mutex. */
+static agt_status history_look_once(agt_store *s, const history_path *at, agt_row *row,
+                                    const agt_waiting *waiting, agt_buf *bytes, agt_look *look,
+                                    bool *modified, agt_error *err) {
     bool pending = false;
     agt_status st = agt__look(s, at->text, at->len, bytes, look, err);
     *modified = st != AGT_OK || !history_fits(row, look);
     if (st == AGT_INVALID) memset(look, 0, sizeof *look);
     if (st == AGT_INVALID) return AGT_OK;
     if (st != AGT_OK || !*modified) return st;
-    st = agt__look_pending(s, !s->read_only, row, look, &pending, err);
+    st = agt__look_pending(s, waiting, row, look, &pending, err);
     if (st != AGT_OK || !pending) return st;
     *modified = false; /* the document is what the journal says */
     bytes->len = 0;
@@ -14820,24 +14879,56 @@ static agt_status history_look_again(agt_store *s, const history_path *at, agt_r
     return row->exists ? agt__journalled_content(s, row->last_seq, bytes, err) : AGT_OK;
 }
 
+static void history_row_again(agt_store *s, const history_path *at, agt_row *row) {
+    if (agt__catalog_find(&s->catalog, at->text, at->len, row)) row->path = at->text;
+}
+
+static agt_status history_look_locked(agt_store *s, const history_path *at, agt_row *row,
+                                      agt_buf *bytes, agt_look *look, bool *modified,
+                                      agt_error *err) {
+    agt_status st = agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    agt_waiting waiting = agt__waiting(s, true);
+    history_row_again(s, at, row);
+    st = history_look_once(s, at, row, &waiting, bytes, look, modified, err);
+    agt__store_unlock(s);
+    return st == AGT_NOT_FOUND ? history_lost(row, err) : st;
+}
+
+/* A read-only handle cannot keep writers out: what it sees counts if nothing was recorded while it
+ * looked. */
+static agt_status history_look_unlocked(agt_store *s, const history_path *at, agt_row *row,
+                                        agt_buf *bytes, agt_look *look, bool *modified,
+                                        agt_error *err) {
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    bool still = false;
+    st = agt__store_look_again(s, err);
+    for (int i = 0; i < HISTORY_TRIES && st == AGT_OK && !still; i++) {
+        uint64_t generation = s->journal.header.generation, next = s->seen.next_seq;
+        agt_waiting waiting = agt__waiting(s, false);
+        history_row_again(s, at, row);
+        agt_status seen = history_look_once(s, at, row, &waiting, bytes, look, modified, err);
+        st = agt__store_look_again(s, err);
+        still = generation == s->journal.header.generation && next == s->seen.next_seq;
+        if (st == AGT_OK && still) st = seen == AGT_NOT_FOUND ? history_lost(row, err) : seen;
+    }
+    agt__store_leave(s);
+    if (st == AGT_OK && !still)
+        return agt__fail(err, AGT_BUSY, "the store changes faster than it can be read; try again");
+    return st;
+}
+
 /* (1) */
 static agt_status history_look(agt_store *s, const history_path *at, agt_row *row, agt_buf *bytes,
                                agt_look *look, bool *modified, agt_error *err) {
+    if (s->read_only) return history_look_unlocked(s, at, row, bytes, look, modified, err);
     agt_status st = agt__look(s, at->text, at->len, bytes, look, err);
     *modified = st == AGT_INVALID; /* a link or folder where the document was */
     if (st == AGT_INVALID) memset(look, 0, sizeof *look);
     if (st == AGT_INVALID || (st == AGT_OK && history_fits(row, look))) return AGT_OK;
     if (st != AGT_OK) return st;
-    st = s->read_only ? agt__store_enter(s, err) : agt__store_lock(s, err);
-    if (st != AGT_OK) return st;
-    if (s->read_only) st = agt__store_look_again(s, err);
-    if (agt__catalog_find(&s->catalog, at->text, at->len, row)) row->path = at->text;
-    if (st == AGT_OK) st = history_look_again(s, at, row, bytes, look, modified, err);
-    if (s->read_only)
-        agt__store_leave(s);
-    else
-        agt__store_unlock(s);
-    return st;
+    return history_look_locked(s, at, row, bytes, look, modified, err);
 }
 
 AGENT_TRACE_API agt_status agt_read(agt_store *store, const char *path, agt_bytes *out,
@@ -14905,13 +14996,15 @@ static agt_status history_take_line(void *ctx, const agt_record *r, agt_error *e
     return AGT_OK;
 }
 
-/* The event `seq`, from the trace, or from the journal where it is not applied yet. `line` keeps
- * the bytes the event points into. */
-static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t seq, agt_buf *line,
-                                agt_buf *scratch, agt_event *e, agt_error *err) {
+/* The event `seq`, from the trace (below `trusted`), or from the journal where it is not applied
+ * yet. `line` keeps the bytes the event points into. */
+static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t trusted,
+                                uint64_t seq, agt_buf *line, agt_buf *scratch, agt_event *e,
+                                agt_error *err) {
     agt_text found;
-    agt_status st = agt__trace_find(reader, seq, &found, err);
+    agt_status st = AGT_NOT_FOUND;
     line->len = 0;
+    if (seq < trusted) st = agt__trace_find(reader, seq, &found, err);
     if (st == AGT_OK) agt__buf_put(line, found.data, found.len);
     if (st == AGT_NOT_FOUND) {
         history_wanted w = {seq, line};
@@ -14938,11 +15031,15 @@ static agt_status history_version(agt_store *s, const agt_row *row, uint32_t ver
     *blob = row->blob;
     *exists = row->exists;
     if (version == row->version) return AGT_OK;
-    agt_status st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    uint64_t trusted = agt__waiting(s, false).known ? UINT64_MAX : s->journal.header.next_seq;
+    agt__store_leave(s);
+    st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
     if (st != AGT_OK) return st;
     agt_buf line = agt__buf(&s->mem), scratch = agt__buf(&s->mem);
     for (uint32_t now = row->version; st == AGT_OK;) {
-        st = history_event(s, reader, *seq, &line, &scratch, &e, err);
+        st = history_event(s, reader, trusted, *seq, &line, &scratch, &e, err);
         if (st != AGT_OK || now == version) break;
         if (e.version != now || e.doc_prev >= *seq || !e.doc_prev)
             st = agt__fail(err, AGT_CORRUPT,
@@ -15105,6 +15202,9 @@ struct agt_cursor {
     agt_buf ahead; /* lines that the journal has and the trace has not yet */
     size_t ahead_at;
     bool ahead_asked;
+    bool stops; /* the trace counts only up to `stop`; what follows is in the journal */
+    agt_trace_end stop;
+    bool passed;   /* a line behind it was stepped over */
     uint64_t last; /* seq of the line handed out last */
     uint64_t given;
 };
@@ -15278,6 +15378,9 @@ AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *
     if (o.type > AGT_TYPE_SCRATCH || o.newest_first > 1)
         return agt__fail(err, AGT_INVALID, "a trace option has a value that is none");
     if ((st = agt__store_enter(store, err)) != AGT_OK) return st;
+    agt_waiting waiting = agt__waiting(store, false);
+    agt_trace_end stop = store->journal.header.trace;
+    bool behind = !waiting.known && o.from_seq >= store->journal.header.next_seq;
     agt__store_leave(store);
     agt_cursor *c = cursor_new(store, CURSOR_TRACE);
     st = c ? cursor_copy_texts(c, &o, err) : agt__nomem(err);
@@ -15285,12 +15388,15 @@ AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *
         st = agt__trace_reader_open(&c->reader, store->sys, store->trace_dir, &store->mem, err);
     if (st == AGT_OK && o.newest_first)
         st = agt__trace_seek_end(c->reader, err);
-    else if (st == AGT_OK && o.from_seq)
+    else if (st == AGT_OK && o.from_seq && !behind)
         st = agt__trace_seek(c->reader, o.from_seq, err);
     if (st != AGT_OK) {
         agt_cursor_close(c);
         return st;
     }
+    c->stops = !waiting.known;
+    c->stop = stop;
+    c->passed = behind;
     *out = c;
     return AGT_OK;
 }
@@ -15328,11 +15434,13 @@ static agt_status cursor_take(void *ctx, const agt_record *r, agt_error *err) {
 static agt_status cursor_look_ahead(agt_cursor *c, uint64_t after, agt_error *err) {
     agt_store *s = c->store;
     c->ahead.len = c->ahead_at = 0;
-    c->ahead_asked = true;
+    c->ahead.failed = false;
     agt_status st = agt__store_enter(s, err);
     if (st != AGT_OK) return st;
     st = agt__store_look_again(s, err);
     agt_waiting w = agt__waiting(s, false);
+    c->stops = !w.known;
+    c->stop = s->journal.header.trace;
     cursor_gather g = {c, w.from > after ? w.from : after + 1, w.to};
     if (g.to > s->seen.next_seq) g.to = s->seen.next_seq;
     if (st == AGT_OK && g.from < g.to)
@@ -15362,31 +15470,55 @@ static bool cursor_ahead_back(agt_cursor *c, agt_text *line) {
     return true;
 }
 
+static bool cursor_behind_stop(agt_cursor *c) {
+    uint64_t segment, offset;
+    if (!c->stops) return false;
+    agt__trace_where(c->reader, &segment, &offset);
+    return segment > c->stop.segment || (segment == c->stop.segment && offset >= c->stop.offset);
+}
+
+static agt_status cursor_line(agt_cursor *c, agt_text *line, agt_error *err) {
+    agt_status st = AGT_OK;
+    if (c->passed && !c->stops) { /* somebody recovered the store meanwhile */
+        c->passed = false;
+        st = agt__trace_seek(c->reader, c->last + 1, err);
+    }
+    if (st == AGT_OK) st = c->passed ? AGT_END : agt__trace_line(c->reader, line, err);
+    if (st != AGT_OK || !cursor_behind_stop(c)) return st;
+    c->passed = true;
+    return AGT_END;
+}
+
+static agt_status cursor_line_back(agt_cursor *c, agt_text *line, agt_error *err) {
+    agt_status st;
+    do
+        st = agt__trace_line_back(c->reader, line, err);
+    while (st == AGT_OK && cursor_behind_stop(c));
+    return st;
+}
+
 static agt_status cursor_forward(agt_cursor *c, agt_text *line, agt_error *err) {
-    if (cursor_ahead(c, line)) return AGT_OK;
-    agt_status st = agt__trace_line(c->reader, line, err);
-    if (st != AGT_END) return st;
+    agt_status st = cursor_line(c, line, err);
+    if (st != AGT_END || cursor_ahead(c, line)) return st == AGT_END ? AGT_OK : st;
     uint64_t after = c->filter.from_seq ? c->filter.from_seq - 1 : 0;
     st = cursor_look_ahead(c, c->last > after ? c->last : after, err);
-    if (st != AGT_OK) return st;
+    if (st != AGT_OK) {
+        c->ahead.len = c->ahead_at = 0;
+        return st;
+    }
+    st = cursor_line(c, line, err); /* what was applied before that look */
+    if (st != AGT_END) return st;
     return cursor_ahead(c, line) ? AGT_OK : AGT_END;
 }
 
 static agt_status cursor_back(agt_cursor *c, agt_text *line, agt_error *err) {
-    agt_event e = AGT_EVENT_INIT;
-    if (c->ahead_asked && cursor_ahead_back(c, line)) return AGT_OK;
-    agt_status st = agt__trace_line_back(c->reader, line, err);
-    if (c->ahead_asked || (st != AGT_OK && st != AGT_END)) return st;
-    uint64_t newest = 0;
-    if (st == AGT_OK && agt__event_parse(line->data, line->len, &c->scratch, &e, NULL) == AGT_OK)
-        newest = e.seq;
-    if (st == AGT_OK && !newest) return st; /* damage: the caller is told */
-    if ((st = cursor_look_ahead(c, newest, err)) != AGT_OK) return st;
-    if (c->ahead.len && newest) /* the line comes again, after them */
-        st = agt__trace_seek_end(c->reader, err);
-    else if (!c->ahead.len)
-        return newest ? AGT_OK : AGT_END;
-    return st == AGT_OK ? cursor_back(c, line, err) : st;
+    if (!c->ahead_asked) {
+        agt_status st = cursor_look_ahead(c, 0, err);
+        if (st == AGT_OK) st = agt__trace_seek_end(c->reader, err);
+        c->ahead_asked = st == AGT_OK;
+        if (st != AGT_OK) return st;
+    }
+    return cursor_ahead_back(c, line) ? AGT_OK : cursor_line_back(c, line, err);
 }
 
 AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_error *err) {
@@ -15411,7 +15543,8 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
             if (st == AGT_CORRUPT && err) err->offset = (int64_t)offset;
             return st;
         }
-        if (!c->filter.newest_first && e.seq <= c->last) continue; /* the journal had it already */
+        if (c->last && (c->filter.newest_first ? e.seq >= c->last : e.seq <= c->last))
+            continue; /* the journal had it already */
         c->last = e.seq;
         if (c->filter.newest_first && e.seq < c->filter.from_seq) {
             c->given = c->filter.limit = 1; /* nothing older is wanted */

@@ -258,7 +258,8 @@ typedef enum agt_publish_mode {
 typedef struct agt_open_options {
     uint32_t size;
     uint32_t create;                /* 1: make the store if there is none (and the folder) */
-    uint32_t read_only;             /* 1: no lock, no write, no publication, no recovery on disk */
+    uint32_t read_only;             /* 1: no lock, no write, no publication, no recovery on disk;
+                                     * shows what is recorded, also before its writer synced it */
     uint32_t durability;            /* an agt_durability; 0: AGT_DURABLE_FULL */
     uint32_t publish;               /* an agt_publish_mode */
     int32_t timeout_ms;             /* longest wait for another process; 0: 5,000 */

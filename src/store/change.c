@@ -36,22 +36,44 @@ static bool change_full(const agt_store *s, uint32_t durability) {
     return (durability ? durability : s->durability) == AGT_DURABLE_FULL;
 }
 
-/* Runs one plan as a transaction of its own. The status is the plan's. */
-static agt_status change_one(agt_store *s, agt_plan *p, agt_error *err) {
+/* What a try left in a plan. */
+static void change_again(agt_plan *p) {
+    memset(&p->result, 0, sizeof p->result);
+    memset(&p->now, 0, sizeof p->now);
+    memset(&p->place, 0, sizeof p->place);
+    p->row = NULL;
+    p->kind = AGT_PLAN_NONE;
+    p->staged = p->side = false;
+}
+
+static agt_status change_once(agt_store *s, agt_plan *p, bool *no_room, agt_error *err) {
     agt_txn t;
     agt_error why;
     memset(&why, 0, sizeof why);
-    agt_status st = agt__make_room(s, err);
-    if (st == AGT_OK) st = agt__store_lock(s, err);
+    agt_status st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
     agt__txn_begin(&t, s, p, change_full(s, p->options.durability), false);
     t.count = 1;
     agt_status answer = agt__txn_single(&t, 0, &why);
     st = agt__txn_commit(&t, err);
+    if (st != AGT_OK) agt__plan_nothing(p);
     agt__store_unlock(s);
     p->result.status = 0;
+    *no_room = st == AGT_OK && answer == AGT_LIMIT && t.no_room;
     if (st == AGT_OK && answer != AGT_OK && err) *err = why;
     return st != AGT_OK ? st : answer;
+}
+
+/* Runs one plan as a transaction of its own. The status is the plan's. Others may have filled the
+ * journal since this handle looked: then it is emptied, once. */
+static agt_status change_one(agt_store *s, agt_plan *p, agt_error *err) {
+    bool no_room = false;
+    agt_status st = agt__make_room(s, err);
+    if (st == AGT_OK) st = change_once(s, p, &no_room, err);
+    if (!no_room) return st;
+    if ((st = agt__empty_journal(s, err)) != AGT_OK) return st;
+    change_again(p);
+    return change_once(s, p, &no_room, err);
 }
 
 AGENT_TRACE_API agt_status agt_write(agt_store *store, const agt_caller *caller, const char *path,
@@ -101,6 +123,24 @@ AGENT_TRACE_API agt_status agt_restore(agt_store *store, const agt_caller *calle
     return st;
 }
 
+static agt_status change_event(agt_store *s, agt_plan *p, const char *action, uint64_t *seq,
+                               bool *no_room, agt_error *err) {
+    agt_txn t;
+    *no_room = false;
+    agt_status st = agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    agt__txn_begin(&t, s, p, change_full(s, p->options.durability), false);
+    agt__txn_record_begin(&t);
+    *seq = t.draft.next_seq;
+    st = agt__txn_event(&t, p, action, err);
+    if (st == AGT_OK) st = agt__txn_seal(&t, err);
+    if (st == AGT_OK) st = agt__txn_flush(&t, err);
+    if (st == AGT_OK) st = agt__txn_commit(&t, err);
+    agt__store_unlock(s);
+    *no_room = st == AGT_LIMIT && t.no_room;
+    return st;
+}
+
 AGENT_TRACE_API agt_status agt_event_append(agt_store *store, const agt_caller *caller,
                                             const char *action, const char *summary,
                                             const char *path, uint32_t durability, uint64_t *seq,
@@ -108,7 +148,7 @@ AGENT_TRACE_API agt_status agt_event_append(agt_store *store, const agt_caller *
     static const char *const ours[] = {"create", "modify",    "delete", "restore",
                                        "rename", "violation", "init",   "unknown"};
     agt_plan p;
-    agt_txn t;
+    bool no_room = false;
     AGENT_TRACE_ASSERT(action && summary);
     agt_write_options o = AGT_WRITE_OPTIONS_INIT;
     o.durability = durability;
@@ -124,16 +164,10 @@ AGENT_TRACE_API agt_status agt_event_append(agt_store *store, const agt_caller *
                          "the action must be 1 to 64 of a-z 0-9 _ . and none of the library's own "
                          "words");
     st = agt__make_room(store, err);
-    if (st == AGT_OK) st = agt__store_lock(store, err);
-    if (st != AGT_OK) return st;
-    agt__txn_begin(&t, store, &p, change_full(store, durability), false);
-    agt__txn_record_begin(&t);
-    uint64_t next = t.draft.next_seq;
-    st = agt__txn_event(&t, &p, action, err);
-    if (st == AGT_OK) st = agt__txn_seal(&t, err);
-    if (st == AGT_OK) st = agt__txn_flush(&t, err);
-    if (st == AGT_OK) st = agt__txn_commit(&t, err);
-    agt__store_unlock(store);
+    uint64_t next = 0;
+    if (st == AGT_OK) st = change_event(store, &p, action, &next, &no_room, err);
+    if (no_room && (st = agt__empty_journal(store, err)) == AGT_OK)
+        st = change_event(store, &p, action, &next, &no_room, err);
     if (st == AGT_OK && seq) *seq = next;
     return st;
 }
@@ -181,19 +215,20 @@ static agt_status change_batch_none(agt_txn *t, agt_status answer, agt_error *er
     agt_error why;
     agt_status st = AGT_OK;
     bool failed = agt_status_is_error(answer);
-    for (size_t i = 0; i < t->count; i++) {
-        agt_plan *p = &t->plans[i];
-        const agt_row *row = failed ? p->row : &p->now;
-        p->result.version = p->row && row->exists ? row->version : 0;
-        p->result.seq = p->result.unchanged = 0;
-        if (failed) p->result.edit_recorded = 0;
-    }
     agt__txn_discard(t, 0, t->count);
     memset(&why, 0, sizeof why);
     if (failed)
         agt__txn_rollback(t);
     else if ((st = agt__txn_flush(t, &why)) == AGT_OK)
         st = agt__txn_commit(t, &why);
+    for (size_t i = 0; i < t->count; i++) {
+        agt_plan *p = &t->plans[i];
+        uint32_t edit_recorded = p->result.edit_recorded;
+        agt__plan_nothing(p);
+        if (failed || st != AGT_OK) continue;
+        p->result.edit_recorded = edit_recorded;
+        p->result.version = p->row && p->now.exists ? p->now.version : 0;
+    }
     if (st != AGT_OK && err) *err = why;
     return st != AGT_OK ? st : answer;
 }
@@ -225,16 +260,6 @@ static agt_status change_batch_locked(agt_txn *t, size_t count, agt_error *err) 
     }
     if (st == AGT_OK) st = change_batch_record(t, count, err);
     return st == AGT_OK ? st : change_batch_none(t, st, err);
-}
-
-/* What a try left in a plan. */
-static void change_again(agt_plan *p) {
-    memset(&p->result, 0, sizeof p->result);
-    memset(&p->now, 0, sizeof p->now);
-    memset(&p->place, 0, sizeof p->place);
-    p->row = NULL;
-    p->kind = AGT_PLAN_NONE;
-    p->staged = p->side = false;
 }
 
 /* A batch is one record: where the journal has no room for it, it is emptied first. */
@@ -283,8 +308,10 @@ static void change_note(agt_plan *p, agt_status st, const agt_error *why) {
                              strlen(why->message));
 }
 
-/* Appends changes from `from` on until enough is journalled; returns where it stopped. */
-static size_t change_group_some(agt_txn *t, agt_plan *plans, size_t from, size_t count) {
+/* Appends changes from `from` on until enough is journalled, or there is no room for the next one
+ * in a journal that can be emptied; returns where it stopped. */
+static size_t change_group_some(agt_txn *t, agt_plan *plans, size_t from, size_t count,
+                                bool emptied) {
     uint64_t begin = t->draft.end;
     size_t i = from;
     for (; i < count; i++) {
@@ -296,7 +323,12 @@ static size_t change_group_some(agt_txn *t, agt_plan *plans, size_t from, size_t
             (t->draft.end - begin > CHANGE_GROUP_JOURNAL || t->side_bytes > CHANGE_GROUP_SIDE))
             break;
         t->count = i + 1;
+        t->no_room = false;
         agt_status answer = agt__txn_single(t, i, &why);
+        if (answer == AGT_LIMIT && t->no_room && !(emptied && i == from)) {
+            change_again(p);
+            break;
+        }
         change_note(p, answer, &why);
         if (answer == AGT_OK) agt__txn_took(t, i);
     }
@@ -315,16 +347,18 @@ static void change_note_rest(agt_plan *plans, size_t from, size_t count, agt_sta
 
 static agt_status change_group_run(agt_store *s, agt_plan *plans, size_t count, bool full,
                                    agt_error *err) {
+    bool emptied = false;
     for (size_t from = 0; from < count;) {
         agt_txn t;
-        agt_status st = agt__make_room(s, err);
+        agt_status st = emptied ? agt__empty_journal(s, err) : agt__make_room(s, err);
         if (st == AGT_OK) st = agt__store_lock(s, err);
         if (st != AGT_OK) {
             change_note_rest(plans, from, count, st, err);
             return st;
         }
         agt__txn_begin(&t, s, plans, full, false);
-        size_t to = change_group_some(&t, plans, from, count);
+        size_t to = change_group_some(&t, plans, from, count, emptied);
+        emptied = t.no_room;
         st = agt__txn_commit(&t, err);
         agt__store_unlock(s);
         if (st != AGT_OK) {

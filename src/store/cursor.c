@@ -21,6 +21,9 @@ struct agt_cursor {
     agt_buf ahead; /* lines that the journal has and the trace has not yet */
     size_t ahead_at;
     bool ahead_asked;
+    bool stops; /* the trace counts only up to `stop`; what follows is in the journal */
+    agt_trace_end stop;
+    bool passed;   /* a line behind it was stepped over */
     uint64_t last; /* seq of the line handed out last */
     uint64_t given;
 };
@@ -194,6 +197,9 @@ AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *
     if (o.type > AGT_TYPE_SCRATCH || o.newest_first > 1)
         return agt__fail(err, AGT_INVALID, "a trace option has a value that is none");
     if ((st = agt__store_enter(store, err)) != AGT_OK) return st;
+    agt_waiting waiting = agt__waiting(store, false);
+    agt_trace_end stop = store->journal.header.trace;
+    bool behind = !waiting.known && o.from_seq >= store->journal.header.next_seq;
     agt__store_leave(store);
     agt_cursor *c = cursor_new(store, CURSOR_TRACE);
     st = c ? cursor_copy_texts(c, &o, err) : agt__nomem(err);
@@ -201,12 +207,15 @@ AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *
         st = agt__trace_reader_open(&c->reader, store->sys, store->trace_dir, &store->mem, err);
     if (st == AGT_OK && o.newest_first)
         st = agt__trace_seek_end(c->reader, err);
-    else if (st == AGT_OK && o.from_seq)
+    else if (st == AGT_OK && o.from_seq && !behind)
         st = agt__trace_seek(c->reader, o.from_seq, err);
     if (st != AGT_OK) {
         agt_cursor_close(c);
         return st;
     }
+    c->stops = !waiting.known;
+    c->stop = stop;
+    c->passed = behind;
     *out = c;
     return AGT_OK;
 }
@@ -244,11 +253,13 @@ static agt_status cursor_take(void *ctx, const agt_record *r, agt_error *err) {
 static agt_status cursor_look_ahead(agt_cursor *c, uint64_t after, agt_error *err) {
     agt_store *s = c->store;
     c->ahead.len = c->ahead_at = 0;
-    c->ahead_asked = true;
+    c->ahead.failed = false;
     agt_status st = agt__store_enter(s, err);
     if (st != AGT_OK) return st;
     st = agt__store_look_again(s, err);
     agt_waiting w = agt__waiting(s, false);
+    c->stops = !w.known;
+    c->stop = s->journal.header.trace;
     cursor_gather g = {c, w.from > after ? w.from : after + 1, w.to};
     if (g.to > s->seen.next_seq) g.to = s->seen.next_seq;
     if (st == AGT_OK && g.from < g.to)
@@ -278,31 +289,55 @@ static bool cursor_ahead_back(agt_cursor *c, agt_text *line) {
     return true;
 }
 
+static bool cursor_behind_stop(agt_cursor *c) {
+    uint64_t segment, offset;
+    if (!c->stops) return false;
+    agt__trace_where(c->reader, &segment, &offset);
+    return segment > c->stop.segment || (segment == c->stop.segment && offset >= c->stop.offset);
+}
+
+static agt_status cursor_line(agt_cursor *c, agt_text *line, agt_error *err) {
+    agt_status st = AGT_OK;
+    if (c->passed && !c->stops) { /* somebody recovered the store meanwhile */
+        c->passed = false;
+        st = agt__trace_seek(c->reader, c->last + 1, err);
+    }
+    if (st == AGT_OK) st = c->passed ? AGT_END : agt__trace_line(c->reader, line, err);
+    if (st != AGT_OK || !cursor_behind_stop(c)) return st;
+    c->passed = true;
+    return AGT_END;
+}
+
+static agt_status cursor_line_back(agt_cursor *c, agt_text *line, agt_error *err) {
+    agt_status st;
+    do
+        st = agt__trace_line_back(c->reader, line, err);
+    while (st == AGT_OK && cursor_behind_stop(c));
+    return st;
+}
+
 static agt_status cursor_forward(agt_cursor *c, agt_text *line, agt_error *err) {
-    if (cursor_ahead(c, line)) return AGT_OK;
-    agt_status st = agt__trace_line(c->reader, line, err);
-    if (st != AGT_END) return st;
+    agt_status st = cursor_line(c, line, err);
+    if (st != AGT_END || cursor_ahead(c, line)) return st == AGT_END ? AGT_OK : st;
     uint64_t after = c->filter.from_seq ? c->filter.from_seq - 1 : 0;
     st = cursor_look_ahead(c, c->last > after ? c->last : after, err);
-    if (st != AGT_OK) return st;
+    if (st != AGT_OK) {
+        c->ahead.len = c->ahead_at = 0;
+        return st;
+    }
+    st = cursor_line(c, line, err); /* what was applied before that look */
+    if (st != AGT_END) return st;
     return cursor_ahead(c, line) ? AGT_OK : AGT_END;
 }
 
 static agt_status cursor_back(agt_cursor *c, agt_text *line, agt_error *err) {
-    agt_event e = AGT_EVENT_INIT;
-    if (c->ahead_asked && cursor_ahead_back(c, line)) return AGT_OK;
-    agt_status st = agt__trace_line_back(c->reader, line, err);
-    if (c->ahead_asked || (st != AGT_OK && st != AGT_END)) return st;
-    uint64_t newest = 0;
-    if (st == AGT_OK && agt__event_parse(line->data, line->len, &c->scratch, &e, NULL) == AGT_OK)
-        newest = e.seq;
-    if (st == AGT_OK && !newest) return st; /* damage: the caller is told */
-    if ((st = cursor_look_ahead(c, newest, err)) != AGT_OK) return st;
-    if (c->ahead.len && newest) /* the line comes again, after them */
-        st = agt__trace_seek_end(c->reader, err);
-    else if (!c->ahead.len)
-        return newest ? AGT_OK : AGT_END;
-    return st == AGT_OK ? cursor_back(c, line, err) : st;
+    if (!c->ahead_asked) {
+        agt_status st = cursor_look_ahead(c, 0, err);
+        if (st == AGT_OK) st = agt__trace_seek_end(c->reader, err);
+        c->ahead_asked = st == AGT_OK;
+        if (st != AGT_OK) return st;
+    }
+    return cursor_ahead_back(c, line) ? AGT_OK : cursor_line_back(c, line, err);
 }
 
 AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_error *err) {
@@ -327,7 +362,8 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
             if (st == AGT_CORRUPT && err) err->offset = (int64_t)offset;
             return st;
         }
-        if (!c->filter.newest_first && e.seq <= c->last) continue; /* the journal had it already */
+        if (c->last && (c->filter.newest_first ? e.seq >= c->last : e.seq <= c->last))
+            continue; /* the journal had it already */
         c->last = e.seq;
         if (c->filter.newest_first && e.seq < c->filter.from_seq) {
             c->given = c->filter.limit = 1; /* nothing older is wanted */

@@ -63,17 +63,24 @@ static bool history_fits(const agt_row *row, const agt_look *look) {
            (!row->exists || memcmp(look->blob.id, row->blob.id, 20) == 0);
 }
 
-/* Once more, with nobody else at it; a read-only handle can only look. */
-static agt_status history_look_again(agt_store *s, const history_path *at, agt_row *row,
-                                     agt_buf *bytes, agt_look *look, bool *modified,
-                                     agt_error *err) {
+#define HISTORY_TRIES 100
+
+static agt_status history_lost(const agt_row *row, agt_error *err) {
+    return agt__fail(err, AGT_CORRUPT, "the bytes of event %llu are missing",
+                     (unsigned long long)row->last_seq);
+}
+
+/* One look, under the handle's mutex. */
+static agt_status history_look_once(agt_store *s, const history_path *at, agt_row *row,
+                                    const agt_waiting *waiting, agt_buf *bytes, agt_look *look,
+                                    bool *modified, agt_error *err) {
     bool pending = false;
     agt_status st = agt__look(s, at->text, at->len, bytes, look, err);
     *modified = st != AGT_OK || !history_fits(row, look);
     if (st == AGT_INVALID) memset(look, 0, sizeof *look);
     if (st == AGT_INVALID) return AGT_OK;
     if (st != AGT_OK || !*modified) return st;
-    st = agt__look_pending(s, !s->read_only, row, look, &pending, err);
+    st = agt__look_pending(s, waiting, row, look, &pending, err);
     if (st != AGT_OK || !pending) return st;
     *modified = false; /* the document is what the journal says */
     bytes->len = 0;
@@ -82,24 +89,56 @@ static agt_status history_look_again(agt_store *s, const history_path *at, agt_r
     return row->exists ? agt__journalled_content(s, row->last_seq, bytes, err) : AGT_OK;
 }
 
+static void history_row_again(agt_store *s, const history_path *at, agt_row *row) {
+    if (agt__catalog_find(&s->catalog, at->text, at->len, row)) row->path = at->text;
+}
+
+static agt_status history_look_locked(agt_store *s, const history_path *at, agt_row *row,
+                                      agt_buf *bytes, agt_look *look, bool *modified,
+                                      agt_error *err) {
+    agt_status st = agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    agt_waiting waiting = agt__waiting(s, true);
+    history_row_again(s, at, row);
+    st = history_look_once(s, at, row, &waiting, bytes, look, modified, err);
+    agt__store_unlock(s);
+    return st == AGT_NOT_FOUND ? history_lost(row, err) : st;
+}
+
+/* A read-only handle cannot keep writers out: what it sees counts if nothing was recorded while it
+ * looked. */
+static agt_status history_look_unlocked(agt_store *s, const history_path *at, agt_row *row,
+                                        agt_buf *bytes, agt_look *look, bool *modified,
+                                        agt_error *err) {
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    bool still = false;
+    st = agt__store_look_again(s, err);
+    for (int i = 0; i < HISTORY_TRIES && st == AGT_OK && !still; i++) {
+        uint64_t generation = s->journal.header.generation, next = s->seen.next_seq;
+        agt_waiting waiting = agt__waiting(s, false);
+        history_row_again(s, at, row);
+        agt_status seen = history_look_once(s, at, row, &waiting, bytes, look, modified, err);
+        st = agt__store_look_again(s, err);
+        still = generation == s->journal.header.generation && next == s->seen.next_seq;
+        if (st == AGT_OK && still) st = seen == AGT_NOT_FOUND ? history_lost(row, err) : seen;
+    }
+    agt__store_leave(s);
+    if (st == AGT_OK && !still)
+        return agt__fail(err, AGT_BUSY, "the store changes faster than it can be read; try again");
+    return st;
+}
+
 /* (1) */
 static agt_status history_look(agt_store *s, const history_path *at, agt_row *row, agt_buf *bytes,
                                agt_look *look, bool *modified, agt_error *err) {
+    if (s->read_only) return history_look_unlocked(s, at, row, bytes, look, modified, err);
     agt_status st = agt__look(s, at->text, at->len, bytes, look, err);
     *modified = st == AGT_INVALID; /* a link or folder where the document was */
     if (st == AGT_INVALID) memset(look, 0, sizeof *look);
     if (st == AGT_INVALID || (st == AGT_OK && history_fits(row, look))) return AGT_OK;
     if (st != AGT_OK) return st;
-    st = s->read_only ? agt__store_enter(s, err) : agt__store_lock(s, err);
-    if (st != AGT_OK) return st;
-    if (s->read_only) st = agt__store_look_again(s, err);
-    if (agt__catalog_find(&s->catalog, at->text, at->len, row)) row->path = at->text;
-    if (st == AGT_OK) st = history_look_again(s, at, row, bytes, look, modified, err);
-    if (s->read_only)
-        agt__store_leave(s);
-    else
-        agt__store_unlock(s);
-    return st;
+    return history_look_locked(s, at, row, bytes, look, modified, err);
 }
 
 AGENT_TRACE_API agt_status agt_read(agt_store *store, const char *path, agt_bytes *out,
@@ -167,13 +206,15 @@ static agt_status history_take_line(void *ctx, const agt_record *r, agt_error *e
     return AGT_OK;
 }
 
-/* The event `seq`, from the trace, or from the journal where it is not applied yet. `line` keeps
- * the bytes the event points into. */
-static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t seq, agt_buf *line,
-                                agt_buf *scratch, agt_event *e, agt_error *err) {
+/* The event `seq`, from the trace (below `trusted`), or from the journal where it is not applied
+ * yet. `line` keeps the bytes the event points into. */
+static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t trusted,
+                                uint64_t seq, agt_buf *line, agt_buf *scratch, agt_event *e,
+                                agt_error *err) {
     agt_text found;
-    agt_status st = agt__trace_find(reader, seq, &found, err);
+    agt_status st = AGT_NOT_FOUND;
     line->len = 0;
+    if (seq < trusted) st = agt__trace_find(reader, seq, &found, err);
     if (st == AGT_OK) agt__buf_put(line, found.data, found.len);
     if (st == AGT_NOT_FOUND) {
         history_wanted w = {seq, line};
@@ -200,11 +241,15 @@ static agt_status history_version(agt_store *s, const agt_row *row, uint32_t ver
     *blob = row->blob;
     *exists = row->exists;
     if (version == row->version) return AGT_OK;
-    agt_status st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    uint64_t trusted = agt__waiting(s, false).known ? UINT64_MAX : s->journal.header.next_seq;
+    agt__store_leave(s);
+    st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
     if (st != AGT_OK) return st;
     agt_buf line = agt__buf(&s->mem), scratch = agt__buf(&s->mem);
     for (uint32_t now = row->version; st == AGT_OK;) {
-        st = history_event(s, reader, *seq, &line, &scratch, &e, err);
+        st = history_event(s, reader, trusted, *seq, &line, &scratch, &e, err);
         if (st != AGT_OK || now == version) break;
         if (e.version != now || e.doc_prev >= *seq || !e.doc_prev)
             st = agt__fail(err, AGT_CORRUPT,

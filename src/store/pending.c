@@ -7,15 +7,16 @@
 AGT_PRIVATE agt_waiting agt__waiting(agt_store *s, bool locked) {
     agt_shared now;
     const agt_shared *sh = &s->shared;
-    agt_waiting w = {s->journal.header.next_seq, UINT64_MAX};
+    agt_waiting w = {s->journal.header.next_seq, UINT64_MAX, false};
     if (!locked) {
         bool counts = s->state_fd != AGT_FD_NONE &&
                       agt__shared_read(s->sys, s->state_fd, s->cpu, &now, NULL) == AGT_OK &&
                       now.generation == s->journal.header.generation &&
-                      strcmp(now.boot, s->self.boot) == 0;
+                      strcmp(now.boot, s->self.boot) == 0 && (s->self.boot[0] || s->trusts_state);
         if (!counts) return w;
         sh = &now;
     }
+    w.known = true;
     w.from = sh->applied < sh->end ? sh->applied_seq : sh->next_seq;
     if (!s->read_only) w.to = sh->next_seq;
     return w;
@@ -50,13 +51,14 @@ static agt_status pending_version(void *ctx, const agt_record *r, agt_error *err
     return AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__look_pending(agt_store *s, bool locked, const agt_row *row,
-                                         const agt_look *look, bool *pending, agt_error *err) {
+AGT_PRIVATE agt_status agt__look_pending(agt_store *s, const agt_waiting *waiting,
+                                         const agt_row *row, const agt_look *look, bool *pending,
+                                         agt_error *err) {
     agt_row base;
     pending_look p = {s, row, look, false};
     *pending = false;
-    if (row->last_seq < s->journal.header.next_seq || row->last_seq < agt__waiting(s, locked).from)
-        return AGT_OK;
+    if (row->last_seq < s->journal.header.next_seq || row->last_seq < waiting->from) return AGT_OK;
+    if (row->ino) return AGT_OK; /* this handle saw it in place */
     bool had = agt__catalog_base(&s->catalog, row->path, row->path_len, &base) && base.exists;
     p.known = pending_same(look, had, &base.blob);
     agt_status st = AGT_OK;

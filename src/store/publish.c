@@ -60,11 +60,6 @@ AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_en
     out->len = 0;
     agt_status st =
         agt__read_file(s->sys, s->unpublished, name, (size_t)AGT_MAX_DOCUMENT, out, err);
-    if (st == AGT_NOT_FOUND)
-        st = agt__fail(err, AGT_CORRUPT,
-                       "the bytes of event %llu are missing: there is no "
-                       ".agent-trace/unpublished/%s; restore the store from a backup",
-                       (unsigned long long)seq, name);
     if (st == AGT_OK && out->len != entry->content_len)
         st = agt__fail(err, AGT_CORRUPT, ".agent-trace/unpublished/%s is damaged", name);
     *bytes = out->data ? (const void *)out->data : "";
@@ -283,6 +278,11 @@ static agt_status publish_tree(publish_run *run, const agt_event *e, const agt_e
     if (!agt__unhex(e->blob.data, e->blob.len, blob.id, 20))
         return agt__fail(err, AGT_CORRUPT, "event %llu names no blob", (unsigned long long)e->seq);
     agt_status st = agt__entry_bytes(s, e->seq, entry, &run->side, &bytes, err);
+    if (st == AGT_NOT_FOUND)
+        st = agt__fail(err, AGT_CORRUPT,
+                       "the bytes of event %llu are missing in .agent-trace/unpublished; restore "
+                       "the store from a backup",
+                       (unsigned long long)e->seq);
     if (st != AGT_OK) return st;
     run->bytes += entry->content_len;
     return agt__git_put(s->git, e->path.data, e->path.len, &blob, bytes, (size_t)entry->content_len,

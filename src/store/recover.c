@@ -87,7 +87,7 @@ static agt_status recover_record(recover_run *run, const agt_record *r, uint64_t
         st = agt__entry_bytes(s, seq, &e, &side, &bytes, err);
         if (st == AGT_OK)
             st = agt__keep_rejected(s, ev.rejected, bytes, (size_t)e.content_len, err);
-        else if (st == AGT_CORRUPT)
+        else if (st == AGT_CORRUPT || st == AGT_NOT_FOUND)
             st = AGT_OK; /* (5) */
         agt__buf_free(&side);
     }
@@ -208,7 +208,8 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
     agt_look look;
     size_t n;
     agt_status st = agt__look(s, row->path, row->path_len, &s->old, &look, err);
-    if (st == AGT_INVALID && !row->exists && look.stat.kind == AGT_FILE_FOLDER) return AGT_OK;
+    /* a link, a folder, a file in the way of a folder, or one that is too large: a person's */
+    if (st == AGT_INVALID || st == AGT_LIMIT) return AGT_OK;
     if (st != AGT_OK) return st;
     bool same = look.on_disk == row->exists &&
                 (!row->exists || memcmp(look.blob.id, row->blob.id, 20) == 0);
@@ -216,6 +217,8 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
         if (row->exists) agt__row_stat(row, &look.stat);
         return AGT_OK;
     }
+    if (!same && row->ino && run->mode == AGT_REPLAY_LEFT)
+        return AGT_OK; /* it was in place: an edit */
     if (!same && look.on_disk && !recover_known(run, row->path, row->path_len, &look.blob)) {
         if (run->mode == AGT_REPLAY_LEFT) return AGT_OK; /* an edit */
         if (!recover_all_zero(&s->old)) {

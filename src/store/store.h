@@ -137,14 +137,17 @@ AGT_PRIVATE agt_status agt__target(agt_store *s, const char *path, size_t len, a
  * a read-only handle, which cannot wait for it. */
 typedef struct agt_waiting {
     uint64_t from, to;
+    bool known; /* else nobody knows since a restart, and the trace behind the header's end may be
+                 * torn (a read-only handle cannot recover) */
 } agt_waiting;
 /* Under the handle's mutex; `locked` says that the store lock is held, too. */
 AGT_PRIVATE agt_waiting agt__waiting(agt_store *s, bool locked);
 
 /* Is what was looked at an older version of a document whose newest change is recorded and not in
- * place yet? Under the handle's mutex; `locked` as above. */
-AGT_PRIVATE agt_status agt__look_pending(agt_store *s, bool locked, const agt_row *row,
-                                         const agt_look *look, bool *pending, agt_error *err);
+ * place yet? Under the handle's mutex; `waiting` was asked for before the look. */
+AGT_PRIVATE agt_status agt__look_pending(agt_store *s, const agt_waiting *waiting,
+                                         const agt_row *row, const agt_look *look, bool *pending,
+                                         agt_error *err);
 
 /* ---- recover.c ---- */
 
@@ -191,7 +194,9 @@ AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_b
 typedef agt_status (*agt_record_fn)(void *ctx, const agt_record *record, agt_error *err);
 AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint64_t seq,
                                         agt_record_fn each, void *ctx, agt_error *err);
-/* An entry's bytes: inside the record, or read from its side file into `out` (emptied first). */
+/* An entry's bytes: inside the record, or read from its side file into `out` (emptied first).
+ * AGT_NOT_FOUND: the side file is gone; to a reader without a lock that may mean that git has the
+ * bytes by now. */
 AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_entry *entry,
                                         agt_buf *out, const void **bytes, agt_error *err);
 AGT_PRIVATE void agt__side_name(uint64_t seq, char out[40]);

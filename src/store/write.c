@@ -381,7 +381,8 @@ static agt_status write_look(agt_txn *t, agt_plan *p, agt_row *now, agt_error *e
     bool same = look->on_disk == now->exists &&
                 (!look->on_disk || memcmp(look->blob.id, now->blob.id, 20) == 0);
     if (same) return AGT_OK;
-    if ((st = agt__look_pending(s, true, now, look, &pending, err)) != AGT_OK) return st;
+    agt_waiting waiting = agt__waiting(s, true);
+    if ((st = agt__look_pending(s, &waiting, now, look, &pending, err)) != AGT_OK) return st;
     if (!pending) return write_add_edit(t, p, look, now, err);
     s->old.len = 0; /* what is in the journal is what changes */
     return now->exists ? agt__journalled_content(s, now->last_seq, &s->old, err) : AGT_OK;
@@ -468,6 +469,12 @@ AGT_PRIVATE agt_status agt__txn_change(agt_txn *t, size_t index, agt_error *err)
     return AGT_OK;
 }
 
+AGT_PRIVATE void agt__plan_nothing(agt_plan *p) {
+    p->result.edit_recorded = p->result.unchanged = 0;
+    p->result.seq = 0;
+    p->result.version = p->row && p->row->exists ? p->row->version : 0;
+}
+
 AGT_PRIVATE agt_status agt__txn_single(agt_txn *t, size_t index, agt_error *err) {
     agt_plan *p = &t->plans[index];
     agt_error flush;
@@ -487,8 +494,7 @@ AGT_PRIVATE agt_status agt__txn_single(agt_txn *t, size_t index, agt_error *err)
     }
     if (agt_status_is_error(answer)) {
         agt__txn_discard(t, index, index + 1);
-        p->result.edit_recorded = p->result.unchanged = 0;
-        p->result.seq = 0;
+        agt__plan_nothing(p);
     }
     p->result.status = answer;
     return answer;
@@ -695,7 +701,7 @@ AGT_PRIVATE void agt__txn_discard(agt_txn *t, size_t from, size_t to) {
             agt__side_name(p->place.seq, name);
             (void)t->s->sys->remove(t->s->sys->ctx, t->s->unpublished, name);
         }
-        if (p->row) p->row->pending = 0;
+        if (p->row && p->row->pending == i + 1) p->row->pending = 0; /* not an earlier change's */
         p->staged = p->side = false;
         p->kind = AGT_PLAN_NONE;
     }

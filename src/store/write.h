@@ -71,6 +71,8 @@ AGT_PRIVATE agt_status agt__txn_change(agt_txn *t, size_t index, agt_error *err)
 /* Adds an event that is no document's to the open record. */
 AGT_PRIVATE agt_status agt__txn_event(agt_txn *t, const agt_plan *p, const char *action,
                                       agt_error *err);
+/* The result of a change that failed: nothing happened. Under the store lock. */
+AGT_PRIVATE void agt__plan_nothing(agt_plan *p);
 /* Look, record, change, seal, flush, for a change with a record of its own. */
 AGT_PRIVATE agt_status agt__txn_single(agt_txn *t, size_t index, agt_error *err);
 /* The plan's record is in the journal: later plans of the transaction build on it. */
