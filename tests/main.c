@@ -1,5 +1,5 @@
-/* Runs the registered tests: tests [--list] [--filter TEXT] [--skip TOPIC]... [--seed N] [--all]
- * [-v]. Ends with the line "N passed, N failed, N skipped"; exit 1 if any failed or none ran. */
+/* Runs the registered tests; the usage is below. Ends with "N passed, N failed, N skipped" on a
+ * line of its own; exit 1 if any failed or none ran. */
 #include "test.h"
 
 #include <dirent.h>
@@ -7,6 +7,18 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+static const char usage[] =
+    "usage: tests [--list] [--filter TEXT] [--skip TOPIC]... [--seed N] [--all] [-v]\n"
+    "\n"
+    "--all makes the sweeps longer, -v tells what they saw. Their lengths, from the environment:\n"
+    "  TEST_KILLS       processes that are killed (60, with --all 1000)\n"
+    "  TEST_WRITERS     that are written by so many at once (4; at most 16)\n"
+    "  TEST_CUTS        power cuts at each change of the disk (8, with --all 40)\n"
+    "  TEST_RECOVERIES  recoveries that are cut at every few changes (60, with --all 400)\n"
+    "  TEST_DEATHS      processes that die in a row, at every change of each (2)\n"
+    "  TEST_PERSONS     interleavings of a person and agents (1000, with --all 5000)\n"
+    "  TEST_WRITES      writes of each hammering thread (100)\n";
 
 static test_case *all_tests, **tail = &all_tests;
 static jmp_buf escape;
@@ -57,6 +69,10 @@ uint64_t test_random_below(uint64_t n) {
 }
 int test_all(void) {
     return run_all;
+}
+uint64_t test_count(const char *name, uint64_t usual) {
+    const char *env = getenv(name);
+    return env && *env ? strtoull(env, NULL, 10) : usual;
 }
 
 static void remove_tree(const char *path) {
@@ -162,9 +178,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(argv[i], "--seed") && i + 1 < argc)
             seed = strtoull(argv[++i], NULL, 10);
         else
-            return fprintf(stderr, "usage: tests [--list] [--filter TEXT] [--skip TOPIC]... "
-                                   "[--seed N] [--all] [-v]\n"),
-                   2;
+            return fputs(usage, stderr), 2;
     }
     for (test_case *t = all_tests; t; t = t->next) {
         char whole[512];

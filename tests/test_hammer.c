@@ -11,16 +11,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum {
-    HAMMER_PROCESSES = 8,
-    HAMMER_THREADS = 2,
-    HAMMER_WRITES = 100, /* each thread */
-    HAMMER_ALL = HAMMER_PROCESSES * HAMMER_THREADS * HAMMER_WRITES
-};
+enum { HAMMER_PROCESSES = 8, HAMMER_THREADS = 2 };
 
 typedef struct hammer_board {
     int go;
-    crash_ack acks[HAMMER_PROCESSES][HAMMER_THREADS][HAMMER_WRITES];
+    uint64_t writes;  /* of each thread */
+    crash_ack acks[]; /* in the order of processes, threads and writes */
 } hammer_board;
 
 typedef struct hammer_thread {
@@ -33,10 +29,11 @@ typedef struct hammer_thread {
 static void *hammer_run(void *ctx) {
     hammer_thread *t = ctx;
     char path[CRASH_NAME], token[CRASH_NAME];
+    uint64_t first = (uint64_t)(t->process * HAMMER_THREADS + t->thread) * t->board->writes;
     snprintf(path, sizeof path, t->many ? "many/%d.md" : "one.md", t->process);
-    for (int i = 0; i < HAMMER_WRITES; i++) {
-        snprintf(token, sizeof token, "h%d.%d.%d", t->process, t->thread, i);
-        t->board->acks[t->process][t->thread][i] = crash_write(t->store, path, token);
+    for (uint64_t i = 0; i < t->board->writes; i++) {
+        snprintf(token, sizeof token, "h%d.%d.%" PRIu64, t->process, t->thread, i);
+        t->board->acks[first + i] = crash_write(t->store, path, token);
     }
     return NULL;
 }
@@ -61,9 +58,12 @@ static void hammer(bool many) {
     struct timespec from, to;
     pid_t pids[HAMMER_PROCESSES];
     int bad = 0, status;
-    hammer_board *b =
-        mmap(NULL, sizeof *b, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    uint64_t writes = test_count("TEST_WRITES", 100),
+             all = HAMMER_PROCESSES * HAMMER_THREADS * writes;
+    size_t size = sizeof(hammer_board) + all * sizeof(crash_ack);
+    hammer_board *b = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(b != MAP_FAILED);
+    b->writes = writes;
     fflush(stdout);
     for (int i = 0; i < HAMMER_PROCESSES; i++) {
         pids[i] = fork();
@@ -81,11 +81,11 @@ static void hammer(bool many) {
     }
     clock_gettime(CLOCK_MONOTONIC, &to);
     CHECK_INT(bad, 0);
-    test_saw("writes", HAMMER_ALL);
+    test_saw("writes", all);
     test_saw("milliseconds for them",
              (uint64_t)((to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000));
-    CHECK_INT(crash_check(root, &b->acks[0][0][0], HAMMER_ALL, 0), HAMMER_ALL + 2);
-    munmap(b, sizeof *b);
+    CHECK_INT(crash_check(root, b->acks, all, 0), all + 2);
+    munmap(b, size);
 }
 
 TEST(hammer, eight_processes_of_two_threads_write_one_document_and_none_fails) {

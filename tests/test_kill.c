@@ -1,4 +1,4 @@
-/* Random deaths: four writers and a publisher, killed at any moment and started again. Nothing
+/* Random deaths: some writers and a publisher, killed at any moment and started again. Nothing
  * acknowledged is lost or doubled, in the documents, in the trace and in git; nobody else fails. */
 #include "test.h"
 
@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { KILL_WRITERS = 4, KILL_PROCESSES = KILL_WRITERS + 1, KILL_ACKS = 20000 };
+enum { KILL_WRITERS = 16, KILL_PROCESSES = KILL_WRITERS + 1, KILL_ACKS = 40000 }; /* at most */
 
 /* What outlives its writer: memory that all share. `count` grows when the acks are complete. */
 typedef struct kill_board {
@@ -25,6 +25,7 @@ typedef struct kill_board {
 typedef struct kill_run {
     const char *root;
     kill_board *board;
+    int writers, processes; /* the last process is the publisher */
     pid_t pids[KILL_PROCESSES];
     uint32_t lives[KILL_PROCESSES];
     uint64_t at_birth[KILL_PROCESSES]; /* board->done then */
@@ -113,7 +114,7 @@ static void kill_publisher(kill_run *run, uint64_t random) {
             b->publications++;
             __atomic_store_n(&b->published, last, __ATOMIC_RELEASE);
         }
-        kill_progress(b, KILL_WRITERS);
+        kill_progress(b, run->writers);
         kill_sleep_us(kill_random(&random) % 5000);
     }
     agt_close(s, NULL);
@@ -129,7 +130,7 @@ static void kill_start(kill_run *run, int i) {
     pid_t pid = fork();
     if (pid < 0) test_fail(__FILE__, __LINE__, "fork");
     if (pid == 0) {
-        if (i < KILL_WRITERS)
+        if (i < run->writers)
             kill_writer(run, i, random);
         else
             kill_publisher(run, random);
@@ -139,7 +140,7 @@ static void kill_start(kill_run *run, int i) {
 }
 
 static void kill_everybody(kill_run *run) {
-    for (int i = 0; i < KILL_PROCESSES; i++) {
+    for (int i = 0; i < run->processes; i++) {
         if (run->pids[i] <= 0) continue;
         kill(run->pids[i], SIGKILL);
         waitpid(run->pids[i], NULL, 0);
@@ -180,7 +181,7 @@ static void kill_one(kill_run *run, int i) {
 static void kill_end(kill_run *run) {
     int status, bad = 0;
     __atomic_store_n(&run->board->stop, 1, __ATOMIC_RELEASE);
-    for (int tries = 0, i = 0; i < KILL_PROCESSES; i++) {
+    for (int tries = 0, i = 0; i < run->processes; i++) {
         pid_t got;
         while ((got = waitpid(run->pids[i], &status, WNOHANG)) == 0 && tries++ < 6000)
             kill_sleep_us(10000);
@@ -196,22 +197,25 @@ static void kill_end(kill_run *run) {
 
 TEST(kill, random_deaths_of_writers_and_a_publisher_lose_and_double_nothing) {
     kill_run run = {.root = test_folder()};
-    uint32_t kills = test_all() ? 1000 : 60, count = 0;
+    uint32_t kills = (uint32_t)test_count("TEST_KILLS", test_all() ? 1000 : 60), count = 0;
+    run.writers = (int)test_count("TEST_WRITERS", 4);
+    run.processes = run.writers + 1;
+    CHECK(run.writers > 0 && run.writers <= KILL_WRITERS);
     run.board =
         mmap(NULL, sizeof *run.board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(run.board != MAP_FAILED);
-    for (int i = 0; i < KILL_PROCESSES; i++)
+    for (int i = 0; i < run.processes; i++)
         kill_start(&run, i);
     for (uint32_t n = 0; n < kills; n++) {
-        int i = (int)test_random_below(KILL_PROCESSES);
+        int i = (int)test_random_below((uint64_t)run.processes);
         kill_wait(&run, i);
         kill_one(&run, i);
         kill_start(&run, i);
     }
     kill_end(&run);
-    crash_ack *acks = malloc(KILL_WRITERS * sizeof run.board->acks[0]);
+    crash_ack *acks = malloc((size_t)run.writers * sizeof run.board->acks[0]);
     CHECK(acks);
-    for (int i = 0; i < KILL_WRITERS; i++) {
+    for (int i = 0; i < run.writers; i++) {
         CHECK(run.board->count[i] >= kills / 20);
         memcpy(acks + count, run.board->acks[i], run.board->count[i] * sizeof acks[0]);
         count += run.board->count[i];
@@ -225,7 +229,7 @@ TEST(kill, random_deaths_of_writers_and_a_publisher_lose_and_double_nothing) {
     test_saw("busy publications", run.board->busy);
     CHECK(events >= count + 2);             /* the two writes of the check */
     CHECK(events <= count + 2 + 3 * kills); /* who was killed may have had one more */
-    CHECK(run.board->done[KILL_WRITERS] >= kills / 20);
+    CHECK(run.board->done[run.writers] >= kills / 20);
     free(acks);
     munmap(run.board, sizeof *run.board);
 }

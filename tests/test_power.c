@@ -104,7 +104,7 @@ static void power_free(power_run *r) {
 TEST(power, a_cut_at_any_change_loses_nothing_acknowledged) {
     machine_settings set = {.seed = test_random(), .call_ns = 1000};
     machine *start = machine_new(&set);
-    uint64_t states = 0, deaths = 0, per = test_all() ? 40 : 8;
+    uint64_t states = 0, deaths = 0, per = test_count("TEST_CUTS", test_all() ? 40 : 8);
     machine_make_folder(start, root);
     machine_sync_all(start);
     for (uint64_t n = 1;; n++) {
@@ -233,10 +233,10 @@ TEST(power, a_cut_during_recovery_of_an_unsynced_journal_loses_nothing) {
 TEST(power, a_cut_during_recovery_loses_nothing_either) {
     machine_settings set = {.seed = test_random(), .call_ns = 1000};
     machine *start = machine_new(&set);
-    uint64_t states = 0;
+    uint64_t states = 0, rounds = test_count("TEST_RECOVERIES", test_all() ? 400 : 60);
     machine_make_folder(start, root);
     machine_sync_all(start);
-    for (uint64_t round = 0; round < (test_all() ? 400 : 60); round++) {
+    for (uint64_t round = 0; round < rounds; round++) {
         power_run r;
         bool died = power_until(&r, start, 1 + test_random_below(900), MACHINE_AFTER);
         machine_cut cut = {.mode = MACHINE_CUT_RANDOM, .seed = test_random()};
