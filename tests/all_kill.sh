@@ -7,6 +7,8 @@
 #
 #     tests/all_kill.sh              all of it
 #     tests/all_kill.sh SCENARIO     one of them; KEEP=1 keeps the stores of failed points
+#     AGAIN=N tests/all_kill.sh      after each death N more, somewhere in the recovery; SEED=N repeats
+#                                    the choice
 cd "${AGENT_TRACE_ROOT:-$(dirname "$0")/..}" || exit 2
 
 # ---- one point, in a process of its own ----
@@ -62,6 +64,17 @@ silent_fsck() { # OPTION...
     echo "git fsck $*: $said" >>"$at/log"
     return 1
 }
+again() { # dies in its recovery, over and over; every other time in the whole recovery
+    key="$SEED $scenario $call $when" n=0
+    while [ "$n" -lt "${AGAIN:-0}" ]; do
+        n=$((n + 1))
+        [ "$((n % 2))" = 0 ] || rm -f "$at/root/.agent-trace/state"
+        seed=$(printf '%s' "$key $n" | cksum | cut -d' ' -f1)
+        set -- $(awk -v seed="$seed" 'BEGIN { srand(seed) } { line[NR] = $0 }
+            END { print line[1 + int(rand() * NR)] }' "$WORK/again.points")
+        if killed "$1" "$2" recover; then echo again >>"$WORK/again.done"; fi
+    done
+}
 no_litter() { # after one more recovery nothing of what came before is left
     rm "$at/root/.agent-trace/state"
     tool recover "$at/root" || return
@@ -93,7 +106,7 @@ point() { # SCENARIO SYSCALL WHEN
             return
         fi
         why='more than 8 points did not die by the signal'
-    elif [ "$scenario" != new ] && ! silent_fsck --no-dangling; then
+    elif again; [ "$scenario" != new ] && ! silent_fsck --no-dangling; then
         why='git is not whole'
     elif ! "$TOOL" check "$at/root" "$at/acks" >>"$at/log" 2>&1; then
         why='a promise is broken'
@@ -184,6 +197,12 @@ run() { # NAME SENTENCE
 }
 
 points=0 only=${1-}
+SEED=${SEED:-$(date +%s)}
+export SEED
+if [ -n "${AGAIN-}" ]; then
+    list_points recover_write_all && mv "$WORK/recover_write_all.points" "$WORK/again.points" || exit 1
+    : >"$WORK/again.done"
+fi
 run new 'killed while it makes a store'
 run write 'killed while it writes'
 run big 'killed while it writes what does not fit into a record'
@@ -203,6 +222,11 @@ run recover_batch_all 'killed in the whole recovery of a batch'
 run recover_checkpoint_all 'killed in the whole recovery of a checkpoint'
 run copied 'killed in the first opening of a copy'
 echo "$points points at which a process was killed"
+if [ -n "${AGAIN-}" ]; then
+    n=$(wc -l <"$WORK/again.done")
+    echo "$n more deaths in recoveries (seed $SEED)"
+    case_ 'every third of them came' [ "$((n * 3))" -ge "$((points * AGAIN))" ]
+fi
 if [ -z "$only" ]; then
     case_ 'at least 350 points' [ "$points" -ge 350 ]
 fi
