@@ -33,7 +33,8 @@ script_with() { # SETTINGS FILE
 }
 saw() { # WHAT: the sum of the numbers in front of it
     sed 's/^    saw //' "$log" | awk -v what="$1" '
-        { n = $1; sub(/^[^ ]* /, "") } n ~ /^[0-9]+$/ && index($0 " ", what " ") == 1 { sum += n }
+        { n = $1; sub(/^[^ ]* /, ""); after = substr($0, length(what) + 1, 1) }
+        n ~ /^[0-9]+$/ && index($0, what) == 1 && after !~ /[a-z]/ { sum += n }
         END { print sum + 0 }'
 }
 did() { # the case: the command's answer, and what it saw
@@ -67,8 +68,8 @@ if [ -d /dev/shm ] && [ -w /dev/shm ]; then memory=${TMPDIR:-/dev/shm}; fi
 sweep kills 10000 'kills' runs 4 "TEST_KILLS=$(part 2500) TEST_WRITERS=8 TMPDIR=$memory" --filter kill_random
 sweep hammer 64000 'writes' runs 2 "TEST_WRITES=$(part 1000)" --filter hammer_eight
 sweep calls 1500 'more deaths in recoveries' script_with "AGAIN=$(part 3)" tests/all_kill.sh
-sweep disk 2000 'images of the disk:' script_with "IMAGES=$(part 2000)" tests/all_block.sh
+sweep disk 2000 'images of the disk' script_with "IMAGES=$(part 2000)" tests/all_block.sh
 # All that compares with a model, or takes random input.
-sweep random 3000 'passed,' runs "$(part 10)" '' \
+sweep random 3000 'passed' runs "$(part 10)" '' \
     --skip power --skip deaths --skip person --skip faults --skip kill --skip hammer
 kit_end
