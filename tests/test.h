@@ -42,7 +42,8 @@ uint64_t test_random_below(uint64_t n);
 const char *test_data(void);
 /* 1 with --all: longer sweeps. */
 int test_all(void);
-/* How long a sweep is: `usual`, unless the environment says NAME=N. The names are in main.c's usage. */
+/* How long a sweep is: `usual`, unless the environment says NAME=N. The names are in main.c's
+ * usage. */
 uint64_t test_count(const char *name, uint64_t usual);
 /* Reads a whole file; fails the test if it cannot. free() it. A NUL follows. */
 unsigned char *test_read_file(const char *path, size_t *len);

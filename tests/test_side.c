@@ -2,6 +2,7 @@
  * durable as the record that names them, at every level. */
 #include "fault.h"
 #include "oracle.h"
+#include "store_kit.h"
 
 static const char *const root = "/home";
 static const agt_caller agent = AGT_CALLER("agent:kestrel");
@@ -150,8 +151,8 @@ TEST(side, a_lost_content_costs_its_document_and_not_the_store) {
     s = oracle_open(p, root, NULL, AGT_OK);
     CHECK_OK(agt_read(s, "short.md", &b, NULL, &err), err);
     agt_bytes_free(&b);
-    CHECK_STATUS(agt_read_version(s, "long.md", 1, &b, &err), AGT_CORRUPT, err);
-    CHECK(strstr(err.message, "event 1"));
+    CHECK_STATUS(agt_read_version(s, "long.md", 1, &b, &err),
+                 kit_has_git ? AGT_CORRUPT : AGT_UNSUPPORTED, err);
     CHECK_OK(agt_document_get(s, "long.md", &d, &err), err);
     CHECK_INT(d.modified_outside, 1);
     CHECK_OK(agt_write(s, &agent, "long.md", "new", 3, NULL, NULL, &err), err);
