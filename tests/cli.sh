@@ -1428,11 +1428,11 @@ it 'progress is shown on a terminal only'
 store
 run import "$T/sixty"
 [ ! -s "$T/err" ] || bad 'there is progress in a pipe'
-seq 1 20000 | sed 's/.*/{"actor":"user","action":"create","path":"p.md","content":"&"}/' >"$T/many"
+seq 1 3000 | sed 's/.*/{"actor":"user","action":"create","path":"p.md","content":"&"}/' >"$T/many"
 tty '' import "$T/many" --durability process --publish idle
 exits 0
 prints_like '[0-9]+ lines, [0-9]+/s'
-prints_like '20000 applied, 0 unchanged'
+prints_like '3000 applied, 0 unchanged'
 
 # ---- streams ----
 
