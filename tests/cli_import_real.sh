@@ -188,7 +188,7 @@ for path, n in picks[:120]:
     code, out, err = run("show", path, str(n))
     want = versions[path][n - 1]
     if want is None:
-        refused += code == 2 and not out
+        refused += code == 4 and not out
     else:
         shown += code == 0 and out == want
 kinds = sum(versions[p][n - 1] is None for p, n in picks[:120])
