@@ -10003,12 +10003,14 @@ AGT_PRIVATE agt_actor_kind agt__actor_kind(agt_text actor) {
 
 AGT_PRIVATE agt_type agt__perm_type(agt_type type, const char *path, size_t len) {
     static const char *const context[] = {"AGENT-TRACE.md", "context.md", "running_summary.md"};
-    agt_text p = {path, len};
     if (!path) return type;
+    /* in any case: on some file systems it is the same file */
     for (size_t i = 0; i < AGT_COUNT(context); i++)
-        if (agt__text_is(p, context[i])) return AGT_TYPE_CONTEXT;
+        if (agt__path_fold_compare(path, len, context[i], strlen(context[i])) == 0)
+            return AGT_TYPE_CONTEXT;
     /* logs/<agent>-<session>.md: one folder deep, a '-' inside, and the ending */
-    if (len > 10 && memcmp(path, "logs/", 5) == 0 && memcmp(path + len - 3, ".md", 3) == 0 &&
+    if (len > 10 && agt__path_fold_compare(path, 5, "logs/", 5) == 0 &&
+        agt__path_fold_compare(path + len - 3, 3, ".md", 3) == 0 &&
         !memchr(path + 5, '/', len - 5) && memchr(path + 6, '-', len - 10))
         return AGT_TYPE_LOG;
     return type;
@@ -13215,7 +13217,10 @@ static agt_status write_append(agt_txn *t, agt_error *err) {
     int rc = agt__write_all(s->sys, s->journal.fd, s->record.data, s->record.len, at);
     if (rc == 0) return AGT_OK;
     agt_status st = agt__fail_io(err, rc, "cannot append to .agent-trace/journal");
-    if (agt__write_all(s->sys, s->journal.fd, zeros, sizeof zeros, at) < 0) {
+    /* synced, or a power cut could keep the record and lose that it was taken back */
+    rc = agt__write_all(s->sys, s->journal.fd, zeros, sizeof zeros, at);
+    if (rc == 0) rc = s->sys->sync(s->sys->ctx, s->journal.fd);
+    if (rc < 0) {
         t->unknown = true;
         s->shared.failed = 1; /* nobody may append behind what cannot be taken back */
         agt__store_save(s);
@@ -14767,8 +14772,8 @@ AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err) {
     agt__store_leave(s);
     if (end < AGT_JOURNAL_HALF) return AGT_OK;
     bool tight = end > AGT_JOURNAL_HALF / 2 * 3;
-    st = agt__publish_enter(s, tight ? s->timeout_ms : AGT_TRY, tight ? err : NULL);
-    if (st == AGT_BUSY && !tight) return AGT_OK; /* somebody is at it */
+    st = agt__publish_enter(s, tight ? s->timeout_ms : AGT_TRY, err);
+    if (st == AGT_BUSY) return AGT_OK; /* somebody is at it; there may still be room */
     if (st != AGT_OK) return st;
     st = checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, err);
     agt__publish_leave(s);

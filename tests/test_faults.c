@@ -177,3 +177,41 @@ TEST(faults, a_failed_sync_is_never_acknowledged) {
 TEST(faults, every_allocation_may_fail) {
     faults_sweep(FAULT_MEMORY | FAULT_MEMORY_FOREVER, test_all() ? 1 : 2);
 }
+
+/* A record that was written whole and reported as failed is taken back; the power may go right
+ * after it. */
+TEST(faults, what_was_taken_back_does_not_return_after_a_power_cut) {
+    uint64_t refused = 0, states = 0;
+    for (uint64_t at = 1; at < 8; at++) {
+        agt_error err = {0};
+        machine_settings set = {.seed = test_random(), .call_ns = 1000};
+        machine *m = machine_new(&set);
+        machine_make_folder(m, root);
+        agt_store *s = oracle_open(machine_process_new(m, "writer"), root, NULL, AGT_OK);
+        CHECK_OK(agt_write(s, &agent, "a.md", "one", 3, NULL, NULL, &err), err);
+        machine_sync_all(m);
+        machine_fail(m, &(machine_fault){.at = at,
+                                         .ops = MACHINE_BIT(MACHINE_PWRITE),
+                                         .cls = AGT_SYS_IO,
+                                         .code = EIO,
+                                         .after = true});
+        agt_status st = agt_write(s, &agent, "a.md", "two", 3, NULL, NULL, &err);
+        machine_fail(m, NULL);
+        refused += st != AGT_OK && !err.outcome_unknown;
+        for (int k = 0; st != AGT_OK && !err.outcome_unknown && k < 40; k++) {
+            agt_store_info info = AGT_STORE_INFO_INIT;
+            machine *c = machine_clone(m);
+            machine_power_cut(c, &(machine_cut){.mode = MACHINE_CUT_RANDOM, .seed = test_random()});
+            agt_store *t = oracle_open(machine_process_new(c, "next"), root, NULL, AGT_OK);
+            CHECK_OK(agt_store_get_info(t, &info, &err), err);
+            CHECK_INT(info.last_seq, 1);
+            agt_close(t, NULL);
+            machine_free(c);
+            states++;
+        }
+        agt_close(s, NULL);
+        machine_free(m);
+    }
+    test_saw("states", states);
+    CHECK(refused > 1);
+}

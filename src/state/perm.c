@@ -61,12 +61,14 @@ AGT_PRIVATE agt_actor_kind agt__actor_kind(agt_text actor) {
 
 AGT_PRIVATE agt_type agt__perm_type(agt_type type, const char *path, size_t len) {
     static const char *const context[] = {"AGENT-TRACE.md", "context.md", "running_summary.md"};
-    agt_text p = {path, len};
     if (!path) return type;
+    /* in any case: on some file systems it is the same file */
     for (size_t i = 0; i < AGT_COUNT(context); i++)
-        if (agt__text_is(p, context[i])) return AGT_TYPE_CONTEXT;
+        if (agt__path_fold_compare(path, len, context[i], strlen(context[i])) == 0)
+            return AGT_TYPE_CONTEXT;
     /* logs/<agent>-<session>.md: one folder deep, a '-' inside, and the ending */
-    if (len > 10 && memcmp(path, "logs/", 5) == 0 && memcmp(path + len - 3, ".md", 3) == 0 &&
+    if (len > 10 && agt__path_fold_compare(path, 5, "logs/", 5) == 0 &&
+        agt__path_fold_compare(path + len - 3, 3, ".md", 3) == 0 &&
         !memchr(path + 5, '/', len - 5) && memchr(path + 6, '-', len - 10))
         return AGT_TYPE_LOG;
     return type;

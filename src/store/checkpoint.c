@@ -442,8 +442,8 @@ AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err) {
     agt__store_leave(s);
     if (end < AGT_JOURNAL_HALF) return AGT_OK;
     bool tight = end > AGT_JOURNAL_HALF / 2 * 3;
-    st = agt__publish_enter(s, tight ? s->timeout_ms : AGT_TRY, tight ? err : NULL);
-    if (st == AGT_BUSY && !tight) return AGT_OK; /* somebody is at it */
+    st = agt__publish_enter(s, tight ? s->timeout_ms : AGT_TRY, err);
+    if (st == AGT_BUSY) return AGT_OK; /* somebody is at it; there may still be room */
     if (st != AGT_OK) return st;
     st = checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, err);
     agt__publish_leave(s);

@@ -516,7 +516,10 @@ static agt_status write_append(agt_txn *t, agt_error *err) {
     int rc = agt__write_all(s->sys, s->journal.fd, s->record.data, s->record.len, at);
     if (rc == 0) return AGT_OK;
     agt_status st = agt__fail_io(err, rc, "cannot append to .agent-trace/journal");
-    if (agt__write_all(s->sys, s->journal.fd, zeros, sizeof zeros, at) < 0) {
+    /* synced, or a power cut could keep the record and lose that it was taken back */
+    rc = agt__write_all(s->sys, s->journal.fd, zeros, sizeof zeros, at);
+    if (rc == 0) rc = s->sys->sync(s->sys->ctx, s->journal.fd);
+    if (rc < 0) {
         t->unknown = true;
         s->shared.failed = 1; /* nobody may append behind what cannot be taken back */
         agt__store_save(s);
