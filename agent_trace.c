@@ -12679,7 +12679,7 @@ typedef struct agt_txn {
     uint64_t inline_bytes, side_bytes;
     int64_t now_unix_ms;
     agt_plan *plans;
-    size_t count;
+    size_t first, count; /* plans first..count - 1 are this transaction's */
 } agt_txn;
 
 /* Checks what needs no lock: caller, options, path. */
@@ -13350,7 +13350,7 @@ static bool write_apply(agt_txn *t) {
     if (agt__trace_put(&s->trace, t->draft.trace.segment, at, s->lines.data, s->lines.len, NULL) !=
         AGT_OK)
         all = false;
-    for (size_t i = 0; i < t->count; i++) {
+    for (size_t i = t->first; i < t->count; i++) {
         agt_plan *p = &t->plans[i];
         if (p->result.status == AGT_DENIED && p->result.seq && !p->remove) {
             unsigned char sha[32];
@@ -13374,7 +13374,7 @@ AGT_PRIVATE agt_status agt__txn_commit(agt_txn *t, agt_error *err) {
     bool unsynced = t->draft.synced < t->draft.end;
     if (t->full && unsynced && (t->appended || t->wants_sync)) {
         if ((st = write_sync(t, err)) != AGT_OK) {
-            agt__txn_discard(t, 0, t->count);
+            agt__txn_discard(t, t->first, t->count);
             return st;
         }
         if (!t->appended) {
@@ -13726,7 +13726,7 @@ static void change_note(agt_plan *p, agt_status st, const agt_error *why) {
 static size_t change_group_some(agt_txn *t, agt_plan *plans, size_t from, size_t count,
                                 bool emptied) {
     uint64_t begin = t->draft.end;
-    size_t i = from;
+    size_t i = t->first = t->count = from;
     for (; i < count; i++) {
         agt_plan *p = &plans[i];
         agt_error why;

@@ -217,3 +217,32 @@ TEST(batch, results_that_no_initialiser_made_are_refused) {
     CHECK(strstr(b->err.message, "AGT_WRITE_RESULT_INIT"));
     batch_end(b);
 }
+
+/* More than one record's room: it is committed in parts, and each change is applied once. */
+TEST(batch, a_group_of_several_parts_applies_every_change_once) {
+    static char path[60][48];
+    static char text[60][100 * 1024];
+    batch *b = batch_new();
+    agt_store_info info = AGT_STORE_INFO_INIT;
+    for (int round = 0; round < 2; round++) {
+        batch_fill(b, 60, path, NULL);
+        for (size_t i = 0; i < 60; i++) {
+            memset(text[i], 'a' + (int)i % 26 + round, sizeof text[i]);
+            b->c[i].bytes = text[i];
+            b->c[i].len = sizeof text[i];
+            b->c[i].caller = &kit_agent;
+        }
+        CHECK_OK(agt_group(b->s, b->c, 60, 0, b->r, &b->err), b->err);
+        for (uint32_t i = 0; i < 60; i++) {
+            CHECK_INT(b->r[i].status, AGT_OK);
+            CHECK_INT(b->r[i].apply_pending, 0);
+            CHECK_INT(b->r[i].edit_kept_aside, 0);
+            CHECK_INT(b->r[i].version, round + 1);
+        }
+        b->count = 0;
+    }
+    CHECK_OK(agt_store_get_info(b->s, &info, &b->err), b->err);
+    CHECK_INT(info.apply_pending, 0);
+    CHECK_INT(info.last_seq, 120);
+    batch_end(b);
+}

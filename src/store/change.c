@@ -313,7 +313,7 @@ static void change_note(agt_plan *p, agt_status st, const agt_error *why) {
 static size_t change_group_some(agt_txn *t, agt_plan *plans, size_t from, size_t count,
                                 bool emptied) {
     uint64_t begin = t->draft.end;
-    size_t i = from;
+    size_t i = t->first = t->count = from;
     for (; i < count; i++) {
         agt_plan *p = &plans[i];
         agt_error why;

@@ -649,7 +649,7 @@ static bool write_apply(agt_txn *t) {
     if (agt__trace_put(&s->trace, t->draft.trace.segment, at, s->lines.data, s->lines.len, NULL) !=
         AGT_OK)
         all = false;
-    for (size_t i = 0; i < t->count; i++) {
+    for (size_t i = t->first; i < t->count; i++) {
         agt_plan *p = &t->plans[i];
         if (p->result.status == AGT_DENIED && p->result.seq && !p->remove) {
             unsigned char sha[32];
@@ -673,7 +673,7 @@ AGT_PRIVATE agt_status agt__txn_commit(agt_txn *t, agt_error *err) {
     bool unsynced = t->draft.synced < t->draft.end;
     if (t->full && unsynced && (t->appended || t->wants_sync)) {
         if ((st = write_sync(t, err)) != AGT_OK) {
-            agt__txn_discard(t, 0, t->count);
+            agt__txn_discard(t, t->first, t->count);
             return st;
         }
         if (!t->appended) {

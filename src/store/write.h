@@ -48,7 +48,7 @@ typedef struct agt_txn {
     uint64_t inline_bytes, side_bytes;
     int64_t now_unix_ms;
     agt_plan *plans;
-    size_t count;
+    size_t first, count; /* plans first..count - 1 are this transaction's */
 } agt_txn;
 
 /* Checks what needs no lock: caller, options, path. */
