@@ -21,6 +21,9 @@ usage: ./build.sh COMMAND
   check [NAME...]           everything that is compared rather than run
   amalgamate [--check]      make agent_trace.c from src/
   install --prefix P [--destdir D]
+                            program, header, libraries, pkg-config file and documents, below D if given
+  uninstall --prefix P [--destdir D]
+                            removes what install put there, and nothing else
 
 Settings, from the environment: CC, CFLAGS, JOBS, AGENT_TRACE_BUILD (instead of build).
 EOF
@@ -34,6 +37,10 @@ case $command in
 setup | build | demo | test | fuzz | bench | check | install)
     . "build.d/$command.sh"
     "command_$command" "$@"
+    ;;
+uninstall)
+    . build.d/install.sh
+    command_uninstall "$@"
     ;;
 amalgamate) exec ./amalgamate "$@" ;;
 help | -h | --help) usage ;;

@@ -1,9 +1,13 @@
 # build: the program and the library. The library is made from src/, so that errors carry the part's
 # file and line; agent_trace.c, which is the same text, is what `bench` and `install` use.
+#
+# Whatever is not declared in the header is hidden, so that the shared library exports the header's
+# functions and nothing else. The quotes are for xargs, which reads the object's line.
+SHOW_API="'-DAGENT_TRACE_API=__attribute__((visibility(\"default\")))' -fvisibility=hidden"
 build_objects() {
     flags="-O2 -g ${CFLAGS-} $LIBRARY_FLAGS"
     jobs_begin
-    object "$B/obj/build/lib.o" src/agent_trace.c "$CC" $flags -fPIC $(git_flags)
+    object "$B/obj/build/lib.o" src/agent_trace.c "$CC" $flags -fPIC $SHOW_API $(git_flags)
     program_objects=
     for f in cli/*.c; do
         [ -e "$f" ] || continue
@@ -40,7 +44,7 @@ command_build() {
     mv "$B/libagent_trace.a.$$" "$B/libagent_trace.a"
     soname=libagent_trace.so.${version%%.*}
     if [ "$(uname)" = Linux ]; then
-        link_program "$B/$soname" "$CC" -shared "-Wl,-soname,$soname" ${LDFLAGS-} "$lib" $(git_libs) ||
+        link_program "$B/$soname" "$CC" -shared "-Wl,-soname,$soname" ${LDFLAGS-} "$lib" $(git_libs) -pthread ||
             die "the shared library failed"
         ln -sf "$soname" "$B/libagent_trace.so"
     fi
