@@ -27,7 +27,7 @@ check_scripts() { # every script is plain sh, and the entry says what there is
     done
 }
 
-check_version() { # written once: the text and the numbers agree
+check_version() { # written once: the text and the numbers agree, and what cannot read the header
     eval "$(sed -n 's/^#define AGENT_TRACE_VERSION\(_[A-Z]*\)\{0,1\}  *"\{0,1\}\([0-9.]*\)"\{0,1\}$/version\1=\2/p' agent_trace.h)"
     # shellcheck disable=SC2154
     if [ "$version" != "$version_MAJOR.$version_MINOR.$version_PATCH" ]; then
@@ -36,6 +36,15 @@ check_version() { # written once: the text and the numbers agree
     fi
     if [ -e CHANGELOG.md ] && ! grep -q "$version" CHANGELOG.md; then
         say "CHANGELOG.md does not name version $version"
+        return 1
+    fi
+    # vcpkg reads no header; CMakeLists.txt, meson.build and conanfile.py do
+    if [ "$(sed -n 's/^  "version": "\(.*\)",$/\1/p' vcpkg.json)" != "$version" ]; then
+        say "vcpkg.json has another version than agent_trace.h, which has $version"
+        return 1
+    fi
+    if grep -nF "$version" CMakeLists.txt cmake/* meson.build conanfile.py; then
+        say "these read the version from agent_trace.h and need not name it"
         return 1
     fi
 }
