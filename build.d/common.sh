@@ -62,6 +62,7 @@ package_of() { # THING: the Debian package it comes in
     afl-clang-fast) echo afl++ ;;
     llvm-symbolizer-14) echo llvm-14 ;;
     mkfs.ext4) echo e2fsprogs ;;
+    ninja) echo ninja-build ;;
     qemu-s390x-static | qemu-arm-static) echo qemu-user-static ;;
     s390x-linux-gnu-gcc) echo gcc-s390x-linux-gnu ;;
     arm-linux-gnueabihf-gcc) echo gcc-arm-linux-gnueabihf ;;
@@ -114,7 +115,8 @@ NEED_FUZZ="$NEED_BUILD clang-14 clang-rt llvm-symbolizer-14"
 NEED_CHECK="$NEED_TEST g++ clang-14 clang-format-14"
 NEED_ALL="$NEED_CHECK clang-rt llvm-symbolizer-14 valgrind afl-clang-fast fusermount3 fuse3 mkfs.ext4
     s390x-linux-gnu-gcc libc-s390x qemu-s390x-static
-    arm-linux-gnueabihf-gcc libc-armhf qemu-arm-static"
+    arm-linux-gnueabihf-gcc libc-armhf qemu-arm-static
+    cmake meson ninja"
 
 # ---- objects ----
 
