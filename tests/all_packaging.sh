@@ -204,7 +204,9 @@ meson_subproject() { # Meson takes no subproject from outside, but a link to it
 }
 meson_install() { # both libraries
     meson_build "$ROOT" "$WORK/meson-both" --prefix="$WORK/meson_both" --libdir=lib --default-library=both &&
-        meson install -C "$WORK/meson-both" --no-rebuild && "$WORK/meson_both/bin/agent-trace" --version | grep -F "$version" &&
+        meson install -C "$WORK/meson-both" --no-rebuild || return
+    # a prefix that the dynamic linker does not know
+    LD_LIBRARY_PATH=$WORK/meson_both/lib "$WORK/meson_both/bin/agent-trace" --version | grep -F "$version" &&
         [ -f "$WORK/meson_both/include/agent_trace.h" ] && [ -f "$WORK/meson_both/share/doc/agent_trace/LICENSE" ]
 }
 meson_found() { # KIND [LIBRARY]
