@@ -70,8 +70,8 @@ pkgconfig_shared() {
     $CC -std=c11 "$WORK/user/use.c" $(pc "$tree" --cflags --libs) "-Wl,-rpath,$tree/lib" -o "$WORK/shared" &&
         runs "$WORK/shared" "$tree/lib/$soname"
 }
-pkgconfig_static() { # where the shared one is not
-    rm -rf "$WORK/static" && cp -R "$tree" "$WORK/static" && rm "$WORK/static"/lib/*.so* || return
+pkgconfig_static() { # FOLDER: a copy of it, without the shared library; libgit2 stays a shared one
+    rm -rf "$WORK/static" && cp -R "$1" "$WORK/static" && rm "$WORK/static"/lib/*.so* || return
     # shellcheck disable=SC2046
     $CC -std=c11 "$WORK/user/use.c" $(pc "$WORK/static" --static --cflags --libs) -o "$WORK/with_static" &&
         runs "$WORK/with_static" && links_git
@@ -105,7 +105,7 @@ case_ 'its soname is the major version' has_soname "$tree/lib/libagent_trace.so"
 case_ 'the shared library exports what the header declares and nothing else' \
     exports_the_header "$tree/lib/libagent_trace.so"
 case_ 'pkg-config, shared' pkgconfig_shared
-case_ 'pkg-config, static' pkgconfig_static
+case_ 'pkg-config, static' pkgconfig_static "$tree"
 case_ 'to install again replaces what was there' installs_again
 case_ 'uninstall keeps what somebody else put there' keeps_what_is_not_ours
 case_ 'uninstall leaves nothing behind' uninstall_leaves_nothing
@@ -209,18 +209,18 @@ meson_install() { # both libraries
     LD_LIBRARY_PATH=$WORK/meson_both/lib "$WORK/meson_both/bin/agent-trace" --version | grep -F "$version" &&
         [ -f "$WORK/meson_both/include/agent_trace.h" ] && [ -f "$WORK/meson_both/share/doc/agent_trace/LICENSE" ]
 }
-meson_found() { # KIND [LIBRARY]
-    meson_user "meson_$1" "agent_trace = dependency('agent_trace', version: '$version', static: $([ "$1" = static ] && echo true || echo false))" &&
-        PKG_CONFIG_PATH=$WORK/meson_both/lib/pkgconfig meson_build "$WORK/meson_$1" "$WORK/meson_$1/build" &&
-        runs "$WORK/meson_$1/build/use" ${2+"$2"}
+meson_found() { # by Meson itself; static: true would ask for a static libgit2 as well
+    meson_user meson_found "agent_trace = dependency('agent_trace', version: '$version')" &&
+        PKG_CONFIG_PATH=$WORK/meson_both/lib/pkgconfig meson_build "$WORK/meson_found" "$WORK/meson_found/build" &&
+        runs "$WORK/meson_found/build/use" "$WORK/meson_both/lib/$soname"
 }
 if have meson && have ninja; then
     case_ 'Meson: subproject' meson_subproject
     case_ 'Meson: both libraries are installed' meson_install
     case_ 'Meson: its soname is the major version' has_soname "$WORK/meson_both/lib/libagent_trace.so"
     case_ 'Meson: it exports what the header declares' exports_the_header "$WORK/meson_both/lib/libagent_trace.so"
-    case_ 'Meson: the installed one, shared' meson_found shared "$WORK/meson_both/lib/$soname"
-    case_ 'Meson: the installed one, static' meson_found static
+    case_ 'Meson: the installed one, shared' meson_found
+    case_ 'Meson: the installed one, static' pkgconfig_static "$WORK/meson_both"
 else
     skip 'Meson' 'there is no meson or no ninja'
 fi
