@@ -145,7 +145,7 @@ FetchContent_MakeAvailable(agent_trace)" &&
 cmake_install() { # KIND OPTION...: to another prefix than it was configured with
     kind_=$1
     shift
-    cmake_build "$ROOT" "$WORK/cmake-$kind_" -DCMAKE_INSTALL_LIBDIR=lib/here "$@" &&
+    cmake_build "$ROOT" "$WORK/cmake-$kind_" -DCMAKE_INSTALL_LIBDIR=lib "$@" &&
         cmake --install "$WORK/cmake-$kind_" --prefix "$WORK/cmake_$kind_" || return
     tree_=$WORK/cmake_$kind_
     [ -f "$tree_/include/agent_trace.h" ] && [ -f "$tree_/share/doc/agent_trace/LICENSE" ]
@@ -162,7 +162,7 @@ endif()" && cmake_build "$WORK/found_$1" "$WORK/found_$1/build" -DCMAKE_PREFIX_P
         runs "$WORK/found_$1/build/use" ${2+"$2"}
 }
 cmake_pkgconfig() { # the file tells the prefix from its own place
-    export PKG_CONFIG_PATH="$WORK/cmake_static/lib/here/pkgconfig"
+    export PKG_CONFIG_PATH="$WORK/cmake_static/lib/pkgconfig"
     [ "$(pkg-config --modversion agent_trace)" = "$version" ] || return
     # shellcheck disable=SC2046
     $CC -std=c11 "$WORK/user/use.c" $(pkg-config --static --cflags --libs agent_trace) -o "$WORK/cmake_pc" &&
@@ -176,10 +176,10 @@ if have cmake && have ninja; then
     case_ 'CMake: what is installed is found by pkg-config too' cmake_pkgconfig
     case_ 'CMake: a shared library is installed' cmake_install shared -DAGENT_TRACE_SHARED=ON \
         -DAGENT_TRACE_PROGRAM=OFF
-    case_ 'CMake: its soname is the major version' has_soname "$WORK/cmake_shared/lib/here/libagent_trace.so"
+    case_ 'CMake: its soname is the major version' has_soname "$WORK/cmake_shared/lib/libagent_trace.so"
     case_ 'CMake: it exports what the header declares' \
-        exports_the_header "$WORK/cmake_shared/lib/here/libagent_trace.so"
-    case_ 'CMake: find_package, shared' cmake_found shared "$WORK/cmake_shared/lib/here/$soname"
+        exports_the_header "$WORK/cmake_shared/lib/libagent_trace.so"
+    case_ 'CMake: find_package, shared' cmake_found shared "$WORK/cmake_shared/lib/$soname"
 else
     skip 'CMake' 'there is no cmake or no ninja'
 fi
