@@ -32,11 +32,9 @@ static void side_write(side_run *r, agt_store *s, int doc, const char *text, uin
     agt_write_options o = AGT_WRITE_OPTIONS_INIT;
     o.durability = durability;
     text = oracle_try(&r->o, doc, text);
+    r->o.loose[doc] = durability != AGT_DURABLE_FULL;
     CHECK_OK(agt_write(s, &agent, r->o.path[doc], text, strlen(text), &o, NULL, &err), err);
-    if (durability == AGT_DURABLE_FULL)
-        oracle_ack(&r->o, doc);
-    else
-        r->o.loose[doc] = true;
+    if (durability == AGT_DURABLE_FULL) oracle_ack(&r->o, doc);
 }
 
 /* A change at PROCESS is acknowledged for good by the next one at FULL. */
