@@ -9,9 +9,10 @@
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: tests [--list] [--filter TEXT] [--skip TOPIC]... [--seed N] [--all] [-v]\n"
+    "usage: tests [--list] [--filter TEXT] [--skip TOPIC]... [--seed N] [--all] [--first] [-v]\n"
     "\n"
-    "--all makes the sweeps longer, -v tells what they saw. Their lengths, from the environment:\n"
+    "--first ends with the first failure. --all makes the sweeps longer, -v tells what they saw. "
+    "Their lengths, from the environment:\n"
     "  TEST_KILLS       processes that are killed (60, with --all 1000)\n"
     "  TEST_WRITERS     that are written by so many at once (4; at most 16)\n"
     "  TEST_CUTS        power cuts at each change of the disk (8, with --all 40)\n"
@@ -161,7 +162,7 @@ static void run_one(test_case *t, int *passed, int *failed, int *skipped) {
 int main(int argc, char **argv) {
     const char *filter = NULL, *skip[16];
     int skips = 0;
-    int list = 0, passed = 0, failed = 0, skipped = 0;
+    int first = 0, list = 0, passed = 0, failed = 0, skipped = 0;
     owner = getpid();
     seed = (uint64_t)time(NULL) ^ (uint64_t)owner << 20;
     for (int i = 1; i < argc; i++) {
@@ -169,6 +170,8 @@ int main(int argc, char **argv) {
             list = 1;
         else if (!strcmp(argv[i], "--all"))
             run_all = 1;
+        else if (!strcmp(argv[i], "--first"))
+            first = 1;
         else if (!strcmp(argv[i], "-v"))
             verbose = 1;
         else if (!strcmp(argv[i], "--filter") && i + 1 < argc)
@@ -180,7 +183,7 @@ int main(int argc, char **argv) {
         else
             return fputs(usage, stderr), 2;
     }
-    for (test_case *t = all_tests; t; t = t->next) {
+    for (test_case *t = all_tests; t && !(first && failed); t = t->next) {
         char whole[512];
         snprintf(whole, sizeof whole, "%s_%s", t->topic, t->name);
         bool left_out = filter && !strstr(whole, filter);
