@@ -10873,6 +10873,9 @@ AGT_PRIVATE agt_status agt__store_lock(agt_store *s, agt_error *err);
 AGT_PRIVATE void agt__store_unlock(agt_store *s);
 /* Writes the shared state; a failure is not the caller's: the next holder recovers. */
 AGT_PRIVATE void agt__store_save(agt_store *s);
+/* Reads the shared state without the store lock. False: there is none for this boot and this
+ * generation of the journal, so nobody knows since a restart. Under the handle's mutex. */
+AGT_PRIVATE bool agt__store_peek(const agt_store *s, agt_shared *out);
 /* A reader's refresh, without a lock: header, records, header again. Under the handle's mutex. */
 AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err);
 /* Loads header and catalog anew and forgets what was seen of the journal. */
@@ -10900,6 +10903,8 @@ typedef struct agt_look {
  * folder or another non-file is in the way; AGT_LIMIT; AGT_IO. Not there is AGT_OK. */
 AGT_PRIVATE agt_status agt__look(agt_store *s, const char *path, size_t len, agt_buf *bytes,
                                  agt_look *out, agt_error *err);
+/* Is what was looked at this version: these bytes, or (exists false) no file? */
+AGT_PRIVATE bool agt__look_is(const agt_look *look, bool exists, const agt_oid *blob);
 
 typedef struct agt_place {
     const char *path;
@@ -11208,6 +11213,12 @@ static agt_status store_finish_others(agt_store *s, agt_error *err) {
 static bool store_state_counts(const agt_store *s, const agt_shared *now) {
     if (!s->self.boot[0] && !s->trusts_state) return false;
     return strcmp(now->boot, s->self.boot) == 0;
+}
+
+AGT_PRIVATE bool agt__store_peek(const agt_store *s, agt_shared *out) {
+    return s->state_fd != AGT_FD_NONE &&
+           agt__shared_read(s->sys, s->state_fd, s->cpu, out, NULL) == AGT_OK &&
+           out->generation == s->journal.header.generation && store_state_counts(s, out);
 }
 
 static agt_status store_reopen_journal(agt_store *s, agt_error *err) {
@@ -11589,10 +11600,7 @@ AGENT_TRACE_API agt_status agt_store_get_info(agt_store *s, agt_store_info *out,
     if (st != AGT_OK) return st;
     memset(&info, 0, sizeof info);
     st = agt__store_look_again(s, err);
-    bool counted = st == AGT_OK && s->state_fd != AGT_FD_NONE &&
-                   agt__shared_read(s->sys, s->state_fd, s->cpu, &now, NULL) == AGT_OK &&
-                   now.generation == s->journal.header.generation &&
-                   strcmp(now.boot, s->self.boot) == 0;
+    bool counted = st == AGT_OK && agt__store_peek(s, &now);
     if (st == AGT_OK) {
         info.size = out->size;
         info.documents = (uint32_t)s->catalog.live;
@@ -11871,8 +11879,7 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
     /* a link, a folder, a file in the way of a folder, or one that is too large: a person's */
     if (st == AGT_INVALID || st == AGT_LIMIT) return AGT_OK;
     if (st != AGT_OK) return st;
-    bool same = look.on_disk == row->exists &&
-                (!row->exists || memcmp(look.blob.id, row->blob.id, 20) == 0);
+    bool same = agt__look_is(&look, row->exists, &row->blob);
     if (same && run->mode != AGT_REPLAY_REWRITE) {
         if (row->exists) agt__row_stat(row, &look.stat);
         return AGT_OK;
@@ -12264,6 +12271,10 @@ AGT_PRIVATE agt_status agt__look(agt_store *s, const char *path, size_t len, agt
     return AGT_OK;
 }
 
+AGT_PRIVATE bool agt__look_is(const agt_look *look, bool exists, const agt_oid *blob) {
+    return look->on_disk == exists && (!exists || memcmp(look->blob.id, blob->id, 20) == 0);
+}
+
 AGT_PRIVATE void agt__row_stat(agt_row *row, const agt_stat *st) {
     row->dev = st->dev;
     row->ino = st->ino;
@@ -12554,11 +12565,7 @@ AGT_PRIVATE agt_waiting agt__waiting(agt_store *s, bool locked) {
     const agt_shared *sh = &s->shared;
     agt_waiting w = {s->journal.header.next_seq, UINT64_MAX, false};
     if (!locked) {
-        bool counts = s->state_fd != AGT_FD_NONE &&
-                      agt__shared_read(s->sys, s->state_fd, s->cpu, &now, NULL) == AGT_OK &&
-                      now.generation == s->journal.header.generation &&
-                      strcmp(now.boot, s->self.boot) == 0 && (s->self.boot[0] || s->trusts_state);
-        if (!counts) return w;
+        if (!agt__store_peek(s, &now)) return w;
         sh = &now;
     }
     w.known = true;
@@ -12574,10 +12581,6 @@ typedef struct pending_look {
     bool known;
 } pending_look;
 
-static bool pending_same(const agt_look *look, bool exists, const agt_oid *blob) {
-    return look->on_disk == exists && (!exists || memcmp(look->blob.id, blob->id, 20) == 0);
-}
-
 static agt_status pending_version(void *ctx, const agt_record *r, agt_error *err) {
     pending_look *p = ctx;
     agt_entry entry;
@@ -12591,7 +12594,7 @@ static agt_status pending_version(void *ctx, const agt_record *r, agt_error *err
             memcmp(e.path.data, p->row->path, e.path.len) != 0)
             continue;
         bool exists = e.blob.data && agt__unhex(e.blob.data, e.blob.len, blob.id, 20);
-        if (pending_same(p->look, exists, &blob)) p->known = true;
+        if (agt__look_is(p->look, exists, &blob)) p->known = true;
     }
     return AGT_OK;
 }
@@ -12605,7 +12608,7 @@ AGT_PRIVATE agt_status agt__look_pending(agt_store *s, const agt_waiting *waitin
     if (row->last_seq < s->journal.header.next_seq || row->last_seq < waiting->from) return AGT_OK;
     if (row->ino) return AGT_OK; /* this handle saw it in place */
     bool had = agt__catalog_base(&s->catalog, row->path, row->path_len, &base) && base.exists;
-    p.known = pending_same(look, had, &base.blob);
+    p.known = agt__look_is(look, had, &base.blob);
     agt_status st = AGT_OK;
     if (!p.known)
         st = agt__each_record(s, &s->journal, s->journal.header.next_seq, pending_version, &p, err);
@@ -12613,11 +12616,9 @@ AGT_PRIVATE agt_status agt__look_pending(agt_store *s, const agt_waiting *waitin
     return st;
 }
 /* end src/store/pending.c */
-/* begin src/store/write.c */
-/* write: from a change to a record, and from a record to the files.
+/* begin src/store/txn.c */
+/* txn: from events to a record, and from a record to the files.
  *
- * plan     who, where, may they (perm), what lies there (look), is it the expected version, is it
- *          new at all; the temporary file is written so that apply can hardly fail
  * append   one pwrite of the whole record
  * sync     at full durability one fdatasync: the commit point
  * apply    the trace's lines, then the documents by rename
@@ -12627,11 +12628,10 @@ AGT_PRIVATE agt_status agt__look_pending(agt_store *s, const agt_waiting *waitin
  * (2) A failure before the commit point leaves no trace but memory; the record's magic is zeroed
  *     where the append itself failed.
  * (3) A failure after it is not the caller's: result.apply_pending, and the next lock holder tries
- *     again.
- * (4) An edit that a look finds goes into the record before the change, as the user's. */
+ *     again. */
 /* begin src/store/write.h */
-/* write: the transaction that every change goes through; its parts are write.c (plans and
- * records) and change.c (the public calls). */
+/* write: the transaction that every change goes through; its parts are change.c (the public
+ * calls), write.c (changes to events) and txn.c (events to records, records to files). */
 #ifndef AGT_WRITE_H
 #define AGT_WRITE_H
 
@@ -12687,6 +12687,10 @@ AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err);
 /* Begins under the store lock. */
 AGT_PRIVATE void agt__txn_begin(agt_txn *t, agt_store *s, agt_plan *plans, bool full, bool atomic);
 AGT_PRIVATE void agt__txn_record_begin(agt_txn *t);
+/* Adds one event, with its content, to the open record. Fills e->seq; sets *side (may be NULL) if
+ * the content went to a side file. */
+AGT_PRIVATE agt_status agt__txn_add(agt_txn *t, agt_event *e, const void *content, size_t len,
+                                    bool has_content, bool *side, agt_error *err);
 /* Ends the record; an empty one is nothing. On failure it is taken back. */
 AGT_PRIVATE agt_status agt__txn_seal(agt_txn *t, agt_error *err);
 /* Appends the sealed records with one pwrite. On failure nothing was appended, and they are taken
@@ -12715,6 +12719,300 @@ AGT_PRIVATE void agt__txn_discard(agt_txn *t, size_t from, size_t to);
 
 #endif /* AGT_WRITE_H */
 /* end src/store/write.h */
+
+/* ---- building records ---- */
+
+AGT_PRIVATE void agt__txn_begin(agt_txn *t, agt_store *s, agt_plan *plans, bool full, bool atomic) {
+    memset(t, 0, sizeof *t);
+    t->s = s;
+    t->full = full;
+    t->atomic = atomic;
+    t->draft = s->shared;
+    t->plans = plans;
+    t->now_unix_ms = s->sys->now_unix_ms(s->sys->ctx);
+    if (t->now_unix_ms < 0) t->now_unix_ms = 0;
+    if (t->now_unix_ms > AGT_TIME_MAX) t->now_unix_ms = AGT_TIME_MAX;
+    s->lines.len = 0;
+    if (t->draft.trace.offset >= AGT_SEGMENT_MAX) {
+        t->draft.trace.segment = t->draft.next_seq;
+        t->draft.trace.offset = 0;
+    }
+    s->record.len = 0;
+    s->record.failed = false;
+    t->flushed = t->draft;
+}
+
+AGT_PRIVATE void agt__txn_record_begin(agt_txn *t) {
+    agt_store *s = t->s;
+    t->record_start = s->record.len;
+    t->record_lines = s->lines.len;
+    memset(&t->record, 0, sizeof t->record);
+    t->record.generation = s->journal.header.generation;
+    t->record.first_seq = t->draft.next_seq;
+    t->record.segment = t->draft.trace.segment;
+    t->record.trace_offset = t->draft.trace.offset;
+    t->record.recorded_unix_ms = t->now_unix_ms;
+    (void)agt__record_begin(&s->record);
+}
+
+static agt_status txn_side_file(agt_txn *t, uint64_t seq, const void *bytes, size_t len,
+                                agt_error *err) {
+    char name[40];
+    agt__side_name(seq, name);
+    t->side_bytes += len;
+    /* whatever the level: a later sync of the journal makes the record durable that names it */
+    return agt__write_file(t->s->sys, t->s->unpublished, name, bytes, len, true, err);
+}
+
+AGT_PRIVATE agt_status agt__txn_add(agt_txn *t, agt_event *e, const void *content, size_t len,
+                                    bool has_content, bool *side, agt_error *err) {
+    agt_store *s = t->s;
+    char prev[64], replica[16];
+    uint32_t flags = has_content ? AGT_ENTRY_CONTENT : 0;
+    size_t from = s->lines.len;
+    e->seq = t->draft.next_seq + t->record.entries;
+    agt__hex(t->draft.trace.prev, 32, prev);
+    agt__hex(s->journal.header.replica, 8, replica);
+    e->prev = (agt_text){prev, 64};
+    e->replica = (agt_text){replica, 16};
+    agt_status st = agt__event_format(&s->lines, e, err);
+    if (st != AGT_OK) {
+        s->lines.len = from;
+        return st;
+    }
+    if (has_content && (len > AGT_INLINE_MAX || t->inline_bytes + len > AGT_BATCH_INLINE)) {
+        flags |= AGT_ENTRY_SIDE;
+        if (side) *side = true;
+        st = txn_side_file(t, e->seq, content, len, err);
+        if (st != AGT_OK) {
+            s->lines.len = from;
+            return st;
+        }
+    } else if (has_content)
+        t->inline_bytes += len;
+    agt__record_put(&s->record, flags, s->lines.data + from, s->lines.len - from, content, len);
+    agt__sha256(s->cpu, s->lines.data + from, s->lines.len - from, t->draft.trace.prev);
+    t->record.entries++;
+    e->prev = e->replica = (agt_text){NULL, 0};
+    return AGT_OK;
+}
+
+/* ---- append ---- */
+
+/* (2) */
+static agt_status txn_append(agt_txn *t, agt_error *err) {
+    agt_store *s = t->s;
+    static const unsigned char zeros[8] = {0};
+    uint64_t at = t->flushed.end, room = s->journal.header.capacity - at;
+    t->no_room = s->record.len > room;
+    if (t->no_room)
+        return agt__fail(err, AGT_LIMIT,
+                         "the change needs %zu bytes of journal and %llu are free; something keeps "
+                         "the journal from being emptied, see 'agent-trace status'",
+                         s->record.len, (unsigned long long)room);
+    int rc = agt__write_all(s->sys, s->journal.fd, s->record.data, s->record.len, at);
+    if (rc == 0) return AGT_OK;
+    agt_status st = agt__fail_io(err, rc, "cannot append to .agent-trace/journal");
+    /* synced, or a power cut could keep the record and lose that it was taken back */
+    rc = agt__write_all(s->sys, s->journal.fd, zeros, sizeof zeros, at);
+    if (rc == 0) rc = s->sys->sync(s->sys->ctx, s->journal.fd);
+    if (rc < 0) {
+        t->unknown = true;
+        s->shared.failed = 1; /* nobody may append behind what cannot be taken back */
+        agt__store_save(s);
+        if (err) err->outcome_unknown = 1;
+    }
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__txn_seal(agt_txn *t, agt_error *err) {
+    agt_store *s = t->s;
+    agt_status st = AGT_OK;
+    if (!t->record.entries) {
+        s->record.len = t->record_start;
+        return AGT_OK;
+    }
+    if (s->lines.failed || s->record.failed) st = agt__nomem(err);
+    if (st == AGT_OK)
+        st = agt__record_end(&s->record, t->record_start, s->cpu, t->draft.chain, &t->record, err);
+    if (st != AGT_OK) return st; /* the caller rolls back */
+    t->draft.end += t->record.length;
+    t->draft.next_seq += t->record.entries;
+    t->draft.chain = t->record.crc;
+    t->draft.trace.offset += s->lines.len - t->record_lines;
+    t->record.entries = 0;
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__txn_rollback(agt_txn *t) {
+    t->draft = t->flushed;
+    t->s->lines.len = t->flushed_lines;
+    t->s->record.len = 0;
+    t->s->lines.failed = t->s->record.failed = false;
+    t->record.entries = 0;
+    t->inline_bytes = 0;
+}
+
+/* From here on the records count: a catalog that cannot follow is loaded anew at the next lock. */
+static void txn_flushed(agt_txn *t) {
+    agt_store *s = t->s;
+    agt_record r;
+    uint64_t seq = t->flushed.next_seq;
+    uint32_t chain = t->flushed.chain;
+    for (size_t at = 0; at < s->record.len; at += r.length, seq += r.entries, chain = r.crc) {
+        agt_status st = agt__record_parse(s->record.data + at, s->record.len - at, s->cpu,
+                                          s->journal.header.generation, seq, chain, &r);
+        AGENT_TRACE_ASSERT(st == AGT_OK);
+        if (st != AGT_OK || agt__store_record_rows(s, &r, NULL) != AGT_OK) {
+            s->reload = true;
+            break;
+        }
+    }
+    s->seen.pos = t->draft.end;
+    s->seen.next_seq = t->draft.next_seq;
+    s->seen.chain = t->draft.chain;
+    s->record.len = 0;
+    t->flushed = t->draft;
+    t->flushed_lines = s->lines.len;
+    t->inline_bytes = 0;
+    t->appended = true;
+}
+
+AGT_PRIVATE agt_status agt__txn_flush(agt_txn *t, agt_error *err) {
+    agt_store *s = t->s;
+    if (!s->record.len) return AGT_OK;
+    if (!agt__flock_still(&s->lock)) { /* somebody else may hold another file of that name */
+        agt__txn_rollback(t);
+        return agt__fail(err, AGT_IO,
+                         ".agent-trace/locks/store.lock was removed or replaced while it was held; "
+                         "try again");
+    }
+    agt_status st = agt__trace_reserve(&s->trace, t->flushed.trace.segment, t->flushed.trace.offset,
+                                       s->lines.len - t->flushed_lines, err);
+    if (st == AGT_OK) st = txn_append(t, err);
+    if (st == AGT_OK)
+        txn_flushed(t);
+    else
+        agt__txn_rollback(t);
+    return st;
+}
+
+AGT_PRIVATE void agt__txn_took(agt_txn *t, size_t index) {
+    agt_plan *p = &t->plans[index];
+    if (p->kind == AGT_PLAN_NONE) return;
+    if (p->row->pending) { /* the earlier change's file would be replaced at once: leave it out */
+        agt_plan *earlier = &t->plans[p->row->pending - 1];
+        agt__unstage(t->s, earlier->place.seq);
+        earlier->staged = false;
+        earlier->kind = AGT_PLAN_NONE;
+    }
+    p->row->pending = (uint32_t)index + 1;
+}
+
+/* ---- commit ---- */
+
+static agt_status txn_sync(agt_txn *t, agt_error *err) {
+    agt_store *s = t->s;
+    int rc = s->sys->sync(s->sys->ctx, s->journal.fd);
+    if (rc == 0) {
+        t->draft.synced = t->draft.end;
+        return AGT_OK;
+    }
+    s->shared.failed = 1; /* finding: after a failed sync neither reads nor later syncs tell */
+    s->reload = true;
+    agt__store_save(s);
+    agt_status st = agt__fail_io(err, rc,
+                                 "cannot sync .agent-trace/journal; whether the change survives "
+                                 "is unknown; close and open the store to find out");
+    if (err) err->outcome_unknown = 1;
+    return st;
+}
+
+static bool txn_apply_plan(agt_txn *t, agt_plan *p) {
+    agt_store *s = t->s;
+    if (p->kind == AGT_PLAN_NONE) return true;
+    agt_status st = agt__place(s, &p->place, &s->waits);
+    p->result.edit_kept_aside = p->place.kept_aside;
+    p->result.apply_pending = st != AGT_OK;
+    if (st == AGT_OK && p->kind == AGT_PLAN_WRITE && !s->reload)
+        agt__row_stat(p->row, &p->place.after);
+    return st == AGT_OK;
+}
+
+static bool txn_apply(agt_txn *t) {
+    agt_store *s = t->s;
+    bool all = true;
+    uint64_t at = t->draft.trace.offset - s->lines.len;
+    if (agt__trace_put(&s->trace, t->draft.trace.segment, at, s->lines.data, s->lines.len, NULL) !=
+        AGT_OK)
+        all = false;
+    for (size_t i = t->first; i < t->count; i++) {
+        agt_plan *p = &t->plans[i];
+        if (p->result.status == AGT_DENIED && p->result.seq && !p->remove) {
+            unsigned char sha[32];
+            char name[64];
+            agt__sha256(s->cpu, p->bytes, p->len, sha);
+            agt__hex(sha, 32, name);
+            /* synced at every level: a checkpoint takes the record and knows no such file */
+            if (agt__keep_rejected(s, (agt_text){name, 64}, p->bytes, p->len, NULL) != AGT_OK)
+                all = false;
+        }
+        if (!txn_apply_plan(t, p)) all = false;
+        if (p->row) p->row->pending = 0;
+    }
+    return all;
+}
+
+AGT_PRIVATE agt_status agt__txn_commit(agt_txn *t, agt_error *err) {
+    agt_store *s = t->s;
+    agt_status st = AGT_OK;
+    uint64_t was_applied = s->shared.applied, was_end = s->shared.end;
+    bool unsynced = t->draft.synced < t->draft.end;
+    if (t->full && unsynced && (t->appended || t->wants_sync)) {
+        if ((st = txn_sync(t, err)) != AGT_OK) {
+            agt__txn_discard(t, t->first, t->count);
+            return st;
+        }
+        if (!t->appended) {
+            s->shared.synced = t->draft.synced;
+            agt__store_save(s);
+        }
+    }
+    if (!t->appended) return AGT_OK;
+    bool all = txn_apply(t);
+    if (all && was_applied == was_end) {
+        t->draft.applied = t->draft.end;
+        t->draft.applied_seq = t->draft.next_seq;
+        t->draft.applied_chain = t->draft.chain;
+    }
+    t->draft.flip = s->shared.flip;
+    s->shared = t->draft;
+    agt__store_save(s);
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__txn_discard(agt_txn *t, size_t from, size_t to) {
+    char name[40];
+    for (size_t i = from; i < to; i++) {
+        agt_plan *p = &t->plans[i];
+        if (p->staged) agt__unstage(t->s, p->place.seq);
+        if (p->side && !t->unknown &&
+            p->place.seq >= t->flushed.next_seq) { /* no record names it */
+            agt__side_name(p->place.seq, name);
+            (void)t->s->sys->remove(t->s->sys->ctx, t->s->unpublished, name);
+        }
+        if (p->row && p->row->pending == i + 1) p->row->pending = 0; /* not an earlier change's */
+        p->staged = p->side = false;
+        p->kind = AGT_PLAN_NONE;
+    }
+}
+/* end src/store/txn.c */
+/* begin src/store/write.c */
+/* write: from a change to an event. Who, where, may they (perm), what lies there (look), is it the
+ * expected version, is it new at all; the temporary file is written before anything is recorded, so
+ * that applying the record can hardly fail.
+ *
+ * (1) An edit that a look finds goes into the record before the change, as the user's. */
 
 #include <stdio.h>
 
@@ -12767,85 +13065,7 @@ AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err) {
                          (unsigned)AGT_MAX_DOCUMENT);
     return AGT_OK;
 }
-
-/* ---- building records ---- */
-
-AGT_PRIVATE void agt__txn_begin(agt_txn *t, agt_store *s, agt_plan *plans, bool full, bool atomic) {
-    memset(t, 0, sizeof *t);
-    t->s = s;
-    t->full = full;
-    t->atomic = atomic;
-    t->draft = s->shared;
-    t->plans = plans;
-    t->now_unix_ms = s->sys->now_unix_ms(s->sys->ctx);
-    if (t->now_unix_ms < 0) t->now_unix_ms = 0;
-    if (t->now_unix_ms > AGT_TIME_MAX) t->now_unix_ms = AGT_TIME_MAX;
-    s->lines.len = 0;
-    if (t->draft.trace.offset >= AGT_SEGMENT_MAX) {
-        t->draft.trace.segment = t->draft.next_seq;
-        t->draft.trace.offset = 0;
-    }
-    s->record.len = 0;
-    s->record.failed = false;
-    t->flushed = t->draft;
-}
-
-AGT_PRIVATE void agt__txn_record_begin(agt_txn *t) {
-    agt_store *s = t->s;
-    t->record_start = s->record.len;
-    t->record_lines = s->lines.len;
-    memset(&t->record, 0, sizeof t->record);
-    t->record.generation = s->journal.header.generation;
-    t->record.first_seq = t->draft.next_seq;
-    t->record.segment = t->draft.trace.segment;
-    t->record.trace_offset = t->draft.trace.offset;
-    t->record.recorded_unix_ms = t->now_unix_ms;
-    (void)agt__record_begin(&s->record);
-}
-
-static agt_status write_side_file(agt_txn *t, uint64_t seq, const void *bytes, size_t len,
-                                  agt_error *err) {
-    char name[40];
-    agt__side_name(seq, name);
-    t->side_bytes += len;
-    /* whatever the level: a later sync of the journal makes the record durable that names it */
-    return agt__write_file(t->s->sys, t->s->unpublished, name, bytes, len, true, err);
-}
-
-/* Adds one event, with its content, to the record being built. Fills e->seq and e->prev. */
-static agt_status write_add(agt_txn *t, agt_event *e, const void *content, size_t len,
-                            bool has_content, bool *side, agt_error *err) {
-    agt_store *s = t->s;
-    char prev[64], replica[16];
-    uint32_t flags = has_content ? AGT_ENTRY_CONTENT : 0;
-    size_t from = s->lines.len;
-    e->seq = t->draft.next_seq + t->record.entries;
-    agt__hex(t->draft.trace.prev, 32, prev);
-    agt__hex(s->journal.header.replica, 8, replica);
-    e->prev = (agt_text){prev, 64};
-    e->replica = (agt_text){replica, 16};
-    agt_status st = agt__event_format(&s->lines, e, err);
-    if (st != AGT_OK) {
-        s->lines.len = from;
-        return st;
-    }
-    if (has_content && (len > AGT_INLINE_MAX || t->inline_bytes + len > AGT_BATCH_INLINE)) {
-        flags |= AGT_ENTRY_SIDE;
-        if (side) *side = true;
-        st = write_side_file(t, e->seq, content, len, err);
-        if (st != AGT_OK) {
-            s->lines.len = from;
-            return st;
-        }
-    } else if (has_content)
-        t->inline_bytes += len;
-    agt__record_put(&s->record, flags, s->lines.data + from, s->lines.len - from, content, len);
-    agt__sha256(s->cpu, s->lines.data + from, s->lines.len - from, t->draft.trace.prev);
-    t->record.entries++;
-    e->prev = e->replica = (agt_text){NULL, 0};
-    return AGT_OK;
-}
-
+/* ---- events ---- */
 /* The fields every event of a caller has. */
 static void write_base_event(const agt_txn *t, const agt_plan *p, agt_event *e) {
     static const agt_event blank = AGT_EVENT_INIT;
@@ -12865,7 +13085,7 @@ AGT_PRIVATE agt_status agt__txn_event(agt_txn *t, const agt_plan *p, const char 
     write_base_event(t, p, &e);
     e.action = e.change_kind = agt__text(action);
     e.summary = agt__text(p->options.summary ? p->options.summary : "");
-    return write_add(t, &e, NULL, 0, false, NULL, err);
+    return agt__txn_add(t, &e, NULL, 0, false, NULL, err);
 }
 
 /* A version of the plan's document: the row's next one. */
@@ -12904,7 +13124,7 @@ static void write_version_event(agt_plan *p, const char *action, uint32_t versio
     e->summary = (agt_text){v->summary, n > 0 ? (size_t)n : 0};
 }
 
-/* ---- edits made behind the store's back (4) ---- */
+/* ---- edits made behind the store's back (1) ---- */
 
 static agt_type write_row_type(const agt_plan *p) {
     return p->row->version ? p->row->type : agt__perm_type(AGT_TYPE_SCRATCH, p->path, p->path_len);
@@ -12936,7 +13156,7 @@ static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, 
                         write_row_type(p), &s->mem, &v);
     agt__buf_free(&before);
     agt__txn_record_begin(t);
-    agt_status st = write_add(t, &v.e, s->old.data, s->old.len, look->on_disk, NULL, err);
+    agt_status st = agt__txn_add(t, &v.e, s->old.data, s->old.len, look->on_disk, NULL, err);
     agt__unstage(s, v.e.seq); /* as in write_stage */
     if (st == AGT_OK) st = agt__txn_seal(t, err);
     if (st != AGT_OK) return st;
@@ -12980,7 +13200,7 @@ static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *action, agt_
         e.doc_prev = p->row->last_seq;
     }
     agt__txn_record_begin(t);
-    agt_status st = write_add(t, &e, p->bytes, p->len, !p->remove, NULL, err);
+    agt_status st = agt__txn_add(t, &e, p->bytes, p->len, !p->remove, NULL, err);
     if (st == AGT_OK) st = agt__txn_seal(t, err);
     if (st != AGT_OK) return st;
     p->result.seq = e.seq;
@@ -13079,9 +13299,7 @@ static agt_status write_look(agt_txn *t, agt_plan *p, agt_row *now, agt_error *e
         st = AGT_OK;
     }
     if (st != AGT_OK) return st;
-    bool same = look->on_disk == now->exists &&
-                (!look->on_disk || memcmp(look->blob.id, now->blob.id, 20) == 0);
-    if (same) return AGT_OK;
+    if (agt__look_is(look, now->exists, &now->blob)) return AGT_OK;
     agt_waiting waiting = agt__waiting(s, true);
     if ((st = agt__look_pending(s, &waiting, now, look, &pending, err)) != AGT_OK) return st;
     if (!pending) return write_add_edit(t, p, look, now, err);
@@ -13163,7 +13381,7 @@ AGT_PRIVATE agt_status agt__txn_change(agt_txn *t, size_t index, agt_error *err)
     v.e.summary = agt__text(p->options.summary);
     write_version_event(p, action, p->now.version + 1, p->now.last_seq, p->remove ? NULL : &p->blob,
                         &s->old, p->bytes, p->len, p->type, &s->mem, &v);
-    st = write_add(t, &v.e, p->bytes, p->len, !p->remove, &p->side, err);
+    st = agt__txn_add(t, &v.e, p->bytes, p->len, !p->remove, &p->side, err);
     if (st != AGT_OK) return st;
     p->result.version = p->now.version + 1;
     p->result.seq = v.e.seq;
@@ -13199,216 +13417,6 @@ AGT_PRIVATE agt_status agt__txn_single(agt_txn *t, size_t index, agt_error *err)
     }
     p->result.status = answer;
     return answer;
-}
-
-/* ---- append ---- */
-
-/* (2) */
-static agt_status write_append(agt_txn *t, agt_error *err) {
-    agt_store *s = t->s;
-    static const unsigned char zeros[8] = {0};
-    uint64_t at = t->flushed.end, room = s->journal.header.capacity - at;
-    t->no_room = s->record.len > room;
-    if (t->no_room)
-        return agt__fail(err, AGT_LIMIT,
-                         "the change needs %zu bytes of journal and %llu are free; something keeps "
-                         "the journal from being emptied, see 'agent-trace status'",
-                         s->record.len, (unsigned long long)room);
-    int rc = agt__write_all(s->sys, s->journal.fd, s->record.data, s->record.len, at);
-    if (rc == 0) return AGT_OK;
-    agt_status st = agt__fail_io(err, rc, "cannot append to .agent-trace/journal");
-    /* synced, or a power cut could keep the record and lose that it was taken back */
-    rc = agt__write_all(s->sys, s->journal.fd, zeros, sizeof zeros, at);
-    if (rc == 0) rc = s->sys->sync(s->sys->ctx, s->journal.fd);
-    if (rc < 0) {
-        t->unknown = true;
-        s->shared.failed = 1; /* nobody may append behind what cannot be taken back */
-        agt__store_save(s);
-        if (err) err->outcome_unknown = 1;
-    }
-    return st;
-}
-
-AGT_PRIVATE agt_status agt__txn_seal(agt_txn *t, agt_error *err) {
-    agt_store *s = t->s;
-    agt_status st = AGT_OK;
-    if (!t->record.entries) {
-        s->record.len = t->record_start;
-        return AGT_OK;
-    }
-    if (s->lines.failed || s->record.failed) st = agt__nomem(err);
-    if (st == AGT_OK)
-        st = agt__record_end(&s->record, t->record_start, s->cpu, t->draft.chain, &t->record, err);
-    if (st != AGT_OK) return st; /* the caller rolls back */
-    t->draft.end += t->record.length;
-    t->draft.next_seq += t->record.entries;
-    t->draft.chain = t->record.crc;
-    t->draft.trace.offset += s->lines.len - t->record_lines;
-    t->record.entries = 0;
-    return AGT_OK;
-}
-
-AGT_PRIVATE void agt__txn_rollback(agt_txn *t) {
-    t->draft = t->flushed;
-    t->s->lines.len = t->flushed_lines;
-    t->s->record.len = 0;
-    t->s->lines.failed = t->s->record.failed = false;
-    t->record.entries = 0;
-    t->inline_bytes = 0;
-}
-
-/* From here on the records count: a catalog that cannot follow is loaded anew at the next lock. */
-static void write_flushed(agt_txn *t) {
-    agt_store *s = t->s;
-    agt_record r;
-    uint64_t seq = t->flushed.next_seq;
-    uint32_t chain = t->flushed.chain;
-    for (size_t at = 0; at < s->record.len; at += r.length, seq += r.entries, chain = r.crc) {
-        agt_status st = agt__record_parse(s->record.data + at, s->record.len - at, s->cpu,
-                                          s->journal.header.generation, seq, chain, &r);
-        AGENT_TRACE_ASSERT(st == AGT_OK);
-        if (st != AGT_OK || agt__store_record_rows(s, &r, NULL) != AGT_OK) {
-            s->reload = true;
-            break;
-        }
-    }
-    s->seen.pos = t->draft.end;
-    s->seen.next_seq = t->draft.next_seq;
-    s->seen.chain = t->draft.chain;
-    s->record.len = 0;
-    t->flushed = t->draft;
-    t->flushed_lines = s->lines.len;
-    t->inline_bytes = 0;
-    t->appended = true;
-}
-
-AGT_PRIVATE agt_status agt__txn_flush(agt_txn *t, agt_error *err) {
-    agt_store *s = t->s;
-    if (!s->record.len) return AGT_OK;
-    if (!agt__flock_still(&s->lock)) { /* somebody else may hold another file of that name */
-        agt__txn_rollback(t);
-        return agt__fail(err, AGT_IO,
-                         ".agent-trace/locks/store.lock was removed or replaced while it was held; "
-                         "try again");
-    }
-    agt_status st = agt__trace_reserve(&s->trace, t->flushed.trace.segment, t->flushed.trace.offset,
-                                       s->lines.len - t->flushed_lines, err);
-    if (st == AGT_OK) st = write_append(t, err);
-    if (st == AGT_OK)
-        write_flushed(t);
-    else
-        agt__txn_rollback(t);
-    return st;
-}
-
-AGT_PRIVATE void agt__txn_took(agt_txn *t, size_t index) {
-    agt_plan *p = &t->plans[index];
-    if (p->kind == AGT_PLAN_NONE) return;
-    if (p->row->pending) { /* the earlier change's file would be replaced at once: leave it out */
-        agt_plan *earlier = &t->plans[p->row->pending - 1];
-        agt__unstage(t->s, earlier->place.seq);
-        earlier->staged = false;
-        earlier->kind = AGT_PLAN_NONE;
-    }
-    p->row->pending = (uint32_t)index + 1;
-}
-
-/* ---- commit ---- */
-
-static agt_status write_sync(agt_txn *t, agt_error *err) {
-    agt_store *s = t->s;
-    int rc = s->sys->sync(s->sys->ctx, s->journal.fd);
-    if (rc == 0) {
-        t->draft.synced = t->draft.end;
-        return AGT_OK;
-    }
-    s->shared.failed = 1; /* finding: after a failed sync neither reads nor later syncs tell */
-    s->reload = true;
-    agt__store_save(s);
-    agt_status st = agt__fail_io(err, rc,
-                                 "cannot sync .agent-trace/journal; whether the change survives "
-                                 "is unknown; close and open the store to find out");
-    if (err) err->outcome_unknown = 1;
-    return st;
-}
-
-static bool write_apply_plan(agt_txn *t, agt_plan *p) {
-    agt_store *s = t->s;
-    if (p->kind == AGT_PLAN_NONE) return true;
-    agt_status st = agt__place(s, &p->place, &s->waits);
-    p->result.edit_kept_aside = p->place.kept_aside;
-    p->result.apply_pending = st != AGT_OK;
-    if (st == AGT_OK && p->kind == AGT_PLAN_WRITE && !s->reload)
-        agt__row_stat(p->row, &p->place.after);
-    return st == AGT_OK;
-}
-
-static bool write_apply(agt_txn *t) {
-    agt_store *s = t->s;
-    bool all = true;
-    uint64_t at = t->draft.trace.offset - s->lines.len;
-    if (agt__trace_put(&s->trace, t->draft.trace.segment, at, s->lines.data, s->lines.len, NULL) !=
-        AGT_OK)
-        all = false;
-    for (size_t i = t->first; i < t->count; i++) {
-        agt_plan *p = &t->plans[i];
-        if (p->result.status == AGT_DENIED && p->result.seq && !p->remove) {
-            unsigned char sha[32];
-            char name[64];
-            agt__sha256(s->cpu, p->bytes, p->len, sha);
-            agt__hex(sha, 32, name);
-            /* synced at every level: a checkpoint takes the record and knows no such file */
-            if (agt__keep_rejected(s, (agt_text){name, 64}, p->bytes, p->len, NULL) != AGT_OK)
-                all = false;
-        }
-        if (!write_apply_plan(t, p)) all = false;
-        if (p->row) p->row->pending = 0;
-    }
-    return all;
-}
-
-AGT_PRIVATE agt_status agt__txn_commit(agt_txn *t, agt_error *err) {
-    agt_store *s = t->s;
-    agt_status st = AGT_OK;
-    uint64_t was_applied = s->shared.applied, was_end = s->shared.end;
-    bool unsynced = t->draft.synced < t->draft.end;
-    if (t->full && unsynced && (t->appended || t->wants_sync)) {
-        if ((st = write_sync(t, err)) != AGT_OK) {
-            agt__txn_discard(t, t->first, t->count);
-            return st;
-        }
-        if (!t->appended) {
-            s->shared.synced = t->draft.synced;
-            agt__store_save(s);
-        }
-    }
-    if (!t->appended) return AGT_OK;
-    bool all = write_apply(t);
-    if (all && was_applied == was_end) {
-        t->draft.applied = t->draft.end;
-        t->draft.applied_seq = t->draft.next_seq;
-        t->draft.applied_chain = t->draft.chain;
-    }
-    t->draft.flip = s->shared.flip;
-    s->shared = t->draft;
-    agt__store_save(s);
-    return AGT_OK;
-}
-
-AGT_PRIVATE void agt__txn_discard(agt_txn *t, size_t from, size_t to) {
-    char name[40];
-    for (size_t i = from; i < to; i++) {
-        agt_plan *p = &t->plans[i];
-        if (p->staged) agt__unstage(t->s, p->place.seq);
-        if (p->side && !t->unknown &&
-            p->place.seq >= t->flushed.next_seq) { /* no record names it */
-            agt__side_name(p->place.seq, name);
-            (void)t->s->sys->remove(t->s->sys->ctx, t->s->unpublished, name);
-        }
-        if (p->row && p->row->pending == i + 1) p->row->pending = 0; /* not an earlier change's */
-        p->staged = p->side = false;
-        p->kind = AGT_PLAN_NONE;
-    }
 }
 /* end src/store/write.c */
 /* begin src/store/change.c */
@@ -14853,11 +14861,6 @@ static agt_status history_find(agt_store *s, const char *path, history_path *at,
     return st == AGT_OK ? history_row(s, at, row, err) : st;
 }
 
-static bool history_fits(const agt_row *row, const agt_look *look) {
-    return look->on_disk == row->exists &&
-           (!row->exists || memcmp(look->blob.id, row->blob.id, 20) == 0);
-}
-
 #define HISTORY_TRIES 100
 
 static agt_status history_lost(const agt_row *row, agt_error *err) {
@@ -14871,7 +14874,7 @@ static agt_status history_look_once(agt_store *s, const history_path *at, agt_ro
                                     bool *modified, agt_error *err) {
     bool pending = false;
     agt_status st = agt__look(s, at->text, at->len, bytes, look, err);
-    *modified = st != AGT_OK || !history_fits(row, look);
+    *modified = st != AGT_OK || !agt__look_is(look, row->exists, &row->blob);
     if (st == AGT_INVALID) memset(look, 0, sizeof *look);
     if (st == AGT_INVALID) return AGT_OK;
     if (st != AGT_OK || !*modified) return st;
@@ -14931,7 +14934,8 @@ static agt_status history_look(agt_store *s, const history_path *at, agt_row *ro
     agt_status st = agt__look(s, at->text, at->len, bytes, look, err);
     *modified = st == AGT_INVALID; /* a link or folder where the document was */
     if (st == AGT_INVALID) memset(look, 0, sizeof *look);
-    if (st == AGT_INVALID || (st == AGT_OK && history_fits(row, look))) return AGT_OK;
+    if (st == AGT_INVALID || (st == AGT_OK && agt__look_is(look, row->exists, &row->blob)))
+        return AGT_OK;
     if (st != AGT_OK) return st;
     return history_look_locked(s, at, row, bytes, look, modified, err);
 }
@@ -15324,7 +15328,7 @@ static bool cursor_differs(agt_store *s, const agt_row *row) {
     agt_buf bytes = agt__buf(&s->mem);
     agt_status st = agt__look(s, row->path, row->path_len, &bytes, &look, NULL);
     agt__buf_free(&bytes);
-    return st != AGT_OK || !look.on_disk || memcmp(look.blob.id, row->blob.id, 20) != 0;
+    return st != AGT_OK || !agt__look_is(&look, true, &row->blob);
 }
 
 /* The list is older than the file: where they differ, the row is asked for once more. */
@@ -15391,9 +15395,7 @@ AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *
     st = c ? cursor_copy_texts(c, &o, err) : agt__nomem(err);
     if (st == AGT_OK)
         st = agt__trace_reader_open(&c->reader, store->sys, store->trace_dir, &store->mem, err);
-    if (st == AGT_OK && o.newest_first)
-        st = agt__trace_seek_end(c->reader, err);
-    else if (st == AGT_OK && o.from_seq && !behind)
+    if (st == AGT_OK && !o.newest_first && o.from_seq && !behind)
         st = agt__trace_seek(c->reader, o.from_seq, err);
     if (st != AGT_OK) {
         agt_cursor_close(c);

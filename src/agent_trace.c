@@ -68,6 +68,7 @@
 #include "store/recover.c"
 #include "store/apply.c"
 #include "store/pending.c"
+#include "store/txn.c"
 #include "store/write.c"
 #include "store/change.c"
 #include "store/publish.c"

@@ -88,7 +88,7 @@ else
 fi
 rm -rf "$control"
 
-mutant no-journal-sync src/store/write.c \
+mutant no-journal-sync src/store/txn.c \
     'int rc = s->sys->sync(s->sys->ctx, s->journal.fd);' 'int rc = 0;'
 mutant adopt-unsynced src/store/store.c \
     'int rc = s->sys->sync(s->sys->ctx, s->journal.fd);' 'int rc = 0;'
@@ -115,12 +115,12 @@ mutant unpublished-not-kept src/store/checkpoint.c \
     'if (r.first_seq + r.entries - 1 > s->shared.packed_seq) {' 'if (r.first_seq + r.entries - 1 > s->shared.published_seq) {'
 mutant torn-documents-are-edits src/store/recover.c \
     'if (!recover_is_torn_version(run, row->path, row->path_len, &s->old)) return AGT_OK;' 'return AGT_OK;'
-mutant failed-sync-forgotten src/store/write.c \
+mutant failed-sync-forgotten src/store/txn.c \
     's->shared.failed = 1; /* finding: after a failed sync neither reads nor later syncs tell */' ''
-mutant side-file-not-synced src/store/write.c \
+mutant side-file-not-synced src/store/txn.c \
     'return agt__write_file(t->s->sys, t->s->unpublished, name, bytes, len, true, err);' \
     'return agt__write_file(t->s->sys, t->s->unpublished, name, bytes, len, t->full, err);'
-mutant side-file-of-a-record-removed src/store/write.c \
+mutant side-file-of-a-record-removed src/store/txn.c \
     'p->place.seq >= t->flushed.next_seq) { /* no record names it */' '1) {'
 mutant edits-not-looked-for src/store/write.c \
     'if (!pending) return write_add_edit(t, p, look, now, err);' 'if (!pending) return AGT_OK;'

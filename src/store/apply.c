@@ -124,6 +124,10 @@ AGT_PRIVATE agt_status agt__look(agt_store *s, const char *path, size_t len, agt
     return AGT_OK;
 }
 
+AGT_PRIVATE bool agt__look_is(const agt_look *look, bool exists, const agt_oid *blob) {
+    return look->on_disk == exists && (!exists || memcmp(look->blob.id, blob->id, 20) == 0);
+}
+
 AGT_PRIVATE void agt__row_stat(agt_row *row, const agt_stat *st) {
     row->dev = st->dev;
     row->ino = st->ino;

@@ -138,7 +138,7 @@ static bool cursor_differs(agt_store *s, const agt_row *row) {
     agt_buf bytes = agt__buf(&s->mem);
     agt_status st = agt__look(s, row->path, row->path_len, &bytes, &look, NULL);
     agt__buf_free(&bytes);
-    return st != AGT_OK || !look.on_disk || memcmp(look.blob.id, row->blob.id, 20) != 0;
+    return st != AGT_OK || !agt__look_is(&look, true, &row->blob);
 }
 
 /* The list is older than the file: where they differ, the row is asked for once more. */
@@ -205,9 +205,7 @@ AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *
     st = c ? cursor_copy_texts(c, &o, err) : agt__nomem(err);
     if (st == AGT_OK)
         st = agt__trace_reader_open(&c->reader, store->sys, store->trace_dir, &store->mem, err);
-    if (st == AGT_OK && o.newest_first)
-        st = agt__trace_seek_end(c->reader, err);
-    else if (st == AGT_OK && o.from_seq && !behind)
+    if (st == AGT_OK && !o.newest_first && o.from_seq && !behind)
         st = agt__trace_seek(c->reader, o.from_seq, err);
     if (st != AGT_OK) {
         agt_cursor_close(c);

@@ -58,11 +58,6 @@ static agt_status history_find(agt_store *s, const char *path, history_path *at,
     return st == AGT_OK ? history_row(s, at, row, err) : st;
 }
 
-static bool history_fits(const agt_row *row, const agt_look *look) {
-    return look->on_disk == row->exists &&
-           (!row->exists || memcmp(look->blob.id, row->blob.id, 20) == 0);
-}
-
 #define HISTORY_TRIES 100
 
 static agt_status history_lost(const agt_row *row, agt_error *err) {
@@ -76,7 +71,7 @@ static agt_status history_look_once(agt_store *s, const history_path *at, agt_ro
                                     bool *modified, agt_error *err) {
     bool pending = false;
     agt_status st = agt__look(s, at->text, at->len, bytes, look, err);
-    *modified = st != AGT_OK || !history_fits(row, look);
+    *modified = st != AGT_OK || !agt__look_is(look, row->exists, &row->blob);
     if (st == AGT_INVALID) memset(look, 0, sizeof *look);
     if (st == AGT_INVALID) return AGT_OK;
     if (st != AGT_OK || !*modified) return st;
@@ -136,7 +131,8 @@ static agt_status history_look(agt_store *s, const history_path *at, agt_row *ro
     agt_status st = agt__look(s, at->text, at->len, bytes, look, err);
     *modified = st == AGT_INVALID; /* a link or folder where the document was */
     if (st == AGT_INVALID) memset(look, 0, sizeof *look);
-    if (st == AGT_INVALID || (st == AGT_OK && history_fits(row, look))) return AGT_OK;
+    if (st == AGT_INVALID || (st == AGT_OK && agt__look_is(look, row->exists, &row->blob)))
+        return AGT_OK;
     if (st != AGT_OK) return st;
     return history_look_locked(s, at, row, bytes, look, modified, err);
 }

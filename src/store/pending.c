@@ -9,11 +9,7 @@ AGT_PRIVATE agt_waiting agt__waiting(agt_store *s, bool locked) {
     const agt_shared *sh = &s->shared;
     agt_waiting w = {s->journal.header.next_seq, UINT64_MAX, false};
     if (!locked) {
-        bool counts = s->state_fd != AGT_FD_NONE &&
-                      agt__shared_read(s->sys, s->state_fd, s->cpu, &now, NULL) == AGT_OK &&
-                      now.generation == s->journal.header.generation &&
-                      strcmp(now.boot, s->self.boot) == 0 && (s->self.boot[0] || s->trusts_state);
-        if (!counts) return w;
+        if (!agt__store_peek(s, &now)) return w;
         sh = &now;
     }
     w.known = true;
@@ -29,10 +25,6 @@ typedef struct pending_look {
     bool known;
 } pending_look;
 
-static bool pending_same(const agt_look *look, bool exists, const agt_oid *blob) {
-    return look->on_disk == exists && (!exists || memcmp(look->blob.id, blob->id, 20) == 0);
-}
-
 static agt_status pending_version(void *ctx, const agt_record *r, agt_error *err) {
     pending_look *p = ctx;
     agt_entry entry;
@@ -46,7 +38,7 @@ static agt_status pending_version(void *ctx, const agt_record *r, agt_error *err
             memcmp(e.path.data, p->row->path, e.path.len) != 0)
             continue;
         bool exists = e.blob.data && agt__unhex(e.blob.data, e.blob.len, blob.id, 20);
-        if (pending_same(p->look, exists, &blob)) p->known = true;
+        if (agt__look_is(p->look, exists, &blob)) p->known = true;
     }
     return AGT_OK;
 }
@@ -60,7 +52,7 @@ AGT_PRIVATE agt_status agt__look_pending(agt_store *s, const agt_waiting *waitin
     if (row->last_seq < s->journal.header.next_seq || row->last_seq < waiting->from) return AGT_OK;
     if (row->ino) return AGT_OK; /* this handle saw it in place */
     bool had = agt__catalog_base(&s->catalog, row->path, row->path_len, &base) && base.exists;
-    p.known = pending_same(look, had, &base.blob);
+    p.known = agt__look_is(look, had, &base.blob);
     agt_status st = AGT_OK;
     if (!p.known)
         st = agt__each_record(s, &s->journal, s->journal.header.next_seq, pending_version, &p, err);

@@ -211,8 +211,7 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
     /* a link, a folder, a file in the way of a folder, or one that is too large: a person's */
     if (st == AGT_INVALID || st == AGT_LIMIT) return AGT_OK;
     if (st != AGT_OK) return st;
-    bool same = look.on_disk == row->exists &&
-                (!row->exists || memcmp(look.blob.id, row->blob.id, 20) == 0);
+    bool same = agt__look_is(&look, row->exists, &row->blob);
     if (same && run->mode != AGT_REPLAY_REWRITE) {
         if (row->exists) agt__row_stat(row, &look.stat);
         return AGT_OK;

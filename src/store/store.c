@@ -199,6 +199,12 @@ static bool store_state_counts(const agt_store *s, const agt_shared *now) {
     return strcmp(now->boot, s->self.boot) == 0;
 }
 
+AGT_PRIVATE bool agt__store_peek(const agt_store *s, agt_shared *out) {
+    return s->state_fd != AGT_FD_NONE &&
+           agt__shared_read(s->sys, s->state_fd, s->cpu, out, NULL) == AGT_OK &&
+           out->generation == s->journal.header.generation && store_state_counts(s, out);
+}
+
 static agt_status store_reopen_journal(agt_store *s, agt_error *err) {
     agt_journal fresh;
     agt_status st = agt__journal_open(&fresh, s->sys, s->at, s->cpu, !s->read_only, err);
@@ -578,10 +584,7 @@ AGENT_TRACE_API agt_status agt_store_get_info(agt_store *s, agt_store_info *out,
     if (st != AGT_OK) return st;
     memset(&info, 0, sizeof info);
     st = agt__store_look_again(s, err);
-    bool counted = st == AGT_OK && s->state_fd != AGT_FD_NONE &&
-                   agt__shared_read(s->sys, s->state_fd, s->cpu, &now, NULL) == AGT_OK &&
-                   now.generation == s->journal.header.generation &&
-                   strcmp(now.boot, s->self.boot) == 0;
+    bool counted = st == AGT_OK && agt__store_peek(s, &now);
     if (st == AGT_OK) {
         info.size = out->size;
         info.documents = (uint32_t)s->catalog.live;

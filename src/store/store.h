@@ -63,6 +63,9 @@ AGT_PRIVATE agt_status agt__store_lock(agt_store *s, agt_error *err);
 AGT_PRIVATE void agt__store_unlock(agt_store *s);
 /* Writes the shared state; a failure is not the caller's: the next holder recovers. */
 AGT_PRIVATE void agt__store_save(agt_store *s);
+/* Reads the shared state without the store lock. False: there is none for this boot and this
+ * generation of the journal, so nobody knows since a restart. Under the handle's mutex. */
+AGT_PRIVATE bool agt__store_peek(const agt_store *s, agt_shared *out);
 /* A reader's refresh, without a lock: header, records, header again. Under the handle's mutex. */
 AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err);
 /* Loads header and catalog anew and forgets what was seen of the journal. */
@@ -90,6 +93,8 @@ typedef struct agt_look {
  * folder or another non-file is in the way; AGT_LIMIT; AGT_IO. Not there is AGT_OK. */
 AGT_PRIVATE agt_status agt__look(agt_store *s, const char *path, size_t len, agt_buf *bytes,
                                  agt_look *out, agt_error *err);
+/* Is what was looked at this version: these bytes, or (exists false) no file? */
+AGT_PRIVATE bool agt__look_is(const agt_look *look, bool exists, const agt_oid *blob);
 
 typedef struct agt_place {
     const char *path;

@@ -1,5 +1,5 @@
-/* write: the transaction that every change goes through; its parts are write.c (plans and
- * records) and change.c (the public calls). */
+/* write: the transaction that every change goes through; its parts are change.c (the public
+ * calls), write.c (changes to events) and txn.c (events to records, records to files). */
 #ifndef AGT_WRITE_H
 #define AGT_WRITE_H
 
@@ -56,6 +56,10 @@ AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err);
 /* Begins under the store lock. */
 AGT_PRIVATE void agt__txn_begin(agt_txn *t, agt_store *s, agt_plan *plans, bool full, bool atomic);
 AGT_PRIVATE void agt__txn_record_begin(agt_txn *t);
+/* Adds one event, with its content, to the open record. Fills e->seq; sets *side (may be NULL) if
+ * the content went to a side file. */
+AGT_PRIVATE agt_status agt__txn_add(agt_txn *t, agt_event *e, const void *content, size_t len,
+                                    bool has_content, bool *side, agt_error *err);
 /* Ends the record; an empty one is nothing. On failure it is taken back. */
 AGT_PRIVATE agt_status agt__txn_seal(agt_txn *t, agt_error *err);
 /* Appends the sealed records with one pwrite. On failure nothing was appended, and they are taken
