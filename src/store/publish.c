@@ -7,9 +7,12 @@
  * (1) Records are immutable, so they are read without the store lock. A journal that begins a new
  *     generation meanwhile (only a recovery does that without the publish lock) is noticed by the
  *     checksum chain, and the publisher starts over.
- * (2) After a recovery git is mended first: a power cut may have emptied loose objects.
+ * (2) After a recovery git is mended: a power cut may have emptied loose objects, so bad ones go
+ *     and all that is not packed is made again. While commits are made again, for this or for a
+ *     pack, main keeps naming what it named until that is made, too: what was published stays
+ *     published, whoever dies meanwhile.
  * (3) Only refs/heads/main is ours. Where somebody moved it, what it named is kept as
- *     refs/heads/found-<seq>.
+ *     refs/heads/found-<seq>, before main is set back.
  *
  * The message of a commit:
  *
@@ -203,8 +206,9 @@ typedef struct publish_run {
     size_t commits;
     uint64_t bytes;
     bool pack, begun;
-    agt_oid foreign;  /* what main named before it was mended; unless replay makes it again */
-    bool has_foreign; /* it was somebody else's doing (3) */
+    agt_oid named;    /* what main named before */
+    bool named_ahead; /* it was not made again yet (2); at the end: it was somebody else's (3) */
+    bool behind;      /* main does not name `head` yet */
     agt_buf message, files, events, side;
 } publish_run;
 
@@ -321,8 +325,7 @@ static agt_status publish_commit(publish_run *run, const agt_record *r, agt_erro
                              (agt_text){(const char *)run->message.data, run->message.len},
                              &run->open_head, err);
     if (st == AGT_OK) run->open_seq = r->first_seq + r->entries - 1;
-    if (st == AGT_OK && memcmp(run->open_head.id, run->foreign.id, 20) == 0)
-        run->has_foreign = false;
+    if (st == AGT_OK && memcmp(run->open_head.id, run->named.id, 20) == 0) run->named_ahead = false;
     agt__buf_free(&name);
     agt__buf_free(&texts);
     return st;
@@ -334,7 +337,8 @@ static agt_status publish_write(publish_run *run, agt_error *err) {
     agt_status st = agt__git_write(s->git, run->pack ? AGT_GIT_PACK : AGT_GIT_LOOSE, err);
     run->begun = false;
     if (st != AGT_OK) return st;
-    st = agt__git_set_head(s->git, &run->open_head, run->pack, err);
+    run->behind = run->named_ahead;
+    if (!run->behind) st = agt__git_set_head(s->git, &run->open_head, run->pack, err);
     if (st != AGT_OK) return st;
     run->head = run->open_head;
     run->done_seq = run->open_seq;
@@ -394,24 +398,26 @@ static agt_status publish_check_head(agt_store *s, const agt_shared *sh, agt_err
     return st == AGT_OK && sh->published_seq ? agt__git_set_head(s->git, &sh->head, true, err) : st;
 }
 
-/* After a recovery main may name a commit of ours that was not packed: replay makes it again. What
- * it does not make was somebody else's, and is kept if it is whole. */
+/* (2) */
 static agt_status publish_mend(publish_run *run, agt_shared *sh, agt_error *err) {
     agt_store *s = run->s;
-    agt_status st = publish_found_head(s, &sh->packed_head, &run->foreign, &run->has_foreign, err);
+    agt_status st = publish_found_head(s, &sh->packed_head, &run->named, &run->named_ahead, err);
     if (st == AGT_OK) st = agt__git_clean_loose(s->git, true, err);
     sh->published_seq = sh->packed_seq;
     sh->head = sh->packed_head;
-    if (st == AGT_OK && sh->packed_seq) st = agt__git_set_head(s->git, &sh->head, true, err);
     return st;
 }
 
-static agt_status publish_keep_foreign(publish_run *run, agt_error *err) {
-    agt_buf commit = agt__buf(&run->s->mem);
+/* All is made. What main named and was not made is kept if it is whole (3). */
+static agt_status publish_settle(publish_run *run, agt_error *err) {
+    agt_store *s = run->s;
+    agt_buf commit = agt__buf(&s->mem);
     agt_status st = AGT_OK;
-    if (run->has_foreign && agt__git_read(run->s->git, &run->foreign, &commit, NULL) == AGT_OK)
-        st = publish_keep_found(run->s, &run->foreign, run->done_seq, err);
+    if (run->named_ahead && agt__git_read(s->git, &run->named, &commit, NULL) == AGT_OK)
+        st = publish_keep_found(s, &run->named, run->done_seq, err);
     agt__buf_free(&commit);
+    if (st == AGT_OK && run->done_seq) st = agt__git_set_head(s->git, &run->head, true, err);
+    if (st == AGT_OK) run->behind = false;
     return st;
 }
 
@@ -465,21 +471,26 @@ static agt_status publish_pending(agt_store *s, bool pack, agt_error *err) {
                last - sh.packed_seq > PUBLISH_BEHIND;
     run.done_seq = run.open_seq = run.pack ? sh.packed_seq : sh.published_seq;
     run.head = run.pack ? sh.packed_head : sh.head;
+    if (!mend && run.pack && sh.published_seq > sh.packed_seq) {
+        run.named = sh.head;
+        run.named_ahead = true;
+    }
     bool nothing = run.done_seq == last;
     if (nothing && !mend) return AGT_OK;
     if (!mend) st = publish_check_head(s, &sh, err);
     run.message = run.files = run.events = run.side = agt__buf(&s->mem);
     if (st == AGT_OK && !nothing) st = publish_all(&run, err);
-    if (st == AGT_OK && mend) st = publish_keep_foreign(&run, err);
+    if (st == AGT_OK && (mend || run.behind)) st = publish_settle(&run, err);
     agt__buf_free(&run.message);
     agt__buf_free(&run.files);
     agt__buf_free(&run.events);
     agt__buf_free(&run.side);
-    if (st == AGT_OK || run.done_seq > (run.pack ? sh.packed_seq : sh.published_seq)) {
+    bool progress = run.done_seq > (run.pack ? sh.packed_seq : sh.published_seq) && !run.behind;
+    if (st == AGT_OK || progress) {
         agt_status saved = publish_done(s, &run, generation, st == AGT_OK ? err : NULL);
         if (st == AGT_OK) st = saved;
     }
-    if (st == AGT_OK && run.pack && sh.published_seq > sh.packed_seq)
+    if (st == AGT_OK && run.pack && (mend || sh.published_seq > sh.packed_seq))
         st = agt__git_clean_loose(s->git, false, err);
     return st;
 }
