@@ -38,6 +38,7 @@ suite() { # VARIANT LIBRARY-SOURCE LIBS RUNNER ARGUMENTS COMPILER FLAG...
     suite_variant=$1 suite_library=$2 suite_libs=$3 suite_runner=$4 suite_arguments=$5
     shift 5
     suite_build "$suite_variant" "$suite_library" "$suite_libs" "$@" || return 1
+    case $suite_runner in valgrind*) ;; *) suite_arguments="--jobs $JOBS $suite_arguments" ;; esac
     limit "${SUITE_LIMIT:-600}" $suite_runner "$B/obj/$suite_variant/tests" $suite_arguments
 }
 suite_parts() { # [ARGUMENTS]

@@ -4,14 +4,18 @@
 
 #include <dirent.h>
 #include <stdarg.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: tests [--list] [--filter TEXT] [--skip TOPIC]... [--seed N] [--all] [--first] [-v]\n"
+    "usage: tests [--list] [--filter TEXT] [--skip TOPIC]... [--seed N] [--jobs N] [--all]\n"
+    "             [--first] [-v]\n"
     "\n"
-    "--first ends with the first failure. --all makes the sweeps longer, -v tells what they saw. "
+    "--jobs runs so many tests at a time, each in one of so many processes. --first ends with the "
+    "first failure. --all makes the sweeps longer, -v tells what they saw. "
     "Their lengths, from the environment:\n"
     "  TEST_KILLS       processes that are killed (60, with --all 1000)\n"
     "  TEST_WRITERS     that are written by so many at once (4; at most 16)\n"
@@ -28,6 +32,13 @@ static char *folders[256];
 static int folder_count, verbose, run_all;
 static uint64_t seed, state;
 static pid_t owner;
+
+/* What the processes of --jobs share. */
+typedef struct test_board {
+    unsigned next; /* the next test to run */
+    int passed, failed, skipped;
+} test_board;
+static test_board *board;
 
 void test_register(test_case *t) {
     *tail = t;
@@ -134,7 +145,7 @@ void test_write_file(const char *path, const void *data, size_t len) {
         test_fail(__FILE__, __LINE__, "cannot write %s", path);
 }
 
-static void run_one(test_case *t, int *passed, int *failed, int *skipped) {
+static void run_one(test_case *t) {
     struct timespec a, b;
     state = seed;
     clock_gettime(CLOCK_MONOTONIC, &a);
@@ -147,22 +158,54 @@ static void run_one(test_case *t, int *passed, int *failed, int *skipped) {
     }
     double ms = (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) / 1e6;
     if (jumped == 1) {
-        ++*failed;
+        __atomic_add_fetch(&board->failed, 1, __ATOMIC_RELAXED);
         printf("FAILED  %s: %s (--seed %" PRIu64 ")\n    %s\n", t->topic, t->name, seed, fail_text);
     } else if (jumped == 2) {
-        ++*skipped;
+        __atomic_add_fetch(&board->skipped, 1, __ATOMIC_RELAXED);
         printf("SKIPPED %s: %s: %s\n", t->topic, t->name, skip_text);
     } else {
-        ++*passed;
+        __atomic_add_fetch(&board->passed, 1, __ATOMIC_RELAXED);
         if (verbose) printf("ok      %s: %s (%.0f ms)\n", t->topic, t->name, ms);
     }
     fflush(stdout);
 }
 
+/* Runs tests as long as nobody else took them. */
+static void run_some(test_case **tests, unsigned count, int first) {
+    owner = getpid();
+    for (;;) {
+        unsigned i = __atomic_fetch_add(&board->next, 1, __ATOMIC_RELAXED);
+        if (i >= count || (first && __atomic_load_n(&board->failed, __ATOMIC_RELAXED))) return;
+        run_one(tests[i]);
+    }
+}
+
+static void run_apart(test_case **tests, unsigned count, int first, int jobs) {
+    int status;
+    for (int i = 0; i < jobs; i++) {
+        fflush(stdout);
+        pid_t pid = fork();
+        if (pid == 0) {
+            run_some(tests, count, first);
+            exit(0);
+        }
+        if (pid < 0) board->failed++, perror("fork");
+    }
+    while (wait(&status) > 0) {
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
+        board->failed++;
+        if (WIFSIGNALED(status))
+            printf("FAILED  a process of the tests died of signal %d\n", WTERMSIG(status));
+        else
+            printf("FAILED  a process of the tests ended with %d\n", WEXITSTATUS(status));
+    }
+}
+
 int main(int argc, char **argv) {
     const char *filter = NULL, *skip[16];
-    int skips = 0;
-    int first = 0, list = 0, passed = 0, failed = 0, skipped = 0;
+    int first = 0, list = 0, skips = 0, jobs = 1;
+    unsigned count = 0, cap = 0;
+    test_case **tests = NULL;
     owner = getpid();
     seed = (uint64_t)time(NULL) ^ (uint64_t)owner << 20;
     for (int i = 1; i < argc; i++) {
@@ -178,24 +221,32 @@ int main(int argc, char **argv) {
             filter = argv[++i];
         else if (!strcmp(argv[i], "--skip") && i + 1 < argc && skips < 16)
             skip[skips++] = argv[++i];
+        else if (!strcmp(argv[i], "--jobs") && i + 1 < argc)
+            jobs = atoi(argv[++i]);
         else if (!strcmp(argv[i], "--seed") && i + 1 < argc)
             seed = strtoull(argv[++i], NULL, 10);
         else
             return fputs(usage, stderr), 2;
     }
-    for (test_case *t = all_tests; t && !(first && failed); t = t->next) {
+    for (test_case *t = all_tests; t; t = t->next) {
         char whole[512];
         snprintf(whole, sizeof whole, "%s_%s", t->topic, t->name);
         bool left_out = filter && !strstr(whole, filter);
         for (int i = 0; i < skips; i++)
             left_out = left_out || !strcmp(skip[i], t->topic);
         if (left_out) continue;
-        if (list)
-            printf("%s: %s\n", t->topic, t->name);
-        else
-            run_one(t, &passed, &failed, &skipped);
+        if (list) printf("%s: %s\n", t->topic, t->name);
+        if (count == cap) tests = realloc(tests, (cap = cap ? cap * 2 : 256) * sizeof *tests);
+        tests[count++] = t;
     }
     if (list) return 0;
-    printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
-    return failed || !passed;
+    board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (board == MAP_FAILED) return perror("mmap"), 1;
+    if (jobs > 1)
+        run_apart(tests, count, first, jobs);
+    else
+        run_some(tests, count, first);
+    free(tests);
+    printf("%d passed, %d failed, %d skipped\n", board->passed, board->failed, board->skipped);
+    return board->failed || !board->passed;
 }
