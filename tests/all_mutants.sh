@@ -5,7 +5,7 @@
 set -eu
 root=${AGENT_TRACE_ROOT:-$(cd "$(dirname "$0")/.." && pwd)}
 out=${AGENT_TRACE_BUILD:-$root/build}/mutants
-cc=${CC:-cc}
+cc=${CC:-cc} jobs=${JOBS:-$(nproc 2>/dev/null || echo 1)}
 passed=0 failed=0
 
 rm -rf "$out"
@@ -14,7 +14,7 @@ mkdir -p "$out"
 build() { # FOLDER
     (cd "$1" && $cc -std=gnu11 -O1 -w -D_GNU_SOURCE -DAGT_PRIVATE=extern -I. src/agent_trace.c \
         tests/main.c tests/machine.c tests/test_power.c tests/test_faults.c tests/test_person.c \
-        tests/test_side.c \
+        tests/test_side.c tests/test_mend.c \
         $(pkg-config --cflags --libs libgit2 zlib) -pthread -o tests.bin)
 }
 
@@ -61,9 +61,9 @@ PY
 
 # The tests of a build: 0 they pass, 1 one of them failed, 2 they took too long.
 judge() { # FOLDER
-    for topic in side_ power_ faults_ person_; do
+    for topic in mend_ side_ power_ faults_ person_; do
         rc=0
-        (cd "$1" && timeout 400 ./tests.bin --first --filter "$topic") >"$1/log" 2>&1 || rc=$?
+        (cd "$1" && timeout 400 ./tests.bin --jobs "$jobs" --first --filter "$topic") >"$1/log" 2>&1 || rc=$?
         case $rc in
         0) continue ;;
         124 | 137) return 2 ;;
@@ -111,6 +111,8 @@ mutant records-not-chained src/log/journal.c \
     'record->crc = agt__crc32c(cpu, seed, p + 8, n - 8);' 'record->crc = agt__crc32c(cpu, (uint32_t)(seed * 0), p + 8, n - 8);'
 mutant recovery-syncs-no-journal src/store/recover.c \
     'int rc = s->sys->sync(s->sys->ctx, s->journal.fd); /* (1) */' 'int rc = 0;'
+mutant main-goes-back src/store/publish.c \
+    'run->behind = run->named_ahead;' 'run->behind = false;'
 mutant unpublished-not-kept src/store/checkpoint.c \
     'if (r.first_seq + r.entries - 1 > s->shared.packed_seq) {' 'if (r.first_seq + r.entries - 1 > s->shared.published_seq) {'
 mutant torn-documents-are-edits src/store/recover.c \
