@@ -96,6 +96,10 @@ AGT_PRIVATE agt_status agt__fail_sys(agt_error *err, int64_t rc, const char *for
 AGT_PRIVATE agt_status agt__fail_io(agt_error *err, int64_t rc, const char *format, ...)
     AGT_PRINTF(3, 4);
 AGT_PRIVATE agt_status agt__nomem(agt_error *err);
+/* For what fails on the way and is tried again or done without: the caller's error is written at
+ * the end, and only if that is a failure. mine->status begins as AGT_OK: some
+ * answers say no more than their status. Returns st. */
+AGT_PRIVATE agt_status agt__answer(agt_status st, const agt_error *mine, agt_error *err);
 /* Shortens a long path in the middle into `out` (at least 16 bytes) for a message; control bytes
  * become '?'. Returns out. */
 AGT_PRIVATE const char *agt__show_path(char *out, size_t size, const char *path, size_t len);
@@ -343,6 +347,11 @@ AGT_PRIVATE agt_status agt__fail_io(agt_error *err, int64_t rc, const char *form
     agt_status status = status_fill_sys(err, rc, true, format, args);
     va_end(args);
     return status;
+}
+
+AGT_PRIVATE agt_status agt__answer(agt_status st, const agt_error *mine, agt_error *err) {
+    if (st != AGT_OK && err && mine->status == st) *err = *mine;
+    return st;
 }
 
 AGT_PRIVATE agt_status agt__nomem(agt_error *err) {
@@ -8961,7 +8970,7 @@ static agt_status reader_move_on(agt_trace_reader *r, bool *moved, agt_error *er
     return reader_open(r, next, &size, err);
 }
 
-AGT_PRIVATE agt_status agt__trace_line(agt_trace_reader *r, agt_text *line, agt_error *err) {
+static agt_status reader_line(agt_trace_reader *r, agt_text *line, agt_error *err) {
     size_t len = 0;
     uint64_t full = 0;
     bool moved, again;
@@ -8976,6 +8985,12 @@ AGT_PRIVATE agt_status agt__trace_line(agt_trace_reader *r, agt_text *line, agt_
     *line = reader_hand_out(r, r->at, len);
     r->at += full;
     return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__trace_line(agt_trace_reader *r, agt_text *line, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    return agt__answer(reader_line(r, line, &mine), &mine, err);
 }
 
 /* ---- backward ---- */
@@ -9002,7 +9017,7 @@ static agt_status reader_back(agt_trace_reader *r, uint64_t *start, size_t *len,
     return st;
 }
 
-AGT_PRIVATE agt_status agt__trace_line_back(agt_trace_reader *r, agt_text *line, agt_error *err) {
+static agt_status reader_line_back(agt_trace_reader *r, agt_text *line, agt_error *err) {
     uint64_t start = 0, before;
     size_t len = 0;
     bool again;
@@ -9023,6 +9038,12 @@ AGT_PRIVATE agt_status agt__trace_line_back(agt_trace_reader *r, agt_text *line,
     return AGT_OK;
 }
 
+AGT_PRIVATE agt_status agt__trace_line_back(agt_trace_reader *r, agt_text *line, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    return agt__answer(reader_line_back(r, line, &mine), &mine, err);
+}
+
 /* Behind the last line of the last segment that has bytes; of the first if none has. */
 static agt_status reader_seek_end(agt_trace_reader *r, agt_error *err) {
     agt_stat now;
@@ -9039,12 +9060,18 @@ static agt_status reader_seek_end(agt_trace_reader *r, agt_error *err) {
     return AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__trace_seek_end(agt_trace_reader *r, agt_error *err) {
+static agt_status reader_seek_end_tries(agt_trace_reader *r, agt_error *err) {
     bool again = true;
     agt_status st = AGT_OK;
     for (int tries = 0; again;)
         st = reader_gone(reader_seek_end(r, err), &tries, &again, err);
     return st;
+}
+
+AGT_PRIVATE agt_status agt__trace_seek_end(agt_trace_reader *r, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    return agt__answer(reader_seek_end_tries(r, &mine), &mine, err);
 }
 
 /* ---- searching ---- */
@@ -9149,12 +9176,18 @@ static agt_status reader_seek(agt_trace_reader *r, uint64_t seq, agt_error *err)
     return st;
 }
 
-AGT_PRIVATE agt_status agt__trace_seek(agt_trace_reader *r, uint64_t seq, agt_error *err) {
+static agt_status reader_seek_tries(agt_trace_reader *r, uint64_t seq, agt_error *err) {
     bool again = true;
     agt_status st = AGT_OK;
     for (int tries = 0; again;)
         st = reader_gone(reader_seek(r, seq, err), &tries, &again, err);
     return st;
+}
+
+AGT_PRIVATE agt_status agt__trace_seek(agt_trace_reader *r, uint64_t seq, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    return agt__answer(reader_seek_tries(r, seq, &mine), &mine, err);
 }
 
 AGT_PRIVATE agt_status agt__trace_find(agt_trace_reader *r, uint64_t seq, agt_text *line,
@@ -11277,13 +11310,15 @@ AGT_PRIVATE agt_status agt__store_lock(agt_store *s, agt_error *err) {
         agt__store_leave(s);
         return agt__fail(err, AGT_INVALID, "the store was opened read-only");
     }
-    st = agt__flock_take(&s->lock, s->timeout_ms, err);
+    agt_error mine;
+    mine.status = AGT_OK;
+    st = agt__flock_take(&s->lock, s->timeout_ms, &mine);
     if (st == AGT_OK) {
-        st = store_refresh(s, err);
+        st = store_refresh(s, &mine);
         if (st != AGT_OK) agt__flock_drop(&s->lock);
     }
     if (st != AGT_OK) agt__store_leave(s);
-    return st;
+    return agt__answer(st, &mine, err);
 }
 
 AGT_PRIVATE void agt__store_unlock(agt_store *s) {
@@ -11292,7 +11327,7 @@ AGT_PRIVATE void agt__store_unlock(agt_store *s) {
 }
 
 /* A reader's refresh: no lock. Header, records, header again. */
-AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err) {
+static agt_status store_look_again(agt_store *s, agt_error *err) {
     agt_status st = AGT_OK;
     for (int i = 0; i < STORE_RETRIES; i++) {
         if (s->reload || !agt__journal_current(&s->journal)) {
@@ -11317,6 +11352,12 @@ AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err) {
     return agt__fail(err, AGT_BUSY, "the store changes faster than it can be read; try again");
 }
 
+AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    return agt__answer(store_look_again(s, &mine), &mine, err);
+}
+
 /* ---- opening ---- */
 
 static agt_status store_folders(agt_store *s, bool make, agt_error *err) {
@@ -11326,9 +11367,11 @@ static agt_status store_folders(agt_store *s, bool make, agt_error *err) {
                            &s->aside, &s->rejected, &s->git_dir};
     for (size_t i = 0; i < AGT_COUNT(names); i++) {
         if (*fds[i] != AGT_FD_NONE) continue;
-        agt_status st = agt__open_folder(s->sys, s->at, names[i], make, fds[i], err);
+        agt_error mine;
+        mine.status = AGT_OK;
+        agt_status st = agt__open_folder(s->sys, s->at, names[i], make, fds[i], &mine);
         if (st == AGT_NOT_FOUND && s->read_only) continue;
-        if (st != AGT_OK) return st;
+        if (st != AGT_OK) return agt__answer(st, &mine, err);
     }
     return AGT_OK;
 }
@@ -13126,10 +13169,6 @@ static void write_version_event(agt_plan *p, const char *action, uint32_t versio
 
 /* ---- edits made behind the store's back (1) ---- */
 
-static agt_type write_row_type(const agt_plan *p) {
-    return p->row->version ? p->row->type : agt__perm_type(AGT_TYPE_SCRATCH, p->path, p->path_len);
-}
-
 /* The newest recorded bytes, to count lines against; empty where they cannot be had. */
 static void write_recorded_bytes(agt_store *s, const agt_row *row, agt_buf *out) {
     if (!row->exists || agt__journalled_content(s, row->last_seq, out, NULL) == AGT_OK) return;
@@ -13153,7 +13192,7 @@ static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, 
     const char *action = !look->on_disk ? "delete" : now->exists ? "modify" : "create";
     write_version_event(p, action, now->version + 1, now->last_seq,
                         look->on_disk ? &look->blob : NULL, &before, s->old.data, s->old.len,
-                        write_row_type(p), &s->mem, &v);
+                        p->type, &s->mem, &v);
     agt__buf_free(&before);
     agt__txn_record_begin(t);
     agt_status st = agt__txn_add(t, &v.e, s->old.data, s->old.len, look->on_disk, NULL, err);
@@ -13488,10 +13527,12 @@ static agt_status change_once(agt_store *s, agt_plan *p, bool *no_room, agt_erro
 /* Runs one plan as a transaction of its own. The status is the plan's. Others may have filled the
  * journal since this handle looked: then it is emptied, once. */
 static agt_status change_one(agt_store *s, agt_plan *p, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
     bool no_room = false;
-    agt_status st = agt__make_room(s, err);
-    if (st == AGT_OK) st = change_once(s, p, &no_room, err);
-    if (!no_room) return st;
+    agt_status st = agt__make_room(s, &mine);
+    if (st == AGT_OK) st = change_once(s, p, &no_room, &mine);
+    if (!no_room) return agt__answer(st, &mine, err);
     if ((st = agt__empty_journal(s, err)) != AGT_OK) return st;
     change_again(p);
     return change_once(s, p, &no_room, err);
@@ -13584,13 +13625,15 @@ AGENT_TRACE_API agt_status agt_event_append(agt_store *store, const agt_caller *
         return agt__fail(err, AGT_INVALID,
                          "the action must be 1 to 64 of a-z 0-9 _ . and none of the library's own "
                          "words");
-    st = agt__make_room(store, err);
+    agt_error mine;
+    mine.status = AGT_OK;
+    st = agt__make_room(store, &mine);
     uint64_t next = 0;
-    if (st == AGT_OK) st = change_event(store, &p, action, &next, &no_room, err);
-    if (no_room && (st = agt__empty_journal(store, err)) == AGT_OK)
-        st = change_event(store, &p, action, &next, &no_room, err);
+    if (st == AGT_OK) st = change_event(store, &p, action, &next, &no_room, &mine);
+    if (no_room && (st = agt__empty_journal(store, &mine)) == AGT_OK)
+        st = change_event(store, &p, action, &next, &no_room, &mine);
     if (st == AGT_OK && seq) *seq = next;
-    return st;
+    return agt__answer(st, &mine, err);
 }
 
 /* ---- several changes ---- */
@@ -13687,18 +13730,20 @@ static agt_status change_batch_locked(agt_txn *t, size_t count, agt_error *err) 
 static agt_status change_batch_run(agt_store *s, agt_plan *plans, size_t count, bool full,
                                    agt_error *err) {
     agt_txn t;
-    agt_status st = agt__make_room(s, err);
+    agt_error mine;
+    mine.status = AGT_OK;
+    agt_status st = agt__make_room(s, &mine);
     for (int again = 0; st == AGT_OK; again++) {
-        if ((st = agt__store_lock(s, err)) != AGT_OK) break;
+        if ((st = agt__store_lock(s, &mine)) != AGT_OK) break;
         agt__txn_begin(&t, s, plans, full, true);
-        st = change_batch_locked(&t, count, err);
+        st = change_batch_locked(&t, count, &mine);
         agt__store_unlock(s);
         if (again || st != AGT_LIMIT || !t.no_room) break;
-        if ((st = agt__empty_journal(s, err)) != AGT_OK) break;
+        if ((st = agt__empty_journal(s, &mine)) != AGT_OK) break;
         for (size_t i = 0; i < count; i++)
             change_again(&plans[i]);
     }
-    return st;
+    return agt__answer(st, &mine, err);
 }
 
 AGENT_TRACE_API agt_status agt_batch(agt_store *store, const agt_caller *caller,
@@ -14336,7 +14381,9 @@ static agt_status publish_lost(agt_status st, agt_error *err) {
 }
 
 AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err) {
-    return publish_lost(publish_pending(s, pack, err), err);
+    agt_error mine;
+    mine.status = AGT_OK;
+    return agt__answer(publish_lost(publish_pending(s, pack, &mine), &mine), &mine, err);
 }
 
 AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err) {
@@ -14790,13 +14837,16 @@ AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err) {
     uint64_t end = s->seen.pos;
     agt__store_leave(s);
     if (end < AGT_JOURNAL_HALF) return AGT_OK;
+    agt_error mine;
+    mine.status = AGT_OK;
     bool tight = end > AGT_JOURNAL_HALF / 2 * 3;
-    st = agt__publish_enter(s, tight ? s->timeout_ms : AGT_TRY, err);
-    if (st == AGT_BUSY) return AGT_OK; /* somebody is at it; there may still be room */
-    if (st != AGT_OK) return st;
-    st = checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, err);
-    agt__publish_leave(s);
-    return st == AGT_BUSY ? AGT_OK : st; /* something waits; there may still be room */
+    st = agt__publish_enter(s, tight ? s->timeout_ms : AGT_TRY, &mine);
+    if (st == AGT_OK) {
+        st = checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, &mine);
+        agt__publish_leave(s);
+    }
+    /* somebody is at it, or something waits: there may still be room */
+    return agt__answer(st == AGT_BUSY ? AGT_OK : st, &mine, err);
 }
 
 AGENT_TRACE_API agt_status agt_store_idle(agt_store *store, agt_error *err) {
@@ -14939,8 +14989,9 @@ static agt_status history_look_unlocked(agt_store *s, const history_path *at, ag
 }
 
 /* (1) */
-static agt_status history_look(agt_store *s, const history_path *at, agt_row *row, agt_buf *bytes,
-                               agt_look *look, bool *modified, agt_error *err) {
+static agt_status history_look_hard(agt_store *s, const history_path *at, agt_row *row,
+                                    agt_buf *bytes, agt_look *look, bool *modified,
+                                    agt_error *err) {
     if (s->read_only) return history_look_unlocked(s, at, row, bytes, look, modified, err);
     agt_status st = agt__look(s, at->text, at->len, bytes, look, err);
     *modified = st == AGT_INVALID; /* a link or folder where the document was */
@@ -14949,6 +15000,13 @@ static agt_status history_look(agt_store *s, const history_path *at, agt_row *ro
         return AGT_OK;
     if (st != AGT_OK) return st;
     return history_look_locked(s, at, row, bytes, look, modified, err);
+}
+
+static agt_status history_look(agt_store *s, const history_path *at, agt_row *row, agt_buf *bytes,
+                               agt_look *look, bool *modified, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    return agt__answer(history_look_hard(s, at, row, bytes, look, modified, &mine), &mine, err);
 }
 
 AGENT_TRACE_API agt_status agt_read(agt_store *store, const char *path, agt_bytes *out,
@@ -15022,9 +15080,11 @@ static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t
                                 uint64_t seq, agt_buf *line, agt_buf *scratch, agt_event *e,
                                 agt_error *err) {
     agt_text found;
+    agt_error mine;
     agt_status st = AGT_NOT_FOUND;
     line->len = 0;
-    if (seq < trusted) st = agt__trace_find(reader, seq, &found, err);
+    mine.status = AGT_OK;
+    if (seq < trusted) st = agt__trace_find(reader, seq, &found, &mine);
     if (st == AGT_OK) agt__buf_put(line, found.data, found.len);
     if (st == AGT_NOT_FOUND) {
         history_wanted w = {seq, line};
@@ -15034,9 +15094,10 @@ static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t
         if (st == AGT_OK || st == AGT_NOT_FOUND)
             return agt__fail(err, AGT_CORRUPT, "event %llu is missing in the trace",
                              (unsigned long long)seq);
-        if (st == AGT_CONFLICT) st = AGT_OK;
+        if (st != AGT_CONFLICT) return st;
+        st = AGT_OK;
     }
-    if (st != AGT_OK) return st;
+    if (st != AGT_OK) return agt__answer(st, &mine, err);
     if (line->failed) return agt__nomem(err);
     return agt__event_parse((const char *)line->data, line->len, scratch, e, err);
 }
@@ -15089,14 +15150,15 @@ static agt_status history_content(agt_store *s, uint64_t seq, const agt_oid *blo
     memset(&unread, 0, sizeof unread);
     agt_status st = agt__store_enter(s, err);
     if (st != AGT_OK) return st;
-    st = agt__store_look_again(s, err);
+    st = agt__store_look_again(s, &why);
     bool journalled = seq >= s->journal.header.next_seq;
-    if (st == AGT_OK) st = journalled ? agt__journalled_content(s, seq, out, err) : AGT_NOT_FOUND;
+    if (st == AGT_OK) st = journalled ? agt__journalled_content(s, seq, out, &why) : AGT_NOT_FOUND;
     agt__store_leave(s);
+    if (st != AGT_OK && st != AGT_NOT_FOUND) return agt__answer(st, &why, err);
     if (st == AGT_NOT_FOUND) {
         out->len = 0;
         st = agt__git_content(s, blob, out, &why);
-        if (st != AGT_OK && agt__store_enter(s, err) == AGT_OK) { /* not published yet? */
+        if (st != AGT_OK && agt__store_enter(s, NULL) == AGT_OK) { /* not published yet? */
             out->len = 0;
             agt_status kept = agt__journalled_content(s, seq, out, &unread);
             agt__store_leave(s);
@@ -15395,7 +15457,7 @@ AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *
     *out = NULL;
     agt_status st = agt__options(&o, sizeof o, opts, "agt_trace_options", err);
     if (st != AGT_OK) return st;
-    if (o.type > AGT_TYPE_SCRATCH || o.newest_first > 1)
+    if (o.type > AGT_TYPE_SCRATCH || o.newest_first > 1 || o.reserved)
         return agt__fail(err, AGT_INVALID, "a trace option has a value that is none");
     if ((st = agt__store_enter(store, err)) != AGT_OK) return st;
     agt_waiting waiting = agt__waiting(store, false);

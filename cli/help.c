@@ -232,7 +232,8 @@ void help_all(bool to_stderr) {
         "-C DIR runs in DIR; the store is the one around the current folder. Who acts is\n"
         "--actor, else AGENT_TRACE_ACTOR, else the user; in front of log and trace it filters.\n"
         "With --json a failure is an object too: status, message, path, and what else is known.\n"
-        "exit codes: 0 done, 1 error, 2 wrong use, 3 denied, 4 not found, 5 busy or conflict\n"
+        "exit codes: 0 done, 1 error, 2 wrong use, 3 denied or needs confirmation,\n"
+        "4 not found, 5 busy or conflict\n"
         "'agent-trace help COMMAND' explains a command, with an example\n",
         f);
 }

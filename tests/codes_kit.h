@@ -470,13 +470,13 @@ static inline void codes_remove_none(codes *c) {
 }
 /* The handle is opened again, read-only. */
 static inline void codes_read_only(codes *c) {
-    CHECK_OK(call_agt_close(c, NULL), (agt_error){0});
+    CHECK_INT(call_agt_close(c, NULL), AGT_OK);
     c->o.read_only = 1;
     codes_open(c);
 }
 /* The handle is opened again, to publish when it is closed. */
 static inline void codes_publishing(codes *c) {
-    CHECK_OK(call_agt_close(c, NULL), (agt_error){0});
+    CHECK_INT(call_agt_close(c, NULL), AGT_OK);
     c->o.publish = AGT_PUBLISH_CLOSE;
     codes_open(c);
 }

@@ -90,6 +90,12 @@ void test_write_file(const char *path, const void *data, size_t len);
             test_fail(__FILE__, __LINE__, "%s is %s, wanted %s: %s", #call, agt_status_name(g_),   \
                       agt_status_name(w_), g_ == AGT_OK ? "" : (err).message);                     \
     } while (0)
-#define CHECK_OK(call, err) CHECK_STATUS(call, AGT_OK, err)
+/* It succeeds, and says nothing. */
+#define CHECK_OK(call, err)                                                                        \
+    do {                                                                                           \
+        (err).status = AGT_END;                                                                    \
+        CHECK_STATUS(call, AGT_OK, err);                                                           \
+        CHECK_INT((err).status, AGT_END);                                                          \
+    } while (0)
 
 #endif /* AGT_TEST_H */

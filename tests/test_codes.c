@@ -371,27 +371,6 @@ static void codes_short_trace(codes *c) {
     CHECK_INT(machine_remove(c->m, CODES_AT "state"), 0);
     c->moves = true; /* an empty state is made */
 }
-/* A long document of another process, whose bytes are lost before git had them. */
-static void codes_lost_side(codes *c) {
-    size_t n = 2u << 20;
-    char *tree, *text = malloc(n + 1), path[80];
-    agt_error err;
-    agt_store *s;
-    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
-    o.sys = machine_sys(c->other);
-    memset(text, 'x', n);
-    text[n] = 0;
-    CHECK_OK(agt_open(&s, CODES_ROOT, &o, &err), err);
-    codes_put(s, "user", "long.md", text, 0);
-    CHECK_OK(agt_close(s, &err), err);
-    free(text);
-    tree = machine_tree(c->m, CODES_AT "unpublished");
-    const char *at = strstr(tree, "side-");
-    CHECK(at);
-    snprintf(path, sizeof path, CODES_AT "unpublished/%.*s", (int)strcspn(at, "\n"), at);
-    free(tree);
-    CHECK_INT(machine_remove(c->m, path), 0);
-}
 static void codes_bad_line(codes *c) {
     CHECK_INT(machine_overwrite(c->m, CODES_AT "trace/000000000001.jsonl", 2, "\"", 1), 0);
 }
@@ -450,6 +429,28 @@ TEST(codes, a_damaged_line_is_answered_corrupt_and_the_next_call_goes_on_behind_
 }
 
 #ifndef AGENT_TRACE_NO_GIT
+/* A long document of another process, whose bytes are lost before git had them. */
+static void codes_lost_side(codes *c) {
+    size_t n = 2u << 20;
+    char *tree, *text = malloc(n + 1), path[80];
+    agt_error err;
+    agt_store *s;
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    o.sys = machine_sys(c->other);
+    memset(text, 'x', n);
+    text[n] = 0;
+    CHECK_OK(agt_open(&s, CODES_ROOT, &o, &err), err);
+    codes_put(s, "user", "long.md", text, 0);
+    CHECK_OK(agt_close(s, &err), err);
+    free(text);
+    tree = machine_tree(c->m, CODES_AT "unpublished");
+    const char *at = strstr(tree, "side-");
+    CHECK(at);
+    snprintf(path, sizeof path, CODES_AT "unpublished/%.*s", (int)strcspn(at, "\n"), at);
+    free(tree);
+    CHECK_INT(machine_remove(c->m, path), 0);
+}
+
 TEST(codes, git_objects_that_are_gone_are_answered_corrupt) {
     machine *start = codes_machine();
     EXPECT(agt_read_version, AGT_CORRUPT, codes_lost_git, "git lost the bytes of event 1");

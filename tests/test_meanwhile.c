@@ -1,5 +1,6 @@
 /* Two handles of two processes in one machine: what one does between two calls of the other, and
  * what people do while a change waits to be put in place. */
+#include "../src/store/store.h"
 #include "oracle.h"
 #include "store_kit.h"
 
@@ -397,6 +398,20 @@ TEST(meanwhile, a_journal_that_others_filled_is_emptied_and_the_change_goes_thro
         }
         pair_end(&p);
     }
+}
+
+/* Somebody publishes for a long time: writes do not wait for it, and say nothing of it. */
+TEST(meanwhile, a_writer_that_finds_no_room_to_make_goes_on_in_what_there_is) {
+    pair p;
+    pair_begin(&p, false);
+    CHECK_OK(agt__publish_enter(p.r, AGT_TRY, &p.err), p.err);
+    for (int i = 0; i < 6; i++) /* over half of the journal from the fifth on */
+        CHECK_OK(agt_write(p.w, &kit_agent, "w.md", pair_bytes((char)('a' + i)), 900 * 1024, NULL,
+                           NULL, &p.err),
+                 p.err);
+    agt__publish_leave(p.r);
+    CHECK_OK(agt_checkpoint(p.w, &p.err), p.err);
+    pair_end(&p);
 }
 
 TEST(meanwhile, results_of_what_failed_say_that_nothing_happened) {

@@ -1,4 +1,5 @@
 /* The store as its users see it: writes, refusals, versions, history, several handles. */
+#include "../src/data/data.h"
 #include "store_kit.h"
 
 #include <pthread.h>
@@ -168,6 +169,24 @@ TEST(store, a_persons_edit_is_recorded_before_the_write_that_finds_it) {
     test_write_file(kit_path(root, "own.md"), "mine\n", 5);
     CHECK_INT(kit_write(s, &kit_agent, "own.md", "theirs\n"), 2);
     kit_version_reads(s, "own.md", 1, "mine\n");
+    /* of the type that the document gets */
+    agt_write_options plan = AGT_WRITE_OPTIONS_INIT;
+    agt_cursor *c;
+    agt_event e = AGT_EVENT_INIT;
+    agt_trace_options plans = AGT_TRACE_OPTIONS_INIT;
+    plan.type = AGT_TYPE_PLAN;
+    plans.path = "p.md";
+    test_write_file(kit_path(root, "p.md"), "mine\n", 5);
+    CHECK_OK(agt_write(s, &kit_agent, "p.md", "theirs\n", 7, &plan, &r, &err), err);
+    CHECK_INT(r.version, 2);
+    CHECK_OK(agt_trace(s, &plans, &c, &err), err);
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(agt_trace_next(c, &e, &err), err);
+        CHECK(agt__text_is(e.doc_type, "plan") && agt__text_is(e.actor, "user") == (i == 0));
+    }
+    agt_cursor_close(c);
+    plans.reserved = 1;
+    CHECK_STATUS(agt_trace(s, &plans, &c, &err), AGT_INVALID, err);
     /* with an expected version the edit is a conflict */
     agt_write_options o = AGT_WRITE_OPTIONS_INIT;
     o.check_version = 1;

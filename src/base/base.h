@@ -54,6 +54,10 @@ AGT_PRIVATE agt_status agt__fail_sys(agt_error *err, int64_t rc, const char *for
 AGT_PRIVATE agt_status agt__fail_io(agt_error *err, int64_t rc, const char *format, ...)
     AGT_PRINTF(3, 4);
 AGT_PRIVATE agt_status agt__nomem(agt_error *err);
+/* For what fails on the way and is tried again or done without: the caller's error is written at
+ * the end, and only if that is a failure. mine->status begins as AGT_OK: some
+ * answers say no more than their status. Returns st. */
+AGT_PRIVATE agt_status agt__answer(agt_status st, const agt_error *mine, agt_error *err);
 /* Shortens a long path in the middle into `out` (at least 16 bytes) for a message; control bytes
  * become '?'. Returns out. */
 AGT_PRIVATE const char *agt__show_path(char *out, size_t size, const char *path, size_t len);

@@ -195,6 +195,11 @@ AGT_PRIVATE agt_status agt__fail_io(agt_error *err, int64_t rc, const char *form
     return status;
 }
 
+AGT_PRIVATE agt_status agt__answer(agt_status st, const agt_error *mine, agt_error *err) {
+    if (st != AGT_OK && err && mine->status == st) *err = *mine;
+    return st;
+}
+
 AGT_PRIVATE agt_status agt__nomem(agt_error *err) {
     return agt__fail(err, AGT_NOMEM, "out of memory");
 }

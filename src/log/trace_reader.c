@@ -330,7 +330,7 @@ static agt_status reader_move_on(agt_trace_reader *r, bool *moved, agt_error *er
     return reader_open(r, next, &size, err);
 }
 
-AGT_PRIVATE agt_status agt__trace_line(agt_trace_reader *r, agt_text *line, agt_error *err) {
+static agt_status reader_line(agt_trace_reader *r, agt_text *line, agt_error *err) {
     size_t len = 0;
     uint64_t full = 0;
     bool moved, again;
@@ -345,6 +345,12 @@ AGT_PRIVATE agt_status agt__trace_line(agt_trace_reader *r, agt_text *line, agt_
     *line = reader_hand_out(r, r->at, len);
     r->at += full;
     return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__trace_line(agt_trace_reader *r, agt_text *line, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    return agt__answer(reader_line(r, line, &mine), &mine, err);
 }
 
 /* ---- backward ---- */
@@ -371,7 +377,7 @@ static agt_status reader_back(agt_trace_reader *r, uint64_t *start, size_t *len,
     return st;
 }
 
-AGT_PRIVATE agt_status agt__trace_line_back(agt_trace_reader *r, agt_text *line, agt_error *err) {
+static agt_status reader_line_back(agt_trace_reader *r, agt_text *line, agt_error *err) {
     uint64_t start = 0, before;
     size_t len = 0;
     bool again;
@@ -392,6 +398,12 @@ AGT_PRIVATE agt_status agt__trace_line_back(agt_trace_reader *r, agt_text *line,
     return AGT_OK;
 }
 
+AGT_PRIVATE agt_status agt__trace_line_back(agt_trace_reader *r, agt_text *line, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    return agt__answer(reader_line_back(r, line, &mine), &mine, err);
+}
+
 /* Behind the last line of the last segment that has bytes; of the first if none has. */
 static agt_status reader_seek_end(agt_trace_reader *r, agt_error *err) {
     agt_stat now;
@@ -408,12 +420,18 @@ static agt_status reader_seek_end(agt_trace_reader *r, agt_error *err) {
     return AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__trace_seek_end(agt_trace_reader *r, agt_error *err) {
+static agt_status reader_seek_end_tries(agt_trace_reader *r, agt_error *err) {
     bool again = true;
     agt_status st = AGT_OK;
     for (int tries = 0; again;)
         st = reader_gone(reader_seek_end(r, err), &tries, &again, err);
     return st;
+}
+
+AGT_PRIVATE agt_status agt__trace_seek_end(agt_trace_reader *r, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    return agt__answer(reader_seek_end_tries(r, &mine), &mine, err);
 }
 
 /* ---- searching ---- */
@@ -518,12 +536,18 @@ static agt_status reader_seek(agt_trace_reader *r, uint64_t seq, agt_error *err)
     return st;
 }
 
-AGT_PRIVATE agt_status agt__trace_seek(agt_trace_reader *r, uint64_t seq, agt_error *err) {
+static agt_status reader_seek_tries(agt_trace_reader *r, uint64_t seq, agt_error *err) {
     bool again = true;
     agt_status st = AGT_OK;
     for (int tries = 0; again;)
         st = reader_gone(reader_seek(r, seq, err), &tries, &again, err);
     return st;
+}
+
+AGT_PRIVATE agt_status agt__trace_seek(agt_trace_reader *r, uint64_t seq, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    return agt__answer(reader_seek_tries(r, seq, &mine), &mine, err);
 }
 
 AGT_PRIVATE agt_status agt__trace_find(agt_trace_reader *r, uint64_t seq, agt_text *line,

@@ -67,10 +67,12 @@ static agt_status change_once(agt_store *s, agt_plan *p, bool *no_room, agt_erro
 /* Runs one plan as a transaction of its own. The status is the plan's. Others may have filled the
  * journal since this handle looked: then it is emptied, once. */
 static agt_status change_one(agt_store *s, agt_plan *p, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
     bool no_room = false;
-    agt_status st = agt__make_room(s, err);
-    if (st == AGT_OK) st = change_once(s, p, &no_room, err);
-    if (!no_room) return st;
+    agt_status st = agt__make_room(s, &mine);
+    if (st == AGT_OK) st = change_once(s, p, &no_room, &mine);
+    if (!no_room) return agt__answer(st, &mine, err);
     if ((st = agt__empty_journal(s, err)) != AGT_OK) return st;
     change_again(p);
     return change_once(s, p, &no_room, err);
@@ -163,13 +165,15 @@ AGENT_TRACE_API agt_status agt_event_append(agt_store *store, const agt_caller *
         return agt__fail(err, AGT_INVALID,
                          "the action must be 1 to 64 of a-z 0-9 _ . and none of the library's own "
                          "words");
-    st = agt__make_room(store, err);
+    agt_error mine;
+    mine.status = AGT_OK;
+    st = agt__make_room(store, &mine);
     uint64_t next = 0;
-    if (st == AGT_OK) st = change_event(store, &p, action, &next, &no_room, err);
-    if (no_room && (st = agt__empty_journal(store, err)) == AGT_OK)
-        st = change_event(store, &p, action, &next, &no_room, err);
+    if (st == AGT_OK) st = change_event(store, &p, action, &next, &no_room, &mine);
+    if (no_room && (st = agt__empty_journal(store, &mine)) == AGT_OK)
+        st = change_event(store, &p, action, &next, &no_room, &mine);
     if (st == AGT_OK && seq) *seq = next;
-    return st;
+    return agt__answer(st, &mine, err);
 }
 
 /* ---- several changes ---- */
@@ -266,18 +270,20 @@ static agt_status change_batch_locked(agt_txn *t, size_t count, agt_error *err) 
 static agt_status change_batch_run(agt_store *s, agt_plan *plans, size_t count, bool full,
                                    agt_error *err) {
     agt_txn t;
-    agt_status st = agt__make_room(s, err);
+    agt_error mine;
+    mine.status = AGT_OK;
+    agt_status st = agt__make_room(s, &mine);
     for (int again = 0; st == AGT_OK; again++) {
-        if ((st = agt__store_lock(s, err)) != AGT_OK) break;
+        if ((st = agt__store_lock(s, &mine)) != AGT_OK) break;
         agt__txn_begin(&t, s, plans, full, true);
-        st = change_batch_locked(&t, count, err);
+        st = change_batch_locked(&t, count, &mine);
         agt__store_unlock(s);
         if (again || st != AGT_LIMIT || !t.no_room) break;
-        if ((st = agt__empty_journal(s, err)) != AGT_OK) break;
+        if ((st = agt__empty_journal(s, &mine)) != AGT_OK) break;
         for (size_t i = 0; i < count; i++)
             change_again(&plans[i]);
     }
-    return st;
+    return agt__answer(st, &mine, err);
 }
 
 AGENT_TRACE_API agt_status agt_batch(agt_store *store, const agt_caller *caller,

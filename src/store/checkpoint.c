@@ -441,13 +441,16 @@ AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err) {
     uint64_t end = s->seen.pos;
     agt__store_leave(s);
     if (end < AGT_JOURNAL_HALF) return AGT_OK;
+    agt_error mine;
+    mine.status = AGT_OK;
     bool tight = end > AGT_JOURNAL_HALF / 2 * 3;
-    st = agt__publish_enter(s, tight ? s->timeout_ms : AGT_TRY, err);
-    if (st == AGT_BUSY) return AGT_OK; /* somebody is at it; there may still be room */
-    if (st != AGT_OK) return st;
-    st = checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, err);
-    agt__publish_leave(s);
-    return st == AGT_BUSY ? AGT_OK : st; /* something waits; there may still be room */
+    st = agt__publish_enter(s, tight ? s->timeout_ms : AGT_TRY, &mine);
+    if (st == AGT_OK) {
+        st = checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, &mine);
+        agt__publish_leave(s);
+    }
+    /* somebody is at it, or something waits: there may still be room */
+    return agt__answer(st == AGT_BUSY ? AGT_OK : st, &mine, err);
 }
 
 AGENT_TRACE_API agt_status agt_store_idle(agt_store *store, agt_error *err) {

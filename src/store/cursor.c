@@ -194,7 +194,7 @@ AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *
     *out = NULL;
     agt_status st = agt__options(&o, sizeof o, opts, "agt_trace_options", err);
     if (st != AGT_OK) return st;
-    if (o.type > AGT_TYPE_SCRATCH || o.newest_first > 1)
+    if (o.type > AGT_TYPE_SCRATCH || o.newest_first > 1 || o.reserved)
         return agt__fail(err, AGT_INVALID, "a trace option has a value that is none");
     if ((st = agt__store_enter(store, err)) != AGT_OK) return st;
     agt_waiting waiting = agt__waiting(store, false);

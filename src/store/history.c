@@ -125,8 +125,9 @@ static agt_status history_look_unlocked(agt_store *s, const history_path *at, ag
 }
 
 /* (1) */
-static agt_status history_look(agt_store *s, const history_path *at, agt_row *row, agt_buf *bytes,
-                               agt_look *look, bool *modified, agt_error *err) {
+static agt_status history_look_hard(agt_store *s, const history_path *at, agt_row *row,
+                                    agt_buf *bytes, agt_look *look, bool *modified,
+                                    agt_error *err) {
     if (s->read_only) return history_look_unlocked(s, at, row, bytes, look, modified, err);
     agt_status st = agt__look(s, at->text, at->len, bytes, look, err);
     *modified = st == AGT_INVALID; /* a link or folder where the document was */
@@ -135,6 +136,13 @@ static agt_status history_look(agt_store *s, const history_path *at, agt_row *ro
         return AGT_OK;
     if (st != AGT_OK) return st;
     return history_look_locked(s, at, row, bytes, look, modified, err);
+}
+
+static agt_status history_look(agt_store *s, const history_path *at, agt_row *row, agt_buf *bytes,
+                               agt_look *look, bool *modified, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    return agt__answer(history_look_hard(s, at, row, bytes, look, modified, &mine), &mine, err);
 }
 
 AGENT_TRACE_API agt_status agt_read(agt_store *store, const char *path, agt_bytes *out,
@@ -208,9 +216,11 @@ static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t
                                 uint64_t seq, agt_buf *line, agt_buf *scratch, agt_event *e,
                                 agt_error *err) {
     agt_text found;
+    agt_error mine;
     agt_status st = AGT_NOT_FOUND;
     line->len = 0;
-    if (seq < trusted) st = agt__trace_find(reader, seq, &found, err);
+    mine.status = AGT_OK;
+    if (seq < trusted) st = agt__trace_find(reader, seq, &found, &mine);
     if (st == AGT_OK) agt__buf_put(line, found.data, found.len);
     if (st == AGT_NOT_FOUND) {
         history_wanted w = {seq, line};
@@ -220,9 +230,10 @@ static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t
         if (st == AGT_OK || st == AGT_NOT_FOUND)
             return agt__fail(err, AGT_CORRUPT, "event %llu is missing in the trace",
                              (unsigned long long)seq);
-        if (st == AGT_CONFLICT) st = AGT_OK;
+        if (st != AGT_CONFLICT) return st;
+        st = AGT_OK;
     }
-    if (st != AGT_OK) return st;
+    if (st != AGT_OK) return agt__answer(st, &mine, err);
     if (line->failed) return agt__nomem(err);
     return agt__event_parse((const char *)line->data, line->len, scratch, e, err);
 }
@@ -275,14 +286,15 @@ static agt_status history_content(agt_store *s, uint64_t seq, const agt_oid *blo
     memset(&unread, 0, sizeof unread);
     agt_status st = agt__store_enter(s, err);
     if (st != AGT_OK) return st;
-    st = agt__store_look_again(s, err);
+    st = agt__store_look_again(s, &why);
     bool journalled = seq >= s->journal.header.next_seq;
-    if (st == AGT_OK) st = journalled ? agt__journalled_content(s, seq, out, err) : AGT_NOT_FOUND;
+    if (st == AGT_OK) st = journalled ? agt__journalled_content(s, seq, out, &why) : AGT_NOT_FOUND;
     agt__store_leave(s);
+    if (st != AGT_OK && st != AGT_NOT_FOUND) return agt__answer(st, &why, err);
     if (st == AGT_NOT_FOUND) {
         out->len = 0;
         st = agt__git_content(s, blob, out, &why);
-        if (st != AGT_OK && agt__store_enter(s, err) == AGT_OK) { /* not published yet? */
+        if (st != AGT_OK && agt__store_enter(s, NULL) == AGT_OK) { /* not published yet? */
             out->len = 0;
             agt_status kept = agt__journalled_content(s, seq, out, &unread);
             agt__store_leave(s);

@@ -507,7 +507,9 @@ static agt_status publish_lost(agt_status st, agt_error *err) {
 }
 
 AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err) {
-    return publish_lost(publish_pending(s, pack, err), err);
+    agt_error mine;
+    mine.status = AGT_OK;
+    return agt__answer(publish_lost(publish_pending(s, pack, &mine), &mine), &mine, err);
 }
 
 AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err) {

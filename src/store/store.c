@@ -261,13 +261,15 @@ AGT_PRIVATE agt_status agt__store_lock(agt_store *s, agt_error *err) {
         agt__store_leave(s);
         return agt__fail(err, AGT_INVALID, "the store was opened read-only");
     }
-    st = agt__flock_take(&s->lock, s->timeout_ms, err);
+    agt_error mine;
+    mine.status = AGT_OK;
+    st = agt__flock_take(&s->lock, s->timeout_ms, &mine);
     if (st == AGT_OK) {
-        st = store_refresh(s, err);
+        st = store_refresh(s, &mine);
         if (st != AGT_OK) agt__flock_drop(&s->lock);
     }
     if (st != AGT_OK) agt__store_leave(s);
-    return st;
+    return agt__answer(st, &mine, err);
 }
 
 AGT_PRIVATE void agt__store_unlock(agt_store *s) {
@@ -276,7 +278,7 @@ AGT_PRIVATE void agt__store_unlock(agt_store *s) {
 }
 
 /* A reader's refresh: no lock. Header, records, header again. */
-AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err) {
+static agt_status store_look_again(agt_store *s, agt_error *err) {
     agt_status st = AGT_OK;
     for (int i = 0; i < STORE_RETRIES; i++) {
         if (s->reload || !agt__journal_current(&s->journal)) {
@@ -301,6 +303,12 @@ AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err) {
     return agt__fail(err, AGT_BUSY, "the store changes faster than it can be read; try again");
 }
 
+AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    return agt__answer(store_look_again(s, &mine), &mine, err);
+}
+
 /* ---- opening ---- */
 
 static agt_status store_folders(agt_store *s, bool make, agt_error *err) {
@@ -310,9 +318,11 @@ static agt_status store_folders(agt_store *s, bool make, agt_error *err) {
                            &s->aside, &s->rejected, &s->git_dir};
     for (size_t i = 0; i < AGT_COUNT(names); i++) {
         if (*fds[i] != AGT_FD_NONE) continue;
-        agt_status st = agt__open_folder(s->sys, s->at, names[i], make, fds[i], err);
+        agt_error mine;
+        mine.status = AGT_OK;
+        agt_status st = agt__open_folder(s->sys, s->at, names[i], make, fds[i], &mine);
         if (st == AGT_NOT_FOUND && s->read_only) continue;
-        if (st != AGT_OK) return st;
+        if (st != AGT_OK) return agt__answer(st, &mine, err);
     }
     return AGT_OK;
 }

@@ -117,10 +117,6 @@ static void write_version_event(agt_plan *p, const char *action, uint32_t versio
 
 /* ---- edits made behind the store's back (1) ---- */
 
-static agt_type write_row_type(const agt_plan *p) {
-    return p->row->version ? p->row->type : agt__perm_type(AGT_TYPE_SCRATCH, p->path, p->path_len);
-}
-
 /* The newest recorded bytes, to count lines against; empty where they cannot be had. */
 static void write_recorded_bytes(agt_store *s, const agt_row *row, agt_buf *out) {
     if (!row->exists || agt__journalled_content(s, row->last_seq, out, NULL) == AGT_OK) return;
@@ -144,7 +140,7 @@ static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, 
     const char *action = !look->on_disk ? "delete" : now->exists ? "modify" : "create";
     write_version_event(p, action, now->version + 1, now->last_seq,
                         look->on_disk ? &look->blob : NULL, &before, s->old.data, s->old.len,
-                        write_row_type(p), &s->mem, &v);
+                        p->type, &s->mem, &v);
     agt__buf_free(&before);
     agt__txn_record_begin(t);
     agt_status st = agt__txn_add(t, &v.e, s->old.data, s->old.len, look->on_disk, NULL, err);
