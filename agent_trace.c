@@ -4187,7 +4187,8 @@ AGT_PRIVATE agt_status agt__git_commit(agt_git *git, const agt_git_signature *au
                                        agt_error *err);
 typedef enum agt_git_write {
     AGT_GIT_LOOSE = 1, /* loose objects, unsynced: a later pack makes them durable */
-    AGT_GIT_PACK = 2   /* one pack and its index, synced, the folder synced: durable on return */
+    AGT_GIT_PACK = 2,  /* one pack and its index, synced, the folder synced: durable on return */
+    AGT_GIT_REPACK = 3 /* the same; then the loose files of the pack's objects go */
 } agt_git_write;
 /* Writes every object of the transaction and ends it. Where the handle's sys fails, nothing is
  * named and the transaction is over. Zero commits: AGT_OK, nothing is written. */
@@ -4195,18 +4196,23 @@ AGT_PRIVATE agt_status agt__git_write(agt_git *git, agt_git_write how, agt_error
 /* Ends the transaction without writing. */
 AGT_PRIVATE void agt__git_abort(agt_git *git);
 
-/* Makes refs/heads/main name `id`, by lock file and rename; a stale lock file is overwritten.
- * durable: the file and the folders are synced. */
-AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, bool durable,
-                                         agt_error *err);
-/* Keeps `id` as refs/heads/<name>. */
+/* Makes refs/heads/main name `id` if it still names `was` (NULL: nothing that could be read), with
+ * git's own lock held from the look to the rename. durable: the file and the folders are synced.
+ * AGT_CONFLICT: it names something else, and goes on to. Waits up to two seconds for a git command
+ * that holds the lock; one that stays longer is dead. */
+AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, const agt_oid *was,
+                                         bool durable, agt_error *err);
+/* Keeps `id` as refs/heads/<name>, or <name>-2, -3 ... where that names something else. Synced. */
 AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const agt_oid *id,
                                          agt_error *err);
-/* Deletes every loose object (after a pack holds them, or because they cannot be trusted): those
- * whose content does not hash to their name if `only_bad`, else all. Removes temporaries and
- * *.lock files: those of our own names at once, others (a git command may be at work) once they
- * are ten seconds old. Forgets remembered trees and ends an open transaction. */
-AGT_PRIVATE agt_status agt__git_clean_loose(agt_git *git, bool only_bad, agt_error *err);
+/* Is the object in a pack, and can it be read there? */
+AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *packed,
+                                       agt_error *err);
+/* Is everything there that a commit leads to? */
+AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *whole, agt_error *err);
+/* Deletes loose objects whose content does not hash to their name, and temporaries that a process
+ * of ours left. Forgets remembered trees and ends an open transaction. */
+AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err);
 
 #endif /* AGT_GIT_H */
 /* end src/git/git.h */
@@ -4291,9 +4297,9 @@ AGT_PRIVATE void agt__git_abort(agt_git *git) {
     (void)git;
 }
 
-AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, bool durable,
-                                         agt_error *err) {
-    (void)git, (void)id, (void)durable;
+AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, const agt_oid *was,
+                                         bool durable, agt_error *err) {
+    (void)git, (void)id, (void)was, (void)durable;
     return none_answer(err);
 }
 
@@ -4303,8 +4309,22 @@ AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const a
     return none_answer(err);
 }
 
-AGT_PRIVATE agt_status agt__git_clean_loose(agt_git *git, bool only_bad, agt_error *err) {
-    (void)git, (void)only_bad;
+AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *packed,
+                                       agt_error *err) {
+    (void)git, (void)id;
+    *packed = false;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *whole,
+                                      agt_error *err) {
+    (void)git, (void)id;
+    *whole = false;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err) {
+    (void)git;
     return none_answer(err);
 }
 /* end src/git/none.c */
@@ -5563,6 +5583,27 @@ AGT_PRIVATE agt_status agt__git_read(agt_git *git, const agt_oid *id, agt_buf *o
     uint32_t object = agt__git_txn_find(git, id);
     if (object != AGT_GIT_NONE) return agt__git_txn_bytes(git, object, out, err);
     return agt__git_load(git, id, &kind, out, err);
+}
+
+AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *packed,
+                                       agt_error *err) {
+    agt_error mine;
+    bool news;
+    int kind;
+    agt_buf b = agt__buf(&git->mem);
+    agt_status status = AGT_NOT_FOUND;
+    *packed = false;
+    if (git->listed) status = objects_find_packed(git, id, &kind, &b, &mine);
+    if (objects_try_on(status)) { /* (3) */
+        status = objects_list(git, &news, &mine);
+        if (status == AGT_OK)
+            status = news ? objects_find_packed(git, id, &kind, &b, &mine) : AGT_NOT_FOUND;
+    }
+    agt__buf_free(&b);
+    *packed = status == AGT_OK;
+    if (status == AGT_OK || objects_try_on(status)) return AGT_OK;
+    if (err) *err = mine;
+    return status;
 }
 /* end src/git/objects.c */
 /* begin src/git/libgit2.c */
@@ -6852,6 +6893,22 @@ static agt_status pack_write_packed(agt_git *git, agt_error *err) {
     return status;
 }
 
+/* Removes the loose files of what a pack holds now, and no others: there may be a person's. */
+static void pack_drop_loose(agt_git *git) {
+    char hex[AGT_GIT_HEX + 1] = {0}, folder[3] = {0};
+    agt_fd objects, fd;
+    if (agt__git_objects(git, false, &objects, NULL) != AGT_OK) return;
+    for (uint32_t i = 0; i < git->txn.kept; i++) {
+        agt__hex(git->txn.objects[i].id.id, 20, hex);
+        memcpy(folder, hex, 2);
+        fd = git->sys->open(git->sys->ctx, objects, folder, AGT_O_READ | AGT_O_FOLDER, 0);
+        if (fd < 0) continue;
+        int rc = git->sys->remove(git->sys->ctx, fd, hex + 2);
+        git->sys->close(git->sys->ctx, fd);
+        if (rc == 0) (void)git->sys->remove_folder(git->sys->ctx, objects, folder); /* if empty */
+    }
+}
+
 AGT_PRIVATE agt_status agt__git_write(agt_git *git, agt_git_write how, agt_error *err) {
     agt_status status = pack_open_txn(git, err);
     if (status != AGT_OK) return status;
@@ -6860,6 +6917,7 @@ AGT_PRIVATE agt_status agt__git_write(agt_git *git, agt_git_write how, agt_error
         status = pack_write_loose(git, err);
     else if (git->txn.kept)
         status = pack_write_packed(git, err);
+    if (status == AGT_OK && how == AGT_GIT_REPACK) pack_drop_loose(git);
     if (status != AGT_OK || rest || !git->has_tip)
         agt__git_abort(git); /* (1), (4) */
     else
@@ -6867,28 +6925,158 @@ AGT_PRIVATE agt_status agt__git_write(agt_git *git, agt_git_write how, agt_error
     return status;
 }
 /* end src/git/pack.c */
+/* begin src/git/whole.c */
+/* whole: is everything there that a commit leads to? A power cut empties loose objects, and a
+ * commit that is left may name a tree that is not. What a pack holds is whole with all that it
+ * leads to, because packs are synced before they are named, git's own too; so only loose objects
+ * are followed, and those are few. */
+
+typedef struct whole_walk {
+    agt_git *git;
+    agt_buf todo;  /* ids still to be looked at */
+    agt_oid *seen; /* hash table; a zero id is a free place */
+    size_t seen_cap, seen_count;
+    agt_buf bytes;
+    bool nomem;
+} whole_walk;
+
+static const agt_oid whole_free;
+
+/* The id's place in the table, or the free one where it belongs. */
+static agt_oid *whole_place(agt_oid *table, size_t cap, const agt_oid *id) {
+    size_t i = agt__get32(id->id) & (cap - 1);
+    while (memcmp(&table[i], &whole_free, sizeof *id) != 0 &&
+           memcmp(&table[i], id, sizeof *id) != 0)
+        i = (i + 1) & (cap - 1);
+    return &table[i];
+}
+
+static bool whole_grow(whole_walk *w) {
+    size_t cap = w->seen_cap ? w->seen_cap * 2 : 256;
+    agt_oid *table = agt__zalloc(&w->git->mem, cap * sizeof *table);
+    if (!table) return false;
+    for (size_t i = 0; i < w->seen_cap; i++)
+        if (memcmp(&w->seen[i], &whole_free, sizeof whole_free) != 0)
+            *whole_place(table, cap, &w->seen[i]) = w->seen[i];
+    agt__free(&w->git->mem, w->seen, w->seen_cap * sizeof *w->seen);
+    w->seen = table;
+    w->seen_cap = cap;
+    return true;
+}
+
+static void whole_add(whole_walk *w, const unsigned char raw[20]) {
+    agt_oid id;
+    memcpy(id.id, raw, sizeof id.id);
+    if (w->seen_count >= w->seen_cap / 2 && !whole_grow(w)) {
+        w->nomem = true;
+        return;
+    }
+    agt_oid *place = whole_place(w->seen, w->seen_cap, &id);
+    if (memcmp(place, &id, sizeof id) == 0) return; /* a zero id too: nobody made it */
+    *place = id;
+    w->seen_count++;
+    agt__buf_put(&w->todo, &id, sizeof id);
+    if (w->todo.failed) w->nomem = true;
+}
+
+/* "tree <id>", "parent <id>", "object <id>": the lines in front of the first empty one. */
+static void whole_lines(whole_walk *w) {
+    static const char *const words[] = {"tree ", "parent ", "object "};
+    const char *p = (const char *)w->bytes.data, *end = p ? p + w->bytes.len : p, *line_end;
+    unsigned char id[20];
+    for (; p && p < end && *p != '\n'; p = line_end + 1) {
+        line_end = memchr(p, '\n', (size_t)(end - p));
+        if (!line_end) return;
+        for (size_t i = 0; i < AGT_COUNT(words); i++) {
+            size_t n = strlen(words[i]);
+            if ((size_t)(line_end - p) == n + AGT_GIT_HEX && memcmp(p, words[i], n) == 0 &&
+                agt__unhex(p + n, AGT_GIT_HEX, id, sizeof id))
+                whole_add(w, id);
+        }
+    }
+}
+
+/* "<mode> <name>\0<id>" after another; what is in a submodule is elsewhere. */
+static void whole_entries(whole_walk *w) {
+    const unsigned char *p = w->bytes.data, *end = p ? p + w->bytes.len : p, *name_end;
+    for (; p && p < end; p = name_end + 21) {
+        name_end = memchr(p, 0, (size_t)(end - p));
+        if (!name_end || end - name_end < 21) return;
+        if (memcmp(p, "160000", 6) != 0) whole_add(w, name_end + 1);
+    }
+}
+
+static agt_status whole_one(whole_walk *w, const agt_oid *id, bool *there, agt_error *err) {
+    int kind = 0;
+    bool packed;
+    agt_error mine;
+    agt_status status = agt__git_packed(w->git, id, &packed, err);
+    if (status != AGT_OK || packed) return status;
+    w->bytes.len = 0;
+    status = agt__git_load(w->git, id, &kind, &w->bytes, &mine);
+    if (status == AGT_NOT_FOUND || status == AGT_CORRUPT) {
+        *there = false;
+        return AGT_OK;
+    }
+    if (status != AGT_OK && err) *err = mine;
+    if (status != AGT_OK) return status;
+    if (kind == AGT_GIT_TREE)
+        whole_entries(w);
+    else if (kind != AGT_GIT_BLOB)
+        whole_lines(w);
+    return w->nomem ? agt__nomem(err) : AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *whole,
+                                      agt_error *err) {
+    whole_walk w = {.git = git, .todo = agt__buf(&git->mem), .bytes = agt__buf(&git->mem)};
+    agt_status status = AGT_OK;
+    *whole = true;
+    whole_add(&w, id->id);
+    if (w.nomem) status = agt__nomem(err);
+    while (status == AGT_OK && *whole && w.todo.len) {
+        agt_oid next;
+        w.todo.len -= sizeof next;
+        memcpy(&next, w.todo.data + w.todo.len, sizeof next);
+        status = whole_one(&w, &next, whole, err);
+    }
+    agt__buf_free(&w.todo);
+    agt__buf_free(&w.bytes);
+    agt__free(&git->mem, w.seen, w.seen_cap * sizeof *w.seen);
+    return status;
+}
+/* end src/git/whole.c */
 /* begin src/git/repo.c */
 /* repo: the repository's few fixed files, the handle, the ref, and the broom.
  *
  *     HEAD                 ref: refs/heads/main
  *     config               repositoryformatversion 0, bare, no reflogs
  *     refs/heads/main      40 hexadecimal digits and a newline
+ *     refs/heads/found-*   what main named when somebody else had moved it
  *     packed-refs          never written by us; read where somebody's git made one
  *     objects/ objects/pack/ objects/info/ refs/heads/ refs/tags/
  *
- * (1) The ref moves by a lock file and a rename, and only then; a lock file that lies there is a
- *     dead writer's, because publishers exclude one another, and is replaced.
+ * (1) The ref moves by git's own lock file and a rename, and only if it names what was seen before:
+ *     a git command may move it, too. The lock is made as a second name of a file of ours, so that
+ *     one which a dead publisher left is known and removed at once; publishers exclude one another.
+ *     Somebody else's is waited for; git itself gives up after a tenth of a second, so one that
+ *     stays for two is dead.
  * (2) A loose ref beats a packed one. A ref that is no 40 digits is damage, not an absence.
- * (3) The broom removes temporaries and locks of our own names at once. Those of other names may
- *     belong to a git command that is at work right now: they are removed once they are
- *     REPO_STALE old. None of them is ever in our way. */
+ * (3) The broom removes temporaries of our own names and bad objects, nothing else: the rest may be
+ *     a person's. */
 
-#define REPO_STALE_NS 10000000000LL
-#define REPO_REF_MAX  4096u
-#define REPO_PACKED   (64u * 1024 * 1024)
-#define REPO_NAME     256u
-#define REPO_DEPTH    16u
-#define REPO_HEAD     "ref: refs/heads/main\n"
+#include <stdio.h>
+
+#define REPO_LOCK    "main.lock"     /* git's */
+#define REPO_OWN     "main_agt.lock" /* ours until it has that name, too; git sees no ref in it */
+#define REPO_WAIT_MS 2000
+#define REPO_STEP_MS 10
+#define REPO_KEPT    1000u
+#define REPO_REF_MAX 4096u
+#define REPO_PACKED  (64u * 1024 * 1024)
+#define REPO_NAME    256u
+#define REPO_DEPTH   16u
+#define REPO_HEAD    "ref: refs/heads/main\n"
 #define REPO_CONFIG                                                                                \
     "[core]\n\trepositoryformatversion = 0\n\tfilemode = false\n\tbare = true\n"                   \
     "\tlogallrefupdates = false\n"
@@ -6973,17 +7161,20 @@ AGT_PRIVATE void agt__git_close(agt_git *git) {
     agt__free(&mem, git, sizeof *git);
 }
 
-/* ---- the ref ---- */
+/* ---- the refs ---- */
 
 static agt_status repo_bad_ref(const char *name, agt_error *err) {
     return agt__fail(err, AGT_CORRUPT,
                      "%s in the git folder is damaged; remove it and publish again", name);
 }
 
-/* Looks for refs/heads/main among the lines "<id> <name>" of packed-refs. */
-static agt_status repo_packed_head(agt_git *git, agt_oid *out, bool *found, agt_error *err) {
-    static const char name[] = " refs/heads/main";
-    const size_t want = AGT_GIT_HEX + sizeof name - 1;
+/* Looks for refs/heads/<name> among the lines "<id> <ref>" of packed-refs. */
+static agt_status repo_packed_ref(agt_git *git, const char *name, agt_oid *out, bool *found,
+                                  agt_error *err) {
+    char ref[REPO_NAME] = " refs/heads/";
+    size_t prefix = strlen(ref), len = strlen(name), want = AGT_GIT_HEX + prefix + len;
+    if (prefix + len >= sizeof ref) return AGT_OK;
+    memcpy(ref + prefix, name, len);
     agt_buf b = agt__buf(&git->mem);
     agt_error mine;
     agt_status status = agt__read_file(git->sys, git->dir, "packed-refs", REPO_PACKED, &b, &mine);
@@ -6999,7 +7190,7 @@ static agt_status repo_packed_head(agt_git *git, agt_oid *out, bool *found, agt_
         if (!line_end) line_end = end;
         size_t n = (size_t)(line_end - p);
         if (n && p[n - 1] == '\r') n--;
-        if (n != want || memcmp(p + AGT_GIT_HEX, name, sizeof name - 1) != 0) continue;
+        if (n != want || memcmp(p + AGT_GIT_HEX, ref, prefix + len) != 0) continue;
         *found = agt__unhex(p, AGT_GIT_HEX, out->id, sizeof out->id);
         if (!*found) status = repo_bad_ref("packed-refs", err);
     }
@@ -7007,76 +7198,198 @@ static agt_status repo_packed_head(agt_git *git, agt_oid *out, bool *found, agt_
     return status;
 }
 
-AGT_PRIVATE agt_status agt__git_head(agt_git *git, agt_oid *out, bool *found, agt_error *err) {
-    const agt_sys *sys = git->sys;
+/* What refs/heads/<name> names; `heads` is that folder. */
+static agt_status repo_read_ref(agt_git *git, agt_fd heads, const char *name, agt_oid *out,
+                                bool *found, agt_error *err) {
+    agt_buf b = agt__buf(&git->mem);
     agt_error mine;
     *found = false;
-    agt_fd heads = sys->walk(sys->ctx, git->dir, "refs/heads");
-    if (heads < 0 && AGT_SYS_CLASS(heads) == AGT_SYS_NOENT)
-        return repo_packed_head(git, out, found, err);
-    if (heads < 0) return agt__fail_io(err, heads, "cannot open refs/heads in the git folder");
-    agt_buf b = agt__buf(&git->mem);
-    agt_status status = agt__read_file(sys, heads, "main", REPO_REF_MAX, &b, &mine);
-    sys->close(sys->ctx, heads);
+    agt_status status = agt__read_file(git->sys, heads, name, REPO_REF_MAX, &b, &mine);
     size_t n = b.len;
     while (status == AGT_OK && n && (b.data[n - 1] == '\n' || b.data[n - 1] == '\r'))
         n--;
     if (status == AGT_OK) *found = agt__unhex((const char *)b.data, n, out->id, sizeof out->id);
     agt__buf_free(&b);
-    if (status == AGT_NOT_FOUND) return repo_packed_head(git, out, found, err);
+    if (status == AGT_NOT_FOUND) return repo_packed_ref(git, name, out, found, err);
     if (*found) return AGT_OK;
-    if (status == AGT_OK || status == AGT_LIMIT || status == AGT_INVALID) /* (2) */
-        return repo_bad_ref("refs/heads/main", err);
+    if (status == AGT_OK || status == AGT_LIMIT || status == AGT_INVALID) { /* (2) */
+        char whole[REPO_NAME + 16] = "refs/heads/";
+        (void)agt__copy_text(whole + 11, sizeof whole - 11, name, strlen(name));
+        return repo_bad_ref(whole, err);
+    }
     if (err) *err = mine;
     return status;
 }
 
-/* Writes refs/heads/<name> by way of <name>.lock (1). */
-static agt_status repo_put_ref(agt_git *git, agt_fd heads, const char *name, const agt_oid *id,
-                               bool durable, agt_error *err) {
-    char hex[AGT_GIT_HEX + 1], lock[REPO_NAME];
-    agt_git_file f;
-    size_t n = strlen(name);
-    if (!n || n + sizeof ".lock" > sizeof lock || memchr(name, '/', n))
-        return agt__fail(err, AGT_INVALID, "\"%.40s\" cannot be the name of a branch", name);
-    memcpy(lock, name, n);
-    memcpy(lock + n, ".lock", sizeof ".lock");
-    agt__hex(id->id, sizeof id->id, hex);
-    hex[AGT_GIT_HEX] = '\n';
-    agt_status status = agt__git_file_open(&f, git, heads, lock, 0600, false, err);
-    if (status == AGT_OK) agt__git_file_put(&f, hex, sizeof hex, err);
-    if (status == AGT_OK) status = agt__git_file_end(&f, durable, err);
-    if (status == AGT_OK) status = agt__git_file_name(&f, heads, name, err);
-    if (status != AGT_OK || !durable) return status;
-    int rc = git->sys->sync(git->sys->ctx, heads);
-    if (rc == 0) return AGT_OK;
-    status = agt__fail_io(err, rc, "cannot sync refs/heads in the git folder");
-    if (err) err->outcome_unknown = 1;
+AGT_PRIVATE agt_status agt__git_head(agt_git *git, agt_oid *out, bool *found, agt_error *err) {
+    const agt_sys *sys = git->sys;
+    *found = false;
+    agt_fd heads = sys->walk(sys->ctx, git->dir, "refs/heads");
+    if (heads < 0 && AGT_SYS_CLASS(heads) == AGT_SYS_NOENT)
+        return repo_packed_ref(git, "main", out, found, err);
+    if (heads < 0) return agt__fail_io(err, heads, "cannot open refs/heads in the git folder");
+    agt_status status = repo_read_ref(git, heads, "main", out, found, err);
+    sys->close(sys->ctx, heads);
     return status;
 }
 
-static agt_status repo_set_ref(agt_git *git, const char *name, const agt_oid *id, bool durable,
-                               agt_error *err) {
-    agt_fd refs, heads;
+/* refs/heads, made if it is not there. */
+static agt_status repo_heads(agt_git *git, agt_fd *heads, agt_error *err) {
+    agt_fd refs;
     agt_status status = agt__open_folder(git->sys, git->dir, "refs", true, &refs, err);
     if (status != AGT_OK) return status;
-    status = agt__open_folder(git->sys, refs, "heads", true, &heads, err);
-    if (status == AGT_OK) {
-        status = repo_put_ref(git, heads, name, id, durable, err);
-        git->sys->close(git->sys->ctx, heads);
-    }
+    status = agt__open_folder(git->sys, refs, "heads", true, heads, err);
     git->sys->close(git->sys->ctx, refs);
     return status;
 }
 
-AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, bool durable,
-                                         agt_error *err) {
-    return repo_set_ref(git, "main", id, durable, err);
+/* Writes a file that a ref will be. */
+static agt_status repo_write_ref(agt_git *git, agt_git_file *f, agt_fd heads, const char *name,
+                                 const agt_oid *id, bool durable, agt_error *err) {
+    char hex[AGT_GIT_HEX + 1];
+    agt__hex(id->id, sizeof id->id, hex);
+    hex[AGT_GIT_HEX] = '\n';
+    agt_status status = agt__git_file_open(f, git, heads, name, 0600, false, err);
+    if (status == AGT_OK) agt__git_file_put(f, hex, sizeof hex, err);
+    return status == AGT_OK ? agt__git_file_end(f, durable, err) : status;
+}
+
+static agt_status repo_sync_heads(agt_git *git, agt_fd heads, agt_error *err) {
+    int rc = git->sys->sync(git->sys->ctx, heads);
+    if (rc == 0) return AGT_OK;
+    agt_status status = agt__fail_io(err, rc, "cannot sync refs/heads in the git folder");
+    if (err) err->outcome_unknown = 1;
+    return status;
+}
+
+/* Is the lock what a publisher of ours left that died? Then its other name is there, too. */
+static bool repo_lock_is_ours(agt_git *git, agt_fd heads) {
+    agt_stat lock, own;
+    return git->sys->stat(git->sys->ctx, heads, REPO_LOCK, &lock) == 0 &&
+           git->sys->stat(git->sys->ctx, heads, REPO_OWN, &own) == 0 && lock.ino == own.ino &&
+           lock.dev == own.dev;
+}
+
+static bool repo_lock_is_old(agt_git *git, agt_fd heads) {
+    agt_stat st;
+    if (git->sys->stat(git->sys->ctx, heads, REPO_LOCK, &st) != 0) return false;
+    int64_t age = git->sys->now_unix_ms(git->sys->ctx) - st.mtime_ns / 1000000;
+    return age > REPO_WAIT_MS || age < -REPO_WAIT_MS;
+}
+
+/* Gives the file REPO_OWN the name of git's lock, too, if nobody has it (1). */
+static int repo_take_lock(agt_git *git, agt_fd heads) {
+    const agt_sys *sys = git->sys;
+    int rc = sys->link(sys->ctx, heads, REPO_OWN, heads, REPO_LOCK);
+    if (rc == 0 || AGT_SYS_CLASS(rc) == AGT_SYS_EXIST) return rc;
+    /* no such links here */
+    rc = sys->rename(sys->ctx, heads, REPO_OWN, heads, REPO_LOCK, AGT_RENAME_NOREPLACE);
+    if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOSYS) {
+        agt_stat st;
+        if (sys->stat(sys->ctx, heads, REPO_LOCK, &st) == 0) return AGT_SYS_ERR(AGT_SYS_EXIST, 0);
+        rc = sys->rename(sys->ctx, heads, REPO_OWN, heads, REPO_LOCK, AGT_RENAME_REPLACE);
+    }
+    return rc;
+}
+
+static agt_status repo_lock(agt_git *git, agt_fd heads, agt_error *err) {
+    for (int64_t waited = 0;; waited += REPO_STEP_MS) {
+        int rc = repo_take_lock(git, heads);
+        if (rc == 0) return AGT_OK;
+        if (AGT_SYS_CLASS(rc) != AGT_SYS_EXIST)
+            return agt__fail_io(err, rc, "cannot lock refs/heads/main in the git folder");
+        if (waited >= REPO_WAIT_MS || repo_lock_is_old(git, heads))
+            (void)git->sys->remove(git->sys->ctx, heads, REPO_LOCK);
+        else
+            git->sys->sleep_ns(git->sys->ctx, REPO_STEP_MS * 1000000);
+        if (waited > 2 * REPO_WAIT_MS)
+            return agt__fail(err, AGT_BUSY,
+                             "refs/heads/" REPO_LOCK " in the git folder is always there; remove "
+                             "it if no git command is at work");
+    }
+}
+
+/* Under the lock: the ref moves if it still names `was`. */
+static agt_status repo_move_head(agt_git *git, agt_fd heads, const agt_oid *was, agt_error *err) {
+    agt_oid now;
+    agt_error mine;
+    bool found;
+    agt_status status = repo_read_ref(git, heads, "main", &now, &found, &mine);
+    if (status != AGT_OK && status != AGT_CORRUPT) { /* damage is what `was` NULL says */
+        if (err) *err = mine;
+        return status;
+    }
+    if (found != (was != NULL) || (found && memcmp(now.id, was->id, sizeof now.id) != 0))
+        return agt__fail(err, AGT_CONFLICT, "somebody moved refs/heads/main meanwhile; try again");
+    int rc = git->sys->rename(git->sys->ctx, heads, REPO_LOCK, heads, "main", AGT_RENAME_REPLACE);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot write refs/heads/main in the git folder")
+                  : AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, const agt_oid *was,
+                                         bool durable, agt_error *err) {
+    const agt_sys *sys = git->sys;
+    agt_git_file f;
+    agt_fd heads;
+    agt_status status = repo_heads(git, &heads, err);
+    if (status != AGT_OK) return status;
+    if (repo_lock_is_ours(git, heads)) (void)sys->remove(sys->ctx, heads, REPO_LOCK);
+    status = repo_write_ref(git, &f, heads, REPO_OWN, id, durable, err);
+    if (status == AGT_OK) {
+        status = repo_lock(git, heads, err);
+        if (status == AGT_OK) {
+            status = repo_move_head(git, heads, was, err);
+            if (status != AGT_OK) (void)sys->remove(sys->ctx, heads, REPO_LOCK);
+        }
+        (void)sys->remove(sys->ctx, heads, REPO_OWN);
+    }
+    if (status == AGT_OK && durable) status = repo_sync_heads(git, heads, err);
+    sys->close(sys->ctx, heads);
+    return status;
+}
+
+/* Only we make names like these, and publishers exclude one another: no lock is needed. */
+static agt_status repo_keep(agt_git *git, agt_fd heads, const char *name, const agt_oid *id,
+                            agt_error *err) {
+    agt_oid other;
+    agt_git_file f;
+    agt_error mine;
+    bool found;
+    char own[REPO_NAME];
+    size_t n = strlen(name);
+    agt_status status = repo_read_ref(git, heads, name, &other, &found, &mine);
+    if (status != AGT_OK && status != AGT_CORRUPT) {
+        if (err) *err = mine;
+        return status;
+    }
+    if (found && memcmp(&other, id, sizeof other) == 0) return AGT_OK;
+    if (found) return AGT_CONFLICT;
+    memcpy(own, name, n);
+    memcpy(own + n, ".lock", sizeof ".lock");
+    status = repo_write_ref(git, &f, heads, own, id, true, err);
+    if (status == AGT_OK) status = agt__git_file_name(&f, heads, name, err);
+    return status == AGT_OK ? repo_sync_heads(git, heads, err) : status;
 }
 
 AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const agt_oid *id,
                                          agt_error *err) {
-    return repo_set_ref(git, name, id, true, err);
+    agt_fd heads;
+    char numbered[REPO_NAME];
+    size_t n = strlen(name);
+    if (!n || n > 64 || memchr(name, '/', n))
+        return agt__fail(err, AGT_INVALID, "\"%.40s\" cannot be the name of a branch", name);
+    agt_status status = repo_heads(git, &heads, err);
+    if (status != AGT_OK) return status;
+    status = repo_keep(git, heads, name, id, err);
+    for (uint32_t k = 2; status == AGT_CONFLICT && k < REPO_KEPT; k++) {
+        memcpy(numbered, name, n);
+        (void)snprintf(numbered + n, sizeof numbered - n, "-%u", (unsigned)k);
+        status = repo_keep(git, heads, numbered, id, err);
+    }
+    git->sys->close(git->sys->ctx, heads);
+    if (status != AGT_CONFLICT) return status;
+    return agt__fail(err, AGT_LIMIT, "there are %u branches %.40s already; delete some",
+                     (unsigned)REPO_KEPT, name);
 }
 
 /* ---- the broom ---- */
@@ -7098,23 +7411,18 @@ static bool repo_ends(const char *name, const char *end) {
     return n > m && memcmp(name + n - m, end, m) == 0;
 }
 
-/* Is it a temporary or a lock that nobody needs (3)? */
-static bool repo_litter(agt_git *git, const char *folder, const char *name, const agt_stat *st) {
-    bool in_objects = strncmp(folder, "objects", 7) == 0;
-    bool tmp = in_objects && (!strncmp(name, "tmp_", 4) || !strncmp(name, ".tmp-", 5));
-    bool ours = tmp && repo_ends(name, "_agt");
-    if (!strcmp(folder, "refs/heads") && repo_ends(name, ".lock"))
-        ours = !strcmp(name, "main.lock") || !strncmp(name, "found-", 6);
-    if (!*folder && (!strcmp(name, "HEAD.tmp") || !strcmp(name, "config.tmp"))) ours = true;
-    if (ours) return true;
-    int64_t age = git->sys->now_unix_ms(git->sys->ctx) - st->mtime_ns / 1000000;
-    bool stale = age > REPO_STALE_NS / 1000000 || age < -(REPO_STALE_NS / 1000000);
-    return stale && (tmp || repo_ends(name, ".lock"));
+/* Is it a temporary that a process of ours left (3)? */
+static bool repo_litter(const char *folder, const char *name) {
+    if (strncmp(folder, "objects", 7) == 0)
+        return !strncmp(name, "tmp_", 4) && repo_ends(name, "_agt");
+    if (strcmp(folder, "refs/heads") == 0)
+        return !strcmp(name, REPO_OWN) || (!strncmp(name, "found-", 6) && repo_ends(name, ".lock"));
+    return !*folder && (!strcmp(name, "HEAD.tmp") || !strcmp(name, "config.tmp"));
 }
 
-/* One file of objects/ab: away with it if all shall go, or if it is bad. */
+/* One file of objects/ab: away with it if it is bad. */
 static agt_status repo_clean_object(agt_git *git, agt_fd folder, const char *prefix,
-                                    const char *name, bool check, agt_error *err) {
+                                    const char *name, bool regular, agt_error *err) {
     char hex[AGT_GIT_HEX];
     agt_oid id;
     int kind;
@@ -7122,7 +7430,7 @@ static agt_status repo_clean_object(agt_git *git, agt_fd folder, const char *pre
     memcpy(hex, prefix, 2);
     memcpy(hex + 2, name, AGT_GIT_HEX - 2);
     if (!agt__unhex(hex, sizeof hex, id.id, sizeof id.id)) return AGT_OK;
-    if (check) {
+    if (regular) {
         agt__git_reuse(&git->scratch);
         agt_error mine;
         agt_status status =
@@ -7141,7 +7449,6 @@ typedef struct repo_broom {
     agt_git *git;
     agt_buf todo;  /* paths of folders still to be visited, each with its NUL */
     agt_buf names; /* of the folder being visited */
-    bool only_bad;
 } repo_broom;
 
 static bool repo_is_fan_out(const char *folder) {
@@ -7166,14 +7473,14 @@ static agt_status repo_sweep_one(repo_broom *b, const char *path, agt_fd folder,
         agt__buf_put(&b->todo, name, strlen(name) + 1);
         return b->todo.failed ? agt__nomem(err) : AGT_OK;
     }
-    if (st.kind == AGT_FILE_REGULAR && repo_litter(git, path, name, &st)) {
+    if (st.kind == AGT_FILE_REGULAR && repo_litter(path, name)) {
         rc = git->sys->remove(git->sys->ctx, folder, name);
         if (rc == 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
         return agt__fail_io(err, rc, "cannot delete %.100s in the git folder", name);
     }
     if (!repo_is_fan_out(path)) return AGT_OK;
-    bool check = b->only_bad && st.kind == AGT_FILE_REGULAR;
-    return repo_clean_object(git, folder, path + 8, name, check, err);
+    bool regular = st.kind == AGT_FILE_REGULAR;
+    return repo_clean_object(git, folder, path + 8, name, regular, err);
 }
 
 /* Visits one folder; `path` is a copy that does not move. */
@@ -7200,8 +7507,8 @@ static void repo_drop_fan_out(agt_git *git, const char *path) {
     (void)git->sys->remove_folder(git->sys->ctx, objects, path + 8);
 }
 
-AGT_PRIVATE agt_status agt__git_clean_loose(agt_git *git, bool only_bad, agt_error *err) {
-    repo_broom b = {git, agt__buf(&git->mem), agt__buf(&git->mem), only_bad};
+AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err) {
+    repo_broom b = {git, agt__buf(&git->mem), agt__buf(&git->mem)};
     agt_status status = AGT_OK;
     agt__git_abort(git);
     agt__buf_byte(&b.todo, 0); /* "": the git folder itself */
@@ -13883,11 +14190,12 @@ AGENT_TRACE_API agt_status agt_group(agt_store *store, const agt_change *changes
  *     generation meanwhile (only a recovery does that without the publish lock) is noticed by the
  *     checksum chain, and the publisher starts over.
  * (2) After a recovery git is mended: a power cut may have emptied loose objects, so bad ones go
- *     and all that is not packed is made again. While commits are made again, for this or for a
- *     pack, main keeps naming what it named until that is made, too: what was published stays
- *     published, whoever dies meanwhile.
- * (3) Only refs/heads/main is ours. Where somebody moved it, what it named is kept as
- *     refs/heads/found-<seq>, before main is set back.
+ *     and what is not known to be packed is made again. Making is what tells: a commit that a pack
+ *     holds already is taken from there.
+ * (3) Only refs/heads/main is ours. It never goes back behind what was published: while commits are
+ *     made again it keeps naming what it named, until that is made, too. What is not made is
+ *     somebody else's and is kept as refs/heads/found-<seq> before main moves on; so is what main
+ *     is found to name at the moment when it moves.
  *
  * The message of a commit:
  *
@@ -13905,6 +14213,7 @@ AGENT_TRACE_API agt_status agt_group(agt_store *store, const agt_change *changes
 #define PUBLISH_BEHIND    512u                /* so many loose commits are packed */
 #define PUBLISH_CHUNK     (32u * 1024 * 1024) /* bytes of content in one pack */
 #define PUBLISH_COMMITS   2000u
+#define PUBLISH_TRIES     10
 
 AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err) {
     if (s->sys->pid(s->sys->ctx) != s->self.pid)
@@ -14072,17 +14381,20 @@ AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_b
 
 typedef struct publish_run {
     agt_store *s;
-    uint64_t last_seq; /* publish up to this event */
-    uint64_t done_seq; /* committed in git */
-    agt_oid head;      /* of done_seq */
-    uint64_t open_seq; /* committed in the transaction */
-    agt_oid open_head;
+    uint64_t last_seq;             /* publish up to this event */
+    uint64_t done_seq;             /* committed in git */
+    agt_oid head;                  /* of done_seq */
+    uint64_t packed_seq, open_seq; /* durably so; committed in the transaction */
+    agt_oid packed_head, open_head;
     size_t commits;
     uint64_t bytes;
-    bool pack, begun;
-    agt_oid named;    /* what main named before */
-    bool named_ahead; /* it was not made again yet (2); at the end: it was somebody else's (3) */
-    bool behind;      /* main does not name `head` yet */
+    bool pack;  /* all of it, durably */
+    bool mend;  /* (2) */
+    bool loose; /* what is packed may lie there as loose objects, too */
+    bool begun;
+    bool is_named; /* main names something that can be read: */
+    agt_oid named;
+    bool ahead; /* (3): and it is not `head`, nor was it made yet */
     agt_buf message, files, events, side;
 } publish_run;
 
@@ -14199,23 +14511,105 @@ static agt_status publish_commit(publish_run *run, const agt_record *r, agt_erro
                              (agt_text){(const char *)run->message.data, run->message.len},
                              &run->open_head, err);
     if (st == AGT_OK) run->open_seq = r->first_seq + r->entries - 1;
-    if (st == AGT_OK && memcmp(run->open_head.id, run->named.id, 20) == 0) run->named_ahead = false;
+    if (st == AGT_OK && memcmp(run->open_head.id, run->named.id, 20) == 0) run->ahead = false;
     agt__buf_free(&name);
     agt__buf_free(&texts);
     return st;
 }
 
+/* ---- the ref (3) ---- */
+
+static agt_status publish_look(publish_run *run, agt_error *err) {
+    agt_error mine;
+    agt_status st = agt__git_head(run->s->git, &run->named, &run->is_named, &mine);
+    run->ahead = run->is_named && memcmp(run->named.id, run->head.id, 20) != 0;
+    if (st == AGT_OK || st == AGT_CORRUPT) return AGT_OK; /* damaged: a power cut emptied it */
+    if (err) *err = mine;
+    return st;
+}
+
+/* Somebody else's commit gets a name, unless a power cut took a part of it. */
+static agt_status publish_keep(publish_run *run, agt_error *err) {
+    agt_git *git = run->s->git;
+    char name[48];
+    bool whole;
+    agt_status st = agt__git_whole(git, &run->named, &whole, err);
+    if (st != AGT_OK || !whole) return st;
+    memcpy(name, "found-", 6);
+    agt__seq_name(run->done_seq, "", name + 6);
+    return agt__git_keep_ref(git, name, &run->named, err);
+}
+
+/* Makes main name `head`. */
+static agt_status publish_name(publish_run *run, bool durable, agt_error *err) {
+    agt_error mine;
+    agt_status st = AGT_CONFLICT;
+    for (int i = 0; i < PUBLISH_TRIES && st == AGT_CONFLICT; i++) {
+        st = agt__git_set_head(run->s->git, &run->head, run->is_named ? &run->named : NULL, durable,
+                               &mine);
+        if (st != AGT_CONFLICT) break;
+        agt_status looked = publish_look(run, err);
+        if (looked == AGT_OK && run->ahead) looked = publish_keep(run, err);
+        if (looked != AGT_OK) return looked;
+    }
+    if (st != AGT_OK) {
+        if (err) *err = mine;
+        if (st == AGT_CONFLICT) st = agt__fail(err, AGT_BUSY, "%s", mine.message);
+        return st;
+    }
+    run->named = run->head;
+    run->is_named = true;
+    run->ahead = false;
+    return AGT_OK;
+}
+
+/* All is made. */
+static agt_status publish_settle(publish_run *run, agt_error *err) {
+    agt_store *s = run->s;
+    agt_buf commit = agt__buf(&s->mem);
+    agt_status st = run->ahead ? publish_keep(run, err) : AGT_OK;
+    bool move = run->done_seq &&
+                (!run->is_named || run->ahead || memcmp(run->named.id, run->head.id, 20) != 0);
+    if (st == AGT_OK && move)
+        st = agt__git_read(s->git, &run->head, &commit, err); /* still there? */
+    if (st == AGT_OK && move) st = publish_name(run, true, err);
+    agt__buf_free(&commit);
+    return st;
+}
+
+/* ---- records to commits ---- */
+
 static agt_status publish_write(publish_run *run, agt_error *err) {
     agt_store *s = run->s;
+    bool pack = run->pack || run->commits > PUBLISH_LOOSE_MAX;
     if (!run->begun) return AGT_OK;
-    agt_status st = agt__git_write(s->git, run->pack ? AGT_GIT_PACK : AGT_GIT_LOOSE, err);
     run->begun = false;
-    if (st != AGT_OK) return st;
-    run->behind = run->named_ahead;
-    if (!run->behind) st = agt__git_set_head(s->git, &run->open_head, run->pack, err);
+    agt_status st = agt__git_write(s->git,
+                                   !pack        ? AGT_GIT_LOOSE
+                                   : run->loose ? AGT_GIT_REPACK
+                                                : AGT_GIT_PACK,
+                                   err);
     if (st != AGT_OK) return st;
     run->head = run->open_head;
     run->done_seq = run->open_seq;
+    run->commits = 0;
+    run->bytes = 0;
+    if (pack) {
+        run->packed_head = run->head;
+        run->packed_seq = run->done_seq;
+    }
+    return run->ahead ? AGT_OK : publish_name(run, pack, err);
+}
+
+/* (2): the commit is in a pack already, and so is all that it stands on. */
+static agt_status publish_adopt(publish_run *run, agt_error *err) {
+    bool packed;
+    agt_status st = agt__git_packed(run->s->git, &run->open_head, &packed, err);
+    if (st != AGT_OK || !packed) return st;
+    agt__git_abort(run->s->git);
+    run->begun = false;
+    run->head = run->packed_head = run->open_head;
+    run->done_seq = run->packed_seq = run->open_seq;
     run->commits = 0;
     run->bytes = 0;
     return AGT_OK;
@@ -14238,61 +14632,41 @@ static agt_status publish_record(void *ctx, const agt_record *r, agt_error *err)
     }
     if (st == AGT_OK) st = publish_commit(run, r, err);
     run->commits++;
-    return st;
+    return st == AGT_OK && run->mend ? publish_adopt(run, err) : st;
 }
 
-/* ---- the ref (3), and mending (2) ---- */
-
-static agt_status publish_keep_found(agt_store *s, const agt_oid *theirs, uint64_t seq,
-                                     agt_error *err) {
-    char name[48];
-    memcpy(name, "found-", 6);
-    agt__seq_name(seq, "", name + 6);
-    return agt__git_keep_ref(s->git, name, theirs, err);
-}
-
-/* What main names, if it is not `ours`. */
-static agt_status publish_found_head(agt_store *s, const agt_oid *ours, agt_oid *theirs,
-                                     bool *found, agt_error *err) {
-    agt_status st = agt__git_head(s->git, theirs, found, err);
-    if (st == AGT_CORRUPT) { /* a ref that a power cut emptied */
-        *found = false;
-        return AGT_OK;
-    }
-    if (st == AGT_OK && *found && memcmp(theirs->id, ours->id, 20) == 0) *found = false;
-    return st;
-}
-
-static agt_status publish_check_head(agt_store *s, const agt_shared *sh, agt_error *err) {
-    agt_oid theirs;
-    bool found;
-    agt_status st = publish_found_head(s, &sh->head, &theirs, &found, err);
-    if (st != AGT_OK || !found) return st;
-    st = publish_keep_found(s, &theirs, sh->published_seq, err);
-    return st == AGT_OK && sh->published_seq ? agt__git_set_head(s->git, &sh->head, true, err) : st;
-}
-
-/* (2) */
-static agt_status publish_mend(publish_run *run, agt_shared *sh, agt_error *err) {
+static agt_status publish_all(publish_run *run, agt_error *err) {
     agt_store *s = run->s;
-    agt_status st = publish_found_head(s, &sh->packed_head, &run->named, &run->named_ahead, err);
-    if (st == AGT_OK) st = agt__git_clean_loose(s->git, true, err);
-    sh->published_seq = sh->packed_seq;
-    sh->head = sh->packed_head;
+    agt_journal j; /* our own: another thread may renew the handle's */
+    agt_status st = agt__journal_open(&j, s->sys, s->at, s->cpu, false, err);
+    if (st != AGT_OK) return st;
+    run->message = run->files = run->events = run->side = agt__buf(&s->mem);
+    st = agt__each_record(s, &j, run->done_seq + 1, publish_record, run, err);
+    agt__journal_close(&j);
+    if (st == AGT_END) st = AGT_OK;
+    if (st == AGT_OK && run->open_seq < run->last_seq)
+        st = agt__fail(err, AGT_BUSY, "the journal was renewed while it was published; try again");
+    if (st == AGT_OK) st = publish_write(run, err);
+    if (run->begun) agt__git_abort(s->git);
+    agt__buf_free(&run->message);
+    agt__buf_free(&run->files);
+    agt__buf_free(&run->events);
+    agt__buf_free(&run->side);
     return st;
 }
 
-/* All is made. What main named and was not made is kept if it is whole (3). */
-static agt_status publish_settle(publish_run *run, agt_error *err) {
+/* ---- a run ---- */
+
+/* What is done before anything is made: the repository's fixed files, bad objects, a look at main.
+ */
+static agt_status publish_prepare(publish_run *run, agt_error *err) {
     agt_store *s = run->s;
-    agt_buf commit = agt__buf(&s->mem);
-    agt_status st = AGT_OK;
-    if (run->named_ahead && agt__git_read(s->git, &run->named, &commit, NULL) == AGT_OK)
-        st = publish_keep_found(s, &run->named, run->done_seq, err);
-    agt__buf_free(&commit);
-    if (st == AGT_OK && run->done_seq) st = agt__git_set_head(s->git, &run->head, true, err);
-    if (st == AGT_OK) run->behind = false;
-    return st;
+    agt_stat head, config;
+    bool fixed = s->sys->stat(s->sys->ctx, s->git_dir, "HEAD", &head) == 0 && head.size &&
+                 s->sys->stat(s->sys->ctx, s->git_dir, "config", &config) == 0 && config.size;
+    agt_status st = fixed ? AGT_OK : agt__git_init(s->sys, s->git_dir, &s->mem, err);
+    if (st == AGT_OK && run->mend) st = agt__git_clean(s->git, err);
+    return st == AGT_OK ? publish_look(run, err) : st;
 }
 
 static agt_status publish_done(agt_store *s, const publish_run *run, uint64_t generation,
@@ -14302,10 +14676,8 @@ static agt_status publish_done(agt_store *s, const publish_run *run, uint64_t ge
     if (s->journal.header.generation == generation) {
         s->shared.published_seq = run->done_seq;
         s->shared.head = run->head;
-        if (run->pack) {
-            s->shared.packed_seq = run->done_seq;
-            s->shared.packed_head = run->head;
-        }
+        s->shared.packed_seq = run->packed_seq;
+        s->shared.packed_head = run->packed_head;
         s->shared.git_clean = 1;
         agt__store_save(s);
     } /* else a recovery came between: it counts from what is durable, and so does the next */
@@ -14313,60 +14685,55 @@ static agt_status publish_done(agt_store *s, const publish_run *run, uint64_t ge
     return AGT_OK;
 }
 
-static agt_status publish_all(publish_run *run, agt_error *err) {
-    agt_store *s = run->s;
-    agt_journal j; /* our own: another thread may renew the handle's */
-    agt_status st = agt__journal_open(&j, s->sys, s->at, s->cpu, false, err);
-    if (st != AGT_OK) return st;
-    st = agt__each_record(s, &j, run->done_seq + 1, publish_record, run, err);
-    agt__journal_close(&j);
-    if (st == AGT_END) st = AGT_OK;
-    if (st == AGT_OK && run->open_seq < run->last_seq)
-        st = agt__fail(err, AGT_BUSY, "the journal was renewed while it was published; try again");
-    if (st == AGT_OK) st = publish_write(run, err);
-    if (run->begun) agt__git_abort(s->git);
-    return st;
+/* From where to where, and how. */
+static void publish_plan(publish_run *run, const agt_shared *sh, bool pack) {
+    run->last_seq = sh->next_seq - 1;
+    run->pack = pack;
+    if (!run->mend && (run->last_seq - sh->published_seq > PUBLISH_LOOSE_MAX ||
+                       run->last_seq - sh->packed_seq > PUBLISH_BEHIND))
+        run->pack = true;
+    bool again = run->pack || run->mend;
+    run->loose = run->mend || sh->published_seq > sh->packed_seq;
+    run->packed_seq = sh->packed_seq;
+    run->packed_head = sh->packed_head;
+    run->done_seq = run->open_seq = again ? sh->packed_seq : sh->published_seq;
+    run->head = again ? sh->packed_head : sh->head;
 }
 
-static agt_status publish_pending(agt_store *s, bool pack, agt_error *err) {
+/* `*mend`: from what is durable on; set where a recovery asks for it. */
+static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_error *err) {
     publish_run run;
     agt_status st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
     agt_shared sh = s->shared;
     uint64_t generation = s->journal.header.generation;
     agt__store_unlock(s);
-    uint64_t last = sh.next_seq - 1;
-    bool mend = !sh.git_clean;
     memset(&run, 0, sizeof run);
     run.s = s;
-    if (mend && (st = publish_mend(&run, &sh, err)) != AGT_OK) return st;
-    run.last_seq = last;
-    run.pack = pack || last - sh.published_seq > PUBLISH_LOOSE_MAX ||
-               last - sh.packed_seq > PUBLISH_BEHIND;
-    run.done_seq = run.open_seq = run.pack ? sh.packed_seq : sh.published_seq;
-    run.head = run.pack ? sh.packed_head : sh.head;
-    if (!mend && run.pack && sh.published_seq > sh.packed_seq) {
-        run.named = sh.head;
-        run.named_ahead = true;
-    }
-    bool nothing = run.done_seq == last;
-    if (nothing && !mend) return AGT_OK;
-    if (!mend) st = publish_check_head(s, &sh, err);
-    run.message = run.files = run.events = run.side = agt__buf(&s->mem);
-    if (st == AGT_OK && !nothing) st = publish_all(&run, err);
-    if (st == AGT_OK && (mend || run.behind)) st = publish_settle(&run, err);
-    agt__buf_free(&run.message);
-    agt__buf_free(&run.files);
-    agt__buf_free(&run.events);
-    agt__buf_free(&run.side);
-    bool progress = run.done_seq > (run.pack ? sh.packed_seq : sh.published_seq) && !run.behind;
+    run.mend = *mend = *mend || !sh.git_clean;
+    publish_plan(&run, &sh, pack);
+    uint64_t from = run.done_seq;
+    if ((st = publish_prepare(&run, err)) != AGT_OK) return st;
+    bool nothing = from == run.last_seq;
+    if (nothing && !run.mend && !run.ahead && (run.is_named || !from)) return AGT_OK;
+    if (!nothing) st = publish_all(&run, err);
+    if (st == AGT_OK) st = publish_settle(&run, err);
+    bool progress = run.done_seq > from && !run.ahead && run.is_named &&
+                    memcmp(run.named.id, run.head.id, 20) == 0;
     if (st == AGT_OK || progress) {
         agt_status saved = publish_done(s, &run, generation, st == AGT_OK ? err : NULL);
         if (st == AGT_OK) st = saved;
     }
-    if (st == AGT_OK && run.pack && (mend || sh.published_seq > sh.packed_seq))
-        st = agt__git_clean_loose(s->git, false, err);
     return st;
+}
+
+/* Recovery counts from the header: without this it would make the same again at every boot. What
+ * fails here is tried again. */
+static void publish_tell_header(agt_store *s) {
+    if (agt__store_lock(s, NULL) != AGT_OK) return;
+    if (s->shared.packed_seq > s->journal.header.packed_seq)
+        (void)agt__checkpoint_locked(s, false, NULL);
+    agt__store_unlock(s);
 }
 
 /* What publication needs and does not find is damage: a commit, a side file, a folder. */
@@ -14383,7 +14750,15 @@ static agt_status publish_lost(agt_status st, agt_error *err) {
 AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err) {
     agt_error mine;
     mine.status = AGT_OK;
-    return agt__answer(publish_lost(publish_pending(s, pack, &mine), &mine), &mine, err);
+    bool mend = false;
+    agt_status st = publish_run_once(s, pack, &mend, &mine);
+    if (!mend && (st == AGT_NOT_FOUND || st == AGT_CORRUPT)) { /* git lost something loose? */
+        mend = true;
+        st = publish_run_once(s, pack, &mend, &mine);
+    }
+    st = publish_lost(st, &mine);
+    if (st == AGT_OK && mend && !pack) publish_tell_header(s);
+    return agt__answer(st, &mine, err);
 }
 
 AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err) {

@@ -318,7 +318,7 @@ typedef struct agt_store_info {
     uint32_t recovered;        /* 1: this handle's open repaired something */
     char id[40];               /* the store's UUID */
     char replica[20];          /* this copy's random id, 16 hex digits */
-    char head[44];             /* the commit that refs/heads/main names, 40 hex; empty if none */
+    char head[44];             /* the commit of published_seq, 40 hex; empty if none */
 } agt_store_info;
 #define AGT_STORE_INFO_INIT                                                                        \
     {                                                                                              \
@@ -335,12 +335,14 @@ typedef struct agt_store_info {
 AGENT_TRACE_API agt_status agt_store_get_info(agt_store *store, agt_store_info *out,
                                               agt_error *err);
 
-/* Makes git see every acknowledged change: one commit a record. Blocks on other publishers, never
- * blocks writers. Nothing pending is AGT_OK.
+/* Makes git see every acknowledged change: one commit a record. Blocks on other publishers, and up
+ * to two seconds on a git command that holds refs/heads/main; never blocks writers. Nothing pending
+ * is AGT_OK; main is looked at then, too. What somebody made it name is kept as
+ * refs/heads/found-<seq>.
  *
  * Returns  AGT_OK, AGT_BUSY, AGT_INVALID (read-only handle), AGT_CORRUPT, AGT_NOMEM, AGT_IO,
  *          AGT_GIT, AGT_UNSUPPORTED (built without git; no flock; a newer format).
- * Disk     objects, packs and refs/heads/main in .agent-trace/git.
+ * Disk     objects, packs and refs in .agent-trace/git; after a restart what agt_checkpoint writes.
  */
 AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err);
 

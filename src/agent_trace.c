@@ -49,6 +49,7 @@
 #include "git/libgit2.c"
 #include "git/tree.c"
 #include "git/pack.c"
+#include "git/whole.c"
 #include "git/repo.c"
 #endif
 /* floor 3 */

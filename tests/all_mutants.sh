@@ -95,7 +95,7 @@ mutant adopt-unsynced src/store/store.c \
 mutant trust-state-after-reboot src/store/store.c \
     'return strcmp(now->boot, s->self.boot) == 0;' 'return now->boot[0] || s->self.boot[0];'
 mutant keep-loose-objects src/store/publish.c \
-    'if (st == AGT_OK) st = agt__git_clean_loose(s->git, true, err);' ''
+    'if (st == AGT_OK && run->mend) st = agt__git_clean(s->git, err);' ''
 mutant checkpoint-syncs-no-document src/store/checkpoint.c \
     'if (row->last_seq <= after) continue;' 'if (row->last_seq >= after) continue;'
 mutant checkpoint-syncs-no-trace src/store/checkpoint.c \
@@ -112,7 +112,7 @@ mutant records-not-chained src/log/journal.c \
 mutant recovery-syncs-no-journal src/store/recover.c \
     'int rc = s->sys->sync(s->sys->ctx, s->journal.fd); /* (1) */' 'int rc = 0;'
 mutant main-goes-back src/store/publish.c \
-    'run->behind = run->named_ahead;' 'run->behind = false;'
+    'return run->ahead ? AGT_OK : publish_name(run, pack, err);' 'return publish_name(run, pack, err);'
 mutant unpublished-not-kept src/store/checkpoint.c \
     'if (r.first_seq + r.entries - 1 > s->shared.packed_seq) {' 'if (r.first_seq + r.entries - 1 > s->shared.published_seq) {'
 mutant torn-documents-are-edits src/store/recover.c \

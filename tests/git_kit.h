@@ -106,9 +106,19 @@ static inline void kit_write_how(kit_git *k, agt_git_write how) {
     agt_error err;
     CHECK_OK(agt__git_write(k->git, how, &err), err);
 }
+/* Whatever it names now. */
+static inline agt_status kit_try_set_head(agt_git *git, const agt_oid *id, bool durable,
+                                          agt_error *err) {
+    agt_oid was;
+    agt_error mine;
+    bool found;
+    agt_status status = agt__git_head(git, &was, &found, &mine);
+    if (status != AGT_OK && status != AGT_CORRUPT) return agt__answer(status, &mine, err);
+    return agt__git_set_head(git, id, found ? &was : NULL, durable, err);
+}
 static inline void kit_set_head(kit_git *k, const agt_oid *id) {
     agt_error err;
-    CHECK_OK(agt__git_set_head(k->git, id, true, &err), err);
+    CHECK_OK(kit_try_set_head(k->git, id, true, &err), err);
 }
 
 /* Does the object's bytes read as these? */

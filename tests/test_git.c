@@ -96,17 +96,91 @@ TEST(git, a_damaged_line_for_main_in_packed_refs_is_damage) {
     kit_git_close(&k);
 }
 
-TEST(git, a_stale_lock_file_does_not_stop_the_ref) {
+TEST(git, a_lock_that_a_dead_git_left_is_waited_for_and_then_broken) {
+    kit_need_git();
+    for (int old = 0; old < 2; old++) {
+        kit_git k = kit_git_new();
+        const char *lock = kit_path(k.path, "refs/heads/main.lock");
+        test_write_file(lock, "junk", 4);
+        if (old) free(kit_run("touch -d '1 minute ago' '%s'", lock));
+        kit_begin(&k, NULL);
+        agt_oid id = kit_commit(&k, 1);
+        kit_write_how(&k, AGT_GIT_PACK);
+        int64_t before = k.sys->mono_ns(k.sys->ctx);
+        kit_set_head(&k, &id);
+        int64_t waited_ms = (k.sys->mono_ns(k.sys->ctx) - before) / 1000000;
+        CHECK(old || waited_ms >= 1500);
+        CHECK(access(kit_path(k.path, "refs/heads/main.lock"), F_OK) != 0);
+        kit_fsck(&k);
+        kit_git_close(&k);
+    }
+}
+
+/* A publisher dies with the lock in its hand: the next one need not wait. */
+TEST(git, a_lock_that_one_of_ours_left_is_known) {
     kit_need_git();
     kit_git k = kit_git_new();
-    agt_oid id;
-    test_write_file(kit_path(k.path, "refs/heads/main.lock"), "junk", 4);
     kit_begin(&k, NULL);
-    id = kit_commit(&k, 1);
+    agt_oid id = kit_commit(&k, 1);
     kit_write_how(&k, AGT_GIT_PACK);
+    test_write_file(kit_path(k.path, "refs/heads/main_agt.lock"), "half", 4);
+    free(kit_run("cd '%s/refs/heads' && ln main_agt.lock main.lock", k.path));
+    int64_t before = k.sys->mono_ns(k.sys->ctx);
     kit_set_head(&k, &id);
-    CHECK(access(kit_path(k.path, "refs/heads/main.lock"), F_OK) != 0);
+    CHECK(k.sys->mono_ns(k.sys->ctx) - before < 1500000000);
+    char *said = kit_run("ls '%s/refs/heads'", k.path);
+    CHECK_STR(said, "main\n");
+    free(said);
     kit_fsck(&k);
+    kit_git_close(&k);
+}
+
+TEST(git, a_ref_that_somebody_moved_is_not_moved) {
+    kit_need_git();
+    kit_git k = kit_git_new();
+    agt_error err;
+    agt_oid now;
+    bool found;
+    kit_begin(&k, NULL);
+    agt_oid one = kit_commit(&k, 1), two = kit_commit(&k, 2), three = kit_commit(&k, 3);
+    kit_write_how(&k, AGT_GIT_PACK);
+    CHECK_OK(agt__git_set_head(k.git, &one, NULL, false, &err), err);
+    CHECK_STATUS(agt__git_set_head(k.git, &three, NULL, false, &err), AGT_CONFLICT, err);
+    free(kit_run(KIT_GIT "update-ref refs/heads/main %s", k.path, kit_hex(&two)));
+    CHECK_STATUS(agt__git_set_head(k.git, &three, &one, true, &err), AGT_CONFLICT, err);
+    CHECK_OK(agt__git_head(k.git, &now, &found, &err), err);
+    CHECK(found && kit_same_id(&now, &two));
+    free(kit_run(KIT_GIT "pack-refs --all", k.path));
+    CHECK_STATUS(agt__git_set_head(k.git, &three, &one, true, &err), AGT_CONFLICT, err);
+    CHECK_OK(agt__git_set_head(k.git, &three, &two, true, &err), err);
+    char *said = kit_run("ls '%s/refs/heads'", k.path);
+    CHECK_STR(said, "main\n"); /* no lock is left */
+    free(said);
+    kit_fsck(&k);
+    kit_git_close(&k);
+}
+
+TEST(git, what_is_kept_never_takes_anothers_name) {
+    kit_need_git();
+    kit_git k = kit_git_new();
+    agt_error err;
+    kit_begin(&k, NULL);
+    agt_oid id[4];
+    for (int i = 0; i < 4; i++)
+        id[i] = kit_commit(&k, i);
+    kit_write_how(&k, AGT_GIT_PACK);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 4; i++)
+            CHECK_OK(agt__git_keep_ref(k.git, "found-7", &id[i], &err), err);
+        free(kit_run(KIT_GIT "pack-refs --all", k.path)); /* the names are known there, too */
+    }
+    char *said =
+        kit_run(KIT_GIT "for-each-ref --format='%%(refname:short) %%(objectname)'", k.path);
+    char want[400];
+    snprintf(want, sizeof want, "found-7 %s\nfound-7-2 %s\nfound-7-3 %s\nfound-7-4 %s\n",
+             kit_hex(&id[0]), kit_hex(&id[1]), kit_hex(&id[2]), kit_hex(&id[3]));
+    CHECK_STR(said, want);
+    free(said);
     kit_git_close(&k);
 }
 
@@ -759,6 +833,33 @@ TEST(git, empty_objects_are_damage_and_writing_them_again_heals_them) {
     kit_git_close(&k);
 }
 
+TEST(git, a_commit_is_whole_only_with_all_that_it_leads_to) {
+    kit_git k = kit_git_new();
+    agt_error err;
+    bool whole;
+    agt_oid id = small_history(&k, AGT_GIT_LOOSE);
+    int n = each_loose(&k, NULL), missing = 0;
+    CHECK_OK(agt__git_whole(k.git, &id, &whole, &err), err);
+    CHECK(whole);
+    char *list = kit_run("cd '%s/objects' && find [0-9a-f][0-9a-f] -type f", k.path);
+    for (char *name = strtok(list, "\n"); name; name = strtok(NULL, "\n")) {
+        char from[300], to[300];
+        snprintf(from, sizeof from, "%s/objects/%s", k.path, name);
+        snprintf(to, sizeof to, "%s/away", k.path);
+        CHECK_INT(rename(from, to), 0);
+        CHECK_OK(agt__git_whole(k.git, &id, &whole, &err), err);
+        missing += !whole;
+        CHECK_INT(rename(to, from), 0);
+    }
+    free(list);
+    CHECK_INT(missing, n); /* whichever of them is gone */
+    small_history(&k, AGT_GIT_REPACK);
+    CHECK_INT(each_loose(&k, NULL), 0);
+    CHECK_OK(agt__git_whole(k.git, &id, &whole, &err), err);
+    CHECK(whole);
+    kit_git_close(&k);
+}
+
 TEST(git, cleaning_deletes_bad_objects_and_keeps_good_ones) {
     kit_need_git();
     kit_git k = kit_git_new();
@@ -767,21 +868,24 @@ TEST(git, cleaning_deletes_bad_objects_and_keeps_good_ones) {
     int n = each_loose(&k, make_bad), good = n / 5;
     test_write_file(kit_path(k.path, "objects/tmp_obj_agt"), "x", 1);
     test_write_file(kit_path(k.path, "objects/pack/tmp_pack_agt"), "x", 1);
-    test_write_file(kit_path(k.path, "refs/heads/main.lock"), "x", 1);
+    test_write_file(kit_path(k.path, "refs/heads/main_agt.lock"), "x", 1);
+    test_write_file(kit_path(k.path, "refs/heads/found-3.lock"), "x", 1);
     free(kit_run("mkdir -p '%s/objects/aa' && ln -s /dev/null "
                  "'%s/objects/aa/bbccddeeff00112233445566778899aabbccdd'",
                  k.path, k.path));
-    CHECK_OK(agt__git_clean_loose(k.git, true, &err), err);
+    CHECK_OK(agt__git_clean(k.git, &err), err);
     CHECK_INT(each_loose(&k, NULL), good);
     char *said = kit_run("find '%s' -name '*_agt' -o -name '*.lock' -o -type l", k.path);
     CHECK_STR(said, "");
     free(said);
-    agt_oid id = small_history(&k, AGT_GIT_PACK); /* replayed, as after a power cut */
+    /* a person's object stays, that of a history which is packed goes */
+    said = kit_run("echo theirs | " KIT_GIT "hash-object -w --stdin", k.path);
+    agt_oid id = small_history(&k, AGT_GIT_REPACK); /* replayed, as after a power cut */
     kit_set_head(&k, &id);
-    kit_fsck(&k);
-    CHECK_OK(agt__git_clean_loose(k.git, false, &err), err);
-    CHECK_INT(each_loose(&k, NULL), 0);
+    CHECK_INT(each_loose(&k, NULL), 1);
     CHECK_INT(kit_read_status(&k, &id), AGT_OK);
+    free(kit_run(KIT_GIT "update-ref refs/tags/theirs %s", k.path, said));
+    free(said);
     kit_fsck(&k);
     kit_git_close(&k);
 }
@@ -797,26 +901,28 @@ TEST(git, an_object_under_another_ones_name_is_damage_and_goes) {
     CHECK(agt__unhex(said + 41, 40, id.id, 20));
     free(said);
     CHECK_INT(kit_read_status(&k, &id), AGT_CORRUPT);
-    CHECK_OK(agt__git_clean_loose(k.git, true, &err), err);
+    CHECK_OK(agt__git_clean(k.git, &err), err);
     CHECK_INT(each_loose(&k, NULL), n - 1);
     CHECK_INT(kit_read_status(&k, &id), AGT_NOT_FOUND);
     kit_git_close(&k);
 }
 
-TEST(git, cleaning_leaves_what_a_git_command_may_be_using_until_it_is_old) {
+TEST(git, cleaning_leaves_what_is_not_ours) {
     kit_git k = kit_git_new();
     agt_error err;
-    static const char *const litter[] = {"index.lock", "HEAD.lock", "refs/tags/v1.lock",
-                                         "objects/pack/tmp_pack_Xy12", "packed-refs.lock"};
-    for (int old = 0; old < 2; old++) {
-        for (size_t i = 0; i < AGT_COUNT(litter); i++) {
-            test_write_file(kit_path(k.path, litter[i]), "x", 1);
-            if (old) free(kit_run("touch -d '1 minute ago' '%s/%s'", k.path, litter[i]));
-        }
-        CHECK_OK(agt__git_clean_loose(k.git, true, &err), err);
-        for (size_t i = 0; i < AGT_COUNT(litter); i++)
-            CHECK_INT(access(kit_path(k.path, litter[i]), F_OK) == 0, !old);
+    static const char *const theirs[] = {"index.lock",
+                                         "HEAD.lock",
+                                         "refs/tags/v1.lock",
+                                         "refs/heads/main.lock",
+                                         "objects/pack/tmp_pack_Xy12",
+                                         "packed-refs.lock"};
+    for (size_t i = 0; i < AGT_COUNT(theirs); i++) {
+        test_write_file(kit_path(k.path, theirs[i]), "x", 1);
+        free(kit_run("touch -d '1 minute ago' '%s/%s'", k.path, theirs[i]));
     }
+    CHECK_OK(agt__git_clean(k.git, &err), err);
+    for (size_t i = 0; i < AGT_COUNT(theirs); i++)
+        CHECK_INT(access(kit_path(k.path, theirs[i]), F_OK), 0);
     kit_disk_has(k.path, "HEAD", "ref: refs/heads/main\n");
     kit_git_close(&k);
 }

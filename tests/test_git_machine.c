@@ -26,7 +26,7 @@ static agt_status work(agt_git *git, const agt_oid *parent, agt_git_write how, a
         if (status == AGT_OK) status = kit_try_commit(git, 100 + i, head, err);
     }
     if (status == AGT_OK) status = agt__git_write(git, how, err);
-    return status == AGT_OK ? agt__git_set_head(git, head, how == AGT_GIT_PACK, err) : status;
+    return status == AGT_OK ? kit_try_set_head(git, head, how != AGT_GIT_LOOSE, err) : status;
 }
 
 /* A machine with a repository in /git whose head is *head, all of it on the disk. */
@@ -354,11 +354,11 @@ TEST(git_machine, cleaning_can_fail_at_any_call_and_deletes_nothing_good) {
         p = machine_process_new(m, "p");
         k = kit_git_on(machine_sys(p), "/git", machine_memory_init(&mem));
         fault_arm(&f, m, &mem);
-        agt_status status = agt__git_clean_loose(k.git, true, &err);
+        agt_status status = agt__git_clean(k.git, &err);
         fault_disarm(&f);
         if (!f.injected) CHECK_OK(status, err);
         check_history(&k, &want, 12 + WORK_COMMITS);
-        CHECK_OK(agt__git_clean_loose(k.git, true, &err), err);
+        CHECK_OK(agt__git_clean(k.git, &err), err);
         check_history(&k, &want, 12 + WORK_COMMITS);
         char *tree = machine_tree(m, "/git");
         CHECK(!strstr(tree, "_agt") && !strstr(tree, "00112233445566778899"));
@@ -381,10 +381,9 @@ static void recover(machine *m, const agt_oid *base, const agt_oid *want) {
     agt_error err;
     CHECK(kit_same_id(&head, base) || kit_same_id(&head, want));
     check_history(&k, base, 12);
-    CHECK_OK(agt__git_clean_loose(k.git, true, &err), err);
-    CHECK_OK(work(k.git, base, AGT_GIT_PACK, &again, &err), err);
+    CHECK_OK(agt__git_clean(k.git, &err), err);
+    CHECK_OK(work(k.git, base, AGT_GIT_REPACK, &again, &err), err);
     CHECK(kit_same_id(&again, want));
-    CHECK_OK(agt__git_clean_loose(k.git, false, &err), err);
     kit_git_close(&k);
     char *tree = machine_tree(m, "/git");
     CHECK(!strstr(tree, "_agt") && !strstr(tree, ".lock"));

@@ -1,7 +1,8 @@
-/* What main names while git is mended, and while loose commits go into a pack: whoever dies
- * meanwhile, what was published is published, and a person's commit has a name. Looked at before
- * every call that the publisher makes. */
+/* What git's refs name while git is mended, while loose commits go into a pack, and while a person
+ * moves main: whoever dies meanwhile, what was published is published, and a person's commit has a
+ * name and all its objects. Looked at before every call that the publisher makes. */
 #include "../src/git/git.h" /* not in a build without git */
+#include "fault.h"
 #include "git_kit.h"
 #include "oracle.h"
 
@@ -166,8 +167,22 @@ static char *mend_persons_commit(machine *m) {
     return text;
 }
 
+/* Is all there that a ref's text names? */
+static bool mend_is_whole(machine *m, const char *text) {
+    agt_error err;
+    agt_oid id;
+    bool whole;
+    machine_process *p = machine_process_new(m, "looker");
+    kit_git k = kit_git_on(machine_sys(p), "/home/.agent-trace/git", NULL);
+    CHECK(agt__unhex(text, 40, id.id, 20));
+    CHECK_OK(agt__git_whole(k.git, &id, &whole, &err), err);
+    kit_git_close(&k);
+    machine_process_free(p);
+    return whole;
+}
+
 TEST(mend, a_persons_commit_on_main_never_loses_its_name) {
-    for (int way = 1; way < 4; way++) { /* in way 0 there is nothing to publish */
+    for (int way = 0; way < 4; way++) {
         machine *m = mend_start(200);
         char *before = mend_ref(m, "main");
         mend_watch w = {.commit = mend_persons_commit(m), .kept = true};
@@ -176,9 +191,277 @@ TEST(mend, a_persons_commit_on_main_never_loses_its_name) {
         char *after = mend_ref(m, "main");
         CHECK_STR(after, before);
         CHECK(mend_is_kept(m, w.commit));
+        CHECK(mend_is_whole(m, w.commit));
+        CHECK(mend_is_whole(m, after));
         free(after);
         free(before);
         free(w.commit);
         machine_free(m);
     }
+}
+
+/* ---- a publisher that dies ---- */
+
+static size_t mend_found(const machine *m) {
+    size_t n = 0;
+    char path[128];
+    snprintf(path, sizeof path, "%s/.agent-trace/git/refs/heads", root);
+    char *tree = machine_tree(m, path);
+    for (const char *at = tree; at && (at = strstr(at, "found-")) != NULL; at++)
+        n++;
+    free(tree);
+    return n;
+}
+
+/* After the death main names an old or the new commit; from then on it never goes back, and nothing
+ * of ours is taken for somebody else's. */
+TEST(mend, a_publisher_that_died_is_followed_by_one_that_goes_on) {
+    volatile uint64_t deaths = 0, moved = 0; /* over longjmp */
+    machine *start = mend_start(200);
+    char *before = mend_ref(start, "main");
+    agt_store *s = oracle_open(machine_process_new(start, "writer"), root, NULL, AGT_OK);
+    mend_write(s, "a.md", 300, 4);
+    agt_close(s, NULL);
+    for (uint64_t n = 1;; n++) {
+        machine *m = machine_clone(start);
+        machine_memory mem;
+        machine_process *p = machine_process_new(m, "mortal");
+        machine_memory_init(&mem);
+        machine_crash_at(m, n, MACHINE_CHANGES, MACHINE_AFTER);
+        bool ended = setjmp(*machine_crash_point(m)) == 0;
+        if (ended) {
+            agt_error err;
+            s = oracle_open(p, root, &mem, AGT_OK);
+            CHECK_OK(agt_publish(s, &err), err);
+            agt_close(s, NULL);
+        }
+        machine_crash_at(m, 0, 0, MACHINE_AFTER);
+        machine_memory_release(&mem);
+        char *left = mend_ref(m, "main");
+        bool is_new = strcmp(left, before) != 0;
+        if (is_new) {
+            mend_watch w = {.commit = left};
+            mend_watched(m, &w, deaths & 1);
+        } else {
+            s = oracle_open(machine_process_new(m, "next"), root, NULL, AGT_OK);
+            agt_error err;
+            CHECK_OK(agt_publish(s, &err), err);
+            agt_close(s, NULL);
+        }
+        CHECK_INT(mend_found(m), 0);
+        oracle_check_objects(m, root);
+        free(left);
+        machine_free(m);
+        if (ended) break;
+        deaths++;
+        moved += is_new;
+    }
+    test_saw("deaths", deaths);
+    CHECK(deaths > 20 && moved > 2);
+    free(before);
+    machine_free(start);
+}
+
+/* ---- a person who moves main meanwhile ---- */
+
+typedef struct mend_mover {
+    uint64_t at, calls;
+    const char *commit;
+    bool moved;
+} mend_mover;
+
+/* As git does it: not while somebody has the lock. */
+static void mend_move(void *ctx, machine *m, const machine_call *call) {
+    mend_mover *w = ctx;
+    char *lock = mend_ref(m, "main.lock");
+    (void)call;
+    if (++w->calls >= w->at && !w->moved && !lock) {
+        w->moved = true;
+        CHECK_INT(machine_put_text(m, "/home/.agent-trace/git/refs/heads/main", w->commit), 0);
+    }
+    free(lock);
+}
+
+TEST(mend, a_person_may_move_main_at_any_moment_of_a_publication) {
+    uint64_t moves = 0;
+    for (int boot = 0; boot < 2; boot++) {
+        machine *start = mend_start(200);
+        char *before = mend_ref(start, "main"), *commit = mend_persons_commit(start);
+        CHECK_INT(machine_put_text(start, "/home/.agent-trace/git/refs/heads/main", before), 0);
+        agt_store *s = oracle_open(machine_process_new(start, "writer"), root, NULL, AGT_OK);
+        mend_write(s, "a.md", 300, 4);
+        agt_close(s, NULL);
+        if (boot) mend_boot(start);
+        for (uint64_t at = 1;; at++) {
+            agt_error err;
+            machine *m = machine_clone(start);
+            mend_mover w = {.at = at, .commit = commit};
+            s = oracle_open(machine_process_new(m, "publisher"), root, NULL, AGT_OK);
+            machine_on_call(m, mend_move, &w);
+            CHECK_OK(agt_publish(s, &err), err);
+            machine_on_call(m, NULL, NULL);
+            if (w.moved) {
+                char *now = mend_ref(m, "main");
+                CHECK(!strcmp(now, w.commit) || mend_is_kept(m, w.commit));
+                CHECK(mend_is_whole(m, w.commit));
+                free(now);
+                CHECK_OK(agt_checkpoint(s, &err), err);
+                now = mend_ref(m, "main");
+                CHECK(strcmp(now, w.commit) != 0); /* ours again */
+                CHECK(mend_is_kept(m, w.commit) && mend_is_whole(m, w.commit));
+                CHECK(mend_is_whole(m, now));
+                free(now);
+            }
+            CHECK_OK(agt_close(s, &err), err);
+            machine_free(m);
+            if (!w.moved) break;
+            moves++;
+        }
+        free(commit);
+        free(before);
+        machine_free(start);
+    }
+    test_saw("moves", moves);
+    CHECK(moves > 100);
+}
+
+TEST(mend, a_call_that_fails_while_git_is_mended_loses_no_name) {
+    uint64_t injected = 0;
+    machine *start = mend_start(200);
+    char *commit = mend_persons_commit(start);
+    mend_boot(start);
+    FOR_EACH_FAULT(f, FAULT_IO | FAULT_ALL_MEMORY) {
+        agt_error err;
+        machine_memory mem;
+        machine *m = machine_clone(start);
+        agt_store *s = oracle_open(machine_process_new(m, "publisher"), root, &mem, AGT_OK);
+        fault_arm(&f, m, &mem);
+        agt_status st = agt_publish(s, &err);
+        fault_disarm(&f);
+        injected += f.injected;
+        if (!f.injected) CHECK_OK(st, err);
+        char *now = mend_ref(m, "main");
+        CHECK(!strcmp(now, commit) || mend_is_kept(m, commit));
+        free(now);
+        st = agt_close(s, &err);
+        s = oracle_open(machine_process_new(m, "next"), root, NULL, AGT_OK);
+        CHECK_OK(agt_publish(s, &err), err);
+        CHECK(mend_is_kept(m, commit) && mend_is_whole(m, commit));
+        agt_close(s, NULL);
+        machine_free(m);
+    }
+    test_saw("faults injected", injected);
+    CHECK(injected > 100);
+    free(commit);
+    machine_free(start);
+}
+
+/* ---- with nothing to publish ---- */
+
+static void mend_publish(machine *m) {
+    agt_error err;
+    agt_store *s = oracle_open(machine_process_new(m, "publisher"), root, NULL, AGT_OK);
+    CHECK_OK(agt_publish(s, &err), err);
+    CHECK_OK(agt_close(s, &err), err);
+}
+
+TEST(mend, a_ref_or_a_fixed_file_that_is_gone_is_made_again) {
+    static const char *const gone[] = {"refs/heads/main", "HEAD", "config"};
+    static const char *const texts[] = {NULL, "", "no ref at all\n"};
+    machine *start = mend_start(200);
+    char *main_text = mend_ref(start, "main");
+    for (size_t i = 0; i < AGT_COUNT(gone); i++)
+        for (size_t k = 0; k < AGT_COUNT(texts); k++) {
+            char path[128];
+            size_t n;
+            if (i && k == 2) continue; /* a person may have written in them */
+            machine *m = machine_clone(start);
+            snprintf(path, sizeof path, "%s/.agent-trace/git/%s", root, gone[i]);
+            if (texts[k])
+                CHECK_INT(machine_put_text(m, path, texts[k]), 0);
+            else
+                CHECK_INT(machine_remove(m, path), 0);
+            mend_publish(m);
+            char *now = mend_ref(m, "main"), *file = machine_get(m, path, &n);
+            CHECK_STR(now, main_text);
+            CHECK(file && n > 10);
+            CHECK_INT(mend_found(m), 0);
+            free(now);
+            free(file);
+            machine_free(m);
+        }
+    free(main_text);
+    machine_free(start);
+}
+
+/* Loose commits that somebody pruned are made again from the journal, within one boot. */
+TEST(mend, objects_that_are_gone_are_made_again) {
+    machine *m = mend_start(200);
+    char *before = mend_ref(m, "main"), path[200];
+    snprintf(path, sizeof path, "%s/.agent-trace/git/objects/%.2s", root, before);
+    CHECK_INT(machine_remove(m, path), 0);
+    CHECK(!mend_is_whole(m, before));
+    agt_store *s = oracle_open(machine_process_new(m, "writer"), root, NULL, AGT_OK);
+    mend_write(s, "a.md", 300, 4);
+    agt_close(s, NULL);
+    mend_publish(m);
+    CHECK(mend_is_whole(m, before));
+    char *after = mend_ref(m, "main");
+    CHECK(mend_is_whole(m, after));
+    free(after);
+    free(before);
+    machine_free(m);
+}
+
+/* ---- boots ---- */
+
+static uint64_t mend_pack_bytes(const machine *m) {
+    uint64_t sum = 0;
+    char path[128];
+    snprintf(path, sizeof path, "%s/.agent-trace/git/objects/pack", root);
+    char *tree = machine_tree(m, path);
+    for (char *line = tree; line && *line;) {
+        unsigned long long size;
+        char *end = strchr(line, '\n');
+        if (sscanf(line, "f %*s %llu", &size) == 1) sum += size;
+        line = end ? end + 1 : NULL;
+    }
+    free(tree);
+    return sum;
+}
+
+/* What is packed stays packed: a boot makes nothing twice. */
+TEST(mend, many_boots_pack_no_commit_twice) {
+    uint64_t bytes[2];
+    for (int boots = 0; boots < 2; boots++) {
+        machine_settings set = {.seed = test_random(), .call_ns = 1000};
+        machine *m = machine_new(&set);
+        machine_make_folder(m, root);
+        machine_sync_all(m);
+        for (int boot = 0; boot < 12; boot++) {
+            agt_error err;
+            agt_store *s = oracle_open(machine_process_new(m, "writer"), root, NULL, AGT_OK);
+            for (int i = 0; i < 40; i++) {
+                char text[400], name[16];
+                for (size_t k = 0; k < sizeof text; k++)
+                    text[k] = (char)('!' + test_random_below(90)); /* does not compress */
+                snprintf(name, sizeof name, "d%d.md", i % 7);
+                CHECK_OK(agt_write(s, &agent, name, text, sizeof text, NULL, NULL, &err), err);
+                if (i % 20 == 19) CHECK_OK(agt_publish(s, &err), err);
+            }
+            CHECK_OK(agt_close(s, &err), err);
+            if (boots) mend_boot(m);
+        }
+        agt_error err;
+        agt_store *s = oracle_open(machine_process_new(m, "last"), root, NULL, AGT_OK);
+        CHECK_OK(agt_checkpoint(s, &err), err);
+        agt_store_info info = AGT_STORE_INFO_INIT;
+        CHECK_OK(agt_store_get_info(s, &info, &err), err);
+        CHECK_INT(info.last_seq, 480);
+        CHECK_OK(agt_close(s, &err), err);
+        bytes[boots] = mend_pack_bytes(m);
+        machine_free(m);
+    }
+    test_saw("bytes in packs", bytes[1]);
+    CHECK(bytes[1] * 10 < bytes[0] * 13);
 }

@@ -64,7 +64,8 @@ AGT_PRIVATE agt_status agt__git_commit(agt_git *git, const agt_git_signature *au
                                        agt_error *err);
 typedef enum agt_git_write {
     AGT_GIT_LOOSE = 1, /* loose objects, unsynced: a later pack makes them durable */
-    AGT_GIT_PACK = 2   /* one pack and its index, synced, the folder synced: durable on return */
+    AGT_GIT_PACK = 2,  /* one pack and its index, synced, the folder synced: durable on return */
+    AGT_GIT_REPACK = 3 /* the same; then the loose files of the pack's objects go */
 } agt_git_write;
 /* Writes every object of the transaction and ends it. Where the handle's sys fails, nothing is
  * named and the transaction is over. Zero commits: AGT_OK, nothing is written. */
@@ -72,17 +73,22 @@ AGT_PRIVATE agt_status agt__git_write(agt_git *git, agt_git_write how, agt_error
 /* Ends the transaction without writing. */
 AGT_PRIVATE void agt__git_abort(agt_git *git);
 
-/* Makes refs/heads/main name `id`, by lock file and rename; a stale lock file is overwritten.
- * durable: the file and the folders are synced. */
-AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, bool durable,
-                                         agt_error *err);
-/* Keeps `id` as refs/heads/<name>. */
+/* Makes refs/heads/main name `id` if it still names `was` (NULL: nothing that could be read), with
+ * git's own lock held from the look to the rename. durable: the file and the folders are synced.
+ * AGT_CONFLICT: it names something else, and goes on to. Waits up to two seconds for a git command
+ * that holds the lock; one that stays longer is dead. */
+AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, const agt_oid *was,
+                                         bool durable, agt_error *err);
+/* Keeps `id` as refs/heads/<name>, or <name>-2, -3 ... where that names something else. Synced. */
 AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const agt_oid *id,
                                          agt_error *err);
-/* Deletes every loose object (after a pack holds them, or because they cannot be trusted): those
- * whose content does not hash to their name if `only_bad`, else all. Removes temporaries and
- * *.lock files: those of our own names at once, others (a git command may be at work) once they
- * are ten seconds old. Forgets remembered trees and ends an open transaction. */
-AGT_PRIVATE agt_status agt__git_clean_loose(agt_git *git, bool only_bad, agt_error *err);
+/* Is the object in a pack, and can it be read there? */
+AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *packed,
+                                       agt_error *err);
+/* Is everything there that a commit leads to? */
+AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *whole, agt_error *err);
+/* Deletes loose objects whose content does not hash to their name, and temporaries that a process
+ * of ours left. Forgets remembered trees and ends an open transaction. */
+AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err);
 
 #endif /* AGT_GIT_H */

@@ -78,9 +78,9 @@ AGT_PRIVATE void agt__git_abort(agt_git *git) {
     (void)git;
 }
 
-AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, bool durable,
-                                         agt_error *err) {
-    (void)git, (void)id, (void)durable;
+AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, const agt_oid *was,
+                                         bool durable, agt_error *err) {
+    (void)git, (void)id, (void)was, (void)durable;
     return none_answer(err);
 }
 
@@ -90,7 +90,21 @@ AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const a
     return none_answer(err);
 }
 
-AGT_PRIVATE agt_status agt__git_clean_loose(agt_git *git, bool only_bad, agt_error *err) {
-    (void)git, (void)only_bad;
+AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *packed,
+                                       agt_error *err) {
+    (void)git, (void)id;
+    *packed = false;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *whole,
+                                      agt_error *err) {
+    (void)git, (void)id;
+    *whole = false;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err) {
+    (void)git;
     return none_answer(err);
 }

@@ -572,3 +572,24 @@ AGT_PRIVATE agt_status agt__git_read(agt_git *git, const agt_oid *id, agt_buf *o
     if (object != AGT_GIT_NONE) return agt__git_txn_bytes(git, object, out, err);
     return agt__git_load(git, id, &kind, out, err);
 }
+
+AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *packed,
+                                       agt_error *err) {
+    agt_error mine;
+    bool news;
+    int kind;
+    agt_buf b = agt__buf(&git->mem);
+    agt_status status = AGT_NOT_FOUND;
+    *packed = false;
+    if (git->listed) status = objects_find_packed(git, id, &kind, &b, &mine);
+    if (objects_try_on(status)) { /* (3) */
+        status = objects_list(git, &news, &mine);
+        if (status == AGT_OK)
+            status = news ? objects_find_packed(git, id, &kind, &b, &mine) : AGT_NOT_FOUND;
+    }
+    agt__buf_free(&b);
+    *packed = status == AGT_OK;
+    if (status == AGT_OK || objects_try_on(status)) return AGT_OK;
+    if (err) *err = mine;
+    return status;
+}

@@ -603,6 +603,22 @@ static agt_status pack_write_packed(agt_git *git, agt_error *err) {
     return status;
 }
 
+/* Removes the loose files of what a pack holds now, and no others: there may be a person's. */
+static void pack_drop_loose(agt_git *git) {
+    char hex[AGT_GIT_HEX + 1] = {0}, folder[3] = {0};
+    agt_fd objects, fd;
+    if (agt__git_objects(git, false, &objects, NULL) != AGT_OK) return;
+    for (uint32_t i = 0; i < git->txn.kept; i++) {
+        agt__hex(git->txn.objects[i].id.id, 20, hex);
+        memcpy(folder, hex, 2);
+        fd = git->sys->open(git->sys->ctx, objects, folder, AGT_O_READ | AGT_O_FOLDER, 0);
+        if (fd < 0) continue;
+        int rc = git->sys->remove(git->sys->ctx, fd, hex + 2);
+        git->sys->close(git->sys->ctx, fd);
+        if (rc == 0) (void)git->sys->remove_folder(git->sys->ctx, objects, folder); /* if empty */
+    }
+}
+
 AGT_PRIVATE agt_status agt__git_write(agt_git *git, agt_git_write how, agt_error *err) {
     agt_status status = pack_open_txn(git, err);
     if (status != AGT_OK) return status;
@@ -611,6 +627,7 @@ AGT_PRIVATE agt_status agt__git_write(agt_git *git, agt_git_write how, agt_error
         status = pack_write_loose(git, err);
     else if (git->txn.kept)
         status = pack_write_packed(git, err);
+    if (status == AGT_OK && how == AGT_GIT_REPACK) pack_drop_loose(git);
     if (status != AGT_OK || rest || !git->has_tip)
         agt__git_abort(git); /* (1), (4) */
     else

@@ -3,23 +3,32 @@
  *     HEAD                 ref: refs/heads/main
  *     config               repositoryformatversion 0, bare, no reflogs
  *     refs/heads/main      40 hexadecimal digits and a newline
+ *     refs/heads/found-*   what main named when somebody else had moved it
  *     packed-refs          never written by us; read where somebody's git made one
  *     objects/ objects/pack/ objects/info/ refs/heads/ refs/tags/
  *
- * (1) The ref moves by a lock file and a rename, and only then; a lock file that lies there is a
- *     dead writer's, because publishers exclude one another, and is replaced.
+ * (1) The ref moves by git's own lock file and a rename, and only if it names what was seen before:
+ *     a git command may move it, too. The lock is made as a second name of a file of ours, so that
+ *     one which a dead publisher left is known and removed at once; publishers exclude one another.
+ *     Somebody else's is waited for; git itself gives up after a tenth of a second, so one that
+ *     stays for two is dead.
  * (2) A loose ref beats a packed one. A ref that is no 40 digits is damage, not an absence.
- * (3) The broom removes temporaries and locks of our own names at once. Those of other names may
- *     belong to a git command that is at work right now: they are removed once they are
- *     REPO_STALE old. None of them is ever in our way. */
+ * (3) The broom removes temporaries of our own names and bad objects, nothing else: the rest may be
+ *     a person's. */
 #include "parts.h"
 
-#define REPO_STALE_NS 10000000000LL
-#define REPO_REF_MAX  4096u
-#define REPO_PACKED   (64u * 1024 * 1024)
-#define REPO_NAME     256u
-#define REPO_DEPTH    16u
-#define REPO_HEAD     "ref: refs/heads/main\n"
+#include <stdio.h>
+
+#define REPO_LOCK    "main.lock"     /* git's */
+#define REPO_OWN     "main_agt.lock" /* ours until it has that name, too; git sees no ref in it */
+#define REPO_WAIT_MS 2000
+#define REPO_STEP_MS 10
+#define REPO_KEPT    1000u
+#define REPO_REF_MAX 4096u
+#define REPO_PACKED  (64u * 1024 * 1024)
+#define REPO_NAME    256u
+#define REPO_DEPTH   16u
+#define REPO_HEAD    "ref: refs/heads/main\n"
 #define REPO_CONFIG                                                                                \
     "[core]\n\trepositoryformatversion = 0\n\tfilemode = false\n\tbare = true\n"                   \
     "\tlogallrefupdates = false\n"
@@ -104,17 +113,20 @@ AGT_PRIVATE void agt__git_close(agt_git *git) {
     agt__free(&mem, git, sizeof *git);
 }
 
-/* ---- the ref ---- */
+/* ---- the refs ---- */
 
 static agt_status repo_bad_ref(const char *name, agt_error *err) {
     return agt__fail(err, AGT_CORRUPT,
                      "%s in the git folder is damaged; remove it and publish again", name);
 }
 
-/* Looks for refs/heads/main among the lines "<id> <name>" of packed-refs. */
-static agt_status repo_packed_head(agt_git *git, agt_oid *out, bool *found, agt_error *err) {
-    static const char name[] = " refs/heads/main";
-    const size_t want = AGT_GIT_HEX + sizeof name - 1;
+/* Looks for refs/heads/<name> among the lines "<id> <ref>" of packed-refs. */
+static agt_status repo_packed_ref(agt_git *git, const char *name, agt_oid *out, bool *found,
+                                  agt_error *err) {
+    char ref[REPO_NAME] = " refs/heads/";
+    size_t prefix = strlen(ref), len = strlen(name), want = AGT_GIT_HEX + prefix + len;
+    if (prefix + len >= sizeof ref) return AGT_OK;
+    memcpy(ref + prefix, name, len);
     agt_buf b = agt__buf(&git->mem);
     agt_error mine;
     agt_status status = agt__read_file(git->sys, git->dir, "packed-refs", REPO_PACKED, &b, &mine);
@@ -130,7 +142,7 @@ static agt_status repo_packed_head(agt_git *git, agt_oid *out, bool *found, agt_
         if (!line_end) line_end = end;
         size_t n = (size_t)(line_end - p);
         if (n && p[n - 1] == '\r') n--;
-        if (n != want || memcmp(p + AGT_GIT_HEX, name, sizeof name - 1) != 0) continue;
+        if (n != want || memcmp(p + AGT_GIT_HEX, ref, prefix + len) != 0) continue;
         *found = agt__unhex(p, AGT_GIT_HEX, out->id, sizeof out->id);
         if (!*found) status = repo_bad_ref("packed-refs", err);
     }
@@ -138,76 +150,198 @@ static agt_status repo_packed_head(agt_git *git, agt_oid *out, bool *found, agt_
     return status;
 }
 
-AGT_PRIVATE agt_status agt__git_head(agt_git *git, agt_oid *out, bool *found, agt_error *err) {
-    const agt_sys *sys = git->sys;
+/* What refs/heads/<name> names; `heads` is that folder. */
+static agt_status repo_read_ref(agt_git *git, agt_fd heads, const char *name, agt_oid *out,
+                                bool *found, agt_error *err) {
+    agt_buf b = agt__buf(&git->mem);
     agt_error mine;
     *found = false;
-    agt_fd heads = sys->walk(sys->ctx, git->dir, "refs/heads");
-    if (heads < 0 && AGT_SYS_CLASS(heads) == AGT_SYS_NOENT)
-        return repo_packed_head(git, out, found, err);
-    if (heads < 0) return agt__fail_io(err, heads, "cannot open refs/heads in the git folder");
-    agt_buf b = agt__buf(&git->mem);
-    agt_status status = agt__read_file(sys, heads, "main", REPO_REF_MAX, &b, &mine);
-    sys->close(sys->ctx, heads);
+    agt_status status = agt__read_file(git->sys, heads, name, REPO_REF_MAX, &b, &mine);
     size_t n = b.len;
     while (status == AGT_OK && n && (b.data[n - 1] == '\n' || b.data[n - 1] == '\r'))
         n--;
     if (status == AGT_OK) *found = agt__unhex((const char *)b.data, n, out->id, sizeof out->id);
     agt__buf_free(&b);
-    if (status == AGT_NOT_FOUND) return repo_packed_head(git, out, found, err);
+    if (status == AGT_NOT_FOUND) return repo_packed_ref(git, name, out, found, err);
     if (*found) return AGT_OK;
-    if (status == AGT_OK || status == AGT_LIMIT || status == AGT_INVALID) /* (2) */
-        return repo_bad_ref("refs/heads/main", err);
+    if (status == AGT_OK || status == AGT_LIMIT || status == AGT_INVALID) { /* (2) */
+        char whole[REPO_NAME + 16] = "refs/heads/";
+        (void)agt__copy_text(whole + 11, sizeof whole - 11, name, strlen(name));
+        return repo_bad_ref(whole, err);
+    }
     if (err) *err = mine;
     return status;
 }
 
-/* Writes refs/heads/<name> by way of <name>.lock (1). */
-static agt_status repo_put_ref(agt_git *git, agt_fd heads, const char *name, const agt_oid *id,
-                               bool durable, agt_error *err) {
-    char hex[AGT_GIT_HEX + 1], lock[REPO_NAME];
-    agt_git_file f;
-    size_t n = strlen(name);
-    if (!n || n + sizeof ".lock" > sizeof lock || memchr(name, '/', n))
-        return agt__fail(err, AGT_INVALID, "\"%.40s\" cannot be the name of a branch", name);
-    memcpy(lock, name, n);
-    memcpy(lock + n, ".lock", sizeof ".lock");
-    agt__hex(id->id, sizeof id->id, hex);
-    hex[AGT_GIT_HEX] = '\n';
-    agt_status status = agt__git_file_open(&f, git, heads, lock, 0600, false, err);
-    if (status == AGT_OK) agt__git_file_put(&f, hex, sizeof hex, err);
-    if (status == AGT_OK) status = agt__git_file_end(&f, durable, err);
-    if (status == AGT_OK) status = agt__git_file_name(&f, heads, name, err);
-    if (status != AGT_OK || !durable) return status;
-    int rc = git->sys->sync(git->sys->ctx, heads);
-    if (rc == 0) return AGT_OK;
-    status = agt__fail_io(err, rc, "cannot sync refs/heads in the git folder");
-    if (err) err->outcome_unknown = 1;
+AGT_PRIVATE agt_status agt__git_head(agt_git *git, agt_oid *out, bool *found, agt_error *err) {
+    const agt_sys *sys = git->sys;
+    *found = false;
+    agt_fd heads = sys->walk(sys->ctx, git->dir, "refs/heads");
+    if (heads < 0 && AGT_SYS_CLASS(heads) == AGT_SYS_NOENT)
+        return repo_packed_ref(git, "main", out, found, err);
+    if (heads < 0) return agt__fail_io(err, heads, "cannot open refs/heads in the git folder");
+    agt_status status = repo_read_ref(git, heads, "main", out, found, err);
+    sys->close(sys->ctx, heads);
     return status;
 }
 
-static agt_status repo_set_ref(agt_git *git, const char *name, const agt_oid *id, bool durable,
-                               agt_error *err) {
-    agt_fd refs, heads;
+/* refs/heads, made if it is not there. */
+static agt_status repo_heads(agt_git *git, agt_fd *heads, agt_error *err) {
+    agt_fd refs;
     agt_status status = agt__open_folder(git->sys, git->dir, "refs", true, &refs, err);
     if (status != AGT_OK) return status;
-    status = agt__open_folder(git->sys, refs, "heads", true, &heads, err);
-    if (status == AGT_OK) {
-        status = repo_put_ref(git, heads, name, id, durable, err);
-        git->sys->close(git->sys->ctx, heads);
-    }
+    status = agt__open_folder(git->sys, refs, "heads", true, heads, err);
     git->sys->close(git->sys->ctx, refs);
     return status;
 }
 
-AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, bool durable,
-                                         agt_error *err) {
-    return repo_set_ref(git, "main", id, durable, err);
+/* Writes a file that a ref will be. */
+static agt_status repo_write_ref(agt_git *git, agt_git_file *f, agt_fd heads, const char *name,
+                                 const agt_oid *id, bool durable, agt_error *err) {
+    char hex[AGT_GIT_HEX + 1];
+    agt__hex(id->id, sizeof id->id, hex);
+    hex[AGT_GIT_HEX] = '\n';
+    agt_status status = agt__git_file_open(f, git, heads, name, 0600, false, err);
+    if (status == AGT_OK) agt__git_file_put(f, hex, sizeof hex, err);
+    return status == AGT_OK ? agt__git_file_end(f, durable, err) : status;
+}
+
+static agt_status repo_sync_heads(agt_git *git, agt_fd heads, agt_error *err) {
+    int rc = git->sys->sync(git->sys->ctx, heads);
+    if (rc == 0) return AGT_OK;
+    agt_status status = agt__fail_io(err, rc, "cannot sync refs/heads in the git folder");
+    if (err) err->outcome_unknown = 1;
+    return status;
+}
+
+/* Is the lock what a publisher of ours left that died? Then its other name is there, too. */
+static bool repo_lock_is_ours(agt_git *git, agt_fd heads) {
+    agt_stat lock, own;
+    return git->sys->stat(git->sys->ctx, heads, REPO_LOCK, &lock) == 0 &&
+           git->sys->stat(git->sys->ctx, heads, REPO_OWN, &own) == 0 && lock.ino == own.ino &&
+           lock.dev == own.dev;
+}
+
+static bool repo_lock_is_old(agt_git *git, agt_fd heads) {
+    agt_stat st;
+    if (git->sys->stat(git->sys->ctx, heads, REPO_LOCK, &st) != 0) return false;
+    int64_t age = git->sys->now_unix_ms(git->sys->ctx) - st.mtime_ns / 1000000;
+    return age > REPO_WAIT_MS || age < -REPO_WAIT_MS;
+}
+
+/* Gives the file REPO_OWN the name of git's lock, too, if nobody has it (1). */
+static int repo_take_lock(agt_git *git, agt_fd heads) {
+    const agt_sys *sys = git->sys;
+    int rc = sys->link(sys->ctx, heads, REPO_OWN, heads, REPO_LOCK);
+    if (rc == 0 || AGT_SYS_CLASS(rc) == AGT_SYS_EXIST) return rc;
+    /* no such links here */
+    rc = sys->rename(sys->ctx, heads, REPO_OWN, heads, REPO_LOCK, AGT_RENAME_NOREPLACE);
+    if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOSYS) {
+        agt_stat st;
+        if (sys->stat(sys->ctx, heads, REPO_LOCK, &st) == 0) return AGT_SYS_ERR(AGT_SYS_EXIST, 0);
+        rc = sys->rename(sys->ctx, heads, REPO_OWN, heads, REPO_LOCK, AGT_RENAME_REPLACE);
+    }
+    return rc;
+}
+
+static agt_status repo_lock(agt_git *git, agt_fd heads, agt_error *err) {
+    for (int64_t waited = 0;; waited += REPO_STEP_MS) {
+        int rc = repo_take_lock(git, heads);
+        if (rc == 0) return AGT_OK;
+        if (AGT_SYS_CLASS(rc) != AGT_SYS_EXIST)
+            return agt__fail_io(err, rc, "cannot lock refs/heads/main in the git folder");
+        if (waited >= REPO_WAIT_MS || repo_lock_is_old(git, heads))
+            (void)git->sys->remove(git->sys->ctx, heads, REPO_LOCK);
+        else
+            git->sys->sleep_ns(git->sys->ctx, REPO_STEP_MS * 1000000);
+        if (waited > 2 * REPO_WAIT_MS)
+            return agt__fail(err, AGT_BUSY,
+                             "refs/heads/" REPO_LOCK " in the git folder is always there; remove "
+                             "it if no git command is at work");
+    }
+}
+
+/* Under the lock: the ref moves if it still names `was`. */
+static agt_status repo_move_head(agt_git *git, agt_fd heads, const agt_oid *was, agt_error *err) {
+    agt_oid now;
+    agt_error mine;
+    bool found;
+    agt_status status = repo_read_ref(git, heads, "main", &now, &found, &mine);
+    if (status != AGT_OK && status != AGT_CORRUPT) { /* damage is what `was` NULL says */
+        if (err) *err = mine;
+        return status;
+    }
+    if (found != (was != NULL) || (found && memcmp(now.id, was->id, sizeof now.id) != 0))
+        return agt__fail(err, AGT_CONFLICT, "somebody moved refs/heads/main meanwhile; try again");
+    int rc = git->sys->rename(git->sys->ctx, heads, REPO_LOCK, heads, "main", AGT_RENAME_REPLACE);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot write refs/heads/main in the git folder")
+                  : AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, const agt_oid *was,
+                                         bool durable, agt_error *err) {
+    const agt_sys *sys = git->sys;
+    agt_git_file f;
+    agt_fd heads;
+    agt_status status = repo_heads(git, &heads, err);
+    if (status != AGT_OK) return status;
+    if (repo_lock_is_ours(git, heads)) (void)sys->remove(sys->ctx, heads, REPO_LOCK);
+    status = repo_write_ref(git, &f, heads, REPO_OWN, id, durable, err);
+    if (status == AGT_OK) {
+        status = repo_lock(git, heads, err);
+        if (status == AGT_OK) {
+            status = repo_move_head(git, heads, was, err);
+            if (status != AGT_OK) (void)sys->remove(sys->ctx, heads, REPO_LOCK);
+        }
+        (void)sys->remove(sys->ctx, heads, REPO_OWN);
+    }
+    if (status == AGT_OK && durable) status = repo_sync_heads(git, heads, err);
+    sys->close(sys->ctx, heads);
+    return status;
+}
+
+/* Only we make names like these, and publishers exclude one another: no lock is needed. */
+static agt_status repo_keep(agt_git *git, agt_fd heads, const char *name, const agt_oid *id,
+                            agt_error *err) {
+    agt_oid other;
+    agt_git_file f;
+    agt_error mine;
+    bool found;
+    char own[REPO_NAME];
+    size_t n = strlen(name);
+    agt_status status = repo_read_ref(git, heads, name, &other, &found, &mine);
+    if (status != AGT_OK && status != AGT_CORRUPT) {
+        if (err) *err = mine;
+        return status;
+    }
+    if (found && memcmp(&other, id, sizeof other) == 0) return AGT_OK;
+    if (found) return AGT_CONFLICT;
+    memcpy(own, name, n);
+    memcpy(own + n, ".lock", sizeof ".lock");
+    status = repo_write_ref(git, &f, heads, own, id, true, err);
+    if (status == AGT_OK) status = agt__git_file_name(&f, heads, name, err);
+    return status == AGT_OK ? repo_sync_heads(git, heads, err) : status;
 }
 
 AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const agt_oid *id,
                                          agt_error *err) {
-    return repo_set_ref(git, name, id, true, err);
+    agt_fd heads;
+    char numbered[REPO_NAME];
+    size_t n = strlen(name);
+    if (!n || n > 64 || memchr(name, '/', n))
+        return agt__fail(err, AGT_INVALID, "\"%.40s\" cannot be the name of a branch", name);
+    agt_status status = repo_heads(git, &heads, err);
+    if (status != AGT_OK) return status;
+    status = repo_keep(git, heads, name, id, err);
+    for (uint32_t k = 2; status == AGT_CONFLICT && k < REPO_KEPT; k++) {
+        memcpy(numbered, name, n);
+        (void)snprintf(numbered + n, sizeof numbered - n, "-%u", (unsigned)k);
+        status = repo_keep(git, heads, numbered, id, err);
+    }
+    git->sys->close(git->sys->ctx, heads);
+    if (status != AGT_CONFLICT) return status;
+    return agt__fail(err, AGT_LIMIT, "there are %u branches %.40s already; delete some",
+                     (unsigned)REPO_KEPT, name);
 }
 
 /* ---- the broom ---- */
@@ -229,23 +363,18 @@ static bool repo_ends(const char *name, const char *end) {
     return n > m && memcmp(name + n - m, end, m) == 0;
 }
 
-/* Is it a temporary or a lock that nobody needs (3)? */
-static bool repo_litter(agt_git *git, const char *folder, const char *name, const agt_stat *st) {
-    bool in_objects = strncmp(folder, "objects", 7) == 0;
-    bool tmp = in_objects && (!strncmp(name, "tmp_", 4) || !strncmp(name, ".tmp-", 5));
-    bool ours = tmp && repo_ends(name, "_agt");
-    if (!strcmp(folder, "refs/heads") && repo_ends(name, ".lock"))
-        ours = !strcmp(name, "main.lock") || !strncmp(name, "found-", 6);
-    if (!*folder && (!strcmp(name, "HEAD.tmp") || !strcmp(name, "config.tmp"))) ours = true;
-    if (ours) return true;
-    int64_t age = git->sys->now_unix_ms(git->sys->ctx) - st->mtime_ns / 1000000;
-    bool stale = age > REPO_STALE_NS / 1000000 || age < -(REPO_STALE_NS / 1000000);
-    return stale && (tmp || repo_ends(name, ".lock"));
+/* Is it a temporary that a process of ours left (3)? */
+static bool repo_litter(const char *folder, const char *name) {
+    if (strncmp(folder, "objects", 7) == 0)
+        return !strncmp(name, "tmp_", 4) && repo_ends(name, "_agt");
+    if (strcmp(folder, "refs/heads") == 0)
+        return !strcmp(name, REPO_OWN) || (!strncmp(name, "found-", 6) && repo_ends(name, ".lock"));
+    return !*folder && (!strcmp(name, "HEAD.tmp") || !strcmp(name, "config.tmp"));
 }
 
-/* One file of objects/ab: away with it if all shall go, or if it is bad. */
+/* One file of objects/ab: away with it if it is bad. */
 static agt_status repo_clean_object(agt_git *git, agt_fd folder, const char *prefix,
-                                    const char *name, bool check, agt_error *err) {
+                                    const char *name, bool regular, agt_error *err) {
     char hex[AGT_GIT_HEX];
     agt_oid id;
     int kind;
@@ -253,7 +382,7 @@ static agt_status repo_clean_object(agt_git *git, agt_fd folder, const char *pre
     memcpy(hex, prefix, 2);
     memcpy(hex + 2, name, AGT_GIT_HEX - 2);
     if (!agt__unhex(hex, sizeof hex, id.id, sizeof id.id)) return AGT_OK;
-    if (check) {
+    if (regular) {
         agt__git_reuse(&git->scratch);
         agt_error mine;
         agt_status status =
@@ -272,7 +401,6 @@ typedef struct repo_broom {
     agt_git *git;
     agt_buf todo;  /* paths of folders still to be visited, each with its NUL */
     agt_buf names; /* of the folder being visited */
-    bool only_bad;
 } repo_broom;
 
 static bool repo_is_fan_out(const char *folder) {
@@ -297,14 +425,14 @@ static agt_status repo_sweep_one(repo_broom *b, const char *path, agt_fd folder,
         agt__buf_put(&b->todo, name, strlen(name) + 1);
         return b->todo.failed ? agt__nomem(err) : AGT_OK;
     }
-    if (st.kind == AGT_FILE_REGULAR && repo_litter(git, path, name, &st)) {
+    if (st.kind == AGT_FILE_REGULAR && repo_litter(path, name)) {
         rc = git->sys->remove(git->sys->ctx, folder, name);
         if (rc == 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
         return agt__fail_io(err, rc, "cannot delete %.100s in the git folder", name);
     }
     if (!repo_is_fan_out(path)) return AGT_OK;
-    bool check = b->only_bad && st.kind == AGT_FILE_REGULAR;
-    return repo_clean_object(git, folder, path + 8, name, check, err);
+    bool regular = st.kind == AGT_FILE_REGULAR;
+    return repo_clean_object(git, folder, path + 8, name, regular, err);
 }
 
 /* Visits one folder; `path` is a copy that does not move. */
@@ -331,8 +459,8 @@ static void repo_drop_fan_out(agt_git *git, const char *path) {
     (void)git->sys->remove_folder(git->sys->ctx, objects, path + 8);
 }
 
-AGT_PRIVATE agt_status agt__git_clean_loose(agt_git *git, bool only_bad, agt_error *err) {
-    repo_broom b = {git, agt__buf(&git->mem), agt__buf(&git->mem), only_bad};
+AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err) {
+    repo_broom b = {git, agt__buf(&git->mem), agt__buf(&git->mem)};
     agt_status status = AGT_OK;
     agt__git_abort(git);
     agt__buf_byte(&b.todo, 0); /* "": the git folder itself */

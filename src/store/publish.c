@@ -8,11 +8,12 @@
  *     generation meanwhile (only a recovery does that without the publish lock) is noticed by the
  *     checksum chain, and the publisher starts over.
  * (2) After a recovery git is mended: a power cut may have emptied loose objects, so bad ones go
- *     and all that is not packed is made again. While commits are made again, for this or for a
- *     pack, main keeps naming what it named until that is made, too: what was published stays
- *     published, whoever dies meanwhile.
- * (3) Only refs/heads/main is ours. Where somebody moved it, what it named is kept as
- *     refs/heads/found-<seq>, before main is set back.
+ *     and what is not known to be packed is made again. Making is what tells: a commit that a pack
+ *     holds already is taken from there.
+ * (3) Only refs/heads/main is ours. It never goes back behind what was published: while commits are
+ *     made again it keeps naming what it named, until that is made, too. What is not made is
+ *     somebody else's and is kept as refs/heads/found-<seq> before main moves on; so is what main
+ *     is found to name at the moment when it moves.
  *
  * The message of a commit:
  *
@@ -31,6 +32,7 @@
 #define PUBLISH_BEHIND    512u                /* so many loose commits are packed */
 #define PUBLISH_CHUNK     (32u * 1024 * 1024) /* bytes of content in one pack */
 #define PUBLISH_COMMITS   2000u
+#define PUBLISH_TRIES     10
 
 AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err) {
     if (s->sys->pid(s->sys->ctx) != s->self.pid)
@@ -198,17 +200,20 @@ AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_b
 
 typedef struct publish_run {
     agt_store *s;
-    uint64_t last_seq; /* publish up to this event */
-    uint64_t done_seq; /* committed in git */
-    agt_oid head;      /* of done_seq */
-    uint64_t open_seq; /* committed in the transaction */
-    agt_oid open_head;
+    uint64_t last_seq;             /* publish up to this event */
+    uint64_t done_seq;             /* committed in git */
+    agt_oid head;                  /* of done_seq */
+    uint64_t packed_seq, open_seq; /* durably so; committed in the transaction */
+    agt_oid packed_head, open_head;
     size_t commits;
     uint64_t bytes;
-    bool pack, begun;
-    agt_oid named;    /* what main named before */
-    bool named_ahead; /* it was not made again yet (2); at the end: it was somebody else's (3) */
-    bool behind;      /* main does not name `head` yet */
+    bool pack;  /* all of it, durably */
+    bool mend;  /* (2) */
+    bool loose; /* what is packed may lie there as loose objects, too */
+    bool begun;
+    bool is_named; /* main names something that can be read: */
+    agt_oid named;
+    bool ahead; /* (3): and it is not `head`, nor was it made yet */
     agt_buf message, files, events, side;
 } publish_run;
 
@@ -325,23 +330,105 @@ static agt_status publish_commit(publish_run *run, const agt_record *r, agt_erro
                              (agt_text){(const char *)run->message.data, run->message.len},
                              &run->open_head, err);
     if (st == AGT_OK) run->open_seq = r->first_seq + r->entries - 1;
-    if (st == AGT_OK && memcmp(run->open_head.id, run->named.id, 20) == 0) run->named_ahead = false;
+    if (st == AGT_OK && memcmp(run->open_head.id, run->named.id, 20) == 0) run->ahead = false;
     agt__buf_free(&name);
     agt__buf_free(&texts);
     return st;
 }
 
+/* ---- the ref (3) ---- */
+
+static agt_status publish_look(publish_run *run, agt_error *err) {
+    agt_error mine;
+    agt_status st = agt__git_head(run->s->git, &run->named, &run->is_named, &mine);
+    run->ahead = run->is_named && memcmp(run->named.id, run->head.id, 20) != 0;
+    if (st == AGT_OK || st == AGT_CORRUPT) return AGT_OK; /* damaged: a power cut emptied it */
+    if (err) *err = mine;
+    return st;
+}
+
+/* Somebody else's commit gets a name, unless a power cut took a part of it. */
+static agt_status publish_keep(publish_run *run, agt_error *err) {
+    agt_git *git = run->s->git;
+    char name[48];
+    bool whole;
+    agt_status st = agt__git_whole(git, &run->named, &whole, err);
+    if (st != AGT_OK || !whole) return st;
+    memcpy(name, "found-", 6);
+    agt__seq_name(run->done_seq, "", name + 6);
+    return agt__git_keep_ref(git, name, &run->named, err);
+}
+
+/* Makes main name `head`. */
+static agt_status publish_name(publish_run *run, bool durable, agt_error *err) {
+    agt_error mine;
+    agt_status st = AGT_CONFLICT;
+    for (int i = 0; i < PUBLISH_TRIES && st == AGT_CONFLICT; i++) {
+        st = agt__git_set_head(run->s->git, &run->head, run->is_named ? &run->named : NULL, durable,
+                               &mine);
+        if (st != AGT_CONFLICT) break;
+        agt_status looked = publish_look(run, err);
+        if (looked == AGT_OK && run->ahead) looked = publish_keep(run, err);
+        if (looked != AGT_OK) return looked;
+    }
+    if (st != AGT_OK) {
+        if (err) *err = mine;
+        if (st == AGT_CONFLICT) st = agt__fail(err, AGT_BUSY, "%s", mine.message);
+        return st;
+    }
+    run->named = run->head;
+    run->is_named = true;
+    run->ahead = false;
+    return AGT_OK;
+}
+
+/* All is made. */
+static agt_status publish_settle(publish_run *run, agt_error *err) {
+    agt_store *s = run->s;
+    agt_buf commit = agt__buf(&s->mem);
+    agt_status st = run->ahead ? publish_keep(run, err) : AGT_OK;
+    bool move = run->done_seq &&
+                (!run->is_named || run->ahead || memcmp(run->named.id, run->head.id, 20) != 0);
+    if (st == AGT_OK && move)
+        st = agt__git_read(s->git, &run->head, &commit, err); /* still there? */
+    if (st == AGT_OK && move) st = publish_name(run, true, err);
+    agt__buf_free(&commit);
+    return st;
+}
+
+/* ---- records to commits ---- */
+
 static agt_status publish_write(publish_run *run, agt_error *err) {
     agt_store *s = run->s;
+    bool pack = run->pack || run->commits > PUBLISH_LOOSE_MAX;
     if (!run->begun) return AGT_OK;
-    agt_status st = agt__git_write(s->git, run->pack ? AGT_GIT_PACK : AGT_GIT_LOOSE, err);
     run->begun = false;
-    if (st != AGT_OK) return st;
-    run->behind = run->named_ahead;
-    if (!run->behind) st = agt__git_set_head(s->git, &run->open_head, run->pack, err);
+    agt_status st = agt__git_write(s->git,
+                                   !pack        ? AGT_GIT_LOOSE
+                                   : run->loose ? AGT_GIT_REPACK
+                                                : AGT_GIT_PACK,
+                                   err);
     if (st != AGT_OK) return st;
     run->head = run->open_head;
     run->done_seq = run->open_seq;
+    run->commits = 0;
+    run->bytes = 0;
+    if (pack) {
+        run->packed_head = run->head;
+        run->packed_seq = run->done_seq;
+    }
+    return run->ahead ? AGT_OK : publish_name(run, pack, err);
+}
+
+/* (2): the commit is in a pack already, and so is all that it stands on. */
+static agt_status publish_adopt(publish_run *run, agt_error *err) {
+    bool packed;
+    agt_status st = agt__git_packed(run->s->git, &run->open_head, &packed, err);
+    if (st != AGT_OK || !packed) return st;
+    agt__git_abort(run->s->git);
+    run->begun = false;
+    run->head = run->packed_head = run->open_head;
+    run->done_seq = run->packed_seq = run->open_seq;
     run->commits = 0;
     run->bytes = 0;
     return AGT_OK;
@@ -364,61 +451,41 @@ static agt_status publish_record(void *ctx, const agt_record *r, agt_error *err)
     }
     if (st == AGT_OK) st = publish_commit(run, r, err);
     run->commits++;
-    return st;
+    return st == AGT_OK && run->mend ? publish_adopt(run, err) : st;
 }
 
-/* ---- the ref (3), and mending (2) ---- */
-
-static agt_status publish_keep_found(agt_store *s, const agt_oid *theirs, uint64_t seq,
-                                     agt_error *err) {
-    char name[48];
-    memcpy(name, "found-", 6);
-    agt__seq_name(seq, "", name + 6);
-    return agt__git_keep_ref(s->git, name, theirs, err);
-}
-
-/* What main names, if it is not `ours`. */
-static agt_status publish_found_head(agt_store *s, const agt_oid *ours, agt_oid *theirs,
-                                     bool *found, agt_error *err) {
-    agt_status st = agt__git_head(s->git, theirs, found, err);
-    if (st == AGT_CORRUPT) { /* a ref that a power cut emptied */
-        *found = false;
-        return AGT_OK;
-    }
-    if (st == AGT_OK && *found && memcmp(theirs->id, ours->id, 20) == 0) *found = false;
-    return st;
-}
-
-static agt_status publish_check_head(agt_store *s, const agt_shared *sh, agt_error *err) {
-    agt_oid theirs;
-    bool found;
-    agt_status st = publish_found_head(s, &sh->head, &theirs, &found, err);
-    if (st != AGT_OK || !found) return st;
-    st = publish_keep_found(s, &theirs, sh->published_seq, err);
-    return st == AGT_OK && sh->published_seq ? agt__git_set_head(s->git, &sh->head, true, err) : st;
-}
-
-/* (2) */
-static agt_status publish_mend(publish_run *run, agt_shared *sh, agt_error *err) {
+static agt_status publish_all(publish_run *run, agt_error *err) {
     agt_store *s = run->s;
-    agt_status st = publish_found_head(s, &sh->packed_head, &run->named, &run->named_ahead, err);
-    if (st == AGT_OK) st = agt__git_clean_loose(s->git, true, err);
-    sh->published_seq = sh->packed_seq;
-    sh->head = sh->packed_head;
+    agt_journal j; /* our own: another thread may renew the handle's */
+    agt_status st = agt__journal_open(&j, s->sys, s->at, s->cpu, false, err);
+    if (st != AGT_OK) return st;
+    run->message = run->files = run->events = run->side = agt__buf(&s->mem);
+    st = agt__each_record(s, &j, run->done_seq + 1, publish_record, run, err);
+    agt__journal_close(&j);
+    if (st == AGT_END) st = AGT_OK;
+    if (st == AGT_OK && run->open_seq < run->last_seq)
+        st = agt__fail(err, AGT_BUSY, "the journal was renewed while it was published; try again");
+    if (st == AGT_OK) st = publish_write(run, err);
+    if (run->begun) agt__git_abort(s->git);
+    agt__buf_free(&run->message);
+    agt__buf_free(&run->files);
+    agt__buf_free(&run->events);
+    agt__buf_free(&run->side);
     return st;
 }
 
-/* All is made. What main named and was not made is kept if it is whole (3). */
-static agt_status publish_settle(publish_run *run, agt_error *err) {
+/* ---- a run ---- */
+
+/* What is done before anything is made: the repository's fixed files, bad objects, a look at main.
+ */
+static agt_status publish_prepare(publish_run *run, agt_error *err) {
     agt_store *s = run->s;
-    agt_buf commit = agt__buf(&s->mem);
-    agt_status st = AGT_OK;
-    if (run->named_ahead && agt__git_read(s->git, &run->named, &commit, NULL) == AGT_OK)
-        st = publish_keep_found(s, &run->named, run->done_seq, err);
-    agt__buf_free(&commit);
-    if (st == AGT_OK && run->done_seq) st = agt__git_set_head(s->git, &run->head, true, err);
-    if (st == AGT_OK) run->behind = false;
-    return st;
+    agt_stat head, config;
+    bool fixed = s->sys->stat(s->sys->ctx, s->git_dir, "HEAD", &head) == 0 && head.size &&
+                 s->sys->stat(s->sys->ctx, s->git_dir, "config", &config) == 0 && config.size;
+    agt_status st = fixed ? AGT_OK : agt__git_init(s->sys, s->git_dir, &s->mem, err);
+    if (st == AGT_OK && run->mend) st = agt__git_clean(s->git, err);
+    return st == AGT_OK ? publish_look(run, err) : st;
 }
 
 static agt_status publish_done(agt_store *s, const publish_run *run, uint64_t generation,
@@ -428,10 +495,8 @@ static agt_status publish_done(agt_store *s, const publish_run *run, uint64_t ge
     if (s->journal.header.generation == generation) {
         s->shared.published_seq = run->done_seq;
         s->shared.head = run->head;
-        if (run->pack) {
-            s->shared.packed_seq = run->done_seq;
-            s->shared.packed_head = run->head;
-        }
+        s->shared.packed_seq = run->packed_seq;
+        s->shared.packed_head = run->packed_head;
         s->shared.git_clean = 1;
         agt__store_save(s);
     } /* else a recovery came between: it counts from what is durable, and so does the next */
@@ -439,60 +504,55 @@ static agt_status publish_done(agt_store *s, const publish_run *run, uint64_t ge
     return AGT_OK;
 }
 
-static agt_status publish_all(publish_run *run, agt_error *err) {
-    agt_store *s = run->s;
-    agt_journal j; /* our own: another thread may renew the handle's */
-    agt_status st = agt__journal_open(&j, s->sys, s->at, s->cpu, false, err);
-    if (st != AGT_OK) return st;
-    st = agt__each_record(s, &j, run->done_seq + 1, publish_record, run, err);
-    agt__journal_close(&j);
-    if (st == AGT_END) st = AGT_OK;
-    if (st == AGT_OK && run->open_seq < run->last_seq)
-        st = agt__fail(err, AGT_BUSY, "the journal was renewed while it was published; try again");
-    if (st == AGT_OK) st = publish_write(run, err);
-    if (run->begun) agt__git_abort(s->git);
-    return st;
+/* From where to where, and how. */
+static void publish_plan(publish_run *run, const agt_shared *sh, bool pack) {
+    run->last_seq = sh->next_seq - 1;
+    run->pack = pack;
+    if (!run->mend && (run->last_seq - sh->published_seq > PUBLISH_LOOSE_MAX ||
+                       run->last_seq - sh->packed_seq > PUBLISH_BEHIND))
+        run->pack = true;
+    bool again = run->pack || run->mend;
+    run->loose = run->mend || sh->published_seq > sh->packed_seq;
+    run->packed_seq = sh->packed_seq;
+    run->packed_head = sh->packed_head;
+    run->done_seq = run->open_seq = again ? sh->packed_seq : sh->published_seq;
+    run->head = again ? sh->packed_head : sh->head;
 }
 
-static agt_status publish_pending(agt_store *s, bool pack, agt_error *err) {
+/* `*mend`: from what is durable on; set where a recovery asks for it. */
+static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_error *err) {
     publish_run run;
     agt_status st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
     agt_shared sh = s->shared;
     uint64_t generation = s->journal.header.generation;
     agt__store_unlock(s);
-    uint64_t last = sh.next_seq - 1;
-    bool mend = !sh.git_clean;
     memset(&run, 0, sizeof run);
     run.s = s;
-    if (mend && (st = publish_mend(&run, &sh, err)) != AGT_OK) return st;
-    run.last_seq = last;
-    run.pack = pack || last - sh.published_seq > PUBLISH_LOOSE_MAX ||
-               last - sh.packed_seq > PUBLISH_BEHIND;
-    run.done_seq = run.open_seq = run.pack ? sh.packed_seq : sh.published_seq;
-    run.head = run.pack ? sh.packed_head : sh.head;
-    if (!mend && run.pack && sh.published_seq > sh.packed_seq) {
-        run.named = sh.head;
-        run.named_ahead = true;
-    }
-    bool nothing = run.done_seq == last;
-    if (nothing && !mend) return AGT_OK;
-    if (!mend) st = publish_check_head(s, &sh, err);
-    run.message = run.files = run.events = run.side = agt__buf(&s->mem);
-    if (st == AGT_OK && !nothing) st = publish_all(&run, err);
-    if (st == AGT_OK && (mend || run.behind)) st = publish_settle(&run, err);
-    agt__buf_free(&run.message);
-    agt__buf_free(&run.files);
-    agt__buf_free(&run.events);
-    agt__buf_free(&run.side);
-    bool progress = run.done_seq > (run.pack ? sh.packed_seq : sh.published_seq) && !run.behind;
+    run.mend = *mend = *mend || !sh.git_clean;
+    publish_plan(&run, &sh, pack);
+    uint64_t from = run.done_seq;
+    if ((st = publish_prepare(&run, err)) != AGT_OK) return st;
+    bool nothing = from == run.last_seq;
+    if (nothing && !run.mend && !run.ahead && (run.is_named || !from)) return AGT_OK;
+    if (!nothing) st = publish_all(&run, err);
+    if (st == AGT_OK) st = publish_settle(&run, err);
+    bool progress = run.done_seq > from && !run.ahead && run.is_named &&
+                    memcmp(run.named.id, run.head.id, 20) == 0;
     if (st == AGT_OK || progress) {
         agt_status saved = publish_done(s, &run, generation, st == AGT_OK ? err : NULL);
         if (st == AGT_OK) st = saved;
     }
-    if (st == AGT_OK && run.pack && (mend || sh.published_seq > sh.packed_seq))
-        st = agt__git_clean_loose(s->git, false, err);
     return st;
+}
+
+/* Recovery counts from the header: without this it would make the same again at every boot. What
+ * fails here is tried again. */
+static void publish_tell_header(agt_store *s) {
+    if (agt__store_lock(s, NULL) != AGT_OK) return;
+    if (s->shared.packed_seq > s->journal.header.packed_seq)
+        (void)agt__checkpoint_locked(s, false, NULL);
+    agt__store_unlock(s);
 }
 
 /* What publication needs and does not find is damage: a commit, a side file, a folder. */
@@ -509,7 +569,15 @@ static agt_status publish_lost(agt_status st, agt_error *err) {
 AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err) {
     agt_error mine;
     mine.status = AGT_OK;
-    return agt__answer(publish_lost(publish_pending(s, pack, &mine), &mine), &mine, err);
+    bool mend = false;
+    agt_status st = publish_run_once(s, pack, &mend, &mine);
+    if (!mend && (st == AGT_NOT_FOUND || st == AGT_CORRUPT)) { /* git lost something loose? */
+        mend = true;
+        st = publish_run_once(s, pack, &mend, &mine);
+    }
+    st = publish_lost(st, &mine);
+    if (st == AGT_OK && mend && !pack) publish_tell_header(s);
+    return agt__answer(st, &mine, err);
 }
 
 AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err) {
