@@ -476,8 +476,7 @@ static agt_status publish_all(publish_run *run, agt_error *err) {
 
 /* ---- a run ---- */
 
-/* What is done before anything is made: the repository's fixed files, bad objects, a look at main.
- */
+/* Before anything is made: the repository's fixed files, bad objects, a look at main. */
 static agt_status publish_prepare(publish_run *run, agt_error *err) {
     agt_store *s = run->s;
     agt_stat head, config;
@@ -569,6 +568,7 @@ static agt_status publish_lost(agt_status st, agt_error *err) {
 AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err) {
     agt_error mine;
     mine.status = AGT_OK;
+    mine.message[0] = 0;
     bool mend = false;
     agt_status st = publish_run_once(s, pack, &mend, &mine);
     if (!mend && (st == AGT_NOT_FOUND || st == AGT_CORRUPT)) { /* git lost something loose? */
