@@ -2,6 +2,7 @@
  * moves main: whoever dies meanwhile, what was published is published, and a person's commit has a
  * name and all its objects. Looked at before every call that the publisher makes. */
 #include "../src/git/git.h" /* not in a build without git */
+#include "../src/store/store.h"
 #include "fault.h"
 #include "git_kit.h"
 #include "oracle.h"
@@ -407,6 +408,25 @@ TEST(mend, objects_that_are_gone_are_made_again) {
     mend_publish(m);
     CHECK(mend_is_whole(m, before));
     char *after = mend_ref(m, "main");
+    CHECK(mend_is_whole(m, after));
+    free(after);
+    free(before);
+    machine_free(m);
+}
+
+/* A journal that is emptied without a publication keeps what git has only as loose objects. */
+TEST(mend, what_is_only_loose_is_made_again_from_what_a_checkpoint_kept) {
+    agt_error err;
+    machine *m = mend_start(200);
+    char *before = mend_ref(m, "main");
+    agt_store *s = oracle_open(machine_process_new(m, "writer"), root, NULL, AGT_OK);
+    CHECK_OK(agt__empty_journal(s, &err), err);
+    CHECK_OK(agt_close(s, &err), err);
+    machine_cut cut = {.mode = MACHINE_CUT_LOSE, .seed = test_random()};
+    machine_power_cut(m, &cut);
+    mend_publish(m);
+    char *after = mend_ref(m, "main");
+    CHECK_STR(after, before);
     CHECK(mend_is_whole(m, after));
     free(after);
     free(before);
