@@ -2264,6 +2264,7 @@ static size_t path_fold(const char *part, size_t n, char out[PATH_FOLDED]) {
         uint32_t code = len > 1 ? agt__utf8_code(part + at, len) : 0;
         if (len == 0) len = 1;
         if (path_invisible(code)) continue;
+        if (to == PATH_FOLDED && (part[at] == '.' || part[at] == ' ')) continue; /* at the end? */
         if (to == PATH_FOLDED) return to;
         /* any other letter beyond ASCII is in no reserved name */
         out[to++] = len == 1 ? path_lower(part[at]) : code == 0x130 || code == 0x131 ? 'i' : '?';
@@ -4198,8 +4199,8 @@ AGT_PRIVATE void agt__git_abort(agt_git *git);
 
 /* Makes refs/heads/main name `id` if it still names `was` (NULL: nothing that could be read), with
  * git's own lock held from the look to the rename. durable: the file and the folders are synced.
- * AGT_CONFLICT: it names something else, and goes on to. Waits up to two seconds for a git command
- * that holds the lock; one that stays longer is dead. */
+ * AGT_CONFLICT: it names something else, and goes on to. AGT_BUSY: a git command held the lock for
+ * two seconds; a lock that is a minute old is a dead one's. */
 AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, const agt_oid *was,
                                          bool durable, agt_error *err);
 /* Keeps `id` as refs/heads/<name>, or <name>-2, -3 ... where that names something else. Synced. */
@@ -6309,15 +6310,14 @@ AGT_PRIVATE agt_status agt__git_forest_seal(agt_git *git, agt_oid *out, agt_erro
  * (4) What no commit has sealed is not written.
  * (5) Ids depend on the calls alone, never on how objects are stored or grouped. */
 
+#define PACK_TMP_LOOSE   "tmp_obj_agt"
 #define PACK_CHUNK       (64u * 1024)
 #define PACK_BLOCK       4000u          /* a loose file that fits one block of the disk anyway */
 #define PACK_STORE_LOOSE (64u * 1024)   /* trees longer than that are stored, not compressed: */
 #define PACK_STORE       (1024u * 1024) /* a loose one goes soon, a packed one stays */
 #define PACK_DELTA       (1024u * 1024) /* longer blobs are not compared */
 #define PACK_LARGE       ((uint64_t)1 << 31)
-#define PACK_TMP         "tmp_pack_agt"
-#define PACK_TMP_IDX     "tmp_idx_agt"
-#define PACK_TMP_LOOSE   "tmp_obj_agt"
+#define PACK_TRIES       64
 #define PACK_MAX_TIME    253402300799LL
 
 /* ---- the transaction's objects ---- */
@@ -6766,11 +6766,11 @@ static void pack_put_sum(agt_git_file *f, unsigned char sum[20], agt_error *err)
 }
 
 /* Writes the pack under its temporary name, synced. */
-static agt_status pack_write_pack(agt_git *git, agt_git_file *f, agt_fd folder,
+static agt_status pack_write_pack(agt_git *git, agt_git_file *f, agt_fd folder, const char *tmp,
                                   unsigned char sum[20], agt_error *err) {
     agt_git_txn *t = &git->txn;
     unsigned char head[12] = {'P', 'A', 'C', 'K', 0, 0, 0, 2};
-    agt_status status = agt__git_file_open(f, git, folder, PACK_TMP, 0444, true, err);
+    agt_status status = agt__git_file_open(f, git, folder, tmp, 0444, true, err);
     if (status != AGT_OK) return status;
     pack_be32(head + 8, t->kept);
     agt__git_file_put(f, head, sizeof head, err);
@@ -6850,7 +6850,7 @@ AGT_PRIVATE void agt__git_put_index(agt_git_file *f, const agt_git_object *objec
     pack_put_sum(f, own, err);
 }
 
-static agt_status pack_write_index(agt_git *git, agt_git_file *f, agt_fd folder,
+static agt_status pack_write_index(agt_git *git, agt_git_file *f, agt_fd folder, const char *tmp,
                                    const unsigned char sum[20], agt_error *err) {
     agt_git_txn *t = &git->txn;
     agt__git_reuse(&git->scratch);
@@ -6858,28 +6858,112 @@ static agt_status pack_write_index(agt_git *git, agt_git_file *f, agt_fd folder,
     uint32_t *order = (uint32_t *)(void *)git->scratch.data;
     for (uint32_t i = 0; i < t->kept; i++)
         order[i] = i;
-    agt_status status = agt__git_file_open(f, git, folder, PACK_TMP_IDX, 0444, true, err);
+    agt_status status = agt__git_file_open(f, git, folder, tmp, 0444, true, err);
     if (status != AGT_OK) return status;
     agt__git_put_index(f, t->objects, order, t->kept, sum, err);
     return agt__git_file_end(f, true, err);
+}
+
+static bool pack_is_taken(agt_git *git, agt_fd folder, char *name, char *ext) {
+    agt_stat st;
+    memcpy(ext, ".pack", 6);
+    return git->sys->stat(git->sys->ctx, folder, name, &st) == 0;
+}
+
+/* The name of a pack, of its checksum; where that is taken, of the checksum of that, and so on: a
+ * run that failed or died left it, and after a sync that failed no later one tells whether the disk
+ * has it. */
+static void pack_name(agt_git *git, agt_fd folder, const unsigned char sum[20], char *name) {
+    unsigned char next[20];
+    agt_sha1_state sha;
+    memcpy(next, sum, sizeof next);
+    memcpy(name, "pack-", 5);
+    agt__hex(next, sizeof next, name + 5);
+    for (int i = 0; i < PACK_TRIES && pack_is_taken(git, folder, name, name + 5 + AGT_GIT_HEX);
+         i++) {
+        agt__sha1_init(&sha);
+        agt__sha1_update(&sha, git->cpu, next, sizeof next);
+        agt__sha1_final(&sha, git->cpu, next);
+        agt__hex(next, sizeof next, name + 5);
+    }
+}
+
+/* What such runs left goes, once the same is there under `name`. */
+static void pack_drop_twins(agt_git *git, agt_fd folder, const unsigned char sum[20],
+                            const char *name) {
+    unsigned char next[20];
+    char twin[5 + AGT_GIT_HEX + 6] = "pack-", *ext = twin + 5 + AGT_GIT_HEX;
+    agt_sha1_state sha;
+    memcpy(next, sum, sizeof next);
+    for (int i = 0; i < PACK_TRIES; i++) {
+        agt__hex(next, sizeof next, twin + 5);
+        if (memcmp(twin + 5, name + 5, AGT_GIT_HEX) == 0) return;
+        memcpy(ext, ".idx", 5);
+        (void)git->sys->remove(git->sys->ctx, folder, twin);
+        memcpy(ext, ".pack", 6);
+        (void)git->sys->remove(git->sys->ctx, folder, twin);
+        agt__sha1_init(&sha);
+        agt__sha1_update(&sha, git->cpu, next, sizeof next);
+        agt__sha1_final(&sha, git->cpu, next);
+    }
+}
+
+typedef struct pack_litter {
+    char name[64];
+} pack_litter;
+
+static int pack_find_litter(void *ctx, const char *name) {
+    pack_litter *l = ctx;
+    size_t n = strlen(name);
+    bool ours = n < sizeof l->name && n > 12 && memcmp(name + n - 4, "_agt", 4) == 0 &&
+                (memcmp(name, "tmp_pack_", 9) == 0 || memcmp(name, "tmp_idx_", 8) == 0);
+    if (ours) memcpy(l->name, name, n + 1);
+    return ours;
+}
+
+/* Publishers exclude one another: what lies there was left by one that died. */
+static void pack_drop_litter(agt_git *git, agt_fd folder) {
+    pack_litter l;
+    for (int i = 0; i < PACK_TRIES; i++) {
+        if (git->sys->list(git->sys->ctx, folder, pack_find_litter, &l) != 1) return;
+        if (git->sys->remove(git->sys->ctx, folder, l.name) < 0) return;
+    }
+}
+
+/* Temporaries have names that were never there, for the reason that packs have. */
+static agt_status pack_temporary(agt_git *git, char pack[32], char idx[32], agt_error *err) {
+    unsigned char word[4];
+    int rc = git->sys->random(git->sys->ctx, word, sizeof word);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot get random bytes");
+    memcpy(pack, "tmp_pack_", 9);
+    agt__hex(word, sizeof word, pack + 9);
+    memcpy(pack + 17, "_agt", 5);
+    memcpy(idx, "tmp_idx_", 8);
+    agt__hex(word, sizeof word, idx + 8);
+    memcpy(idx + 16, "_agt", 5);
+    return AGT_OK;
 }
 
 /* (3) */
 static agt_status pack_write_both(agt_git *git, agt_fd folder, agt_error *err) {
     agt_git_file f;
     unsigned char sum[20];
-    char name[5 + AGT_GIT_HEX + 6] = "pack-", *ext = name + 5 + AGT_GIT_HEX;
-    agt_status status = pack_write_pack(git, &f, folder, sum, err);
+    char name[5 + AGT_GIT_HEX + 6] = "pack-", *ext = name + 5 + AGT_GIT_HEX, pack[32], idx[32];
+    pack_drop_litter(git, folder);
+    agt_status status = pack_temporary(git, pack, idx, err);
+    if (status == AGT_OK) status = pack_write_pack(git, &f, folder, pack, sum, err);
     if (status != AGT_OK) return status;
-    agt__hex(sum, sizeof sum, name + 5);
+    pack_name(git, folder, sum, name);
     memcpy(ext, ".pack", 6);
     status = agt__git_file_name(&f, folder, name, err);
-    if (status == AGT_OK) status = pack_write_index(git, &f, folder, sum, err);
+    if (status == AGT_OK) status = pack_write_index(git, &f, folder, idx, sum, err);
     memcpy(ext, ".idx", 5);
     if (status == AGT_OK) status = agt__git_file_name(&f, folder, name, err);
     if (status != AGT_OK) return status;
     int rc = git->sys->sync(git->sys->ctx, folder);
-    return rc < 0 ? agt__fail_io(err, rc, "cannot sync objects/pack") : AGT_OK;
+    if (rc < 0) return agt__fail_io(err, rc, "cannot sync objects/pack");
+    pack_drop_twins(git, folder, sum, name);
+    return AGT_OK;
 }
 
 static agt_status pack_write_packed(agt_git *git, agt_error *err) {
@@ -7057,10 +7141,9 @@ AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *who
  *     objects/ objects/pack/ objects/info/ refs/heads/ refs/tags/
  *
  * (1) The ref moves by git's own lock file and a rename, and only if it names what was seen before:
- *     a git command may move it, too. The lock is made as a second name of a file of ours, so that
- *     one which a dead publisher left is known and removed at once; publishers exclude one another.
- *     Somebody else's is waited for; git itself gives up after a tenth of a second, so one that
- *     stays for two is dead.
+ *     a git command may move it, too. What we make has a mode that git never gives, so that a lock
+ *     which a dead publisher left is known and removed at once; publishers exclude one another.
+ *     Somebody else's is waited for; one that is a minute old is dead.
  * (2) A loose ref beats a packed one. A ref that is no 40 digits is damage, not an absence.
  * (3) The broom removes temporaries of our own names and bad objects, nothing else: the rest may be
  *     a person's. */
@@ -7068,8 +7151,10 @@ AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *who
 #include <stdio.h>
 
 #define REPO_LOCK    "main.lock"     /* git's */
-#define REPO_OWN     "main_agt.lock" /* ours until it has that name, too; git sees no ref in it */
+#define REPO_OWN     "main_agt.lock" /* before it has that name; git sees no ref in it */
+#define REPO_MODE    0400
 #define REPO_WAIT_MS 2000
+#define REPO_DEAD_MS 60000
 #define REPO_STEP_MS 10
 #define REPO_KEPT    1000u
 #define REPO_REF_MAX 4096u
@@ -7249,7 +7334,7 @@ static agt_status repo_write_ref(agt_git *git, agt_git_file *f, agt_fd heads, co
     char hex[AGT_GIT_HEX + 1];
     agt__hex(id->id, sizeof id->id, hex);
     hex[AGT_GIT_HEX] = '\n';
-    agt_status status = agt__git_file_open(f, git, heads, name, 0600, false, err);
+    agt_status status = agt__git_file_open(f, git, heads, name, REPO_MODE, false, err);
     if (status == AGT_OK) agt__git_file_put(f, hex, sizeof hex, err);
     return status == AGT_OK ? agt__git_file_end(f, durable, err) : status;
 }
@@ -7262,22 +7347,21 @@ static agt_status repo_sync_heads(agt_git *git, agt_fd heads, agt_error *err) {
     return status;
 }
 
-/* Is the lock what a publisher of ours left that died? Then its other name is there, too. */
+/* Is the lock what a publisher of ours left that died? */
 static bool repo_lock_is_ours(agt_git *git, agt_fd heads) {
-    agt_stat lock, own;
-    return git->sys->stat(git->sys->ctx, heads, REPO_LOCK, &lock) == 0 &&
-           git->sys->stat(git->sys->ctx, heads, REPO_OWN, &own) == 0 && lock.ino == own.ino &&
-           lock.dev == own.dev;
+    agt_stat st;
+    return git->sys->stat(git->sys->ctx, heads, REPO_LOCK, &st) == 0 &&
+           st.kind == AGT_FILE_REGULAR && (st.mode & 0777) == REPO_MODE;
 }
 
 static bool repo_lock_is_old(agt_git *git, agt_fd heads) {
     agt_stat st;
     if (git->sys->stat(git->sys->ctx, heads, REPO_LOCK, &st) != 0) return false;
     int64_t age = git->sys->now_unix_ms(git->sys->ctx) - st.mtime_ns / 1000000;
-    return age > REPO_WAIT_MS || age < -REPO_WAIT_MS;
+    return age > REPO_DEAD_MS;
 }
 
-/* Gives the file REPO_OWN the name of git's lock, too, if nobody has it (1). */
+/* Gives the file REPO_OWN the name of git's lock if nobody has it. */
 static int repo_take_lock(agt_git *git, agt_fd heads) {
     const agt_sys *sys = git->sys;
     int rc = sys->link(sys->ctx, heads, REPO_OWN, heads, REPO_LOCK);
@@ -7298,14 +7382,14 @@ static agt_status repo_lock(agt_git *git, agt_fd heads, agt_error *err) {
         if (rc == 0) return AGT_OK;
         if (AGT_SYS_CLASS(rc) != AGT_SYS_EXIST)
             return agt__fail_io(err, rc, "cannot lock refs/heads/main in the git folder");
-        if (waited >= REPO_WAIT_MS || repo_lock_is_old(git, heads))
+        if (waited >= REPO_WAIT_MS)
+            return agt__fail(err, AGT_BUSY,
+                             "a git command holds refs/heads/" REPO_LOCK " in the git folder; "
+                             "if none is at work, remove that file");
+        if (repo_lock_is_old(git, heads))
             (void)git->sys->remove(git->sys->ctx, heads, REPO_LOCK);
         else
             git->sys->sleep_ns(git->sys->ctx, REPO_STEP_MS * 1000000);
-        if (waited > 2 * REPO_WAIT_MS)
-            return agt__fail(err, AGT_BUSY,
-                             "refs/heads/" REPO_LOCK " in the git folder is always there; remove "
-                             "it if no git command is at work");
     }
 }
 
@@ -11330,6 +11414,10 @@ AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err);
 /* Checkpoints whatever the journal holds, waiting for other publishers but not for git. */
 AGT_PRIVATE agt_status agt__empty_journal(agt_store *s, agt_error *err);
 
+/* Under the publish lock: the header learns how far git is durable, if it does not know. What fails
+ * here is tried again. */
+AGT_PRIVATE void agt__checkpoint_packed(agt_store *s);
+
 /* ---- publish.c ---- */
 
 /* Under the publish lock: commits every record git does not have. `pack`: durably, and nothing
@@ -11338,6 +11426,8 @@ AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *e
 /* Takes and drops publish mutex and lock. */
 AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err);
 AGT_PRIVATE void agt__publish_leave(agt_store *s);
+/* ---- records.c ---- */
+
 /* The content of the event `seq`, which made a blob, from the journal or unpublished/.
  * AGT_NOT_FOUND if neither has it. Under the handle's mutex. */
 AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
@@ -14179,56 +14269,12 @@ AGENT_TRACE_API agt_status agt_group(agt_store *store, const agt_change *changes
     return st;
 }
 /* end src/store/change.c */
-/* begin src/store/publish.c */
-/* publish: from records to commits.
- *
- * One commit a record, made only from the record and its parent, so that doing it again makes the
- * same ids. Few commits go out as loose objects, unsynced; many, and all at a checkpoint, as one
- * synced pack that begins at the last packed commit. Then the ref; then the shared state.
+/* begin src/store/records.c */
+/* records: walking what is recorded, wherever it is by now: in unpublished/, then in the journal;
+ * and finding a content, which may lie in a side file, or in git.
  *
  * (1) Records are immutable, so they are read without the store lock. A journal that begins a new
- *     generation meanwhile (only a recovery does that without the publish lock) is noticed by the
- *     checksum chain, and the publisher starts over.
- * (2) After a recovery git is mended: a power cut may have emptied loose objects, so bad ones go
- *     and what is not known to be packed is made again. Making is what tells: a commit that a pack
- *     holds already is taken from there.
- * (3) Only refs/heads/main is ours. It never goes back behind what was published: while commits are
- *     made again it keeps naming what it named, until that is made, too. What is not made is
- *     somebody else's and is kept as refs/heads/found-<seq> before main moves on; so is what main
- *     is found to name at the moment when it moves.
- *
- * The message of a commit:
- *
- *     [agent-trace] <action> <type>: <path>
- *
- *     summary: <text>
- *     actor: <actor>
- *     agent: <name>                      an agent's only
- *     session: <session>                 where there is one
- *     file:<TAB><path><TAB><action><TAB><type>       one a document
- *
- *     event: <the line of the trace>     one an event */
-
-#define PUBLISH_LOOSE_MAX 16u                 /* more commits than that go into a pack */
-#define PUBLISH_BEHIND    512u                /* so many loose commits are packed */
-#define PUBLISH_CHUNK     (32u * 1024 * 1024) /* bytes of content in one pack */
-#define PUBLISH_COMMITS   2000u
-#define PUBLISH_TRIES     10
-
-AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err) {
-    if (s->sys->pid(s->sys->ctx) != s->self.pid)
-        return agt__fail(err, AGT_INVALID, "the store handle was opened before a fork");
-    if (s->read_only) return agt__fail(err, AGT_INVALID, "the store was opened read-only");
-    s->sys->mutex_lock(s->sys->ctx, s->publish_mutex);
-    agt_status st = agt__flock_take(&s->publish_lock, timeout_ms, err);
-    if (st != AGT_OK) s->sys->mutex_unlock(s->sys->ctx, s->publish_mutex);
-    return st;
-}
-
-AGT_PRIVATE void agt__publish_leave(agt_store *s) {
-    agt__flock_drop(&s->publish_lock);
-    s->sys->mutex_unlock(s->sys->ctx, s->publish_mutex);
-}
+ *     generation meanwhile is noticed by the checksum chain, and the walk ends early. */
 
 AGT_PRIVATE void agt__side_name(uint64_t seq, char out[40]) {
     memcpy(out, "side-", 5);
@@ -14254,13 +14300,13 @@ AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_en
 
 /* ---- walking records ---- */
 
-typedef struct publish_files {
+typedef struct records_files {
     uint64_t after, first; /* the smallest first seq greater than `after`; 0: none */
     uint64_t upto, start;  /* the greatest first seq that is <= upto; 0: none */
-} publish_files;
+} records_files;
 
-static int publish_find_file(void *ctx, const char *name) {
-    publish_files *f = ctx;
+static int records_find_file(void *ctx, const char *name) {
+    records_files *f = ctx;
     uint64_t n = 0;
     const char *p = name;
     for (; *p >= '0' && *p <= '9' && n < UINT64_MAX / 10 - 9; p++)
@@ -14271,7 +14317,7 @@ static int publish_find_file(void *ctx, const char *name) {
     return 0;
 }
 
-static agt_status publish_walk_bytes(agt_store *s, const unsigned char *data, size_t n,
+static agt_status records_walk_bytes(agt_store *s, const unsigned char *data, size_t n,
                                      uint64_t *seq, agt_record_fn each, void *ctx, agt_error *err) {
     agt_record r;
     if (n < 32 || memcmp(data, "AGTUNPB2", 8) != 0)
@@ -14293,22 +14339,22 @@ static agt_status publish_walk_bytes(agt_store *s, const unsigned char *data, si
     return AGT_OK;
 }
 
-static agt_status publish_walk_files(agt_store *s, uint64_t below, uint64_t *seq,
+static agt_status records_walk_files(agt_store *s, uint64_t below, uint64_t *seq,
                                      agt_record_fn each, void *ctx, agt_error *err) {
     char name[40];
-    publish_files f = {0, 0, *seq, 0};
+    records_files f = {0, 0, *seq, 0};
     if (s->unpublished == AGT_FD_NONE) return AGT_OK;
-    int rc = s->sys->list(s->sys->ctx, s->unpublished, publish_find_file, &f);
+    int rc = s->sys->list(s->sys->ctx, s->unpublished, records_find_file, &f);
     agt_status st = rc < 0 ? agt__fail_io(err, rc, "cannot list .agent-trace/unpublished") : AGT_OK;
     uint64_t now = f.start ? f.start : f.first;
     while (st == AGT_OK && now && now < below && *seq < below) {
         agt_buf bytes = agt__buf(&s->mem);
         agt__seq_name(now, ".records", name);
         st = agt__read_file(s->sys, s->unpublished, name, SIZE_MAX / 2, &bytes, err);
-        if (st == AGT_OK) st = publish_walk_bytes(s, bytes.data, bytes.len, seq, each, ctx, err);
+        if (st == AGT_OK) st = records_walk_bytes(s, bytes.data, bytes.len, seq, each, ctx, err);
         agt__buf_free(&bytes);
-        f = (publish_files){now, 0, 0, 0};
-        (void)s->sys->list(s->sys->ctx, s->unpublished, publish_find_file, &f);
+        f = (records_files){now, 0, 0, 0};
+        (void)s->sys->list(s->sys->ctx, s->unpublished, records_find_file, &f);
         now = f.first;
     }
     return st;
@@ -14320,7 +14366,7 @@ AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint
     const agt_journal_header h = j->header;
     agt_buf bytes = agt__buf(&s->mem);
     agt_status st =
-        seq < h.next_seq ? publish_walk_files(s, h.next_seq, &seq, each, ctx, err) : AGT_OK;
+        seq < h.next_seq ? records_walk_files(s, h.next_seq, &seq, each, ctx, err) : AGT_OK;
     uint64_t at = AGT_JOURNAL_START, next = h.next_seq;
     uint32_t chain = h.crc;
     while (st == AGT_OK) {
@@ -14335,15 +14381,15 @@ AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint
     return st == AGT_END ? AGT_OK : st;
 }
 
-typedef struct publish_wanted {
+typedef struct records_wanted {
     agt_store *s;
     uint64_t seq;
     agt_buf *out;
-} publish_wanted;
+} records_wanted;
 
 /* AGT_CONFLICT stops the walk: found. */
-static agt_status publish_take_content(void *ctx, const agt_record *r, agt_error *err) {
-    publish_wanted *w = ctx;
+static agt_status records_take_content(void *ctx, const agt_record *r, agt_error *err) {
+    records_wanted *w = ctx;
     agt_entry e;
     const void *bytes;
     uint64_t seq = r->first_seq;
@@ -14363,8 +14409,8 @@ static agt_status publish_take_content(void *ctx, const agt_record *r, agt_error
 
 AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
                                                agt_error *err) {
-    publish_wanted w = {s, seq, out};
-    agt_status st = agt__each_record(s, &s->journal, seq, publish_take_content, &w, err);
+    records_wanted w = {s, seq, out};
+    agt_status st = agt__each_record(s, &s->journal, seq, records_take_content, &w, err);
     if (st == AGT_CONFLICT) return AGT_OK;
     return st == AGT_OK ? AGT_NOT_FOUND : st;
 }
@@ -14375,6 +14421,59 @@ AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_b
     agt_status st = agt__git_read(s->reader, blob, out, err);
     s->sys->mutex_unlock(s->sys->ctx, s->reader_mutex);
     return st;
+}
+/* end src/store/records.c */
+/* begin src/store/publish.c */
+/* publish: from records to commits.
+ *
+ * One commit a record, made only from the record and its parent, so that doing it again makes the
+ * same ids. Few commits go out as loose objects, unsynced; many, and all at a checkpoint, as one
+ * synced pack that begins at the last packed commit. Then the ref; then the shared state.
+ *
+ * (1) Records are immutable, so they are read without the store lock. A journal that begins a new
+ *     generation meanwhile (only a recovery does that without the publish lock) is noticed by the
+ *     checksum chain, and the answer is AGT_BUSY.
+ * (2) After a recovery git is mended: a power cut may have emptied loose objects, so bad ones go
+ *     and what is not known to be packed is made again. git/agt-packed says how far packs reach. It
+ *     is written when a pack and its name are durable; so, torn or old as it may be, what it says
+ * is true of this repository, and the event in its commit tells whether it is true of this journal.
+ * (3) Only refs/heads/main is ours. It never goes back behind what was published: while commits are
+ *     made again it keeps naming what it named, until that is made, too. What is not made is
+ *     somebody else's and is kept as refs/heads/found-<seq> before main moves on; so is what main
+ *     is found to name at the moment when it moves.
+ *
+ * The message of a commit:
+ *
+ *     [agent-trace] <action> <type>: <path>
+ *
+ *     summary: <text>
+ *     actor: <actor>
+ *     agent: <name>                      an agent's only
+ *     session: <session>                 where there is one
+ *     file:<TAB><path><TAB><action><TAB><type>       one a document
+ *
+ *     event: <the line of the trace>     one an event */
+
+#define PUBLISH_LOOSE_MAX 16u                 /* more commits than that go into a pack */
+#define PUBLISH_BEHIND    512u                /* so many loose commits are packed */
+#define PUBLISH_CHUNK     (32u * 1024 * 1024) /* bytes of content in one pack */
+#define PUBLISH_COMMITS   2000u
+#define PUBLISH_TRIES     10
+#define PUBLISH_PACKED    96u
+
+AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err) {
+    if (s->sys->pid(s->sys->ctx) != s->self.pid)
+        return agt__fail(err, AGT_INVALID, "the store handle was opened before a fork");
+    if (s->read_only) return agt__fail(err, AGT_INVALID, "the store was opened read-only");
+    s->sys->mutex_lock(s->sys->ctx, s->publish_mutex);
+    agt_status st = agt__flock_take(&s->publish_lock, timeout_ms, err);
+    if (st != AGT_OK) s->sys->mutex_unlock(s->sys->ctx, s->publish_mutex);
+    return st;
+}
+
+AGT_PRIVATE void agt__publish_leave(agt_store *s) {
+    agt__flock_drop(&s->publish_lock);
+    s->sys->mutex_unlock(s->sys->ctx, s->publish_mutex);
 }
 
 /* ---- commits ---- */
@@ -14517,6 +14616,89 @@ static agt_status publish_commit(publish_run *run, const agt_record *r, agt_erro
     return st;
 }
 
+/* ---- how far packs reach (2) ---- */
+
+/* git/agt-packed: "<seq> <commit>", the same hashed, and a newline. It need not be durable. */
+static size_t publish_packed_text(const publish_run *run, char out[PUBLISH_PACKED]) {
+    unsigned char sum[32];
+    agt__seq_name(run->packed_seq, " ", out);
+    size_t n = strlen(out);
+    agt__hex(run->packed_head.id, 20, out + n);
+    agt__sha256(run->s->cpu, out, n + 40, sum);
+    out[n + 40] = ' ';
+    agt__hex(sum, 8, out + n + 41);
+    out[n + 57] = '\n';
+    return n + 58;
+}
+
+static void publish_tell_packed(publish_run *run) {
+    char text[PUBLISH_PACKED];
+    agt_store *s = run->s;
+    size_t n = publish_packed_text(run, text);
+    (void)agt__write_file(s->sys, s->git_dir, "agt-packed", text, n, false, NULL);
+}
+
+typedef struct publish_claim {
+    uint64_t seq;
+    const agt_buf *commit;
+    bool ours;
+} publish_claim;
+
+/* AGT_CONFLICT stops the walk: the claim's record was compared. */
+static agt_status publish_compare(void *ctx, const agt_record *r, agt_error *err) {
+    publish_claim *c = ctx;
+    agt_entry e, last;
+    size_t entries = 0;
+    (void)err;
+    if (r->first_seq + r->entries - 1 < c->seq) return AGT_OK;
+    for (size_t at = 0; agt__record_next(r, &at, &e); entries++)
+        last = e;
+    size_t n = entries ? last.line_len : 0;
+    c->ours = n && r->first_seq + r->entries - 1 == c->seq && c->commit->len > n &&
+              memcmp(c->commit->data + c->commit->len - n, last.line, n) == 0;
+    return AGT_CONFLICT;
+}
+
+/* Begins behind what packs are known to hold. A word that cannot be relied on is left aside. */
+static agt_status publish_hear_packed(publish_run *run, agt_error *err) {
+    agt_store *s = run->s;
+    char want[PUBLISH_PACKED];
+    agt_buf text = agt__buf(&s->mem), commit = agt__buf(&s->mem);
+    publish_run told = *run;
+    publish_claim claim = {0, &commit, false};
+    agt_error mine;
+    bool packed = false;
+    agt_status st = agt__read_file(s->sys, s->git_dir, "agt-packed", PUBLISH_PACKED, &text, &mine);
+    const char *p = (const char *)text.data;
+    size_t at = 0;
+    told.packed_seq = 0;
+    for (; st == AGT_OK && at < text.len && at < 19 && p[at] >= '0' && p[at] <= '9'; at++)
+        told.packed_seq = told.packed_seq * 10 + (uint64_t)(p[at] - '0');
+    bool good = st == AGT_OK && at && text.len > at + 41 &&
+                agt__unhex(p + at + 1, 40, told.packed_head.id, 20) &&
+                publish_packed_text(&told, want) == text.len && memcmp(want, p, text.len) == 0 &&
+                told.packed_seq > run->packed_seq && told.packed_seq <= run->last_seq;
+    agt__buf_free(&text);
+    st = AGT_OK;
+    if (good) st = agt__git_packed(s->git, &told.packed_head, &packed, err);
+    if (packed) st = agt__git_read(s->git, &told.packed_head, &commit, err);
+    if (st == AGT_OK && packed) {
+        agt_journal j;
+        claim.seq = told.packed_seq;
+        st = agt__journal_open(&j, s->sys, s->at, s->cpu, false, err);
+        if (st == AGT_OK) {
+            st = agt__each_record(s, &j, claim.seq, publish_compare, &claim, err);
+            agt__journal_close(&j);
+            if (st == AGT_CONFLICT) st = AGT_OK;
+        }
+    }
+    agt__buf_free(&commit);
+    if (st != AGT_OK || !claim.ours) return st;
+    run->done_seq = run->open_seq = run->packed_seq = told.packed_seq;
+    run->head = run->packed_head = told.packed_head;
+    return AGT_OK;
+}
+
 /* ---- the ref (3) ---- */
 
 static agt_status publish_look(publish_run *run, agt_error *err) {
@@ -14528,12 +14710,31 @@ static agt_status publish_look(publish_run *run, agt_error *err) {
     return st;
 }
 
-/* Somebody else's commit gets a name, unless a power cut took a part of it. */
+/* One of ours has the event that made it in its message. */
+static bool publish_is_ours(const agt_buf *commit) {
+    static const char first[] = "\n\n[agent-trace] ";
+    const size_t n = sizeof first - 1;
+    for (size_t i = 0; i + n <= commit->len; i++) { /* the header ends at the first empty line */
+        if (commit->data[i] != '\n' || commit->data[i + 1] != '\n') continue;
+        return memcmp(commit->data + i, first, n) == 0;
+    }
+    return false;
+}
+
+/* Somebody else's commit gets a name, whatever it leads to; one of ours only if it is whole: else a
+ * power cut took its record with its objects, and it is nobody's. */
 static agt_status publish_keep(publish_run *run, agt_error *err) {
     agt_git *git = run->s->git;
+    agt_error mine;
     char name[48];
-    bool whole;
-    agt_status st = agt__git_whole(git, &run->named, &whole, err);
+    bool whole = true;
+    agt_buf commit = agt__buf(&run->s->mem);
+    agt_status st = agt__git_read(git, &run->named, &commit, &mine);
+    bool ours = st == AGT_OK && publish_is_ours(&commit);
+    agt__buf_free(&commit);
+    if (st == AGT_NOT_FOUND || st == AGT_CORRUPT) return AGT_OK; /* it names nothing */
+    if (st != AGT_OK && err) *err = mine;
+    if (st == AGT_OK && ours) st = agt__git_whole(git, &run->named, &whole, err);
     if (st != AGT_OK || !whole) return st;
     memcpy(name, "found-", 6);
     agt__seq_name(run->done_seq, "", name + 6);
@@ -14579,9 +14780,10 @@ static agt_status publish_settle(publish_run *run, agt_error *err) {
 
 /* ---- records to commits ---- */
 
-static agt_status publish_write(publish_run *run, agt_error *err) {
+/* Only the last commits of a run may be loose: a pack stands on packs. */
+static agt_status publish_write(publish_run *run, bool last, agt_error *err) {
     agt_store *s = run->s;
-    bool pack = run->pack || run->commits > PUBLISH_LOOSE_MAX;
+    bool pack = run->pack || (run->mend && (!last || run->commits > PUBLISH_LOOSE_MAX));
     if (!run->begun) return AGT_OK;
     run->begun = false;
     agt_status st = agt__git_write(s->git,
@@ -14597,22 +14799,9 @@ static agt_status publish_write(publish_run *run, agt_error *err) {
     if (pack) {
         run->packed_head = run->head;
         run->packed_seq = run->done_seq;
+        publish_tell_packed(run);
     }
     return run->ahead ? AGT_OK : publish_name(run, pack, err);
-}
-
-/* (2): the commit is in a pack already, and so is all that it stands on. */
-static agt_status publish_adopt(publish_run *run, agt_error *err) {
-    bool packed;
-    agt_status st = agt__git_packed(run->s->git, &run->open_head, &packed, err);
-    if (st != AGT_OK || !packed) return st;
-    agt__git_abort(run->s->git);
-    run->begun = false;
-    run->head = run->packed_head = run->open_head;
-    run->done_seq = run->packed_seq = run->open_seq;
-    run->commits = 0;
-    run->bytes = 0;
-    return AGT_OK;
 }
 
 /* AGT_END: enough. */
@@ -14625,14 +14814,14 @@ static agt_status publish_record(void *ctx, const agt_record *r, agt_error *err)
                          "the record of event %llu is missing in .agent-trace/unpublished",
                          (unsigned long long)(run->open_seq + 1));
     if (run->begun && (run->commits >= PUBLISH_COMMITS || run->bytes > PUBLISH_CHUNK))
-        st = publish_write(run, err);
+        st = publish_write(run, false, err);
     if (st == AGT_OK && !run->begun) {
         st = agt__git_begin(run->s->git, run->done_seq ? &run->head : NULL, err);
         run->begun = st == AGT_OK;
     }
     if (st == AGT_OK) st = publish_commit(run, r, err);
     run->commits++;
-    return st == AGT_OK && run->mend ? publish_adopt(run, err) : st;
+    return st;
 }
 
 static agt_status publish_all(publish_run *run, agt_error *err) {
@@ -14646,7 +14835,7 @@ static agt_status publish_all(publish_run *run, agt_error *err) {
     if (st == AGT_END) st = AGT_OK;
     if (st == AGT_OK && run->open_seq < run->last_seq)
         st = agt__fail(err, AGT_BUSY, "the journal was renewed while it was published; try again");
-    if (st == AGT_OK) st = publish_write(run, err);
+    if (st == AGT_OK) st = publish_write(run, true, err);
     if (run->begun) agt__git_abort(s->git);
     agt__buf_free(&run->message);
     agt__buf_free(&run->files);
@@ -14665,6 +14854,7 @@ static agt_status publish_prepare(publish_run *run, agt_error *err) {
                  s->sys->stat(s->sys->ctx, s->git_dir, "config", &config) == 0 && config.size;
     agt_status st = fixed ? AGT_OK : agt__git_init(s->sys, s->git_dir, &s->mem, err);
     if (st == AGT_OK && run->mend) st = agt__git_clean(s->git, err);
+    if (st == AGT_OK && run->mend) st = publish_hear_packed(run, err);
     return st == AGT_OK ? publish_look(run, err) : st;
 }
 
@@ -14711,8 +14901,8 @@ static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_erro
     run.s = s;
     run.mend = *mend = *mend || !sh.git_clean;
     publish_plan(&run, &sh, pack);
-    uint64_t from = run.done_seq;
     if ((st = publish_prepare(&run, err)) != AGT_OK) return st;
+    uint64_t from = run.done_seq;
     bool nothing = from == run.last_seq;
     if (nothing && !run.mend && !run.ahead && (run.is_named || !from)) return AGT_OK;
     if (!nothing) st = publish_all(&run, err);
@@ -14724,15 +14914,6 @@ static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_erro
         if (st == AGT_OK) st = saved;
     }
     return st;
-}
-
-/* Recovery counts from the header: without this it would make the same again at every boot. What
- * fails here is tried again. */
-static void publish_tell_header(agt_store *s) {
-    if (agt__store_lock(s, NULL) != AGT_OK) return;
-    if (s->shared.packed_seq > s->journal.header.packed_seq)
-        (void)agt__checkpoint_locked(s, false, NULL);
-    agt__store_unlock(s);
 }
 
 /* What publication needs and does not find is damage: a commit, a side file, a folder. */
@@ -14757,7 +14938,8 @@ AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *e
         st = publish_run_once(s, pack, &mend, &mine);
     }
     st = publish_lost(st, &mine);
-    if (st == AGT_OK && mend && !pack) publish_tell_header(s);
+    /* recovery counts from the header: without this it would keep records that packs hold */
+    if (st == AGT_OK && mend && !pack) agt__checkpoint_packed(s);
     return agt__answer(st, &mine, err);
 }
 
@@ -14865,6 +15047,9 @@ static agt_status checkpoint_replace(checkpoint_sync *c, const agt_row *row, agt
     p.before.stat.size = row->size;
     p.before.stat.mode = 0600;
     agt_status st = agt__journalled_content(s, row->last_seq, &bytes, err);
+    if (st == AGT_NOT_FOUND)
+        st = agt__fail(err, AGT_CORRUPT, "the bytes of event %llu are missing",
+                       (unsigned long long)row->last_seq);
     if (st == AGT_OK) st = agt__restage(s, &p, bytes.data, bytes.len, err);
     agt__buf_free(&bytes);
     if (st != AGT_OK) return st;
@@ -15187,6 +15372,13 @@ static agt_status checkpoint_run(agt_store *s, bool publish, uint64_t above, agt
     if (s->shared.end > above) st = agt__checkpoint_locked(s, false, err);
     agt__store_unlock(s);
     return st;
+}
+
+AGT_PRIVATE void agt__checkpoint_packed(agt_store *s) {
+    if (agt__store_enter(s, NULL) != AGT_OK) return;
+    bool news = s->shared.packed_seq > s->journal.header.packed_seq;
+    agt__store_leave(s);
+    if (news) (void)checkpoint_run(s, false, 0, NULL);
 }
 
 AGENT_TRACE_API agt_status agt_checkpoint(agt_store *store, agt_error *err) {

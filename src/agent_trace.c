@@ -72,6 +72,7 @@
 #include "store/txn.c"
 #include "store/write.c"
 #include "store/change.c"
+#include "store/records.c"
 #include "store/publish.c"
 #include "store/checkpoint.c"
 #include "store/history.c"

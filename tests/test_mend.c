@@ -433,6 +433,129 @@ TEST(mend, what_is_only_loose_is_made_again_from_what_a_checkpoint_kept) {
     machine_free(m);
 }
 
+/* ---- a power cut that deletes what was told to go, and keeps nothing else ---- */
+
+#define MEND_WRITES 24u
+
+static uint32_t mend_choose(void *ctx, const machine_choice *c) {
+    const uint64_t *kept = ctx;
+    bool keep = c->kind == MACHINE_CHOOSE_NAME && (c->inode == kept[0] || c->inode == kept[1]);
+    return keep ? c->options - 1 : 0;
+}
+
+/* Of all that is pending only the names in .agent-trace and in unpublished/ reach the disk. */
+static void mend_hard_cut(machine *m) {
+    agt_stat st;
+    uint64_t kept[2];
+    CHECK_INT(machine_stat(m, "/home/.agent-trace", &st), 0);
+    kept[0] = st.ino;
+    CHECK_INT(machine_stat(m, "/home/.agent-trace/unpublished", &st), 0);
+    kept[1] = st.ino;
+    machine_cut cut = {.mode = MACHINE_CUT_CHOOSE, .choose = mend_choose, .ctx = kept};
+    machine_power_cut(m, &cut);
+}
+
+/* So many versions of a.md that they are packed; some of them long, then. */
+static machine *mend_versions(uint32_t longer, size_t len) {
+    agt_error err;
+    machine_settings set = {.seed = test_random(), .call_ns = 1000};
+    machine *m = machine_new(&set);
+    machine_make_folder(m, root);
+    machine_sync_all(m);
+    agt_store *s = oracle_open(machine_process_new(m, "maker"), root, NULL, AGT_OK);
+    for (uint32_t i = 0; i < longer; i++)
+        mend_write(s, "a.md", len, (int)i);
+    for (uint32_t i = 0; i < MEND_WRITES; i++)
+        mend_write(s, "a.md", 100 + i, 1);
+    CHECK_OK(agt_close(s, &err), err);
+    mend_boot(m);
+    return m;
+}
+
+/* Every version can be read, before and after a publication. */
+static void mend_check_versions(machine *m, uint32_t longer, size_t len) {
+    agt_error err;
+    agt_bytes b;
+    agt_store *s = oracle_open(machine_process_new(m, "checker"), root, NULL, AGT_OK);
+    for (int after = 0; after < 2; after++) {
+        for (uint32_t v = 1; v <= longer + MEND_WRITES; v++) {
+            CHECK_OK(agt_read_version(s, "a.md", v, &b, &err), err);
+            CHECK_INT(b.len, v <= longer ? len : 100 + v - longer - 1);
+            agt_bytes_free(&b);
+        }
+        if (!after) CHECK_OK(agt_publish(s, &err), err);
+    }
+    CHECK_OK(agt_close(s, &err), err);
+    char *now = mend_ref(m, "main");
+    CHECK(mend_is_whole(m, now));
+    CHECK_INT(mend_found(m), 0);
+    free(now);
+}
+
+/* Contents that fill a pack with few commits, then many small ones. */
+TEST(mend, what_the_header_takes_for_packed_is_packed) {
+    machine *m = mend_versions(4, MEND_BIG);
+    mend_publish(m);
+    mend_hard_cut(m);
+    mend_check_versions(m, 4, MEND_BIG);
+    machine_free(m);
+}
+
+TEST(mend, a_sync_that_failed_is_never_taken_for_one_that_did_not) {
+    uint64_t failed = 0;
+    machine *start = mend_versions(0, 0);
+    for (uint64_t n = 1;; n++) {
+        agt_error err;
+        machine *m = machine_clone(start);
+        agt_store *s = oracle_open(machine_process_new(m, "publisher"), root, NULL, AGT_OK);
+        machine_fail_sync(m, n, false);
+        (void)agt_publish(s, &err);
+        bool hit = machine_fail_count(m) > 0;
+        machine_fail(m, NULL);
+        (void)agt_publish(s, &err);
+        agt_close(s, NULL);
+        if (hit) mend_publish(m);
+        mend_hard_cut(m);
+        mend_check_versions(m, 0, 0);
+        machine_free(m);
+        if (!hit) break;
+        failed++;
+    }
+    machine_free(start);
+    test_saw("syncs that failed", failed);
+    CHECK(failed >= 4);
+}
+
+TEST(mend, a_publisher_that_died_leaves_no_pack_that_is_not_durable) {
+    volatile uint64_t deaths = 0;
+    machine *start = mend_versions(0, 0);
+    for (volatile uint64_t n = 1;; n++) {
+        machine *m = machine_clone(start);
+        machine_memory mem;
+        machine_process *p = machine_process_new(m, "mortal");
+        machine_memory_init(&mem);
+        machine_crash_at(m, n, MACHINE_CHANGES, MACHINE_AFTER);
+        bool ended = setjmp(*machine_crash_point(m)) == 0;
+        if (ended) {
+            agt_error err;
+            agt_store *s = oracle_open(p, root, &mem, AGT_OK);
+            CHECK_OK(agt_publish(s, &err), err);
+            agt_close(s, NULL);
+        }
+        machine_crash_at(m, 0, 0, MACHINE_AFTER);
+        machine_memory_release(&mem);
+        mend_publish(m);
+        mend_hard_cut(m);
+        mend_check_versions(m, 0, 0);
+        machine_free(m);
+        if (ended) break;
+        deaths++;
+    }
+    machine_free(start);
+    test_saw("deaths", deaths);
+    CHECK(deaths > 100);
+}
+
 /* ---- boots ---- */
 
 static uint64_t mend_pack_bytes(const machine *m) {

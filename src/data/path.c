@@ -50,6 +50,7 @@ static size_t path_fold(const char *part, size_t n, char out[PATH_FOLDED]) {
         uint32_t code = len > 1 ? agt__utf8_code(part + at, len) : 0;
         if (len == 0) len = 1;
         if (path_invisible(code)) continue;
+        if (to == PATH_FOLDED && (part[at] == '.' || part[at] == ' ')) continue; /* at the end? */
         if (to == PATH_FOLDED) return to;
         /* any other letter beyond ASCII is in no reserved name */
         out[to++] = len == 1 ? path_lower(part[at]) : code == 0x130 || code == 0x131 ? 'i' : '?';

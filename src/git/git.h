@@ -75,8 +75,8 @@ AGT_PRIVATE void agt__git_abort(agt_git *git);
 
 /* Makes refs/heads/main name `id` if it still names `was` (NULL: nothing that could be read), with
  * git's own lock held from the look to the rename. durable: the file and the folders are synced.
- * AGT_CONFLICT: it names something else, and goes on to. Waits up to two seconds for a git command
- * that holds the lock; one that stays longer is dead. */
+ * AGT_CONFLICT: it names something else, and goes on to. AGT_BUSY: a git command held the lock for
+ * two seconds; a lock that is a minute old is a dead one's. */
 AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, const agt_oid *was,
                                          bool durable, agt_error *err);
 /* Keeps `id` as refs/heads/<name>, or <name>-2, -3 ... where that names something else. Synced. */

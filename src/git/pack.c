@@ -19,15 +19,14 @@
  * (5) Ids depend on the calls alone, never on how objects are stored or grouped. */
 #include "parts.h"
 
+#define PACK_TMP_LOOSE   "tmp_obj_agt"
 #define PACK_CHUNK       (64u * 1024)
 #define PACK_BLOCK       4000u          /* a loose file that fits one block of the disk anyway */
 #define PACK_STORE_LOOSE (64u * 1024)   /* trees longer than that are stored, not compressed: */
 #define PACK_STORE       (1024u * 1024) /* a loose one goes soon, a packed one stays */
 #define PACK_DELTA       (1024u * 1024) /* longer blobs are not compared */
 #define PACK_LARGE       ((uint64_t)1 << 31)
-#define PACK_TMP         "tmp_pack_agt"
-#define PACK_TMP_IDX     "tmp_idx_agt"
-#define PACK_TMP_LOOSE   "tmp_obj_agt"
+#define PACK_TRIES       64
 #define PACK_MAX_TIME    253402300799LL
 
 /* ---- the transaction's objects ---- */
@@ -476,11 +475,11 @@ static void pack_put_sum(agt_git_file *f, unsigned char sum[20], agt_error *err)
 }
 
 /* Writes the pack under its temporary name, synced. */
-static agt_status pack_write_pack(agt_git *git, agt_git_file *f, agt_fd folder,
+static agt_status pack_write_pack(agt_git *git, agt_git_file *f, agt_fd folder, const char *tmp,
                                   unsigned char sum[20], agt_error *err) {
     agt_git_txn *t = &git->txn;
     unsigned char head[12] = {'P', 'A', 'C', 'K', 0, 0, 0, 2};
-    agt_status status = agt__git_file_open(f, git, folder, PACK_TMP, 0444, true, err);
+    agt_status status = agt__git_file_open(f, git, folder, tmp, 0444, true, err);
     if (status != AGT_OK) return status;
     pack_be32(head + 8, t->kept);
     agt__git_file_put(f, head, sizeof head, err);
@@ -560,7 +559,7 @@ AGT_PRIVATE void agt__git_put_index(agt_git_file *f, const agt_git_object *objec
     pack_put_sum(f, own, err);
 }
 
-static agt_status pack_write_index(agt_git *git, agt_git_file *f, agt_fd folder,
+static agt_status pack_write_index(agt_git *git, agt_git_file *f, agt_fd folder, const char *tmp,
                                    const unsigned char sum[20], agt_error *err) {
     agt_git_txn *t = &git->txn;
     agt__git_reuse(&git->scratch);
@@ -568,28 +567,112 @@ static agt_status pack_write_index(agt_git *git, agt_git_file *f, agt_fd folder,
     uint32_t *order = (uint32_t *)(void *)git->scratch.data;
     for (uint32_t i = 0; i < t->kept; i++)
         order[i] = i;
-    agt_status status = agt__git_file_open(f, git, folder, PACK_TMP_IDX, 0444, true, err);
+    agt_status status = agt__git_file_open(f, git, folder, tmp, 0444, true, err);
     if (status != AGT_OK) return status;
     agt__git_put_index(f, t->objects, order, t->kept, sum, err);
     return agt__git_file_end(f, true, err);
+}
+
+static bool pack_is_taken(agt_git *git, agt_fd folder, char *name, char *ext) {
+    agt_stat st;
+    memcpy(ext, ".pack", 6);
+    return git->sys->stat(git->sys->ctx, folder, name, &st) == 0;
+}
+
+/* The name of a pack, of its checksum; where that is taken, of the checksum of that, and so on: a
+ * run that failed or died left it, and after a sync that failed no later one tells whether the disk
+ * has it. */
+static void pack_name(agt_git *git, agt_fd folder, const unsigned char sum[20], char *name) {
+    unsigned char next[20];
+    agt_sha1_state sha;
+    memcpy(next, sum, sizeof next);
+    memcpy(name, "pack-", 5);
+    agt__hex(next, sizeof next, name + 5);
+    for (int i = 0; i < PACK_TRIES && pack_is_taken(git, folder, name, name + 5 + AGT_GIT_HEX);
+         i++) {
+        agt__sha1_init(&sha);
+        agt__sha1_update(&sha, git->cpu, next, sizeof next);
+        agt__sha1_final(&sha, git->cpu, next);
+        agt__hex(next, sizeof next, name + 5);
+    }
+}
+
+/* What such runs left goes, once the same is there under `name`. */
+static void pack_drop_twins(agt_git *git, agt_fd folder, const unsigned char sum[20],
+                            const char *name) {
+    unsigned char next[20];
+    char twin[5 + AGT_GIT_HEX + 6] = "pack-", *ext = twin + 5 + AGT_GIT_HEX;
+    agt_sha1_state sha;
+    memcpy(next, sum, sizeof next);
+    for (int i = 0; i < PACK_TRIES; i++) {
+        agt__hex(next, sizeof next, twin + 5);
+        if (memcmp(twin + 5, name + 5, AGT_GIT_HEX) == 0) return;
+        memcpy(ext, ".idx", 5);
+        (void)git->sys->remove(git->sys->ctx, folder, twin);
+        memcpy(ext, ".pack", 6);
+        (void)git->sys->remove(git->sys->ctx, folder, twin);
+        agt__sha1_init(&sha);
+        agt__sha1_update(&sha, git->cpu, next, sizeof next);
+        agt__sha1_final(&sha, git->cpu, next);
+    }
+}
+
+typedef struct pack_litter {
+    char name[64];
+} pack_litter;
+
+static int pack_find_litter(void *ctx, const char *name) {
+    pack_litter *l = ctx;
+    size_t n = strlen(name);
+    bool ours = n < sizeof l->name && n > 12 && memcmp(name + n - 4, "_agt", 4) == 0 &&
+                (memcmp(name, "tmp_pack_", 9) == 0 || memcmp(name, "tmp_idx_", 8) == 0);
+    if (ours) memcpy(l->name, name, n + 1);
+    return ours;
+}
+
+/* Publishers exclude one another: what lies there was left by one that died. */
+static void pack_drop_litter(agt_git *git, agt_fd folder) {
+    pack_litter l;
+    for (int i = 0; i < PACK_TRIES; i++) {
+        if (git->sys->list(git->sys->ctx, folder, pack_find_litter, &l) != 1) return;
+        if (git->sys->remove(git->sys->ctx, folder, l.name) < 0) return;
+    }
+}
+
+/* Temporaries have names that were never there, for the reason that packs have. */
+static agt_status pack_temporary(agt_git *git, char pack[32], char idx[32], agt_error *err) {
+    unsigned char word[4];
+    int rc = git->sys->random(git->sys->ctx, word, sizeof word);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot get random bytes");
+    memcpy(pack, "tmp_pack_", 9);
+    agt__hex(word, sizeof word, pack + 9);
+    memcpy(pack + 17, "_agt", 5);
+    memcpy(idx, "tmp_idx_", 8);
+    agt__hex(word, sizeof word, idx + 8);
+    memcpy(idx + 16, "_agt", 5);
+    return AGT_OK;
 }
 
 /* (3) */
 static agt_status pack_write_both(agt_git *git, agt_fd folder, agt_error *err) {
     agt_git_file f;
     unsigned char sum[20];
-    char name[5 + AGT_GIT_HEX + 6] = "pack-", *ext = name + 5 + AGT_GIT_HEX;
-    agt_status status = pack_write_pack(git, &f, folder, sum, err);
+    char name[5 + AGT_GIT_HEX + 6] = "pack-", *ext = name + 5 + AGT_GIT_HEX, pack[32], idx[32];
+    pack_drop_litter(git, folder);
+    agt_status status = pack_temporary(git, pack, idx, err);
+    if (status == AGT_OK) status = pack_write_pack(git, &f, folder, pack, sum, err);
     if (status != AGT_OK) return status;
-    agt__hex(sum, sizeof sum, name + 5);
+    pack_name(git, folder, sum, name);
     memcpy(ext, ".pack", 6);
     status = agt__git_file_name(&f, folder, name, err);
-    if (status == AGT_OK) status = pack_write_index(git, &f, folder, sum, err);
+    if (status == AGT_OK) status = pack_write_index(git, &f, folder, idx, sum, err);
     memcpy(ext, ".idx", 5);
     if (status == AGT_OK) status = agt__git_file_name(&f, folder, name, err);
     if (status != AGT_OK) return status;
     int rc = git->sys->sync(git->sys->ctx, folder);
-    return rc < 0 ? agt__fail_io(err, rc, "cannot sync objects/pack") : AGT_OK;
+    if (rc < 0) return agt__fail_io(err, rc, "cannot sync objects/pack");
+    pack_drop_twins(git, folder, sum, name);
+    return AGT_OK;
 }
 
 static agt_status pack_write_packed(agt_git *git, agt_error *err) {

@@ -8,10 +8,9 @@
  *     objects/ objects/pack/ objects/info/ refs/heads/ refs/tags/
  *
  * (1) The ref moves by git's own lock file and a rename, and only if it names what was seen before:
- *     a git command may move it, too. The lock is made as a second name of a file of ours, so that
- *     one which a dead publisher left is known and removed at once; publishers exclude one another.
- *     Somebody else's is waited for; git itself gives up after a tenth of a second, so one that
- *     stays for two is dead.
+ *     a git command may move it, too. What we make has a mode that git never gives, so that a lock
+ *     which a dead publisher left is known and removed at once; publishers exclude one another.
+ *     Somebody else's is waited for; one that is a minute old is dead.
  * (2) A loose ref beats a packed one. A ref that is no 40 digits is damage, not an absence.
  * (3) The broom removes temporaries of our own names and bad objects, nothing else: the rest may be
  *     a person's. */
@@ -20,8 +19,10 @@
 #include <stdio.h>
 
 #define REPO_LOCK    "main.lock"     /* git's */
-#define REPO_OWN     "main_agt.lock" /* ours until it has that name, too; git sees no ref in it */
+#define REPO_OWN     "main_agt.lock" /* before it has that name; git sees no ref in it */
+#define REPO_MODE    0400
 #define REPO_WAIT_MS 2000
+#define REPO_DEAD_MS 60000
 #define REPO_STEP_MS 10
 #define REPO_KEPT    1000u
 #define REPO_REF_MAX 4096u
@@ -201,7 +202,7 @@ static agt_status repo_write_ref(agt_git *git, agt_git_file *f, agt_fd heads, co
     char hex[AGT_GIT_HEX + 1];
     agt__hex(id->id, sizeof id->id, hex);
     hex[AGT_GIT_HEX] = '\n';
-    agt_status status = agt__git_file_open(f, git, heads, name, 0600, false, err);
+    agt_status status = agt__git_file_open(f, git, heads, name, REPO_MODE, false, err);
     if (status == AGT_OK) agt__git_file_put(f, hex, sizeof hex, err);
     return status == AGT_OK ? agt__git_file_end(f, durable, err) : status;
 }
@@ -214,22 +215,21 @@ static agt_status repo_sync_heads(agt_git *git, agt_fd heads, agt_error *err) {
     return status;
 }
 
-/* Is the lock what a publisher of ours left that died? Then its other name is there, too. */
+/* Is the lock what a publisher of ours left that died? */
 static bool repo_lock_is_ours(agt_git *git, agt_fd heads) {
-    agt_stat lock, own;
-    return git->sys->stat(git->sys->ctx, heads, REPO_LOCK, &lock) == 0 &&
-           git->sys->stat(git->sys->ctx, heads, REPO_OWN, &own) == 0 && lock.ino == own.ino &&
-           lock.dev == own.dev;
+    agt_stat st;
+    return git->sys->stat(git->sys->ctx, heads, REPO_LOCK, &st) == 0 &&
+           st.kind == AGT_FILE_REGULAR && (st.mode & 0777) == REPO_MODE;
 }
 
 static bool repo_lock_is_old(agt_git *git, agt_fd heads) {
     agt_stat st;
     if (git->sys->stat(git->sys->ctx, heads, REPO_LOCK, &st) != 0) return false;
     int64_t age = git->sys->now_unix_ms(git->sys->ctx) - st.mtime_ns / 1000000;
-    return age > REPO_WAIT_MS || age < -REPO_WAIT_MS;
+    return age > REPO_DEAD_MS;
 }
 
-/* Gives the file REPO_OWN the name of git's lock, too, if nobody has it (1). */
+/* Gives the file REPO_OWN the name of git's lock if nobody has it. */
 static int repo_take_lock(agt_git *git, agt_fd heads) {
     const agt_sys *sys = git->sys;
     int rc = sys->link(sys->ctx, heads, REPO_OWN, heads, REPO_LOCK);
@@ -250,14 +250,14 @@ static agt_status repo_lock(agt_git *git, agt_fd heads, agt_error *err) {
         if (rc == 0) return AGT_OK;
         if (AGT_SYS_CLASS(rc) != AGT_SYS_EXIST)
             return agt__fail_io(err, rc, "cannot lock refs/heads/main in the git folder");
-        if (waited >= REPO_WAIT_MS || repo_lock_is_old(git, heads))
+        if (waited >= REPO_WAIT_MS)
+            return agt__fail(err, AGT_BUSY,
+                             "a git command holds refs/heads/" REPO_LOCK " in the git folder; "
+                             "if none is at work, remove that file");
+        if (repo_lock_is_old(git, heads))
             (void)git->sys->remove(git->sys->ctx, heads, REPO_LOCK);
         else
             git->sys->sleep_ns(git->sys->ctx, REPO_STEP_MS * 1000000);
-        if (waited > 2 * REPO_WAIT_MS)
-            return agt__fail(err, AGT_BUSY,
-                             "refs/heads/" REPO_LOCK " in the git folder is always there; remove "
-                             "it if no git command is at work");
     }
 }
 

@@ -94,6 +94,9 @@ static agt_status checkpoint_replace(checkpoint_sync *c, const agt_row *row, agt
     p.before.stat.size = row->size;
     p.before.stat.mode = 0600;
     agt_status st = agt__journalled_content(s, row->last_seq, &bytes, err);
+    if (st == AGT_NOT_FOUND)
+        st = agt__fail(err, AGT_CORRUPT, "the bytes of event %llu are missing",
+                       (unsigned long long)row->last_seq);
     if (st == AGT_OK) st = agt__restage(s, &p, bytes.data, bytes.len, err);
     agt__buf_free(&bytes);
     if (st != AGT_OK) return st;
@@ -416,6 +419,13 @@ static agt_status checkpoint_run(agt_store *s, bool publish, uint64_t above, agt
     if (s->shared.end > above) st = agt__checkpoint_locked(s, false, err);
     agt__store_unlock(s);
     return st;
+}
+
+AGT_PRIVATE void agt__checkpoint_packed(agt_store *s) {
+    if (agt__store_enter(s, NULL) != AGT_OK) return;
+    bool news = s->shared.packed_seq > s->journal.header.packed_seq;
+    agt__store_leave(s);
+    if (news) (void)checkpoint_run(s, false, 0, NULL);
 }
 
 AGENT_TRACE_API agt_status agt_checkpoint(agt_store *store, agt_error *err) {

@@ -6,10 +6,11 @@
  *
  * (1) Records are immutable, so they are read without the store lock. A journal that begins a new
  *     generation meanwhile (only a recovery does that without the publish lock) is noticed by the
- *     checksum chain, and the publisher starts over.
+ *     checksum chain, and the answer is AGT_BUSY.
  * (2) After a recovery git is mended: a power cut may have emptied loose objects, so bad ones go
- *     and what is not known to be packed is made again. Making is what tells: a commit that a pack
- *     holds already is taken from there.
+ *     and what is not known to be packed is made again. git/agt-packed says how far packs reach. It
+ *     is written when a pack and its name are durable; so, torn or old as it may be, what it says
+ * is true of this repository, and the event in its commit tells whether it is true of this journal.
  * (3) Only refs/heads/main is ours. It never goes back behind what was published: while commits are
  *     made again it keeps naming what it named, until that is made, too. What is not made is
  *     somebody else's and is kept as refs/heads/found-<seq> before main moves on; so is what main
@@ -33,6 +34,7 @@
 #define PUBLISH_CHUNK     (32u * 1024 * 1024) /* bytes of content in one pack */
 #define PUBLISH_COMMITS   2000u
 #define PUBLISH_TRIES     10
+#define PUBLISH_PACKED    96u
 
 AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err) {
     if (s->sys->pid(s->sys->ctx) != s->self.pid)
@@ -47,153 +49,6 @@ AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_
 AGT_PRIVATE void agt__publish_leave(agt_store *s) {
     agt__flock_drop(&s->publish_lock);
     s->sys->mutex_unlock(s->sys->ctx, s->publish_mutex);
-}
-
-AGT_PRIVATE void agt__side_name(uint64_t seq, char out[40]) {
-    memcpy(out, "side-", 5);
-    char digits[40];
-    agt__seq_name(seq, "", digits);
-    memcpy(out + 5, digits, strlen(digits) + 1);
-}
-
-AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_entry *entry,
-                                        agt_buf *out, const void **bytes, agt_error *err) {
-    char name[40];
-    *bytes = entry->content ? (const void *)entry->content : "";
-    if (!(entry->flags & AGT_ENTRY_SIDE)) return AGT_OK;
-    agt__side_name(seq, name);
-    out->len = 0;
-    agt_status st =
-        agt__read_file(s->sys, s->unpublished, name, (size_t)AGT_MAX_DOCUMENT, out, err);
-    if (st == AGT_OK && out->len != entry->content_len)
-        st = agt__fail(err, AGT_CORRUPT, ".agent-trace/unpublished/%s is damaged", name);
-    *bytes = out->data ? (const void *)out->data : "";
-    return st;
-}
-
-/* ---- walking records ---- */
-
-typedef struct publish_files {
-    uint64_t after, first; /* the smallest first seq greater than `after`; 0: none */
-    uint64_t upto, start;  /* the greatest first seq that is <= upto; 0: none */
-} publish_files;
-
-static int publish_find_file(void *ctx, const char *name) {
-    publish_files *f = ctx;
-    uint64_t n = 0;
-    const char *p = name;
-    for (; *p >= '0' && *p <= '9' && n < UINT64_MAX / 10 - 9; p++)
-        n = n * 10 + (uint64_t)(*p - '0');
-    if (p == name || strcmp(p, ".records") != 0) return 0;
-    if (n > f->after && (!f->first || n < f->first)) f->first = n;
-    if (n <= f->upto && n > f->start) f->start = n;
-    return 0;
-}
-
-static agt_status publish_walk_bytes(agt_store *s, const unsigned char *data, size_t n,
-                                     uint64_t *seq, agt_record_fn each, void *ctx, agt_error *err) {
-    agt_record r;
-    if (n < 32 || memcmp(data, "AGTUNPB2", 8) != 0)
-        return agt__fail(err, AGT_CORRUPT, "a file in .agent-trace/unpublished is damaged");
-    uint64_t generation = agt__get64(data + 8), next = agt__get64(data + 16);
-    uint32_t chain = agt__get32(data + 24);
-    for (size_t at = 32; at < n; at += r.length) {
-        if (agt__record_parse(data + at, n - at, s->cpu, generation, next, chain, &r) != AGT_OK)
-            return agt__fail_at(err, AGT_CORRUPT, (int64_t)at,
-                                "a file in .agent-trace/unpublished is damaged");
-        if (r.first_seq + r.entries > *seq) {
-            agt_status st = each(ctx, &r, err);
-            if (st != AGT_OK) return st;
-            *seq = r.first_seq + r.entries;
-        }
-        next += r.entries;
-        chain = r.crc;
-    }
-    return AGT_OK;
-}
-
-static agt_status publish_walk_files(agt_store *s, uint64_t below, uint64_t *seq,
-                                     agt_record_fn each, void *ctx, agt_error *err) {
-    char name[40];
-    publish_files f = {0, 0, *seq, 0};
-    if (s->unpublished == AGT_FD_NONE) return AGT_OK;
-    int rc = s->sys->list(s->sys->ctx, s->unpublished, publish_find_file, &f);
-    agt_status st = rc < 0 ? agt__fail_io(err, rc, "cannot list .agent-trace/unpublished") : AGT_OK;
-    uint64_t now = f.start ? f.start : f.first;
-    while (st == AGT_OK && now && now < below && *seq < below) {
-        agt_buf bytes = agt__buf(&s->mem);
-        agt__seq_name(now, ".records", name);
-        st = agt__read_file(s->sys, s->unpublished, name, SIZE_MAX / 2, &bytes, err);
-        if (st == AGT_OK) st = publish_walk_bytes(s, bytes.data, bytes.len, seq, each, ctx, err);
-        agt__buf_free(&bytes);
-        f = (publish_files){now, 0, 0, 0};
-        (void)s->sys->list(s->sys->ctx, s->unpublished, publish_find_file, &f);
-        now = f.first;
-    }
-    return st;
-}
-
-AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint64_t seq,
-                                        agt_record_fn each, void *ctx, agt_error *err) {
-    agt_record r;
-    const agt_journal_header h = j->header;
-    agt_buf bytes = agt__buf(&s->mem);
-    agt_status st =
-        seq < h.next_seq ? publish_walk_files(s, h.next_seq, &seq, each, ctx, err) : AGT_OK;
-    uint64_t at = AGT_JOURNAL_START, next = h.next_seq;
-    uint32_t chain = h.crc;
-    while (st == AGT_OK) {
-        st = agt__record_read(s->sys, j->fd, at, h.capacity, s->cpu, h.generation, next, chain,
-                              &bytes, &r, err);
-        if (st == AGT_OK && r.first_seq + r.entries > seq) st = each(ctx, &r, err);
-        at += r.length;
-        next += r.entries;
-        chain = r.crc;
-    }
-    agt__buf_free(&bytes);
-    return st == AGT_END ? AGT_OK : st;
-}
-
-typedef struct publish_wanted {
-    agt_store *s;
-    uint64_t seq;
-    agt_buf *out;
-} publish_wanted;
-
-/* AGT_CONFLICT stops the walk: found. */
-static agt_status publish_take_content(void *ctx, const agt_record *r, agt_error *err) {
-    publish_wanted *w = ctx;
-    agt_entry e;
-    const void *bytes;
-    uint64_t seq = r->first_seq;
-    if (seq > w->seq) return AGT_NOT_FOUND;
-    for (size_t at = 0; agt__record_next(r, &at, &e); seq++) {
-        if (seq != w->seq) continue;
-        if (!(e.flags & AGT_ENTRY_CONTENT)) return AGT_NOT_FOUND;
-        agt_buf side = agt__buf(&w->s->mem);
-        agt_status st = agt__entry_bytes(w->s, seq, &e, &side, &bytes, err);
-        if (st == AGT_OK) agt__buf_put(w->out, bytes, (size_t)e.content_len);
-        agt__buf_free(&side);
-        if (st == AGT_OK && w->out->failed) st = agt__nomem(err);
-        return st == AGT_OK ? AGT_CONFLICT : st;
-    }
-    return AGT_OK;
-}
-
-AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
-                                               agt_error *err) {
-    publish_wanted w = {s, seq, out};
-    agt_status st = agt__each_record(s, &s->journal, seq, publish_take_content, &w, err);
-    if (st == AGT_CONFLICT) return AGT_OK;
-    return st == AGT_OK ? AGT_NOT_FOUND : st;
-}
-
-AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_buf *out,
-                                        agt_error *err) {
-    s->sys->mutex_lock(s->sys->ctx, s->reader_mutex);
-    agt_status st = agt__git_read(s->reader, blob, out, err);
-    s->sys->mutex_unlock(s->sys->ctx, s->reader_mutex);
-    return st;
 }
 
 /* ---- commits ---- */
@@ -336,6 +191,89 @@ static agt_status publish_commit(publish_run *run, const agt_record *r, agt_erro
     return st;
 }
 
+/* ---- how far packs reach (2) ---- */
+
+/* git/agt-packed: "<seq> <commit>", the same hashed, and a newline. It need not be durable. */
+static size_t publish_packed_text(const publish_run *run, char out[PUBLISH_PACKED]) {
+    unsigned char sum[32];
+    agt__seq_name(run->packed_seq, " ", out);
+    size_t n = strlen(out);
+    agt__hex(run->packed_head.id, 20, out + n);
+    agt__sha256(run->s->cpu, out, n + 40, sum);
+    out[n + 40] = ' ';
+    agt__hex(sum, 8, out + n + 41);
+    out[n + 57] = '\n';
+    return n + 58;
+}
+
+static void publish_tell_packed(publish_run *run) {
+    char text[PUBLISH_PACKED];
+    agt_store *s = run->s;
+    size_t n = publish_packed_text(run, text);
+    (void)agt__write_file(s->sys, s->git_dir, "agt-packed", text, n, false, NULL);
+}
+
+typedef struct publish_claim {
+    uint64_t seq;
+    const agt_buf *commit;
+    bool ours;
+} publish_claim;
+
+/* AGT_CONFLICT stops the walk: the claim's record was compared. */
+static agt_status publish_compare(void *ctx, const agt_record *r, agt_error *err) {
+    publish_claim *c = ctx;
+    agt_entry e, last;
+    size_t entries = 0;
+    (void)err;
+    if (r->first_seq + r->entries - 1 < c->seq) return AGT_OK;
+    for (size_t at = 0; agt__record_next(r, &at, &e); entries++)
+        last = e;
+    size_t n = entries ? last.line_len : 0;
+    c->ours = n && r->first_seq + r->entries - 1 == c->seq && c->commit->len > n &&
+              memcmp(c->commit->data + c->commit->len - n, last.line, n) == 0;
+    return AGT_CONFLICT;
+}
+
+/* Begins behind what packs are known to hold. A word that cannot be relied on is left aside. */
+static agt_status publish_hear_packed(publish_run *run, agt_error *err) {
+    agt_store *s = run->s;
+    char want[PUBLISH_PACKED];
+    agt_buf text = agt__buf(&s->mem), commit = agt__buf(&s->mem);
+    publish_run told = *run;
+    publish_claim claim = {0, &commit, false};
+    agt_error mine;
+    bool packed = false;
+    agt_status st = agt__read_file(s->sys, s->git_dir, "agt-packed", PUBLISH_PACKED, &text, &mine);
+    const char *p = (const char *)text.data;
+    size_t at = 0;
+    told.packed_seq = 0;
+    for (; st == AGT_OK && at < text.len && at < 19 && p[at] >= '0' && p[at] <= '9'; at++)
+        told.packed_seq = told.packed_seq * 10 + (uint64_t)(p[at] - '0');
+    bool good = st == AGT_OK && at && text.len > at + 41 &&
+                agt__unhex(p + at + 1, 40, told.packed_head.id, 20) &&
+                publish_packed_text(&told, want) == text.len && memcmp(want, p, text.len) == 0 &&
+                told.packed_seq > run->packed_seq && told.packed_seq <= run->last_seq;
+    agt__buf_free(&text);
+    st = AGT_OK;
+    if (good) st = agt__git_packed(s->git, &told.packed_head, &packed, err);
+    if (packed) st = agt__git_read(s->git, &told.packed_head, &commit, err);
+    if (st == AGT_OK && packed) {
+        agt_journal j;
+        claim.seq = told.packed_seq;
+        st = agt__journal_open(&j, s->sys, s->at, s->cpu, false, err);
+        if (st == AGT_OK) {
+            st = agt__each_record(s, &j, claim.seq, publish_compare, &claim, err);
+            agt__journal_close(&j);
+            if (st == AGT_CONFLICT) st = AGT_OK;
+        }
+    }
+    agt__buf_free(&commit);
+    if (st != AGT_OK || !claim.ours) return st;
+    run->done_seq = run->open_seq = run->packed_seq = told.packed_seq;
+    run->head = run->packed_head = told.packed_head;
+    return AGT_OK;
+}
+
 /* ---- the ref (3) ---- */
 
 static agt_status publish_look(publish_run *run, agt_error *err) {
@@ -347,12 +285,31 @@ static agt_status publish_look(publish_run *run, agt_error *err) {
     return st;
 }
 
-/* Somebody else's commit gets a name, unless a power cut took a part of it. */
+/* One of ours has the event that made it in its message. */
+static bool publish_is_ours(const agt_buf *commit) {
+    static const char first[] = "\n\n[agent-trace] ";
+    const size_t n = sizeof first - 1;
+    for (size_t i = 0; i + n <= commit->len; i++) { /* the header ends at the first empty line */
+        if (commit->data[i] != '\n' || commit->data[i + 1] != '\n') continue;
+        return memcmp(commit->data + i, first, n) == 0;
+    }
+    return false;
+}
+
+/* Somebody else's commit gets a name, whatever it leads to; one of ours only if it is whole: else a
+ * power cut took its record with its objects, and it is nobody's. */
 static agt_status publish_keep(publish_run *run, agt_error *err) {
     agt_git *git = run->s->git;
+    agt_error mine;
     char name[48];
-    bool whole;
-    agt_status st = agt__git_whole(git, &run->named, &whole, err);
+    bool whole = true;
+    agt_buf commit = agt__buf(&run->s->mem);
+    agt_status st = agt__git_read(git, &run->named, &commit, &mine);
+    bool ours = st == AGT_OK && publish_is_ours(&commit);
+    agt__buf_free(&commit);
+    if (st == AGT_NOT_FOUND || st == AGT_CORRUPT) return AGT_OK; /* it names nothing */
+    if (st != AGT_OK && err) *err = mine;
+    if (st == AGT_OK && ours) st = agt__git_whole(git, &run->named, &whole, err);
     if (st != AGT_OK || !whole) return st;
     memcpy(name, "found-", 6);
     agt__seq_name(run->done_seq, "", name + 6);
@@ -398,9 +355,10 @@ static agt_status publish_settle(publish_run *run, agt_error *err) {
 
 /* ---- records to commits ---- */
 
-static agt_status publish_write(publish_run *run, agt_error *err) {
+/* Only the last commits of a run may be loose: a pack stands on packs. */
+static agt_status publish_write(publish_run *run, bool last, agt_error *err) {
     agt_store *s = run->s;
-    bool pack = run->pack || run->commits > PUBLISH_LOOSE_MAX;
+    bool pack = run->pack || (run->mend && (!last || run->commits > PUBLISH_LOOSE_MAX));
     if (!run->begun) return AGT_OK;
     run->begun = false;
     agt_status st = agt__git_write(s->git,
@@ -416,22 +374,9 @@ static agt_status publish_write(publish_run *run, agt_error *err) {
     if (pack) {
         run->packed_head = run->head;
         run->packed_seq = run->done_seq;
+        publish_tell_packed(run);
     }
     return run->ahead ? AGT_OK : publish_name(run, pack, err);
-}
-
-/* (2): the commit is in a pack already, and so is all that it stands on. */
-static agt_status publish_adopt(publish_run *run, agt_error *err) {
-    bool packed;
-    agt_status st = agt__git_packed(run->s->git, &run->open_head, &packed, err);
-    if (st != AGT_OK || !packed) return st;
-    agt__git_abort(run->s->git);
-    run->begun = false;
-    run->head = run->packed_head = run->open_head;
-    run->done_seq = run->packed_seq = run->open_seq;
-    run->commits = 0;
-    run->bytes = 0;
-    return AGT_OK;
 }
 
 /* AGT_END: enough. */
@@ -444,14 +389,14 @@ static agt_status publish_record(void *ctx, const agt_record *r, agt_error *err)
                          "the record of event %llu is missing in .agent-trace/unpublished",
                          (unsigned long long)(run->open_seq + 1));
     if (run->begun && (run->commits >= PUBLISH_COMMITS || run->bytes > PUBLISH_CHUNK))
-        st = publish_write(run, err);
+        st = publish_write(run, false, err);
     if (st == AGT_OK && !run->begun) {
         st = agt__git_begin(run->s->git, run->done_seq ? &run->head : NULL, err);
         run->begun = st == AGT_OK;
     }
     if (st == AGT_OK) st = publish_commit(run, r, err);
     run->commits++;
-    return st == AGT_OK && run->mend ? publish_adopt(run, err) : st;
+    return st;
 }
 
 static agt_status publish_all(publish_run *run, agt_error *err) {
@@ -465,7 +410,7 @@ static agt_status publish_all(publish_run *run, agt_error *err) {
     if (st == AGT_END) st = AGT_OK;
     if (st == AGT_OK && run->open_seq < run->last_seq)
         st = agt__fail(err, AGT_BUSY, "the journal was renewed while it was published; try again");
-    if (st == AGT_OK) st = publish_write(run, err);
+    if (st == AGT_OK) st = publish_write(run, true, err);
     if (run->begun) agt__git_abort(s->git);
     agt__buf_free(&run->message);
     agt__buf_free(&run->files);
@@ -484,6 +429,7 @@ static agt_status publish_prepare(publish_run *run, agt_error *err) {
                  s->sys->stat(s->sys->ctx, s->git_dir, "config", &config) == 0 && config.size;
     agt_status st = fixed ? AGT_OK : agt__git_init(s->sys, s->git_dir, &s->mem, err);
     if (st == AGT_OK && run->mend) st = agt__git_clean(s->git, err);
+    if (st == AGT_OK && run->mend) st = publish_hear_packed(run, err);
     return st == AGT_OK ? publish_look(run, err) : st;
 }
 
@@ -530,8 +476,8 @@ static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_erro
     run.s = s;
     run.mend = *mend = *mend || !sh.git_clean;
     publish_plan(&run, &sh, pack);
-    uint64_t from = run.done_seq;
     if ((st = publish_prepare(&run, err)) != AGT_OK) return st;
+    uint64_t from = run.done_seq;
     bool nothing = from == run.last_seq;
     if (nothing && !run.mend && !run.ahead && (run.is_named || !from)) return AGT_OK;
     if (!nothing) st = publish_all(&run, err);
@@ -543,15 +489,6 @@ static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_erro
         if (st == AGT_OK) st = saved;
     }
     return st;
-}
-
-/* Recovery counts from the header: without this it would make the same again at every boot. What
- * fails here is tried again. */
-static void publish_tell_header(agt_store *s) {
-    if (agt__store_lock(s, NULL) != AGT_OK) return;
-    if (s->shared.packed_seq > s->journal.header.packed_seq)
-        (void)agt__checkpoint_locked(s, false, NULL);
-    agt__store_unlock(s);
 }
 
 /* What publication needs and does not find is damage: a commit, a side file, a folder. */
@@ -576,7 +513,8 @@ AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *e
         st = publish_run_once(s, pack, &mend, &mine);
     }
     st = publish_lost(st, &mine);
-    if (st == AGT_OK && mend && !pack) publish_tell_header(s);
+    /* recovery counts from the header: without this it would keep records that packs hold */
+    if (st == AGT_OK && mend && !pack) agt__checkpoint_packed(s);
     return agt__answer(st, &mine, err);
 }
 

@@ -180,6 +180,10 @@ AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err);
 /* Checkpoints whatever the journal holds, waiting for other publishers but not for git. */
 AGT_PRIVATE agt_status agt__empty_journal(agt_store *s, agt_error *err);
 
+/* Under the publish lock: the header learns how far git is durable, if it does not know. What fails
+ * here is tried again. */
+AGT_PRIVATE void agt__checkpoint_packed(agt_store *s);
+
 /* ---- publish.c ---- */
 
 /* Under the publish lock: commits every record git does not have. `pack`: durably, and nothing
@@ -188,6 +192,8 @@ AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *e
 /* Takes and drops publish mutex and lock. */
 AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err);
 AGT_PRIVATE void agt__publish_leave(agt_store *s);
+/* ---- records.c ---- */
+
 /* The content of the event `seq`, which made a blob, from the journal or unpublished/.
  * AGT_NOT_FOUND if neither has it. Under the handle's mutex. */
 AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,

@@ -1,0 +1,153 @@
+/* records: walking what is recorded, wherever it is by now: in unpublished/, then in the journal;
+ * and finding a content, which may lie in a side file, or in git.
+ *
+ * (1) Records are immutable, so they are read without the store lock. A journal that begins a new
+ *     generation meanwhile is noticed by the checksum chain, and the walk ends early. */
+#include "store.h"
+
+AGT_PRIVATE void agt__side_name(uint64_t seq, char out[40]) {
+    memcpy(out, "side-", 5);
+    char digits[40];
+    agt__seq_name(seq, "", digits);
+    memcpy(out + 5, digits, strlen(digits) + 1);
+}
+
+AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_entry *entry,
+                                        agt_buf *out, const void **bytes, agt_error *err) {
+    char name[40];
+    *bytes = entry->content ? (const void *)entry->content : "";
+    if (!(entry->flags & AGT_ENTRY_SIDE)) return AGT_OK;
+    agt__side_name(seq, name);
+    out->len = 0;
+    agt_status st =
+        agt__read_file(s->sys, s->unpublished, name, (size_t)AGT_MAX_DOCUMENT, out, err);
+    if (st == AGT_OK && out->len != entry->content_len)
+        st = agt__fail(err, AGT_CORRUPT, ".agent-trace/unpublished/%s is damaged", name);
+    *bytes = out->data ? (const void *)out->data : "";
+    return st;
+}
+
+/* ---- walking records ---- */
+
+typedef struct records_files {
+    uint64_t after, first; /* the smallest first seq greater than `after`; 0: none */
+    uint64_t upto, start;  /* the greatest first seq that is <= upto; 0: none */
+} records_files;
+
+static int records_find_file(void *ctx, const char *name) {
+    records_files *f = ctx;
+    uint64_t n = 0;
+    const char *p = name;
+    for (; *p >= '0' && *p <= '9' && n < UINT64_MAX / 10 - 9; p++)
+        n = n * 10 + (uint64_t)(*p - '0');
+    if (p == name || strcmp(p, ".records") != 0) return 0;
+    if (n > f->after && (!f->first || n < f->first)) f->first = n;
+    if (n <= f->upto && n > f->start) f->start = n;
+    return 0;
+}
+
+static agt_status records_walk_bytes(agt_store *s, const unsigned char *data, size_t n,
+                                     uint64_t *seq, agt_record_fn each, void *ctx, agt_error *err) {
+    agt_record r;
+    if (n < 32 || memcmp(data, "AGTUNPB2", 8) != 0)
+        return agt__fail(err, AGT_CORRUPT, "a file in .agent-trace/unpublished is damaged");
+    uint64_t generation = agt__get64(data + 8), next = agt__get64(data + 16);
+    uint32_t chain = agt__get32(data + 24);
+    for (size_t at = 32; at < n; at += r.length) {
+        if (agt__record_parse(data + at, n - at, s->cpu, generation, next, chain, &r) != AGT_OK)
+            return agt__fail_at(err, AGT_CORRUPT, (int64_t)at,
+                                "a file in .agent-trace/unpublished is damaged");
+        if (r.first_seq + r.entries > *seq) {
+            agt_status st = each(ctx, &r, err);
+            if (st != AGT_OK) return st;
+            *seq = r.first_seq + r.entries;
+        }
+        next += r.entries;
+        chain = r.crc;
+    }
+    return AGT_OK;
+}
+
+static agt_status records_walk_files(agt_store *s, uint64_t below, uint64_t *seq,
+                                     agt_record_fn each, void *ctx, agt_error *err) {
+    char name[40];
+    records_files f = {0, 0, *seq, 0};
+    if (s->unpublished == AGT_FD_NONE) return AGT_OK;
+    int rc = s->sys->list(s->sys->ctx, s->unpublished, records_find_file, &f);
+    agt_status st = rc < 0 ? agt__fail_io(err, rc, "cannot list .agent-trace/unpublished") : AGT_OK;
+    uint64_t now = f.start ? f.start : f.first;
+    while (st == AGT_OK && now && now < below && *seq < below) {
+        agt_buf bytes = agt__buf(&s->mem);
+        agt__seq_name(now, ".records", name);
+        st = agt__read_file(s->sys, s->unpublished, name, SIZE_MAX / 2, &bytes, err);
+        if (st == AGT_OK) st = records_walk_bytes(s, bytes.data, bytes.len, seq, each, ctx, err);
+        agt__buf_free(&bytes);
+        f = (records_files){now, 0, 0, 0};
+        (void)s->sys->list(s->sys->ctx, s->unpublished, records_find_file, &f);
+        now = f.first;
+    }
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint64_t seq,
+                                        agt_record_fn each, void *ctx, agt_error *err) {
+    agt_record r;
+    const agt_journal_header h = j->header;
+    agt_buf bytes = agt__buf(&s->mem);
+    agt_status st =
+        seq < h.next_seq ? records_walk_files(s, h.next_seq, &seq, each, ctx, err) : AGT_OK;
+    uint64_t at = AGT_JOURNAL_START, next = h.next_seq;
+    uint32_t chain = h.crc;
+    while (st == AGT_OK) {
+        st = agt__record_read(s->sys, j->fd, at, h.capacity, s->cpu, h.generation, next, chain,
+                              &bytes, &r, err);
+        if (st == AGT_OK && r.first_seq + r.entries > seq) st = each(ctx, &r, err);
+        at += r.length;
+        next += r.entries;
+        chain = r.crc;
+    }
+    agt__buf_free(&bytes);
+    return st == AGT_END ? AGT_OK : st;
+}
+
+typedef struct records_wanted {
+    agt_store *s;
+    uint64_t seq;
+    agt_buf *out;
+} records_wanted;
+
+/* AGT_CONFLICT stops the walk: found. */
+static agt_status records_take_content(void *ctx, const agt_record *r, agt_error *err) {
+    records_wanted *w = ctx;
+    agt_entry e;
+    const void *bytes;
+    uint64_t seq = r->first_seq;
+    if (seq > w->seq) return AGT_NOT_FOUND;
+    for (size_t at = 0; agt__record_next(r, &at, &e); seq++) {
+        if (seq != w->seq) continue;
+        if (!(e.flags & AGT_ENTRY_CONTENT)) return AGT_NOT_FOUND;
+        agt_buf side = agt__buf(&w->s->mem);
+        agt_status st = agt__entry_bytes(w->s, seq, &e, &side, &bytes, err);
+        if (st == AGT_OK) agt__buf_put(w->out, bytes, (size_t)e.content_len);
+        agt__buf_free(&side);
+        if (st == AGT_OK && w->out->failed) st = agt__nomem(err);
+        return st == AGT_OK ? AGT_CONFLICT : st;
+    }
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
+                                               agt_error *err) {
+    records_wanted w = {s, seq, out};
+    agt_status st = agt__each_record(s, &s->journal, seq, records_take_content, &w, err);
+    if (st == AGT_CONFLICT) return AGT_OK;
+    return st == AGT_OK ? AGT_NOT_FOUND : st;
+}
+
+AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_buf *out,
+                                        agt_error *err) {
+    s->sys->mutex_lock(s->sys->ctx, s->reader_mutex);
+    agt_status st = agt__git_read(s->reader, blob, out, err);
+    s->sys->mutex_unlock(s->sys->ctx, s->reader_mutex);
+    return st;
+}
