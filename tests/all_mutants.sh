@@ -113,6 +113,8 @@ mutant recovery-syncs-no-journal src/store/recover.c \
     'int rc = s->sys->sync(s->sys->ctx, s->journal.fd); /* (1) */' 'int rc = 0;'
 mutant main-goes-back src/store/publish.c \
     'return run->ahead ? AGT_OK : publish_name(run, pack, err);' 'return publish_name(run, pack, err);'
+mutant a-pack-on-loose-commits src/store/publish.c \
+    '(!last || run->commits > PUBLISH_LOOSE_MAX)' '(run->commits > PUBLISH_LOOSE_MAX)'
 mutant unpublished-not-kept src/store/checkpoint.c \
     'if (r.first_seq + r.entries - 1 > s->shared.packed_seq) {' 'if (r.first_seq + r.entries - 1 > s->shared.published_seq) {'
 mutant torn-documents-are-edits src/store/recover.c \
