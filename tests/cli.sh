@@ -1009,11 +1009,25 @@ w a.md 2
 [ "$(git --git-dir .agent-trace/git rev-list --count main)" = 2 ] || bad 'not two commits'
 git --git-dir .agent-trace/git fsck --strict >"$T/out" 2>&1 || bad "fsck: $(cat "$T/out")"
 
-it 'git that is gone is said, without a promise that it comes back'
-w other.md 1
+it 'git that is gone is made again from what is recorded'
+rm -rf .agent-trace/git
+run write a.md --content 3
+exits 0
+[ ! -s "$T/err" ] || bad "it said: $(cat "$T/err")"
+[ "$(git --git-dir .agent-trace/git rev-list --count main)" = 3 ] || bad 'not three commits'
+git --git-dir .agent-trace/git fsck --strict >"$T/out" 2>&1 || bad "fsck: $(cat "$T/out")"
+
+it 'git that is gone with what only it had is said, without a promise that it comes back'
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    printf '{"actor":"user","action":"create","path":"f%s.md","content":"%s"}\n' $i $i
+done | "$program" import - >"$T/out" 2>&1 || bad "import: $(cat "$T/out")"
+for i in 1 2 3 4 5; do # what is packed leaves the journal when that is half full
+    head -c 1000000 /dev/zero | tr '\0' $i >"$T/long"
+    "$program" write long.md <"$T/long" >"$T/out" 2>&1 || bad "write: $(cat "$T/out")"
+done
 mv .agent-trace/git "$T/git-gone"
 run write other.md --content 2
-exits 0 && prints 'other.md: version 2'
+exits 0 && prints 'other.md: version 1'
 complains_like 'note: every change is safe, but git does not get them: '
 ! grep -q 'next command' "$T/err" || bad "$(cat "$T/err")"
 rm -rf .agent-trace/git && mv "$T/git-gone" .agent-trace/git
