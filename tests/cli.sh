@@ -1021,7 +1021,7 @@ it 'git that is gone with what only it had is said, without a promise that it co
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     printf '{"actor":"user","action":"create","path":"f%s.md","content":"%s"}\n' $i $i
 done | "$program" import - >"$T/out" 2>&1 || bad "import: $(cat "$T/out")"
-for i in 1 2 3 4 5; do # what is packed leaves the journal when that is half full
+for i in 1 2 3 4 5 6 7; do # what is packed leaves the journal when that is half full
     head -c 1000000 /dev/zero | tr '\0' $i >"$T/long"
     "$program" write long.md <"$T/long" >"$T/out" 2>&1 || bad "write: $(cat "$T/out")"
 done

@@ -579,14 +579,10 @@ AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *pa
     bool news;
     int kind;
     agt_buf b = agt__buf(&git->mem);
-    agt_status status = AGT_NOT_FOUND;
     *packed = false;
-    if (git->listed) status = objects_find_packed(git, id, &kind, &b, &mine);
-    if (objects_try_on(status)) { /* (3) */
-        status = objects_list(git, &news, &mine);
-        if (status == AGT_OK)
-            status = news ? objects_find_packed(git, id, &kind, &b, &mine) : AGT_NOT_FOUND;
-    }
+    /* listed anew: a pack that is open may have no name any more */
+    agt_status status = objects_list(git, &news, &mine);
+    if (status == AGT_OK) status = objects_find_packed(git, id, &kind, &b, &mine);
     agt__buf_free(&b);
     *packed = status == AGT_OK;
     if (status == AGT_OK || objects_try_on(status)) return AGT_OK;

@@ -683,7 +683,11 @@ static agt_status pack_write_packed(agt_git *git, agt_error *err) {
     if (status != AGT_OK) return status;
     status = pack_write_both(git, folder, err);
     git->sys->close(git->sys->ctx, folder);
-    return status;
+    if (status != AGT_OK) return status;
+    /* the folders on the way may be new, too */
+    int rc = git->sys->sync(git->sys->ctx, objects);
+    if (rc == 0) rc = git->sys->sync(git->sys->ctx, git->dir);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot sync the git folder") : AGT_OK;
 }
 
 /* Removes the loose files of what a pack holds now, and no others: there may be a person's. */

@@ -263,7 +263,7 @@ static int checkpoint_old_unpublished(void *ctx, const char *name) {
     const char *rest;
     bool old = false;
     if (checkpoint_number(name, &n, &rest) && strcmp(rest, ".records") == 0)
-        old = !c->first_needed || n < c->first_needed;
+        old = !c->first_needed || n < c->first_needed || n >= c->next_records;
     else if (strncmp(name, "side-", 5) == 0 && checkpoint_number(name + 5, &n, &rest))
         old = n <= c->packed || n >= c->next_records;
     else
@@ -376,13 +376,30 @@ static agt_status checkpoint_waits(const agt_store *s, agt_error *err) {
                      s->waits.message);
 }
 
+/* Records go because packs hold them: are the packs still there? Else the header's word stands. */
+static agt_status checkpoint_packed_still(agt_store *s, agt_error *err) {
+    bool packed = true;
+    agt_status st = AGT_OK;
+    const agt_journal_header *h = &s->journal.header;
+    if (s->shared.packed_seq > h->packed_seq)
+        st = agt__git_packed(s->git, &s->shared.packed_head, &packed, err);
+    if (st == AGT_UNSUPPORTED) packed = false;
+    if (st != AGT_OK && st != AGT_UNSUPPORTED) return st;
+    if (packed) return AGT_OK;
+    s->shared.packed_seq = h->packed_seq;
+    s->shared.packed_head = h->packed_head;
+    s->shared.git_clean = 0; /* the next publisher mends */
+    return AGT_OK;
+}
+
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err) {
     agt_journal_header h = s->journal.header;
     agt_buf bytes = agt__buf(&s->mem);
     uint64_t copied = 0;
     char name[32];
     if (s->shared.applied < s->shared.end) return checkpoint_waits(s, err); /* (2) */
-    agt_status st = checkpoint_sync_all(s, new_file, err);
+    agt_status st = checkpoint_packed_still(s, err);
+    if (st == AGT_OK) st = checkpoint_sync_all(s, new_file, err);
     if (st == AGT_OK) st = checkpoint_unpublished(s, &copied, err);
     h.generation++;
     h.next_seq = s->shared.next_seq;

@@ -8,9 +8,9 @@
  *     generation meanwhile (only a recovery does that without the publish lock) is noticed by the
  *     checksum chain, and the answer is AGT_BUSY.
  * (2) After a recovery git is mended: a power cut may have emptied loose objects, so bad ones go
- *     and what is not known to be packed is made again. git/agt-packed says how far packs reach. It
- *     is written when a pack and its name are durable; so, torn or old as it may be, what it says
- * is true of this repository, and the event in its commit tells whether it is true of this journal.
+ *     and what the header does not know to be packed is made again. That a pack can be read says
+ *     nothing: it may be a copy's, or its sync may have failed. At the end the header is told, so
+ *     that the next recovery does not make the same again.
  * (3) Only refs/heads/main is ours. It never goes back behind what was published: while commits are
  *     made again it keeps naming what it named, until that is made, too. What is not made is
  *     somebody else's and is kept as refs/heads/found-<seq> before main moves on; so is what main
@@ -34,7 +34,6 @@
 #define PUBLISH_CHUNK     (32u * 1024 * 1024) /* bytes of content in one pack */
 #define PUBLISH_COMMITS   2000u
 #define PUBLISH_TRIES     10
-#define PUBLISH_PACKED    96u
 
 AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err) {
     if (s->sys->pid(s->sys->ctx) != s->self.pid)
@@ -191,89 +190,6 @@ static agt_status publish_commit(publish_run *run, const agt_record *r, agt_erro
     return st;
 }
 
-/* ---- how far packs reach (2) ---- */
-
-/* git/agt-packed: "<seq> <commit>", the same hashed, and a newline. It need not be durable. */
-static size_t publish_packed_text(const publish_run *run, char out[PUBLISH_PACKED]) {
-    unsigned char sum[32];
-    agt__seq_name(run->packed_seq, " ", out);
-    size_t n = strlen(out);
-    agt__hex(run->packed_head.id, 20, out + n);
-    agt__sha256(run->s->cpu, out, n + 40, sum);
-    out[n + 40] = ' ';
-    agt__hex(sum, 8, out + n + 41);
-    out[n + 57] = '\n';
-    return n + 58;
-}
-
-static void publish_tell_packed(publish_run *run) {
-    char text[PUBLISH_PACKED];
-    agt_store *s = run->s;
-    size_t n = publish_packed_text(run, text);
-    (void)agt__write_file(s->sys, s->git_dir, "agt-packed", text, n, false, NULL);
-}
-
-typedef struct publish_claim {
-    uint64_t seq;
-    const agt_buf *commit;
-    bool ours;
-} publish_claim;
-
-/* AGT_CONFLICT stops the walk: the claim's record was compared. */
-static agt_status publish_compare(void *ctx, const agt_record *r, agt_error *err) {
-    publish_claim *c = ctx;
-    agt_entry e, last;
-    size_t entries = 0;
-    (void)err;
-    if (r->first_seq + r->entries - 1 < c->seq) return AGT_OK;
-    for (size_t at = 0; agt__record_next(r, &at, &e); entries++)
-        last = e;
-    size_t n = entries ? last.line_len : 0;
-    c->ours = n && r->first_seq + r->entries - 1 == c->seq && c->commit->len > n &&
-              memcmp(c->commit->data + c->commit->len - n, last.line, n) == 0;
-    return AGT_CONFLICT;
-}
-
-/* Begins behind what packs are known to hold. A word that cannot be relied on is left aside. */
-static agt_status publish_hear_packed(publish_run *run, agt_error *err) {
-    agt_store *s = run->s;
-    char want[PUBLISH_PACKED];
-    agt_buf text = agt__buf(&s->mem), commit = agt__buf(&s->mem);
-    publish_run told = *run;
-    publish_claim claim = {0, &commit, false};
-    agt_error mine;
-    bool packed = false;
-    agt_status st = agt__read_file(s->sys, s->git_dir, "agt-packed", PUBLISH_PACKED, &text, &mine);
-    const char *p = (const char *)text.data;
-    size_t at = 0;
-    told.packed_seq = 0;
-    for (; st == AGT_OK && at < text.len && at < 19 && p[at] >= '0' && p[at] <= '9'; at++)
-        told.packed_seq = told.packed_seq * 10 + (uint64_t)(p[at] - '0');
-    bool good = st == AGT_OK && at && text.len > at + 41 &&
-                agt__unhex(p + at + 1, 40, told.packed_head.id, 20) &&
-                publish_packed_text(&told, want) == text.len && memcmp(want, p, text.len) == 0 &&
-                told.packed_seq > run->packed_seq && told.packed_seq <= run->last_seq;
-    agt__buf_free(&text);
-    st = AGT_OK;
-    if (good) st = agt__git_packed(s->git, &told.packed_head, &packed, err);
-    if (packed) st = agt__git_read(s->git, &told.packed_head, &commit, err);
-    if (st == AGT_OK && packed) {
-        agt_journal j;
-        claim.seq = told.packed_seq;
-        st = agt__journal_open(&j, s->sys, s->at, s->cpu, false, err);
-        if (st == AGT_OK) {
-            st = agt__each_record(s, &j, claim.seq, publish_compare, &claim, err);
-            agt__journal_close(&j);
-            if (st == AGT_CONFLICT) st = AGT_OK;
-        }
-    }
-    agt__buf_free(&commit);
-    if (st != AGT_OK || !claim.ours) return st;
-    run->done_seq = run->open_seq = run->packed_seq = told.packed_seq;
-    run->head = run->packed_head = told.packed_head;
-    return AGT_OK;
-}
-
 /* ---- the ref (3) ---- */
 
 static agt_status publish_look(publish_run *run, agt_error *err) {
@@ -374,7 +290,6 @@ static agt_status publish_write(publish_run *run, bool last, agt_error *err) {
     if (pack) {
         run->packed_head = run->head;
         run->packed_seq = run->done_seq;
-        publish_tell_packed(run);
     }
     return run->ahead ? AGT_OK : publish_name(run, pack, err);
 }
@@ -429,7 +344,6 @@ static agt_status publish_prepare(publish_run *run, agt_error *err) {
                  s->sys->stat(s->sys->ctx, s->git_dir, "config", &config) == 0 && config.size;
     agt_status st = fixed ? AGT_OK : agt__git_init(s->sys, s->git_dir, &s->mem, err);
     if (st == AGT_OK && run->mend) st = agt__git_clean(s->git, err);
-    if (st == AGT_OK && run->mend) st = publish_hear_packed(run, err);
     return st == AGT_OK ? publish_look(run, err) : st;
 }
 
@@ -464,17 +378,32 @@ static void publish_plan(publish_run *run, const agt_shared *sh, bool pack) {
     run->head = again ? sh->packed_head : sh->head;
 }
 
+/* Somebody may have taken packs away that were made since the header: its word goes further back,
+ * and what it does not call packed is recorded still. */
+static agt_status publish_base(agt_store *s, const agt_journal_header *h, agt_shared *sh,
+                               agt_error *err) {
+    bool packed = true;
+    agt_status st = AGT_OK;
+    if (sh->packed_seq > h->packed_seq)
+        st = agt__git_packed(s->git, &sh->packed_head, &packed, err);
+    if (st != AGT_OK || packed) return st;
+    sh->packed_seq = h->packed_seq;
+    sh->packed_head = h->packed_head;
+    return AGT_OK;
+}
+
 /* `*mend`: from what is durable on; set where a recovery asks for it. */
 static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_error *err) {
     publish_run run;
     agt_status st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
     agt_shared sh = s->shared;
-    uint64_t generation = s->journal.header.generation;
+    agt_journal_header h = s->journal.header;
     agt__store_unlock(s);
     memset(&run, 0, sizeof run);
     run.s = s;
     run.mend = *mend = *mend || !sh.git_clean;
+    if (run.mend && (st = publish_base(s, &h, &sh, err)) != AGT_OK) return st;
     publish_plan(&run, &sh, pack);
     if ((st = publish_prepare(&run, err)) != AGT_OK) return st;
     uint64_t from = run.done_seq;
@@ -485,7 +414,7 @@ static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_erro
     bool progress = run.done_seq > from && !run.ahead && run.is_named &&
                     memcmp(run.named.id, run.head.id, 20) == 0;
     if (st == AGT_OK || progress) {
-        agt_status saved = publish_done(s, &run, generation, st == AGT_OK ? err : NULL);
+        agt_status saved = publish_done(s, &run, h.generation, st == AGT_OK ? err : NULL);
         if (st == AGT_OK) st = saved;
     }
     return st;
