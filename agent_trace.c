@@ -6860,6 +6860,14 @@ static agt_status pack_write_index(agt_git *git, agt_git_file *f, agt_fd folder,
     return agt__git_file_end(f, true, err);
 }
 
+/* The next one in the chain of a pack's names. */
+static void pack_next(agt_git *git, unsigned char sum[20]) {
+    agt_sha1_state sha;
+    agt__sha1_init(&sha);
+    agt__sha1_update(&sha, git->cpu, sum, 20);
+    agt__sha1_final(&sha, git->cpu, sum);
+}
+
 static bool pack_is_taken(agt_git *git, agt_fd folder, char *name, char *ext) {
     agt_stat st;
     memcpy(ext, ".pack", 6);
@@ -6871,15 +6879,12 @@ static bool pack_is_taken(agt_git *git, agt_fd folder, char *name, char *ext) {
  * has it. */
 static void pack_name(agt_git *git, agt_fd folder, const unsigned char sum[20], char *name) {
     unsigned char next[20];
-    agt_sha1_state sha;
     memcpy(next, sum, sizeof next);
     memcpy(name, "pack-", 5);
     agt__hex(next, sizeof next, name + 5);
     for (int i = 0; i < PACK_TRIES && pack_is_taken(git, folder, name, name + 5 + AGT_GIT_HEX);
          i++) {
-        agt__sha1_init(&sha);
-        agt__sha1_update(&sha, git->cpu, next, sizeof next);
-        agt__sha1_final(&sha, git->cpu, next);
+        pack_next(git, next);
         agt__hex(next, sizeof next, name + 5);
     }
 }
@@ -6889,7 +6894,6 @@ static void pack_drop_twins(agt_git *git, agt_fd folder, const unsigned char sum
                             const char *name) {
     unsigned char next[20];
     char twin[5 + AGT_GIT_HEX + 6] = "pack-", *ext = twin + 5 + AGT_GIT_HEX;
-    agt_sha1_state sha;
     memcpy(next, sum, sizeof next);
     for (int i = 0; i < PACK_TRIES; i++) {
         agt__hex(next, sizeof next, twin + 5);
@@ -6898,9 +6902,7 @@ static void pack_drop_twins(agt_git *git, agt_fd folder, const unsigned char sum
         (void)git->sys->remove(git->sys->ctx, folder, twin);
         memcpy(ext, ".pack", 6);
         (void)git->sys->remove(git->sys->ctx, folder, twin);
-        agt__sha1_init(&sha);
-        agt__sha1_update(&sha, git->cpu, next, sizeof next);
-        agt__sha1_final(&sha, git->cpu, next);
+        pack_next(git, next);
     }
 }
 
@@ -11423,6 +11425,11 @@ AGT_PRIVATE void agt__checkpoint_packed(agt_store *s);
 /* Under the publish lock: commits every record git does not have. `pack`: durably, and nothing
  * stays loose. */
 AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err);
+/* Are the packs still there that were made since the header `h`? Somebody may have taken them away:
+ * then *sh says what the header says, what that does not call packed is recorded still, and the
+ * next publisher mends. Under the publish lock, or where *sh says no more than `h`. */
+AGT_PRIVATE agt_status agt__packed_still(agt_store *s, const agt_journal_header *h, agt_shared *sh,
+                                         agt_error *err);
 /* Takes and drops publish mutex and lock. */
 AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err);
 AGT_PRIVATE void agt__publish_leave(agt_store *s);
@@ -14617,10 +14624,15 @@ static agt_status publish_commit(publish_run *run, const agt_record *r, agt_erro
 
 /* ---- the ref (3) ---- */
 
+/* Does main name `head`? */
+static bool publish_is_there(const publish_run *run) {
+    return run->is_named && memcmp(run->named.id, run->head.id, 20) == 0;
+}
+
 static agt_status publish_look(publish_run *run, agt_error *err) {
     agt_error mine;
     agt_status st = agt__git_head(run->s->git, &run->named, &run->is_named, &mine);
-    run->ahead = run->is_named && memcmp(run->named.id, run->head.id, 20) != 0;
+    run->ahead = run->is_named && !publish_is_there(run);
     if (st == AGT_OK || st == AGT_CORRUPT) return AGT_OK; /* damaged: a power cut emptied it */
     if (err) *err = mine;
     return st;
@@ -14685,8 +14697,7 @@ static agt_status publish_settle(publish_run *run, agt_error *err) {
     agt_store *s = run->s;
     agt_buf commit = agt__buf(&s->mem);
     agt_status st = run->ahead ? publish_keep(run, err) : AGT_OK;
-    bool move = run->done_seq &&
-                (!run->is_named || run->ahead || memcmp(run->named.id, run->head.id, 20) != 0);
+    bool move = run->done_seq && !publish_is_there(run);
     if (st == AGT_OK && move)
         st = agt__git_read(s->git, &run->head, &commit, err); /* still there? */
     if (st == AGT_OK && move) st = publish_name(run, true, err);
@@ -14803,17 +14814,19 @@ static void publish_plan(publish_run *run, const agt_shared *sh, bool pack) {
     run->head = again ? sh->packed_head : sh->head;
 }
 
-/* Somebody may have taken packs away that were made since the header: its word goes further back,
- * and what it does not call packed is recorded still. */
-static agt_status publish_base(agt_store *s, const agt_journal_header *h, agt_shared *sh,
-                               agt_error *err) {
+AGT_PRIVATE agt_status agt__packed_still(agt_store *s, const agt_journal_header *h, agt_shared *sh,
+                                         agt_error *err) {
     bool packed = true;
+    agt_error mine;
     agt_status st = AGT_OK;
+    mine.status = AGT_OK;
     if (sh->packed_seq > h->packed_seq)
-        st = agt__git_packed(s->git, &sh->packed_head, &packed, err);
-    if (st != AGT_OK || packed) return st;
+        st = agt__git_packed(s->git, &sh->packed_head, &packed, &mine);
+    if (st != AGT_OK && st != AGT_UNSUPPORTED) return agt__answer(st, &mine, err);
+    if (packed) return AGT_OK;
     sh->packed_seq = h->packed_seq;
     sh->packed_head = h->packed_head;
+    sh->git_clean = 0;
     return AGT_OK;
 }
 
@@ -14828,7 +14841,7 @@ static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_erro
     memset(&run, 0, sizeof run);
     run.s = s;
     run.mend = *mend = *mend || !sh.git_clean;
-    if (run.mend && (st = publish_base(s, &h, &sh, err)) != AGT_OK) return st;
+    if (run.mend && (st = agt__packed_still(s, &h, &sh, err)) != AGT_OK) return st;
     publish_plan(&run, &sh, pack);
     if ((st = publish_prepare(&run, err)) != AGT_OK) return st;
     uint64_t from = run.done_seq;
@@ -14836,9 +14849,7 @@ static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_erro
     if (nothing && !run.mend && !run.ahead && (run.is_named || !from)) return AGT_OK;
     if (!nothing) st = publish_all(&run, err);
     if (st == AGT_OK) st = publish_settle(&run, err);
-    bool progress = run.done_seq > from && !run.ahead && run.is_named &&
-                    memcmp(run.named.id, run.head.id, 20) == 0;
-    if (st == AGT_OK || progress) {
+    if (st == AGT_OK || (run.done_seq > from && publish_is_there(&run))) { /* also a part of it */
         agt_status saved = publish_done(s, &run, h.generation, st == AGT_OK ? err : NULL);
         if (st == AGT_OK) st = saved;
     }
@@ -15258,29 +15269,14 @@ static agt_status checkpoint_waits(const agt_store *s, agt_error *err) {
                      s->waits.message);
 }
 
-/* Records go because packs hold them: are the packs still there? Else the header's word stands. */
-static agt_status checkpoint_packed_still(agt_store *s, agt_error *err) {
-    bool packed = true;
-    agt_status st = AGT_OK;
-    const agt_journal_header *h = &s->journal.header;
-    if (s->shared.packed_seq > h->packed_seq)
-        st = agt__git_packed(s->git, &s->shared.packed_head, &packed, err);
-    if (st == AGT_UNSUPPORTED) packed = false;
-    if (st != AGT_OK && st != AGT_UNSUPPORTED) return st;
-    if (packed) return AGT_OK;
-    s->shared.packed_seq = h->packed_seq;
-    s->shared.packed_head = h->packed_head;
-    s->shared.git_clean = 0; /* the next publisher mends */
-    return AGT_OK;
-}
-
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err) {
     agt_journal_header h = s->journal.header;
     agt_buf bytes = agt__buf(&s->mem);
     uint64_t copied = 0;
     char name[32];
     if (s->shared.applied < s->shared.end) return checkpoint_waits(s, err); /* (2) */
-    agt_status st = checkpoint_packed_still(s, err);
+    /* records go because packs hold them */
+    agt_status st = agt__packed_still(s, &h, &s->shared, err);
     if (st == AGT_OK) st = checkpoint_sync_all(s, new_file, err);
     if (st == AGT_OK) st = checkpoint_unpublished(s, &copied, err);
     h.generation++;

@@ -573,6 +573,14 @@ static agt_status pack_write_index(agt_git *git, agt_git_file *f, agt_fd folder,
     return agt__git_file_end(f, true, err);
 }
 
+/* The next one in the chain of a pack's names. */
+static void pack_next(agt_git *git, unsigned char sum[20]) {
+    agt_sha1_state sha;
+    agt__sha1_init(&sha);
+    agt__sha1_update(&sha, git->cpu, sum, 20);
+    agt__sha1_final(&sha, git->cpu, sum);
+}
+
 static bool pack_is_taken(agt_git *git, agt_fd folder, char *name, char *ext) {
     agt_stat st;
     memcpy(ext, ".pack", 6);
@@ -584,15 +592,12 @@ static bool pack_is_taken(agt_git *git, agt_fd folder, char *name, char *ext) {
  * has it. */
 static void pack_name(agt_git *git, agt_fd folder, const unsigned char sum[20], char *name) {
     unsigned char next[20];
-    agt_sha1_state sha;
     memcpy(next, sum, sizeof next);
     memcpy(name, "pack-", 5);
     agt__hex(next, sizeof next, name + 5);
     for (int i = 0; i < PACK_TRIES && pack_is_taken(git, folder, name, name + 5 + AGT_GIT_HEX);
          i++) {
-        agt__sha1_init(&sha);
-        agt__sha1_update(&sha, git->cpu, next, sizeof next);
-        agt__sha1_final(&sha, git->cpu, next);
+        pack_next(git, next);
         agt__hex(next, sizeof next, name + 5);
     }
 }
@@ -602,7 +607,6 @@ static void pack_drop_twins(agt_git *git, agt_fd folder, const unsigned char sum
                             const char *name) {
     unsigned char next[20];
     char twin[5 + AGT_GIT_HEX + 6] = "pack-", *ext = twin + 5 + AGT_GIT_HEX;
-    agt_sha1_state sha;
     memcpy(next, sum, sizeof next);
     for (int i = 0; i < PACK_TRIES; i++) {
         agt__hex(next, sizeof next, twin + 5);
@@ -611,9 +615,7 @@ static void pack_drop_twins(agt_git *git, agt_fd folder, const unsigned char sum
         (void)git->sys->remove(git->sys->ctx, folder, twin);
         memcpy(ext, ".pack", 6);
         (void)git->sys->remove(git->sys->ctx, folder, twin);
-        agt__sha1_init(&sha);
-        agt__sha1_update(&sha, git->cpu, next, sizeof next);
-        agt__sha1_final(&sha, git->cpu, next);
+        pack_next(git, next);
     }
 }
 

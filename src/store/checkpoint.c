@@ -376,29 +376,14 @@ static agt_status checkpoint_waits(const agt_store *s, agt_error *err) {
                      s->waits.message);
 }
 
-/* Records go because packs hold them: are the packs still there? Else the header's word stands. */
-static agt_status checkpoint_packed_still(agt_store *s, agt_error *err) {
-    bool packed = true;
-    agt_status st = AGT_OK;
-    const agt_journal_header *h = &s->journal.header;
-    if (s->shared.packed_seq > h->packed_seq)
-        st = agt__git_packed(s->git, &s->shared.packed_head, &packed, err);
-    if (st == AGT_UNSUPPORTED) packed = false;
-    if (st != AGT_OK && st != AGT_UNSUPPORTED) return st;
-    if (packed) return AGT_OK;
-    s->shared.packed_seq = h->packed_seq;
-    s->shared.packed_head = h->packed_head;
-    s->shared.git_clean = 0; /* the next publisher mends */
-    return AGT_OK;
-}
-
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err) {
     agt_journal_header h = s->journal.header;
     agt_buf bytes = agt__buf(&s->mem);
     uint64_t copied = 0;
     char name[32];
     if (s->shared.applied < s->shared.end) return checkpoint_waits(s, err); /* (2) */
-    agt_status st = checkpoint_packed_still(s, err);
+    /* records go because packs hold them */
+    agt_status st = agt__packed_still(s, &h, &s->shared, err);
     if (st == AGT_OK) st = checkpoint_sync_all(s, new_file, err);
     if (st == AGT_OK) st = checkpoint_unpublished(s, &copied, err);
     h.generation++;

@@ -192,10 +192,15 @@ static agt_status publish_commit(publish_run *run, const agt_record *r, agt_erro
 
 /* ---- the ref (3) ---- */
 
+/* Does main name `head`? */
+static bool publish_is_there(const publish_run *run) {
+    return run->is_named && memcmp(run->named.id, run->head.id, 20) == 0;
+}
+
 static agt_status publish_look(publish_run *run, agt_error *err) {
     agt_error mine;
     agt_status st = agt__git_head(run->s->git, &run->named, &run->is_named, &mine);
-    run->ahead = run->is_named && memcmp(run->named.id, run->head.id, 20) != 0;
+    run->ahead = run->is_named && !publish_is_there(run);
     if (st == AGT_OK || st == AGT_CORRUPT) return AGT_OK; /* damaged: a power cut emptied it */
     if (err) *err = mine;
     return st;
@@ -260,8 +265,7 @@ static agt_status publish_settle(publish_run *run, agt_error *err) {
     agt_store *s = run->s;
     agt_buf commit = agt__buf(&s->mem);
     agt_status st = run->ahead ? publish_keep(run, err) : AGT_OK;
-    bool move = run->done_seq &&
-                (!run->is_named || run->ahead || memcmp(run->named.id, run->head.id, 20) != 0);
+    bool move = run->done_seq && !publish_is_there(run);
     if (st == AGT_OK && move)
         st = agt__git_read(s->git, &run->head, &commit, err); /* still there? */
     if (st == AGT_OK && move) st = publish_name(run, true, err);
@@ -378,17 +382,19 @@ static void publish_plan(publish_run *run, const agt_shared *sh, bool pack) {
     run->head = again ? sh->packed_head : sh->head;
 }
 
-/* Somebody may have taken packs away that were made since the header: its word goes further back,
- * and what it does not call packed is recorded still. */
-static agt_status publish_base(agt_store *s, const agt_journal_header *h, agt_shared *sh,
-                               agt_error *err) {
+AGT_PRIVATE agt_status agt__packed_still(agt_store *s, const agt_journal_header *h, agt_shared *sh,
+                                         agt_error *err) {
     bool packed = true;
+    agt_error mine;
     agt_status st = AGT_OK;
+    mine.status = AGT_OK;
     if (sh->packed_seq > h->packed_seq)
-        st = agt__git_packed(s->git, &sh->packed_head, &packed, err);
-    if (st != AGT_OK || packed) return st;
+        st = agt__git_packed(s->git, &sh->packed_head, &packed, &mine);
+    if (st != AGT_OK && st != AGT_UNSUPPORTED) return agt__answer(st, &mine, err);
+    if (packed) return AGT_OK;
     sh->packed_seq = h->packed_seq;
     sh->packed_head = h->packed_head;
+    sh->git_clean = 0;
     return AGT_OK;
 }
 
@@ -403,7 +409,7 @@ static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_erro
     memset(&run, 0, sizeof run);
     run.s = s;
     run.mend = *mend = *mend || !sh.git_clean;
-    if (run.mend && (st = publish_base(s, &h, &sh, err)) != AGT_OK) return st;
+    if (run.mend && (st = agt__packed_still(s, &h, &sh, err)) != AGT_OK) return st;
     publish_plan(&run, &sh, pack);
     if ((st = publish_prepare(&run, err)) != AGT_OK) return st;
     uint64_t from = run.done_seq;
@@ -411,9 +417,7 @@ static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_erro
     if (nothing && !run.mend && !run.ahead && (run.is_named || !from)) return AGT_OK;
     if (!nothing) st = publish_all(&run, err);
     if (st == AGT_OK) st = publish_settle(&run, err);
-    bool progress = run.done_seq > from && !run.ahead && run.is_named &&
-                    memcmp(run.named.id, run.head.id, 20) == 0;
-    if (st == AGT_OK || progress) {
+    if (st == AGT_OK || (run.done_seq > from && publish_is_there(&run))) { /* also a part of it */
         agt_status saved = publish_done(s, &run, h.generation, st == AGT_OK ? err : NULL);
         if (st == AGT_OK) st = saved;
     }

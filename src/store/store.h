@@ -189,6 +189,11 @@ AGT_PRIVATE void agt__checkpoint_packed(agt_store *s);
 /* Under the publish lock: commits every record git does not have. `pack`: durably, and nothing
  * stays loose. */
 AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err);
+/* Are the packs still there that were made since the header `h`? Somebody may have taken them away:
+ * then *sh says what the header says, what that does not call packed is recorded still, and the
+ * next publisher mends. Under the publish lock, or where *sh says no more than `h`. */
+AGT_PRIVATE agt_status agt__packed_still(agt_store *s, const agt_journal_header *h, agt_shared *sh,
+                                         agt_error *err);
 /* Takes and drops publish mutex and lock. */
 AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err);
 AGT_PRIVATE void agt__publish_leave(agt_store *s);
