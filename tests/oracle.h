@@ -123,6 +123,24 @@ static inline agt_store *oracle_open(machine_process *p, const char *root, machi
     return s;
 }
 
+/* Runs `work` in a new process that dies at change n; false if it came to its end. */
+static inline bool oracle_until(machine *m, const char *root, uint64_t n,
+                                void (*work)(agt_store *)) {
+    machine_memory mem;
+    machine_process *p = machine_process_new(m, "mortal");
+    machine_memory_init(&mem);
+    machine_crash_at(m, n, MACHINE_CHANGES, MACHINE_AFTER);
+    bool ended = setjmp(*machine_crash_point(m)) == 0;
+    if (ended) {
+        agt_store *s = oracle_open(p, root, &mem, AGT_OK);
+        if (work) work(s);
+        agt_close(s, NULL);
+    }
+    machine_crash_at(m, 0, 0, MACHINE_AFTER);
+    machine_memory_release(&mem);
+    return !ended;
+}
+
 /* After a mended publication no object of git is a file that a power cut emptied. */
 static inline void oracle_check_objects(machine *m, const char *root) {
     char path[128];

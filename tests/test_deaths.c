@@ -35,23 +35,6 @@ static machine *deaths_start(void) {
     return m;
 }
 
-/* Runs `work` in a new process that dies at change n; false if it came to its end. */
-static bool deaths_until(machine *m, uint64_t n, void (*work)(agt_store *)) {
-    machine_memory mem;
-    machine_process *p = machine_process_new(m, "mortal");
-    machine_memory_init(&mem);
-    machine_crash_at(m, n, MACHINE_CHANGES, MACHINE_AFTER);
-    bool ended = setjmp(*machine_crash_point(m)) == 0;
-    if (ended) {
-        agt_store *s = oracle_open(p, root, &mem, AGT_OK);
-        if (work) work(s);
-        agt_close(s, NULL);
-    }
-    machine_crash_at(m, 0, 0, MACHINE_AFTER);
-    machine_memory_release(&mem);
-    return !ended;
-}
-
 static void deaths_check(machine *m) {
     agt_error err;
     agt_store_info info = AGT_STORE_INFO_INIT;
@@ -68,7 +51,7 @@ static uint64_t deaths_in_a_row(const machine *from, uint64_t row, void (*work)(
     uint64_t ways = 0;
     for (uint64_t n = 1;; n++) {
         machine *m = machine_clone(from);
-        bool died = deaths_until(m, n, work);
+        bool died = oracle_until(m, root, n, work);
         if (died && row > 1) {
             ways += deaths_in_a_row(m, row - 1, NULL);
         } else {
@@ -96,7 +79,7 @@ TEST(deaths, a_write_that_died_half_is_never_taken_for_an_edit) {
         agt_error err;
         agt_caller me = AGT_CALLER("user");
         machine *m = machine_clone(start);
-        bool died = deaths_until(m, n, deaths_batch);
+        bool died = oracle_until(m, root, n, deaths_batch);
         agt_store *s = oracle_open(machine_process_new(m, "next"), root, NULL, AGT_OK);
         deaths_write(s, "e.md", "1");
         CHECK_OK(agt_remove(s, &me, "d.md", NULL, NULL, &err), err);

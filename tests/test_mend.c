@@ -47,6 +47,18 @@ static machine *mend_start(size_t len) {
     return m;
 }
 
+/* What is in a folder of git's, as machine_tree says it. */
+static char *mend_tree(const machine *m, const char *folder) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/.agent-trace/git/%s", root, folder);
+    return machine_tree(m, path);
+}
+
+static void mend_publishes(agt_store *s) {
+    agt_error err;
+    CHECK_OK(agt_publish(s, &err), err);
+}
+
 static void mend_boot(machine *m) {
     machine_cut cut = {.mode = MACHINE_CUT_KEEP, .seed = test_random()};
     machine_power_cut(m, &cut);
@@ -59,10 +71,9 @@ typedef struct mend_watch {
 } mend_watch;
 
 static bool mend_is_kept(const machine *m, const char *commit) {
-    char path[128], name[64];
+    char name[64];
     bool found = false;
-    snprintf(path, sizeof path, "%s/.agent-trace/git/refs/heads", root);
-    char *tree = machine_tree(m, path);
+    char *tree = mend_tree(m, "refs/heads");
     for (char *line = tree, *at; line && (at = strstr(line, "found-")) != NULL && !found;) {
         size_t n = strcspn(at, "\n");
         CHECK(n < sizeof name);
@@ -205,9 +216,7 @@ TEST(mend, a_persons_commit_on_main_never_loses_its_name) {
 
 static size_t mend_found(const machine *m) {
     size_t n = 0;
-    char path[128];
-    snprintf(path, sizeof path, "%s/.agent-trace/git/refs/heads", root);
-    char *tree = machine_tree(m, path);
+    char *tree = mend_tree(m, "refs/heads");
     for (const char *at = tree; at && (at = strstr(at, "found-")) != NULL; at++)
         n++;
     free(tree);
@@ -217,7 +226,7 @@ static size_t mend_found(const machine *m) {
 /* After the death main names an old or the new commit; from then on it never goes back, and nothing
  * of ours is taken for somebody else's. */
 TEST(mend, a_publisher_that_died_is_followed_by_one_that_goes_on) {
-    volatile uint64_t deaths = 0, moved = 0; /* over longjmp */
+    uint64_t deaths = 0, moved = 0;
     machine *start = mend_start(200);
     char *before = mend_ref(start, "main");
     agt_store *s = oracle_open(machine_process_new(start, "writer"), root, NULL, AGT_OK);
@@ -225,19 +234,7 @@ TEST(mend, a_publisher_that_died_is_followed_by_one_that_goes_on) {
     agt_close(s, NULL);
     for (uint64_t n = 1;; n++) {
         machine *m = machine_clone(start);
-        machine_memory mem;
-        machine_process *p = machine_process_new(m, "mortal");
-        machine_memory_init(&mem);
-        machine_crash_at(m, n, MACHINE_CHANGES, MACHINE_AFTER);
-        bool ended = setjmp(*machine_crash_point(m)) == 0;
-        if (ended) {
-            agt_error err;
-            s = oracle_open(p, root, &mem, AGT_OK);
-            CHECK_OK(agt_publish(s, &err), err);
-            agt_close(s, NULL);
-        }
-        machine_crash_at(m, 0, 0, MACHINE_AFTER);
-        machine_memory_release(&mem);
+        bool ended = !oracle_until(m, root, n, mend_publishes);
         char *left = mend_ref(m, "main");
         bool is_new = strcmp(left, before) != 0;
         if (is_new) {
@@ -527,23 +524,11 @@ TEST(mend, a_sync_that_failed_is_never_taken_for_one_that_did_not) {
 }
 
 TEST(mend, a_publisher_that_died_leaves_no_pack_that_is_not_durable) {
-    volatile uint64_t deaths = 0;
+    uint64_t deaths = 0;
     machine *start = mend_versions(0, 0);
-    for (volatile uint64_t n = 1;; n++) {
+    for (uint64_t n = 1;; n++) {
         machine *m = machine_clone(start);
-        machine_memory mem;
-        machine_process *p = machine_process_new(m, "mortal");
-        machine_memory_init(&mem);
-        machine_crash_at(m, n, MACHINE_CHANGES, MACHINE_AFTER);
-        bool ended = setjmp(*machine_crash_point(m)) == 0;
-        if (ended) {
-            agt_error err;
-            agt_store *s = oracle_open(p, root, &mem, AGT_OK);
-            CHECK_OK(agt_publish(s, &err), err);
-            agt_close(s, NULL);
-        }
-        machine_crash_at(m, 0, 0, MACHINE_AFTER);
-        machine_memory_release(&mem);
+        bool ended = !oracle_until(m, root, n, mend_publishes);
         mend_publish(m);
         mend_hard_cut(m);
         mend_check_versions(m, 0, 0);
@@ -564,12 +549,12 @@ TEST(mend, packs_that_are_gone_are_made_again_from_what_the_header_does_not_call
         machine *m = mend_versions(0, 0);
         agt_store *s = oracle_open(machine_process_new(m, "first"), root, NULL, AGT_OK);
         CHECK_OK(agt_checkpoint(s, &err), err);
-        char *old = machine_tree(m, "/home/.agent-trace/git/objects/pack"), path[200];
+        char *old = mend_tree(m, "objects/pack"), path[200];
         for (uint32_t i = 0; i < MEND_WRITES; i++)
             mend_write(s, "b.md", 200 + i, 1);
         CHECK_OK(agt_publish(s, &err), err); /* a pack that the header knows nothing of */
         CHECK_OK(agt_close(s, &err), err);
-        char *now = machine_tree(m, "/home/.agent-trace/git/objects/pack");
+        char *now = mend_tree(m, "objects/pack");
         char *before = mend_ref(m, "main");
         size_t gone = 0;
         for (const char *p = now; (p = strstr(p, "pack-")) != NULL; p += 5) {
@@ -602,9 +587,7 @@ TEST(mend, packs_that_are_gone_are_made_again_from_what_the_header_does_not_call
 
 static uint64_t mend_pack_bytes(const machine *m) {
     uint64_t sum = 0;
-    char path[128];
-    snprintf(path, sizeof path, "%s/.agent-trace/git/objects/pack", root);
-    char *tree = machine_tree(m, path);
+    char *tree = mend_tree(m, "objects/pack");
     for (char *line = tree; line && *line;) {
         unsigned long long size;
         char *end = strchr(line, '\n');
