@@ -8650,6 +8650,10 @@ AGT_PRIVATE bool agt__event_seq(const char *line, size_t n, uint64_t *seq) {
 #define AGT_SEGMENT_NAME 32
 #define AGT_SEGMENT_MAX  (64u * 1024 * 1024) /* a segment is closed once it is that long */
 
+/* No segment of ours gets that long: it grows by less than a journal behind AGT_SEGMENT_MAX. What
+ * tells of a later byte is no record of ours; believed, it would make a hole of any size. */
+#define AGT_SEGMENT_LONGEST (2u * AGT_SEGMENT_MAX)
+
 /* Where the trace ends: the next line goes to byte `offset` of the segment that begins with seq
  * `segment`, and its `prev` is `prev` (32 zero bytes at the very beginning). */
 typedef struct agt_trace_end {
@@ -8752,9 +8756,8 @@ AGT_PRIVATE agt_status agt__trace_repair(const agt_sys *sys, agt_fd dir, const a
 
 #include <stdlib.h>
 
-#define TRACE_RESERVE  (1024u * 1024)
-#define TRACE_CHUNK    (64u * 1024)           /* all the memory that keeping a tail takes */
-#define TRACE_TAIL_MAX (4u * AGT_SEGMENT_MAX) /* longer than a segment of ours can be */
+#define TRACE_RESERVE (1024u * 1024)
+#define TRACE_CHUNK   (64u * 1024) /* all the memory that keeping a tail takes */
 
 AGT_PRIVATE void agt__segment_name(uint64_t first_seq, char out[AGT_SEGMENT_NAME]) {
     char digits[20];
@@ -8982,7 +8985,7 @@ static agt_status trace_tail_go(trace_tail *t, const agt_mem *mem, bool remove, 
     if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace/trace/%s", t->name);
     if (!remove && now.size <= t->offset) return AGT_OK;
     t->n = now.size - t->offset;
-    vast = t->n > TRACE_TAIL_MAX;
+    vast = t->n > AGT_SEGMENT_LONGEST;
     if (vast && !remove)
         return agt__fail_at(err, AGT_CORRUPT, (int64_t)t->offset,
                             ".agent-trace/trace/%s has %llu bytes behind the last event, which "
@@ -9121,12 +9124,17 @@ static agt_status reader_boundary(agt_trace_reader *r, uint64_t end, uint64_t *p
 }
 
 /* Steps over a line longer than any event, whose first bytes are in the window: *full is its
- * length, 0 if it has no end yet. The window is as before then. */
-static agt_status reader_endless(agt_trace_reader *r, uint64_t from, uint64_t *full,
+ * length, or what was read of it if it goes on behind `stop`; 0 if it has no end yet. The window
+ * is as before then. */
+static agt_status reader_endless(agt_trace_reader *r, uint64_t from, uint64_t stop, uint64_t *full,
                                  agt_error *err) {
     uint64_t was = r->window_at, pos = was + r->window_len;
     agt_status st = AGT_OK;
     for (*full = 0; st == AGT_OK && !*full; pos += r->window_len) {
+        if (pos >= stop) {
+            *full = pos - from;
+            break;
+        }
         st = reader_load(r, pos, READER_WINDOW, err);
         if (st != AGT_OK || !r->window_len) break;
         const unsigned char *newline = memchr(r->window, '\n', r->window_len);
@@ -9136,9 +9144,10 @@ static agt_status reader_endless(agt_trace_reader *r, uint64_t from, uint64_t *f
 }
 
 /* The whole line at `from`, found by reading `first` bytes and then a whole window: *len bytes of
- * it are to be handed out, it is *full bytes long; both 0 if there is no whole line. */
-static agt_status reader_line_at(agt_trace_reader *r, uint64_t from, size_t first, size_t *len,
-                                 uint64_t *full, agt_error *err) {
+ * it are to be handed out, it is *full bytes long; both 0 if there is no whole line. Of a line that
+ * is too long, what lies behind `stop` is of no interest. */
+static agt_status reader_line_at(agt_trace_reader *r, uint64_t from, uint64_t stop, size_t first,
+                                 size_t *len, uint64_t *full, agt_error *err) {
     size_t have = reader_have(r, from), n = first;
     const unsigned char *newline = have ? memchr(reader_bytes(r, from), '\n', have) : NULL;
     agt_status st = AGT_OK;
@@ -9155,7 +9164,7 @@ static agt_status reader_line_at(agt_trace_reader *r, uint64_t from, size_t firs
     if (newline)
         *full = (uint64_t)(newline - reader_bytes(r, from)) + 1;
     else if (have > AGT_MAX_EVENT)
-        st = reader_endless(r, from, full, err);
+        st = reader_endless(r, from, stop, full, err);
     *len = *full > AGT_MAX_EVENT ? AGT_MAX_EVENT + 1 : (size_t)*full;
     if (*len > reader_have(r, from)) *len = 0; /* the file was cut meanwhile */
     return st;
@@ -9310,7 +9319,7 @@ AGT_PRIVATE void agt__trace_where(const agt_trace_reader *r, uint64_t *segment, 
 /* The whole line ahead, if there is one. (2) */
 static agt_status reader_ahead(agt_trace_reader *r, size_t *len, uint64_t *full, agt_error *err) {
     for (;;) {
-        agt_status st = reader_line_at(r, r->at, READER_WINDOW, len, full, err);
+        agt_status st = reader_line_at(r, r->at, UINT64_MAX, READER_WINDOW, len, full, err);
         if (st != AGT_OK || !*len || !r->at || !reader_have(r, r->at - 1) ||
             *reader_bytes(r, r->at - 1) == '\n')
             return st;
@@ -9481,9 +9490,9 @@ static agt_status reader_probe(agt_trace_reader *r, uint64_t from, uint64_t end,
     size_t len;
     uint64_t full;
     *seq = 0;
-    agt_status st = reader_line_at(r, from, READER_PROBE, &len, &full, err);
+    agt_status st = reader_line_at(r, from, end, READER_PROBE, &len, &full, err);
     for (*start = from + full; st == AGT_OK && len && *start < end; *start += full) {
-        st = reader_line_at(r, *start, READER_PROBE, &len, &full, err);
+        st = reader_line_at(r, *start, end, READER_PROBE, &len, &full, err);
         if (st != AGT_OK || !len) return st;
         if ((*seq = reader_seq(r, *start, len)) != 0) return st;
     }
@@ -9497,7 +9506,7 @@ static agt_status reader_scan(agt_trace_reader *r, uint64_t from, uint64_t seq, 
     uint64_t before = 0, found, full;
     size_t len;
     for (r->at = from;; r->at += full) {
-        agt_status st = reader_line_at(r, r->at, READER_NEAR, &len, &full, err);
+        agt_status st = reader_line_at(r, r->at, UINT64_MAX, READER_NEAR, &len, &full, err);
         if (st != AGT_OK) return st;
         if (!len) {
             *sure = !r->at || before; /* all seqs so far were smaller */
@@ -9518,7 +9527,7 @@ static agt_status reader_scan_all(agt_trace_reader *r, uint64_t seq, agt_error *
     uint64_t earlier = 0, before = 0, found = r->segment - 1, found_at = UINT64_MAX, at = 0, full;
     size_t len;
     for (;; at += full) {
-        agt_status st = reader_line_at(r, at, READER_WINDOW, &len, &full, err);
+        agt_status st = reader_line_at(r, at, UINT64_MAX, READER_WINDOW, &len, &full, err);
         if (st != AGT_OK) return st;
         uint64_t behind = len ? reader_seq(r, at, len) : 0;
         bool confirmed = before + 1 == found || earlier + 2 == found || behind == found + 1 ||
@@ -10095,7 +10104,9 @@ static agt_status header_decode(agt_journal_header *h, agt_cpu cpu, const unsign
     h->dev = agt__get64(slot + 152);
     h->ino = agt__get64(slot + 160);
     /* half of all numbers are left for what is still to come: seq never wraps around */
-    return h->next_seq > 0 && h->next_seq <= INT64_MAX ? AGT_OK : AGT_END;
+    return h->next_seq > 0 && h->next_seq <= INT64_MAX && h->trace.offset < AGT_SEGMENT_LONGEST
+               ? AGT_OK
+               : AGT_END;
 }
 
 AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
@@ -10273,7 +10284,8 @@ static bool record_header(const unsigned char *p, uint64_t generation, uint64_t 
     r->trace_offset = agt__get64(p + 40);
     r->recorded_unix_ms = (int64_t)agt__get64(p + 48);
     return r->generation == generation && r->first_seq == seq && r->entries > 0 &&
-           r->length >= RECORD_HEADER + RECORD_ENTRY && (r->length & 7u) == 0 &&
+           r->trace_offset < AGT_SEGMENT_LONGEST && r->length >= RECORD_HEADER + RECORD_ENTRY &&
+           (r->length & 7u) == 0 &&
            r->length <= AGT_JOURNAL_BYTES - AGT_JOURNAL_START; /* before memory is taken for it */
 }
 
@@ -11077,7 +11089,7 @@ static bool shared_decode(agt_shared *s, agt_cpu cpu, const unsigned char *p) {
     memcpy(s->packed_head.id, p + 212, 20);
     s->failed = agt__get32(p + 232);
     s->git_clean = agt__get32(p + 236);
-    return true;
+    return s->trace.offset < AGT_SEGMENT_LONGEST;
 }
 
 AGT_PRIVATE agt_status agt__shared_read(const agt_sys *sys, agt_fd fd, agt_cpu cpu, agt_shared *out,

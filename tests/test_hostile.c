@@ -5,8 +5,9 @@
 
 #include <sys/stat.h>
 
-/* A store whose journal holds one more record, well-formed and chained, with this event. */
-static const char *hostile_store(agt_event *e, const char *content) {
+/* A store whose journal holds one more record, well-formed and chained, with this event, its line
+ * at byte `offset` of the trace or where it belongs. */
+static const char *hostile_store_at(agt_event *e, const char *content, uint64_t offset) {
     const char *root = test_folder();
     agt_error err;
     agt_store *s = kit_open(root);
@@ -24,7 +25,7 @@ static const char *hostile_store(agt_event *e, const char *content) {
     r.generation = s->journal.header.generation;
     r.first_seq = e->seq;
     r.segment = s->shared.trace.segment;
-    r.trace_offset = s->shared.trace.offset;
+    r.trace_offset = offset ? offset : s->shared.trace.offset;
     r.entries = 1;
     (void)agt__record_begin(&record);
     agt__record_put(&record, content ? AGT_ENTRY_CONTENT : 0, line.data, line.len, content,
@@ -35,6 +36,10 @@ static const char *hostile_store(agt_event *e, const char *content) {
     agt__buf_free(&record);
     CHECK_OK(agt_close(s, &err), err);
     return root;
+}
+
+static const char *hostile_store(agt_event *e, const char *content) {
+    return hostile_store_at(e, content, 0);
 }
 
 static void hostile_refused(const char *root) {
@@ -96,5 +101,25 @@ TEST(hostile, ids_and_actors_that_are_none_are_refused) {
         e.blob = agt__text(i == 1 ? "zz" : "0123456789012345678901234567890123456789");
         if (i == 2) e.actor = agt__text("agent:../x");
         hostile_refused(hostile_store(&e, i == 3 ? NULL : "evil"));
+    }
+}
+
+TEST(hostile, a_line_beyond_any_segment_is_no_record) {
+    static const uint64_t far[] = {AGT_SEGMENT_LONGEST, UINT64_C(1) << 40, UINT64_MAX};
+    for (size_t i = 0; i < AGT_COUNT(far); i++) {
+        agt_event e = AGT_EVENT_INIT;
+        agt_error err;
+        struct stat st;
+        e.action = agt__text("note");
+        const char *root = hostile_store_at(&e, NULL, far[i]);
+        for (int state = 0; state < 2; state++) {
+            agt_store *s = kit_open(root);
+            kit_reads(s, "good.md", state ? "better" : "good");
+            kit_write(s, &kit_user, "good.md", state ? "best" : "better");
+            CHECK_OK(agt_close(s, &err), err);
+            CHECK_INT(stat(kit_path(root, ".agent-trace/trace/000000000001.jsonl"), &st), 0);
+            CHECK(st.st_size < 10000);
+            remove(kit_path(root, ".agent-trace/state")); /* and by the whole recovery */
+        }
     }
 }

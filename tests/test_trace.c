@@ -481,6 +481,27 @@ TEST(trace, searching_a_whole_segment_reads_little_of_it) {
     free_log(l);
 }
 
+TEST(trace, a_search_in_a_vast_line_reads_it_about_twice) {
+    machine_settings set = {.unsynced_kept = true};
+    struct log *l = new_log(&set);
+    agt_text line;
+    uint64_t vast = 20u * 1024 * 1024;
+    for (int i = 0; i < 50; i++)
+        log_add(l, 100);
+    log_save(l);
+    CHECK_INT(machine_truncate(l->b.m, log_path(1), vast), 0);
+    log_append(l, 1, "\n", 1);
+    agt_trace_reader *r = log_reader(l);
+    for (size_t i = 0; i < l->count; i += 7) {
+        machine_calls_reset(l->b.m);
+        CHECK_OK(agt__trace_find(r, l->line[i].seq, &line, &l->err), l->err);
+        log_is(l, r, line, i);
+        CHECK(machine_calls(l->b.m, MACHINE_PREAD) < 4 * (vast / AGT_MAX_EVENT));
+    }
+    agt__trace_reader_close(r);
+    free_log(l);
+}
+
 TEST(trace, reading_on_reads_each_byte_about_once) {
     machine_settings set = {.unsynced_kept = true};
     struct log *l = new_log(&set);

@@ -64,7 +64,9 @@ static agt_status header_decode(agt_journal_header *h, agt_cpu cpu, const unsign
     h->dev = agt__get64(slot + 152);
     h->ino = agt__get64(slot + 160);
     /* half of all numbers are left for what is still to come: seq never wraps around */
-    return h->next_seq > 0 && h->next_seq <= INT64_MAX ? AGT_OK : AGT_END;
+    return h->next_seq > 0 && h->next_seq <= INT64_MAX && h->trace.offset < AGT_SEGMENT_LONGEST
+               ? AGT_OK
+               : AGT_END;
 }
 
 AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
@@ -242,7 +244,8 @@ static bool record_header(const unsigned char *p, uint64_t generation, uint64_t 
     r->trace_offset = agt__get64(p + 40);
     r->recorded_unix_ms = (int64_t)agt__get64(p + 48);
     return r->generation == generation && r->first_seq == seq && r->entries > 0 &&
-           r->length >= RECORD_HEADER + RECORD_ENTRY && (r->length & 7u) == 0 &&
+           r->trace_offset < AGT_SEGMENT_LONGEST && r->length >= RECORD_HEADER + RECORD_ENTRY &&
+           (r->length & 7u) == 0 &&
            r->length <= AGT_JOURNAL_BYTES - AGT_JOURNAL_START; /* before memory is taken for it */
 }
 

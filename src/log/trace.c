@@ -12,9 +12,8 @@
 
 #include <stdlib.h>
 
-#define TRACE_RESERVE  (1024u * 1024)
-#define TRACE_CHUNK    (64u * 1024)           /* all the memory that keeping a tail takes */
-#define TRACE_TAIL_MAX (4u * AGT_SEGMENT_MAX) /* longer than a segment of ours can be */
+#define TRACE_RESERVE (1024u * 1024)
+#define TRACE_CHUNK   (64u * 1024) /* all the memory that keeping a tail takes */
 
 AGT_PRIVATE void agt__segment_name(uint64_t first_seq, char out[AGT_SEGMENT_NAME]) {
     char digits[20];
@@ -242,7 +241,7 @@ static agt_status trace_tail_go(trace_tail *t, const agt_mem *mem, bool remove, 
     if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace/trace/%s", t->name);
     if (!remove && now.size <= t->offset) return AGT_OK;
     t->n = now.size - t->offset;
-    vast = t->n > TRACE_TAIL_MAX;
+    vast = t->n > AGT_SEGMENT_LONGEST;
     if (vast && !remove)
         return agt__fail_at(err, AGT_CORRUPT, (int64_t)t->offset,
                             ".agent-trace/trace/%s has %llu bytes behind the last event, which "

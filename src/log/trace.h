@@ -12,6 +12,10 @@
 #define AGT_SEGMENT_NAME 32
 #define AGT_SEGMENT_MAX  (64u * 1024 * 1024) /* a segment is closed once it is that long */
 
+/* No segment of ours gets that long: it grows by less than a journal behind AGT_SEGMENT_MAX. What
+ * tells of a later byte is no record of ours; believed, it would make a hole of any size. */
+#define AGT_SEGMENT_LONGEST (2u * AGT_SEGMENT_MAX)
+
 /* Where the trace ends: the next line goes to byte `offset` of the segment that begins with seq
  * `segment`, and its `prev` is `prev` (32 zero bytes at the very beginning). */
 typedef struct agt_trace_end {

@@ -88,12 +88,17 @@ static agt_status reader_boundary(agt_trace_reader *r, uint64_t end, uint64_t *p
 }
 
 /* Steps over a line longer than any event, whose first bytes are in the window: *full is its
- * length, 0 if it has no end yet. The window is as before then. */
-static agt_status reader_endless(agt_trace_reader *r, uint64_t from, uint64_t *full,
+ * length, or what was read of it if it goes on behind `stop`; 0 if it has no end yet. The window
+ * is as before then. */
+static agt_status reader_endless(agt_trace_reader *r, uint64_t from, uint64_t stop, uint64_t *full,
                                  agt_error *err) {
     uint64_t was = r->window_at, pos = was + r->window_len;
     agt_status st = AGT_OK;
     for (*full = 0; st == AGT_OK && !*full; pos += r->window_len) {
+        if (pos >= stop) {
+            *full = pos - from;
+            break;
+        }
         st = reader_load(r, pos, READER_WINDOW, err);
         if (st != AGT_OK || !r->window_len) break;
         const unsigned char *newline = memchr(r->window, '\n', r->window_len);
@@ -103,9 +108,10 @@ static agt_status reader_endless(agt_trace_reader *r, uint64_t from, uint64_t *f
 }
 
 /* The whole line at `from`, found by reading `first` bytes and then a whole window: *len bytes of
- * it are to be handed out, it is *full bytes long; both 0 if there is no whole line. */
-static agt_status reader_line_at(agt_trace_reader *r, uint64_t from, size_t first, size_t *len,
-                                 uint64_t *full, agt_error *err) {
+ * it are to be handed out, it is *full bytes long; both 0 if there is no whole line. Of a line that
+ * is too long, what lies behind `stop` is of no interest. */
+static agt_status reader_line_at(agt_trace_reader *r, uint64_t from, uint64_t stop, size_t first,
+                                 size_t *len, uint64_t *full, agt_error *err) {
     size_t have = reader_have(r, from), n = first;
     const unsigned char *newline = have ? memchr(reader_bytes(r, from), '\n', have) : NULL;
     agt_status st = AGT_OK;
@@ -122,7 +128,7 @@ static agt_status reader_line_at(agt_trace_reader *r, uint64_t from, size_t firs
     if (newline)
         *full = (uint64_t)(newline - reader_bytes(r, from)) + 1;
     else if (have > AGT_MAX_EVENT)
-        st = reader_endless(r, from, full, err);
+        st = reader_endless(r, from, stop, full, err);
     *len = *full > AGT_MAX_EVENT ? AGT_MAX_EVENT + 1 : (size_t)*full;
     if (*len > reader_have(r, from)) *len = 0; /* the file was cut meanwhile */
     return st;
@@ -277,7 +283,7 @@ AGT_PRIVATE void agt__trace_where(const agt_trace_reader *r, uint64_t *segment, 
 /* The whole line ahead, if there is one. (2) */
 static agt_status reader_ahead(agt_trace_reader *r, size_t *len, uint64_t *full, agt_error *err) {
     for (;;) {
-        agt_status st = reader_line_at(r, r->at, READER_WINDOW, len, full, err);
+        agt_status st = reader_line_at(r, r->at, UINT64_MAX, READER_WINDOW, len, full, err);
         if (st != AGT_OK || !*len || !r->at || !reader_have(r, r->at - 1) ||
             *reader_bytes(r, r->at - 1) == '\n')
             return st;
@@ -448,9 +454,9 @@ static agt_status reader_probe(agt_trace_reader *r, uint64_t from, uint64_t end,
     size_t len;
     uint64_t full;
     *seq = 0;
-    agt_status st = reader_line_at(r, from, READER_PROBE, &len, &full, err);
+    agt_status st = reader_line_at(r, from, end, READER_PROBE, &len, &full, err);
     for (*start = from + full; st == AGT_OK && len && *start < end; *start += full) {
-        st = reader_line_at(r, *start, READER_PROBE, &len, &full, err);
+        st = reader_line_at(r, *start, end, READER_PROBE, &len, &full, err);
         if (st != AGT_OK || !len) return st;
         if ((*seq = reader_seq(r, *start, len)) != 0) return st;
     }
@@ -464,7 +470,7 @@ static agt_status reader_scan(agt_trace_reader *r, uint64_t from, uint64_t seq, 
     uint64_t before = 0, found, full;
     size_t len;
     for (r->at = from;; r->at += full) {
-        agt_status st = reader_line_at(r, r->at, READER_NEAR, &len, &full, err);
+        agt_status st = reader_line_at(r, r->at, UINT64_MAX, READER_NEAR, &len, &full, err);
         if (st != AGT_OK) return st;
         if (!len) {
             *sure = !r->at || before; /* all seqs so far were smaller */
@@ -485,7 +491,7 @@ static agt_status reader_scan_all(agt_trace_reader *r, uint64_t seq, agt_error *
     uint64_t earlier = 0, before = 0, found = r->segment - 1, found_at = UINT64_MAX, at = 0, full;
     size_t len;
     for (;; at += full) {
-        agt_status st = reader_line_at(r, at, READER_WINDOW, &len, &full, err);
+        agt_status st = reader_line_at(r, at, UINT64_MAX, READER_WINDOW, &len, &full, err);
         if (st != AGT_OK) return st;
         uint64_t behind = len ? reader_seq(r, at, len) : 0;
         bool confirmed = before + 1 == found || earlier + 2 == found || behind == found + 1 ||

@@ -57,7 +57,7 @@ static bool shared_decode(agt_shared *s, agt_cpu cpu, const unsigned char *p) {
     memcpy(s->packed_head.id, p + 212, 20);
     s->failed = agt__get32(p + 232);
     s->git_clean = agt__get32(p + 236);
-    return true;
+    return s->trace.offset < AGT_SEGMENT_LONGEST;
 }
 
 AGT_PRIVATE agt_status agt__shared_read(const agt_sys *sys, agt_fd fd, agt_cpu cpu, agt_shared *out,
