@@ -4139,11 +4139,15 @@ typedef struct agt_git agt_git;
 AGT_PRIVATE agt_status agt__git_init(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
                                      agt_error *err);
 
-/* A handle on the repository in `dir` (borrowed until close). Cheap: libgit2 is initialised by the
+/* A handle on the repository in `dir` (borrowed until close; AGT_FD_NONE: follow comes before any
+ * call that reads or writes). Cheap: libgit2 is initialised by the
  * first call that reads an object, and shut down in close. */
 AGT_PRIVATE agt_status agt__git_open(agt_git **out, const agt_sys *sys, agt_fd dir,
                                      const agt_mem *mem, agt_cpu cpu, agt_error *err);
 AGT_PRIVATE void agt__git_close(agt_git *git);
+/* The repository is in `dir` from now on (borrowed). *moved: that is another folder than before, or
+ * its objects are: what was known and open is forgotten, and an open transaction ended. */
+AGT_PRIVATE agt_status agt__git_follow(agt_git *git, agt_fd dir, bool *moved, agt_error *err);
 
 /* Reads an object's bytes behind what `out` holds: hash checked. AGT_NOT_FOUND if it is not there
  * (an empty or damaged loose file is AGT_CORRUPT). */
@@ -4200,7 +4204,7 @@ AGT_PRIVATE void agt__git_abort(agt_git *git);
 /* Makes refs/heads/main name `id` if it still names `was` (NULL: nothing that could be read), with
  * git's own lock held from the look to the rename. durable: the file and the folders are synced.
  * AGT_CONFLICT: it names something else, and goes on to. AGT_BUSY: a git command held the lock for
- * two seconds; a lock that is a minute old is a dead one's. */
+ * two seconds; a lock that is a minute away from now is a dead one's. */
 AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, const agt_oid *was,
                                          bool durable, agt_error *err);
 /* Keeps `id` as refs/heads/<name>, or <name>-2, -3 ... where that names something else. Synced. */
@@ -4243,6 +4247,12 @@ AGT_PRIVATE agt_status agt__git_open(agt_git **out, const agt_sys *sys, agt_fd d
 
 AGT_PRIVATE void agt__git_close(agt_git *git) {
     (void)git;
+}
+
+AGT_PRIVATE agt_status agt__git_follow(agt_git *git, agt_fd dir, bool *moved, agt_error *err) {
+    (void)git, (void)dir, (void)err;
+    *moved = false;
+    return AGT_OK;
 }
 
 AGT_PRIVATE agt_status agt__git_read(agt_git *git, const agt_oid *id, agt_buf *out,
@@ -7145,7 +7155,7 @@ AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *who
  * (1) The ref moves by git's own lock file and a rename, and only if it names what was seen before:
  *     a git command may move it, too. What we make has a mode that git never gives, so that a lock
  *     which a dead publisher left is known and removed at once; publishers exclude one another.
- *     Somebody else's is waited for; one that is a minute old is dead.
+ *     Somebody else's is waited for; one that is a minute old, or from the future, is dead.
  * (2) A loose ref beats a packed one. A ref that is no 40 digits is damage, not an absence.
  * (3) The broom removes temporaries of our own names and bad objects, nothing else: the rest may be
  *     a person's. */
@@ -7246,6 +7256,30 @@ AGT_PRIVATE void agt__git_close(agt_git *git) {
     agt__buf_free(&git->scratch);
     agt_mem mem = git->mem;
     agt__free(&mem, git, sizeof *git);
+}
+
+/* Is objects in `dir` the folder that is open? If none is open, nothing is known of it. */
+static agt_status repo_objects_still(const agt_git *git, agt_fd dir, bool *still, agt_error *err) {
+    agt_stat now, ours;
+    *still = true;
+    if (git->objects == AGT_FD_NONE) return AGT_OK;
+    int rc = git->sys->fstat(git->sys->ctx, git->objects, &ours);
+    if (rc == 0) rc = git->sys->stat(git->sys->ctx, dir, "objects", &now);
+    *still = rc == 0 && now.dev == ours.dev && now.ino == ours.ino;
+    if (rc == 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
+    return agt__fail_io(err, rc, "cannot look at objects in the git folder");
+}
+
+AGT_PRIVATE agt_status agt__git_follow(agt_git *git, agt_fd dir, bool *moved, agt_error *err) {
+    bool still;
+    agt_status status = repo_objects_still(git, dir, &still, err);
+    *moved = status == AGT_OK && (dir != git->dir || !still);
+    if (!*moved) return status;
+    agt__git_abort(git);
+    agt__git_foreign_free(git);
+    agt__git_objects_free(git);
+    git->dir = dir;
+    return AGT_OK;
 }
 
 /* ---- the refs ---- */
@@ -7360,7 +7394,7 @@ static bool repo_lock_is_old(agt_git *git, agt_fd heads) {
     agt_stat st;
     if (git->sys->stat(git->sys->ctx, heads, REPO_LOCK, &st) != 0) return false;
     int64_t age = git->sys->now_unix_ms(git->sys->ctx) - st.mtime_ns / 1000000;
-    return age > REPO_DEAD_MS;
+    return age > REPO_DEAD_MS || age < -REPO_DEAD_MS; /* the clock was set back */
 }
 
 /* Gives the file REPO_OWN the name of git's lock if nobody has it. */
@@ -11277,14 +11311,15 @@ struct agt_store {
     agt_cpu cpu;
     agt_process self;
     void *mutex;         /* guards everything below but `git` */
-    void *publish_mutex; /* taken before `mutex`; guards `git` */
-    void *reader_mutex;  /* taken last; guards `reader` */
+    void *publish_mutex; /* taken before `mutex`; guards `git` and git_dir */
+    void *reader_mutex;  /* taken last; guards `reader` and reader_dir */
     bool read_only, opening, trusts_state, reload, recovered;
     uint32_t durability, publish;
     int32_t timeout_ms;
     agt_config config;
     agt_fd root, at; /* the folder, and .agent-trace in it */
-    agt_fd locks, tmp, trace_dir, unpublished, aside, rejected, git_dir;
+    agt_fd locks, tmp, trace_dir, unpublished, aside, rejected;
+    agt_fd git_dir, reader_dir; /* .agent-trace/git, as `git` and `reader` know it */
     agt_fd state_fd;
     agt_flock lock, publish_lock;
     agt_journal journal;
@@ -11327,6 +11362,10 @@ AGT_PRIVATE agt_status agt__store_event(const agt_entry *entry, uint64_t seq, ag
                                         agt_event *e, agt_error *err);
 /* Touches and changes the catalog for each event of a record. */
 AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r, agt_error *err);
+/* Opens .agent-trace/git as it is now where somebody put another folder in its place, and objects
+ * in it; *moved: somebody did. Under the mutex of `git` and `dir`. */
+AGT_PRIVATE agt_status agt__store_follow_git(agt_store *s, agt_git *git, agt_fd *dir, bool make,
+                                             bool *moved, agt_error *err);
 
 /* ---- apply.c: what a committed record does to the files ---- */
 
@@ -11774,6 +11813,25 @@ AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err) {
     return agt__answer(store_look_again(s, &mine), &mine, err);
 }
 
+AGT_PRIVATE agt_status agt__store_follow_git(agt_store *s, agt_git *git, agt_fd *dir, bool make,
+                                             bool *moved, agt_error *err) {
+    agt_stat now, ours;
+    agt_fd fd = *dir;
+    *moved = false;
+    bool same = fd != AGT_FD_NONE && s->sys->stat(s->sys->ctx, s->at, "git", &now) == 0 &&
+                s->sys->fstat(s->sys->ctx, fd, &ours) == 0 && now.dev == ours.dev &&
+                now.ino == ours.ino;
+    if (!same) {
+        agt_status opened = agt__open_folder(s->sys, s->at, "git", make, &fd, err);
+        if (opened != AGT_OK) return opened;
+    }
+    agt_status st = agt__git_follow(git, fd, moved, err);
+    agt_fd old = st == AGT_OK ? *dir : fd;
+    if (st == AGT_OK) *dir = fd;
+    if (!same && old != AGT_FD_NONE) s->sys->close(s->sys->ctx, old);
+    return st;
+}
+
 /* ---- opening ---- */
 
 static agt_status store_folders(agt_store *s, bool make, agt_error *err) {
@@ -11921,7 +11979,7 @@ static agt_status store_open_files(agt_store *s, agt_error *err) {
     }
     if (s->state_fd < 0) s->state_fd = AGT_FD_NONE;
     st = agt__git_open(&s->git, s->sys, s->git_dir, &s->mem, s->cpu, err);
-    if (st == AGT_OK) st = agt__git_open(&s->reader, s->sys, s->git_dir, &s->mem, s->cpu, err);
+    if (st == AGT_OK) st = agt__git_open(&s->reader, s->sys, AGT_FD_NONE, &s->mem, s->cpu, err);
     if (st != AGT_OK) return st;
     if (s->read_only) return agt__store_look_again(s, err);
     s->opening = true;
@@ -11933,8 +11991,8 @@ static agt_status store_open_files(agt_store *s, agt_error *err) {
 
 static void store_free(agt_store *s) {
     agt_mem mem = s->mem;
-    agt_fd fds[] = {s->root,        s->at,    s->locks,    s->tmp,     s->trace_dir,
-                    s->unpublished, s->aside, s->rejected, s->git_dir, s->state_fd};
+    agt_fd fds[] = {s->root,  s->at,       s->locks,   s->tmp,        s->trace_dir, s->unpublished,
+                    s->aside, s->rejected, s->git_dir, s->reader_dir, s->state_fd};
     if (s->git) agt__git_close(s->git);
     if (s->reader) agt__git_close(s->reader);
     if (s->trace.sys) agt__trace_writer_close(&s->trace);
@@ -11966,7 +12024,7 @@ static agt_store *store_new(const agt_open_options *o) {
     s->publish = o->publish ? o->publish : AGT_PUBLISH_IDLE;
     s->timeout_ms = o->timeout_ms;
     s->root = s->at = s->locks = s->tmp = s->trace_dir = s->unpublished = s->aside = s->rejected =
-        s->git_dir = s->state_fd = AGT_FD_NONE;
+        s->git_dir = s->reader_dir = s->state_fd = AGT_FD_NONE;
     s->journal.fd = AGT_FD_NONE;
     s->journal.sys = s->sys;
     s->catalog = agt__catalog(&s->mem);
@@ -14320,8 +14378,8 @@ AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_en
 /* ---- walking records ---- */
 
 typedef struct records_files {
-    uint64_t after, first; /* the smallest first seq greater than `after`; 0: none */
-    uint64_t upto, start;  /* the greatest first seq that is <= upto; 0: none */
+    uint64_t from;        /* looked for: */
+    uint64_t start, next; /* the greatest first seq <= from; the smallest > from; 0: none */
 } records_files;
 
 static int records_find_file(void *ctx, const char *name) {
@@ -14331,13 +14389,15 @@ static int records_find_file(void *ctx, const char *name) {
     for (; *p >= '0' && *p <= '9' && n < UINT64_MAX / 10 - 9; p++)
         n = n * 10 + (uint64_t)(*p - '0');
     if (p == name || strcmp(p, ".records") != 0) return 0;
-    if (n > f->after && (!f->first || n < f->first)) f->first = n;
-    if (n <= f->upto && n > f->start) f->start = n;
+    if (n > f->from && (!f->next || n < f->next)) f->next = n;
+    if (n <= f->from && n > f->start) f->start = n;
     return 0;
 }
 
+/* *end: the seq behind the last one. */
 static agt_status records_walk_bytes(agt_store *s, const unsigned char *data, size_t n,
-                                     uint64_t *seq, agt_record_fn each, void *ctx, agt_error *err) {
+                                     uint64_t *seq, uint64_t *end, agt_record_fn each, void *ctx,
+                                     agt_error *err) {
     agt_record r;
     if (n < 32 || memcmp(data, "AGTUNPB2", 8) != 0)
         return agt__fail(err, AGT_CORRUPT, "a file in .agent-trace/unpublished is damaged");
@@ -14355,28 +14415,35 @@ static agt_status records_walk_bytes(agt_store *s, const unsigned char *data, si
         next += r.entries;
         chain = r.crc;
     }
+    *end = next;
     return AGT_OK;
 }
 
+/* Where one file ends the next begins; one in between is another time's, of a copy that was laid
+ * over the store. */
 static agt_status records_walk_files(agt_store *s, uint64_t below, uint64_t *seq,
                                      agt_record_fn each, void *ctx, agt_error *err) {
     char name[40];
-    records_files f = {0, 0, *seq, 0};
+    records_files f = {*seq, 0, 0};
     if (s->unpublished == AGT_FD_NONE) return AGT_OK;
     int rc = s->sys->list(s->sys->ctx, s->unpublished, records_find_file, &f);
-    agt_status st = rc < 0 ? agt__fail_io(err, rc, "cannot list .agent-trace/unpublished") : AGT_OK;
-    uint64_t now = f.start ? f.start : f.first;
-    while (st == AGT_OK && now && now < below && *seq < below) {
+    if (rc < 0) return agt__fail_io(err, rc, "cannot list .agent-trace/unpublished");
+    uint64_t now = 0, end = f.start ? f.start : f.next;
+    agt_status st = AGT_OK;
+    agt_error mine;
+    mine.status = AGT_OK;
+    while (st == AGT_OK && end > now && end < below) {
         agt_buf bytes = agt__buf(&s->mem);
+        now = end;
         agt__seq_name(now, ".records", name);
-        st = agt__read_file(s->sys, s->unpublished, name, SIZE_MAX / 2, &bytes, err);
-        if (st == AGT_OK) st = records_walk_bytes(s, bytes.data, bytes.len, seq, each, ctx, err);
+        st = agt__read_file(s->sys, s->unpublished, name, SIZE_MAX / 2, &bytes, &mine);
+        bool there = st != AGT_NOT_FOUND;
+        if (st == AGT_OK)
+            st = records_walk_bytes(s, bytes.data, bytes.len, seq, &end, each, ctx, &mine);
         agt__buf_free(&bytes);
-        f = (records_files){now, 0, 0, 0};
-        (void)s->sys->list(s->sys->ctx, s->unpublished, records_find_file, &f);
-        now = f.first;
+        if (!there) return AGT_OK;
     }
-    return st;
+    return agt__answer(st, &mine, err);
 }
 
 AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint64_t seq,
@@ -14434,12 +14501,32 @@ AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_b
     return st == AGT_OK ? AGT_NOT_FOUND : st;
 }
 
+/* What is not found may lie in a folder that was put in the place of the one that is open. */
+static agt_status records_read_git(agt_store *s, const agt_oid *blob, agt_buf *out,
+                                   agt_error *err) {
+    bool moved;
+    size_t start = out->len;
+    agt_status st = AGT_OK;
+    if (s->reader_dir == AGT_FD_NONE)
+        st = agt__store_follow_git(s, s->reader, &s->reader_dir, false, &moved, err);
+    if (st != AGT_OK) return st;
+    st = agt__git_read(s->reader, blob, out, err);
+    if (st == AGT_OK ||
+        agt__store_follow_git(s, s->reader, &s->reader_dir, false, &moved, NULL) != AGT_OK ||
+        !moved)
+        return st;
+    out->len = start;
+    return agt__git_read(s->reader, blob, out, err);
+}
+
 AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_buf *out,
                                         agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
     s->sys->mutex_lock(s->sys->ctx, s->reader_mutex);
-    agt_status st = agt__git_read(s->reader, blob, out, err);
+    agt_status st = records_read_git(s, blob, out, &mine);
     s->sys->mutex_unlock(s->sys->ctx, s->reader_mutex);
-    return st;
+    return agt__answer(st, &mine, err);
 }
 /* end src/store/records.c */
 /* begin src/store/publish.c */
@@ -14452,10 +14539,10 @@ AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_b
  * (1) Records are immutable, so they are read without the store lock. A journal that begins a new
  *     generation meanwhile (only a recovery does that without the publish lock) is noticed by the
  *     checksum chain, and the answer is AGT_BUSY.
- * (2) After a recovery git is mended: a power cut may have emptied loose objects, so bad ones go
- *     and what the header does not know to be packed is made again. That a pack can be read says
- *     nothing: it may be a copy's, or its sync may have failed. At the end the header is told, so
- *     that the next recovery does not make the same again.
+ * (2) After a recovery, or where git lies in another folder than before, it is mended: a power cut
+ * may have emptied loose objects, so bad ones go and what the header does not know to be packed is
+ * made again. That a pack can be read says nothing: it may be a copy's, or its sync may have
+ * failed. At the end the header is told, so that the next recovery does not make the same again.
  * (3) Only refs/heads/main is ours. It never goes back behind what was published: while commits are
  *     made again it keeps naming what it named, until that is made, too. What is not made is
  *     somebody else's and is kept as refs/heads/found-<seq> before main moves on; so is what main
@@ -14842,17 +14929,19 @@ AGT_PRIVATE agt_status agt__packed_still(agt_store *s, const agt_journal_header 
     return AGT_OK;
 }
 
-/* `*mend`: from what is durable on; set where a recovery asks for it. */
+/* `*mend`: from what is durable on; set where a recovery asks for it, or another folder. */
 static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_error *err) {
     publish_run run;
-    agt_status st = agt__store_lock(s, err);
+    bool moved;
+    agt_status st = agt__store_follow_git(s, s->git, &s->git_dir, true, &moved, err);
+    if (st == AGT_OK) st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
     agt_shared sh = s->shared;
     agt_journal_header h = s->journal.header;
     agt__store_unlock(s);
     memset(&run, 0, sizeof run);
     run.s = s;
-    run.mend = *mend = *mend || !sh.git_clean;
+    run.mend = *mend = *mend || moved || !sh.git_clean;
     if (run.mend && (st = agt__packed_still(s, &h, &sh, err)) != AGT_OK) return st;
     publish_plan(&run, &sh, pack);
     if ((st = publish_prepare(&run, err)) != AGT_OK) return st;
@@ -15097,6 +15186,25 @@ static agt_status checkpoint_presync(agt_store *s, agt_error *err) {
 
 /* ---- records git does not hold yet ---- */
 
+static bool checkpoint_number(const char *text, uint64_t *n, const char **rest) {
+    const char *p = text;
+    for (*n = 0; *p >= '0' && *p <= '9' && *n < UINT64_MAX / 10 - 9; p++)
+        *n = *n * 10 + (uint64_t)(*p - '0');
+    *rest = p;
+    return p > text;
+}
+
+/* Of a checkpoint that died, or of another time: a copy was laid over the store. */
+static int checkpoint_stray_records(void *ctx, const char *name) {
+    agt_store *s = ctx;
+    uint64_t n;
+    const char *rest;
+    if (checkpoint_number(name, &n, &rest) && strcmp(rest, ".records") == 0 &&
+        n >= s->journal.header.next_seq)
+        (void)s->sys->remove(s->sys->ctx, s->unpublished, name);
+    return 0;
+}
+
 /* unpublished/<first seq>.records: "AGTUNPB2", generation, first seq, seed, then the records. */
 static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_error *err) {
     agt_record r;
@@ -15130,6 +15238,7 @@ static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_erro
     }
     if (st == AGT_OK && out.failed) st = agt__nomem(err);
     if (st == AGT_OK && *first) {
+        (void)s->sys->list(s->sys->ctx, s->unpublished, checkpoint_stray_records, s);
         agt__seq_name(*first, ".records", name);
         st = agt__write_file(s->sys, s->unpublished, name, out.data, out.len, true, err);
     }
@@ -15143,14 +15252,6 @@ typedef struct checkpoint_names {
     agt_store *s;
     uint64_t keep_catalog, packed, first_needed, next_records;
 } checkpoint_names;
-
-static bool checkpoint_number(const char *text, uint64_t *n, const char **rest) {
-    const char *p = text;
-    for (*n = 0; *p >= '0' && *p <= '9' && *n < UINT64_MAX / 10 - 9; p++)
-        *n = *n * 10 + (uint64_t)(*p - '0');
-    *rest = p;
-    return p > text;
-}
 
 static int checkpoint_old_catalog(void *ctx, const char *name) {
     checkpoint_names *c = ctx;

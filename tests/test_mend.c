@@ -583,6 +583,89 @@ TEST(mend, packs_that_are_gone_are_made_again_from_what_the_header_does_not_call
     }
 }
 
+/* ---- copies ---- */
+
+/* Events from..to change a.md, each to a text with `mark`; then a recovery's checkpoint keeps their
+ * records, without git. */
+static void mend_step(machine *m, uint32_t from, uint32_t to, int mark) {
+    agt_error err;
+    agt_store_info info = AGT_STORE_INFO_INIT;
+    agt_store *s = oracle_open(machine_process_new(m, "writer"), root, NULL, AGT_OK);
+    for (uint32_t i = from; i <= to; i++)
+        mend_write(s, "a.md", 100 + i, mark);
+    CHECK_OK(agt__empty_journal(s, &err), err);
+    CHECK_OK(agt_store_get_info(s, &info, &err), err);
+    CHECK_INT(info.last_seq, to);
+    machine_process_kill(s->sys->ctx);
+    (void)agt_close(s, NULL);
+}
+
+/* cp -a copy/. store: what only the store has stays. */
+static void mend_lay_over(machine *m, machine *copy) {
+    char *tree = machine_tree(copy, root);
+    size_t files = 0;
+    for (char *line = tree; line && *line;) {
+        char path[200], *end = strchr(line, '\n');
+        agt_stat st;
+        size_t n;
+        if (end) *end = 0;
+        snprintf(path, sizeof path, "%s/%s", root, strrchr(line, ' ') + 1);
+        CHECK_INT(machine_stat(copy, path, &st), 0);
+        if (st.kind == AGT_FILE_FOLDER)
+            machine_make_folder(m, path);
+        else {
+            char *bytes = machine_get(copy, path, &n);
+            CHECK_INT(machine_put(m, path, bytes, n), 0);
+            free(bytes);
+            files++;
+        }
+        line = end ? end + 1 : NULL;
+    }
+    free(tree);
+    CHECK(files > 5);
+}
+
+/* What the store had and the copy did not is of another time: it must never be read again. */
+TEST(mend, a_copy_laid_over_a_store_does_not_mix_two_times) {
+    machine_settings set = {.seed = test_random(), .call_ns = 1000};
+    for (int died = 0; died < 2; died++) {
+        machine *m = machine_new(&set);
+        agt_error err;
+        machine_make_folder(m, root);
+        machine_sync_all(m);
+        mend_step(m, 1, 5, 1);
+        machine_reboot(m);
+        machine *copy = machine_clone(m);
+        mend_step(m, 6, 8, 1);
+        mend_step(m, 9, 12, 1);
+        machine_reboot(m);
+        mend_lay_over(m, copy);
+        machine_reboot(m);
+        mend_step(m, 6, 10, 3);
+        if (died) machine_reboot(m);
+        mend_step(m, 11, 15, 3);
+        for (int turn = 0; turn < 3; turn++) {
+            agt_store *s = oracle_open(machine_process_new(m, "next"), root, NULL, AGT_OK);
+            for (uint32_t v = 1; v <= 15; v++) {
+                agt_bytes b;
+                CHECK_OK(agt_read_version(s, "a.md", v, &b, &err), err);
+                CHECK_INT(b.len, 100 + v);
+                CHECK_INT(((const char *)b.data)[b.len / 2], v <= 5 ? '1' : '3');
+                agt_bytes_free(&b);
+            }
+            if (turn == 0) CHECK_OK(agt_publish(s, &err), err);
+            if (turn == 1) CHECK_OK(agt_checkpoint(s, &err), err);
+            CHECK_OK(agt_close(s, &err), err);
+        }
+        char *main_is = mend_ref(m, "main");
+        CHECK(mend_is_whole(m, main_is));
+        CHECK_INT(mend_found(m), 0);
+        free(main_is);
+        machine_free(copy);
+        machine_free(m);
+    }
+}
+
 /* ---- boots ---- */
 
 static uint64_t mend_pack_bytes(const machine *m) {

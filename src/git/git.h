@@ -15,11 +15,15 @@ typedef struct agt_git agt_git;
 AGT_PRIVATE agt_status agt__git_init(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
                                      agt_error *err);
 
-/* A handle on the repository in `dir` (borrowed until close). Cheap: libgit2 is initialised by the
+/* A handle on the repository in `dir` (borrowed until close; AGT_FD_NONE: follow comes before any
+ * call that reads or writes). Cheap: libgit2 is initialised by the
  * first call that reads an object, and shut down in close. */
 AGT_PRIVATE agt_status agt__git_open(agt_git **out, const agt_sys *sys, agt_fd dir,
                                      const agt_mem *mem, agt_cpu cpu, agt_error *err);
 AGT_PRIVATE void agt__git_close(agt_git *git);
+/* The repository is in `dir` from now on (borrowed). *moved: that is another folder than before, or
+ * its objects are: what was known and open is forgotten, and an open transaction ended. */
+AGT_PRIVATE agt_status agt__git_follow(agt_git *git, agt_fd dir, bool *moved, agt_error *err);
 
 /* Reads an object's bytes behind what `out` holds: hash checked. AGT_NOT_FOUND if it is not there
  * (an empty or damaged loose file is AGT_CORRUPT). */
@@ -76,7 +80,7 @@ AGT_PRIVATE void agt__git_abort(agt_git *git);
 /* Makes refs/heads/main name `id` if it still names `was` (NULL: nothing that could be read), with
  * git's own lock held from the look to the rename. durable: the file and the folders are synced.
  * AGT_CONFLICT: it names something else, and goes on to. AGT_BUSY: a git command held the lock for
- * two seconds; a lock that is a minute old is a dead one's. */
+ * two seconds; a lock that is a minute away from now is a dead one's. */
 AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, const agt_oid *was,
                                          bool durable, agt_error *err);
 /* Keeps `id` as refs/heads/<name>, or <name>-2, -3 ... where that names something else. Synced. */

@@ -25,6 +25,12 @@ AGT_PRIVATE void agt__git_close(agt_git *git) {
     (void)git;
 }
 
+AGT_PRIVATE agt_status agt__git_follow(agt_git *git, agt_fd dir, bool *moved, agt_error *err) {
+    (void)git, (void)dir, (void)err;
+    *moved = false;
+    return AGT_OK;
+}
+
 AGT_PRIVATE agt_status agt__git_read(agt_git *git, const agt_oid *id, agt_buf *out,
                                      agt_error *err) {
     (void)git, (void)id, (void)out;

@@ -10,7 +10,7 @@
  * (1) The ref moves by git's own lock file and a rename, and only if it names what was seen before:
  *     a git command may move it, too. What we make has a mode that git never gives, so that a lock
  *     which a dead publisher left is known and removed at once; publishers exclude one another.
- *     Somebody else's is waited for; one that is a minute old is dead.
+ *     Somebody else's is waited for; one that is a minute old, or from the future, is dead.
  * (2) A loose ref beats a packed one. A ref that is no 40 digits is damage, not an absence.
  * (3) The broom removes temporaries of our own names and bad objects, nothing else: the rest may be
  *     a person's. */
@@ -112,6 +112,30 @@ AGT_PRIVATE void agt__git_close(agt_git *git) {
     agt__buf_free(&git->scratch);
     agt_mem mem = git->mem;
     agt__free(&mem, git, sizeof *git);
+}
+
+/* Is objects in `dir` the folder that is open? If none is open, nothing is known of it. */
+static agt_status repo_objects_still(const agt_git *git, agt_fd dir, bool *still, agt_error *err) {
+    agt_stat now, ours;
+    *still = true;
+    if (git->objects == AGT_FD_NONE) return AGT_OK;
+    int rc = git->sys->fstat(git->sys->ctx, git->objects, &ours);
+    if (rc == 0) rc = git->sys->stat(git->sys->ctx, dir, "objects", &now);
+    *still = rc == 0 && now.dev == ours.dev && now.ino == ours.ino;
+    if (rc == 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
+    return agt__fail_io(err, rc, "cannot look at objects in the git folder");
+}
+
+AGT_PRIVATE agt_status agt__git_follow(agt_git *git, agt_fd dir, bool *moved, agt_error *err) {
+    bool still;
+    agt_status status = repo_objects_still(git, dir, &still, err);
+    *moved = status == AGT_OK && (dir != git->dir || !still);
+    if (!*moved) return status;
+    agt__git_abort(git);
+    agt__git_foreign_free(git);
+    agt__git_objects_free(git);
+    git->dir = dir;
+    return AGT_OK;
 }
 
 /* ---- the refs ---- */
@@ -226,7 +250,7 @@ static bool repo_lock_is_old(agt_git *git, agt_fd heads) {
     agt_stat st;
     if (git->sys->stat(git->sys->ctx, heads, REPO_LOCK, &st) != 0) return false;
     int64_t age = git->sys->now_unix_ms(git->sys->ctx) - st.mtime_ns / 1000000;
-    return age > REPO_DEAD_MS;
+    return age > REPO_DEAD_MS || age < -REPO_DEAD_MS; /* the clock was set back */
 }
 
 /* Gives the file REPO_OWN the name of git's lock if nobody has it. */

@@ -192,6 +192,25 @@ static agt_status checkpoint_presync(agt_store *s, agt_error *err) {
 
 /* ---- records git does not hold yet ---- */
 
+static bool checkpoint_number(const char *text, uint64_t *n, const char **rest) {
+    const char *p = text;
+    for (*n = 0; *p >= '0' && *p <= '9' && *n < UINT64_MAX / 10 - 9; p++)
+        *n = *n * 10 + (uint64_t)(*p - '0');
+    *rest = p;
+    return p > text;
+}
+
+/* Of a checkpoint that died, or of another time: a copy was laid over the store. */
+static int checkpoint_stray_records(void *ctx, const char *name) {
+    agt_store *s = ctx;
+    uint64_t n;
+    const char *rest;
+    if (checkpoint_number(name, &n, &rest) && strcmp(rest, ".records") == 0 &&
+        n >= s->journal.header.next_seq)
+        (void)s->sys->remove(s->sys->ctx, s->unpublished, name);
+    return 0;
+}
+
 /* unpublished/<first seq>.records: "AGTUNPB2", generation, first seq, seed, then the records. */
 static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_error *err) {
     agt_record r;
@@ -225,6 +244,7 @@ static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_erro
     }
     if (st == AGT_OK && out.failed) st = agt__nomem(err);
     if (st == AGT_OK && *first) {
+        (void)s->sys->list(s->sys->ctx, s->unpublished, checkpoint_stray_records, s);
         agt__seq_name(*first, ".records", name);
         st = agt__write_file(s->sys, s->unpublished, name, out.data, out.len, true, err);
     }
@@ -238,14 +258,6 @@ typedef struct checkpoint_names {
     agt_store *s;
     uint64_t keep_catalog, packed, first_needed, next_records;
 } checkpoint_names;
-
-static bool checkpoint_number(const char *text, uint64_t *n, const char **rest) {
-    const char *p = text;
-    for (*n = 0; *p >= '0' && *p <= '9' && *n < UINT64_MAX / 10 - 9; p++)
-        *n = *n * 10 + (uint64_t)(*p - '0');
-    *rest = p;
-    return p > text;
-}
 
 static int checkpoint_old_catalog(void *ctx, const char *name) {
     checkpoint_names *c = ctx;

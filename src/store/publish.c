@@ -7,10 +7,10 @@
  * (1) Records are immutable, so they are read without the store lock. A journal that begins a new
  *     generation meanwhile (only a recovery does that without the publish lock) is noticed by the
  *     checksum chain, and the answer is AGT_BUSY.
- * (2) After a recovery git is mended: a power cut may have emptied loose objects, so bad ones go
- *     and what the header does not know to be packed is made again. That a pack can be read says
- *     nothing: it may be a copy's, or its sync may have failed. At the end the header is told, so
- *     that the next recovery does not make the same again.
+ * (2) After a recovery, or where git lies in another folder than before, it is mended: a power cut
+ * may have emptied loose objects, so bad ones go and what the header does not know to be packed is
+ * made again. That a pack can be read says nothing: it may be a copy's, or its sync may have
+ * failed. At the end the header is told, so that the next recovery does not make the same again.
  * (3) Only refs/heads/main is ours. It never goes back behind what was published: while commits are
  *     made again it keeps naming what it named, until that is made, too. What is not made is
  *     somebody else's and is kept as refs/heads/found-<seq> before main moves on; so is what main
@@ -398,17 +398,19 @@ AGT_PRIVATE agt_status agt__packed_still(agt_store *s, const agt_journal_header 
     return AGT_OK;
 }
 
-/* `*mend`: from what is durable on; set where a recovery asks for it. */
+/* `*mend`: from what is durable on; set where a recovery asks for it, or another folder. */
 static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_error *err) {
     publish_run run;
-    agt_status st = agt__store_lock(s, err);
+    bool moved;
+    agt_status st = agt__store_follow_git(s, s->git, &s->git_dir, true, &moved, err);
+    if (st == AGT_OK) st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
     agt_shared sh = s->shared;
     agt_journal_header h = s->journal.header;
     agt__store_unlock(s);
     memset(&run, 0, sizeof run);
     run.s = s;
-    run.mend = *mend = *mend || !sh.git_clean;
+    run.mend = *mend = *mend || moved || !sh.git_clean;
     if (run.mend && (st = agt__packed_still(s, &h, &sh, err)) != AGT_OK) return st;
     publish_plan(&run, &sh, pack);
     if ((st = publish_prepare(&run, err)) != AGT_OK) return st;

@@ -30,8 +30,8 @@ AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_en
 /* ---- walking records ---- */
 
 typedef struct records_files {
-    uint64_t after, first; /* the smallest first seq greater than `after`; 0: none */
-    uint64_t upto, start;  /* the greatest first seq that is <= upto; 0: none */
+    uint64_t from;        /* looked for: */
+    uint64_t start, next; /* the greatest first seq <= from; the smallest > from; 0: none */
 } records_files;
 
 static int records_find_file(void *ctx, const char *name) {
@@ -41,13 +41,15 @@ static int records_find_file(void *ctx, const char *name) {
     for (; *p >= '0' && *p <= '9' && n < UINT64_MAX / 10 - 9; p++)
         n = n * 10 + (uint64_t)(*p - '0');
     if (p == name || strcmp(p, ".records") != 0) return 0;
-    if (n > f->after && (!f->first || n < f->first)) f->first = n;
-    if (n <= f->upto && n > f->start) f->start = n;
+    if (n > f->from && (!f->next || n < f->next)) f->next = n;
+    if (n <= f->from && n > f->start) f->start = n;
     return 0;
 }
 
+/* *end: the seq behind the last one. */
 static agt_status records_walk_bytes(agt_store *s, const unsigned char *data, size_t n,
-                                     uint64_t *seq, agt_record_fn each, void *ctx, agt_error *err) {
+                                     uint64_t *seq, uint64_t *end, agt_record_fn each, void *ctx,
+                                     agt_error *err) {
     agt_record r;
     if (n < 32 || memcmp(data, "AGTUNPB2", 8) != 0)
         return agt__fail(err, AGT_CORRUPT, "a file in .agent-trace/unpublished is damaged");
@@ -65,28 +67,35 @@ static agt_status records_walk_bytes(agt_store *s, const unsigned char *data, si
         next += r.entries;
         chain = r.crc;
     }
+    *end = next;
     return AGT_OK;
 }
 
+/* Where one file ends the next begins; one in between is another time's, of a copy that was laid
+ * over the store. */
 static agt_status records_walk_files(agt_store *s, uint64_t below, uint64_t *seq,
                                      agt_record_fn each, void *ctx, agt_error *err) {
     char name[40];
-    records_files f = {0, 0, *seq, 0};
+    records_files f = {*seq, 0, 0};
     if (s->unpublished == AGT_FD_NONE) return AGT_OK;
     int rc = s->sys->list(s->sys->ctx, s->unpublished, records_find_file, &f);
-    agt_status st = rc < 0 ? agt__fail_io(err, rc, "cannot list .agent-trace/unpublished") : AGT_OK;
-    uint64_t now = f.start ? f.start : f.first;
-    while (st == AGT_OK && now && now < below && *seq < below) {
+    if (rc < 0) return agt__fail_io(err, rc, "cannot list .agent-trace/unpublished");
+    uint64_t now = 0, end = f.start ? f.start : f.next;
+    agt_status st = AGT_OK;
+    agt_error mine;
+    mine.status = AGT_OK;
+    while (st == AGT_OK && end > now && end < below) {
         agt_buf bytes = agt__buf(&s->mem);
+        now = end;
         agt__seq_name(now, ".records", name);
-        st = agt__read_file(s->sys, s->unpublished, name, SIZE_MAX / 2, &bytes, err);
-        if (st == AGT_OK) st = records_walk_bytes(s, bytes.data, bytes.len, seq, each, ctx, err);
+        st = agt__read_file(s->sys, s->unpublished, name, SIZE_MAX / 2, &bytes, &mine);
+        bool there = st != AGT_NOT_FOUND;
+        if (st == AGT_OK)
+            st = records_walk_bytes(s, bytes.data, bytes.len, seq, &end, each, ctx, &mine);
         agt__buf_free(&bytes);
-        f = (records_files){now, 0, 0, 0};
-        (void)s->sys->list(s->sys->ctx, s->unpublished, records_find_file, &f);
-        now = f.first;
+        if (!there) return AGT_OK;
     }
-    return st;
+    return agt__answer(st, &mine, err);
 }
 
 AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint64_t seq,
@@ -144,10 +153,30 @@ AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_b
     return st == AGT_OK ? AGT_NOT_FOUND : st;
 }
 
+/* What is not found may lie in a folder that was put in the place of the one that is open. */
+static agt_status records_read_git(agt_store *s, const agt_oid *blob, agt_buf *out,
+                                   agt_error *err) {
+    bool moved;
+    size_t start = out->len;
+    agt_status st = AGT_OK;
+    if (s->reader_dir == AGT_FD_NONE)
+        st = agt__store_follow_git(s, s->reader, &s->reader_dir, false, &moved, err);
+    if (st != AGT_OK) return st;
+    st = agt__git_read(s->reader, blob, out, err);
+    if (st == AGT_OK ||
+        agt__store_follow_git(s, s->reader, &s->reader_dir, false, &moved, NULL) != AGT_OK ||
+        !moved)
+        return st;
+    out->len = start;
+    return agt__git_read(s->reader, blob, out, err);
+}
+
 AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_buf *out,
                                         agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
     s->sys->mutex_lock(s->sys->ctx, s->reader_mutex);
-    agt_status st = agt__git_read(s->reader, blob, out, err);
+    agt_status st = records_read_git(s, blob, out, &mine);
     s->sys->mutex_unlock(s->sys->ctx, s->reader_mutex);
-    return st;
+    return agt__answer(st, &mine, err);
 }

@@ -309,6 +309,25 @@ AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err) {
     return agt__answer(store_look_again(s, &mine), &mine, err);
 }
 
+AGT_PRIVATE agt_status agt__store_follow_git(agt_store *s, agt_git *git, agt_fd *dir, bool make,
+                                             bool *moved, agt_error *err) {
+    agt_stat now, ours;
+    agt_fd fd = *dir;
+    *moved = false;
+    bool same = fd != AGT_FD_NONE && s->sys->stat(s->sys->ctx, s->at, "git", &now) == 0 &&
+                s->sys->fstat(s->sys->ctx, fd, &ours) == 0 && now.dev == ours.dev &&
+                now.ino == ours.ino;
+    if (!same) {
+        agt_status opened = agt__open_folder(s->sys, s->at, "git", make, &fd, err);
+        if (opened != AGT_OK) return opened;
+    }
+    agt_status st = agt__git_follow(git, fd, moved, err);
+    agt_fd old = st == AGT_OK ? *dir : fd;
+    if (st == AGT_OK) *dir = fd;
+    if (!same && old != AGT_FD_NONE) s->sys->close(s->sys->ctx, old);
+    return st;
+}
+
 /* ---- opening ---- */
 
 static agt_status store_folders(agt_store *s, bool make, agt_error *err) {
@@ -456,7 +475,7 @@ static agt_status store_open_files(agt_store *s, agt_error *err) {
     }
     if (s->state_fd < 0) s->state_fd = AGT_FD_NONE;
     st = agt__git_open(&s->git, s->sys, s->git_dir, &s->mem, s->cpu, err);
-    if (st == AGT_OK) st = agt__git_open(&s->reader, s->sys, s->git_dir, &s->mem, s->cpu, err);
+    if (st == AGT_OK) st = agt__git_open(&s->reader, s->sys, AGT_FD_NONE, &s->mem, s->cpu, err);
     if (st != AGT_OK) return st;
     if (s->read_only) return agt__store_look_again(s, err);
     s->opening = true;
@@ -468,8 +487,8 @@ static agt_status store_open_files(agt_store *s, agt_error *err) {
 
 static void store_free(agt_store *s) {
     agt_mem mem = s->mem;
-    agt_fd fds[] = {s->root,        s->at,    s->locks,    s->tmp,     s->trace_dir,
-                    s->unpublished, s->aside, s->rejected, s->git_dir, s->state_fd};
+    agt_fd fds[] = {s->root,  s->at,       s->locks,   s->tmp,        s->trace_dir, s->unpublished,
+                    s->aside, s->rejected, s->git_dir, s->reader_dir, s->state_fd};
     if (s->git) agt__git_close(s->git);
     if (s->reader) agt__git_close(s->reader);
     if (s->trace.sys) agt__trace_writer_close(&s->trace);
@@ -501,7 +520,7 @@ static agt_store *store_new(const agt_open_options *o) {
     s->publish = o->publish ? o->publish : AGT_PUBLISH_IDLE;
     s->timeout_ms = o->timeout_ms;
     s->root = s->at = s->locks = s->tmp = s->trace_dir = s->unpublished = s->aside = s->rejected =
-        s->git_dir = s->state_fd = AGT_FD_NONE;
+        s->git_dir = s->reader_dir = s->state_fd = AGT_FD_NONE;
     s->journal.fd = AGT_FD_NONE;
     s->journal.sys = s->sys;
     s->catalog = agt__catalog(&s->mem);

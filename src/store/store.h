@@ -29,14 +29,15 @@ struct agt_store {
     agt_cpu cpu;
     agt_process self;
     void *mutex;         /* guards everything below but `git` */
-    void *publish_mutex; /* taken before `mutex`; guards `git` */
-    void *reader_mutex;  /* taken last; guards `reader` */
+    void *publish_mutex; /* taken before `mutex`; guards `git` and git_dir */
+    void *reader_mutex;  /* taken last; guards `reader` and reader_dir */
     bool read_only, opening, trusts_state, reload, recovered;
     uint32_t durability, publish;
     int32_t timeout_ms;
     agt_config config;
     agt_fd root, at; /* the folder, and .agent-trace in it */
-    agt_fd locks, tmp, trace_dir, unpublished, aside, rejected, git_dir;
+    agt_fd locks, tmp, trace_dir, unpublished, aside, rejected;
+    agt_fd git_dir, reader_dir; /* .agent-trace/git, as `git` and `reader` know it */
     agt_fd state_fd;
     agt_flock lock, publish_lock;
     agt_journal journal;
@@ -79,6 +80,10 @@ AGT_PRIVATE agt_status agt__store_event(const agt_entry *entry, uint64_t seq, ag
                                         agt_event *e, agt_error *err);
 /* Touches and changes the catalog for each event of a record. */
 AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r, agt_error *err);
+/* Opens .agent-trace/git as it is now where somebody put another folder in its place, and objects
+ * in it; *moved: somebody did. Under the mutex of `git` and `dir`. */
+AGT_PRIVATE agt_status agt__store_follow_git(agt_store *s, agt_git *git, agt_fd *dir, bool make,
+                                             bool *moved, agt_error *err);
 
 /* ---- apply.c: what a committed record does to the files ---- */
 
