@@ -11486,10 +11486,12 @@ AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_
 AGT_PRIVATE void agt__publish_leave(agt_store *s);
 /* ---- records.c ---- */
 
-/* The content of the event `seq`, which made a blob, from the journal or unpublished/.
+/* The content of the event `seq`, which made a blob, or its line, from the journal or unpublished/.
  * AGT_NOT_FOUND if neither has it. Under the handle's mutex. */
 AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
                                                agt_error *err);
+AGT_PRIVATE agt_status agt__journalled_line(agt_store *s, uint64_t seq, agt_buf *out,
+                                            agt_error *err);
 /* Reads a blob from git through the reader's handle. */
 AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_buf *out,
                                         agt_error *err);
@@ -14467,38 +14469,57 @@ AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint
     return st == AGT_END ? AGT_OK : st;
 }
 
+/* One of line and content is asked for. */
 typedef struct records_wanted {
     agt_store *s;
     uint64_t seq;
-    agt_buf *out;
+    agt_buf *line, *content;
 } records_wanted;
 
+static agt_status records_take_entry(records_wanted *w, const agt_entry *e, agt_error *err) {
+    const void *bytes;
+    if (w->line) {
+        agt__buf_put(w->line, e->line, e->line_len);
+        return w->line->failed ? agt__nomem(err) : AGT_OK;
+    }
+    if (!(e->flags & AGT_ENTRY_CONTENT)) return AGT_NOT_FOUND;
+    agt_buf side = agt__buf(&w->s->mem);
+    agt_status st = agt__entry_bytes(w->s, w->seq, e, &side, &bytes, err);
+    if (st == AGT_OK) agt__buf_put(w->content, bytes, (size_t)e->content_len);
+    agt__buf_free(&side);
+    return st == AGT_OK && w->content->failed ? agt__nomem(err) : st;
+}
+
 /* AGT_CONFLICT stops the walk: found. */
-static agt_status records_take_content(void *ctx, const agt_record *r, agt_error *err) {
+static agt_status records_take(void *ctx, const agt_record *r, agt_error *err) {
     records_wanted *w = ctx;
     agt_entry e;
-    const void *bytes;
     uint64_t seq = r->first_seq;
     if (seq > w->seq) return AGT_NOT_FOUND;
     for (size_t at = 0; agt__record_next(r, &at, &e); seq++) {
         if (seq != w->seq) continue;
-        if (!(e.flags & AGT_ENTRY_CONTENT)) return AGT_NOT_FOUND;
-        agt_buf side = agt__buf(&w->s->mem);
-        agt_status st = agt__entry_bytes(w->s, seq, &e, &side, &bytes, err);
-        if (st == AGT_OK) agt__buf_put(w->out, bytes, (size_t)e.content_len);
-        agt__buf_free(&side);
-        if (st == AGT_OK && w->out->failed) st = agt__nomem(err);
+        agt_status st = records_take_entry(w, &e, err);
         return st == AGT_OK ? AGT_CONFLICT : st;
     }
     return AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
-                                               agt_error *err) {
-    records_wanted w = {s, seq, out};
-    agt_status st = agt__each_record(s, &s->journal, seq, records_take_content, &w, err);
+static agt_status records_find(records_wanted *w, agt_error *err) {
+    agt_status st = agt__each_record(w->s, &w->s->journal, w->seq, records_take, w, err);
     if (st == AGT_CONFLICT) return AGT_OK;
     return st == AGT_OK ? AGT_NOT_FOUND : st;
+}
+
+AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
+                                               agt_error *err) {
+    records_wanted w = {s, seq, NULL, out};
+    return records_find(&w, err);
+}
+
+AGT_PRIVATE agt_status agt__journalled_line(agt_store *s, uint64_t seq, agt_buf *out,
+                                            agt_error *err) {
+    records_wanted w = {s, seq, out, NULL};
+    return records_find(&w, err);
 }
 
 /* What is not found may lie in a folder that was put in the place of the one that is open. */
@@ -14915,13 +14936,15 @@ static void publish_plan(publish_run *run, const agt_shared *sh, bool pack) {
 
 AGT_PRIVATE agt_status agt__packed_still(agt_store *s, const agt_journal_header *h, agt_shared *sh,
                                          agt_error *err) {
-    bool packed = true;
+    bool packed = true, moved = false;
     agt_error mine;
     agt_status st = AGT_OK;
     mine.status = AGT_OK;
-    if (sh->packed_seq > h->packed_seq)
-        st = agt__git_packed(s->git, &sh->packed_head, &packed, &mine);
+    if (sh->packed_seq <= h->packed_seq) return AGT_OK;
+    st = agt__store_follow_git(s, s->git, &s->git_dir, true, &moved, &mine);
+    if (st == AGT_OK) st = agt__git_packed(s->git, &sh->packed_head, &packed, &mine);
     if (st != AGT_OK && st != AGT_UNSUPPORTED) return agt__answer(st, &mine, err);
+    if (moved) sh->git_clean = 0;
     if (packed) return AGT_OK;
     sh->packed_seq = h->packed_seq;
     sh->packed_head = h->packed_head;
@@ -15676,26 +15699,6 @@ AGENT_TRACE_API agt_status agt_document_get(agt_store *store, const char *path, 
 
 /* ---- versions ---- */
 
-typedef struct history_wanted {
-    uint64_t seq;
-    agt_buf *line;
-} history_wanted;
-
-/* AGT_CONFLICT stops the walk: found. */
-static agt_status history_take_line(void *ctx, const agt_record *r, agt_error *err) {
-    history_wanted *w = ctx;
-    agt_entry e;
-    uint64_t seq = r->first_seq;
-    (void)err;
-    if (seq > w->seq) return AGT_NOT_FOUND;
-    for (size_t at = 0; agt__record_next(r, &at, &e); seq++) {
-        if (seq != w->seq) continue;
-        agt__buf_put(w->line, e.line, e.line_len);
-        return AGT_CONFLICT;
-    }
-    return AGT_OK;
-}
-
 /* The event `seq`, from the trace (below `trusted`), or from the journal where it is not applied
  * yet. `line` keeps the bytes the event points into. */
 static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t trusted,
@@ -15709,18 +15712,15 @@ static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t
     if (seq < trusted) st = agt__trace_find(reader, seq, &found, &mine);
     if (st == AGT_OK) agt__buf_put(line, found.data, found.len);
     if (st == AGT_NOT_FOUND) {
-        history_wanted w = {seq, line};
         if ((st = agt__store_enter(s, err)) != AGT_OK) return st;
-        st = agt__each_record(s, &s->journal, seq, history_take_line, &w, err);
+        st = agt__journalled_line(s, seq, line, &mine);
         agt__store_leave(s);
-        if (st == AGT_OK || st == AGT_NOT_FOUND)
+        if (st == AGT_NOT_FOUND)
             return agt__fail(err, AGT_CORRUPT, "event %llu is missing in the trace",
                              (unsigned long long)seq);
-        if (st != AGT_CONFLICT) return st;
-        st = AGT_OK;
     }
+    if (st == AGT_OK && line->failed) st = agt__nomem(&mine);
     if (st != AGT_OK) return agt__answer(st, &mine, err);
-    if (line->failed) return agt__nomem(err);
     return agt__event_parse((const char *)line->data, line->len, scratch, e, err);
 }
 

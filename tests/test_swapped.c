@@ -1,6 +1,7 @@
 /* A person puts another folder in the place of .agent-trace/git, or of a part of it, while a handle
  * is open: a copy that was kept, nothing at all, the same once more. The handle goes on with what
  * lies there, and says what is lost. */
+#include "../src/store/store.h"
 #include "git_kit.h"
 
 typedef struct swapped {
@@ -65,6 +66,23 @@ TEST(swapped, an_older_copy_of_git_gets_what_it_lacks) {
         swapped_do(&w, "rm -rf git && mv kept git");
         swapped_end(&w, 3);
     }
+}
+
+/* Records are only let go for packs that are there. */
+TEST(swapped, an_older_copy_takes_no_record_with_it) {
+    agt_error err;
+    swapped w = swapped_new(false);
+    swapped_do(&w, "cp -a git kept");
+    for (uint32_t n = 2; n <= 40; n++) {
+        char text[16];
+        snprintf(text, sizeof text, "%u\n", n);
+        CHECK_INT(kit_write(w.s, &kit_user, "a.md", text), n);
+    }
+    kit_publish(w.s);
+    CHECK(w.s->shared.packed_seq > w.s->journal.header.packed_seq);
+    swapped_do(&w, "mv git away && mv kept git");
+    CHECK_OK(agt__empty_journal(w.s, &err), err);
+    swapped_end(&w, 41);
 }
 
 TEST(swapped, git_that_is_removed_is_made_again) {

@@ -190,26 +190,6 @@ AGENT_TRACE_API agt_status agt_document_get(agt_store *store, const char *path, 
 
 /* ---- versions ---- */
 
-typedef struct history_wanted {
-    uint64_t seq;
-    agt_buf *line;
-} history_wanted;
-
-/* AGT_CONFLICT stops the walk: found. */
-static agt_status history_take_line(void *ctx, const agt_record *r, agt_error *err) {
-    history_wanted *w = ctx;
-    agt_entry e;
-    uint64_t seq = r->first_seq;
-    (void)err;
-    if (seq > w->seq) return AGT_NOT_FOUND;
-    for (size_t at = 0; agt__record_next(r, &at, &e); seq++) {
-        if (seq != w->seq) continue;
-        agt__buf_put(w->line, e.line, e.line_len);
-        return AGT_CONFLICT;
-    }
-    return AGT_OK;
-}
-
 /* The event `seq`, from the trace (below `trusted`), or from the journal where it is not applied
  * yet. `line` keeps the bytes the event points into. */
 static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t trusted,
@@ -223,18 +203,15 @@ static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t
     if (seq < trusted) st = agt__trace_find(reader, seq, &found, &mine);
     if (st == AGT_OK) agt__buf_put(line, found.data, found.len);
     if (st == AGT_NOT_FOUND) {
-        history_wanted w = {seq, line};
         if ((st = agt__store_enter(s, err)) != AGT_OK) return st;
-        st = agt__each_record(s, &s->journal, seq, history_take_line, &w, err);
+        st = agt__journalled_line(s, seq, line, &mine);
         agt__store_leave(s);
-        if (st == AGT_OK || st == AGT_NOT_FOUND)
+        if (st == AGT_NOT_FOUND)
             return agt__fail(err, AGT_CORRUPT, "event %llu is missing in the trace",
                              (unsigned long long)seq);
-        if (st != AGT_CONFLICT) return st;
-        st = AGT_OK;
     }
+    if (st == AGT_OK && line->failed) st = agt__nomem(&mine);
     if (st != AGT_OK) return agt__answer(st, &mine, err);
-    if (line->failed) return agt__nomem(err);
     return agt__event_parse((const char *)line->data, line->len, scratch, e, err);
 }
 

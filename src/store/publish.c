@@ -384,13 +384,15 @@ static void publish_plan(publish_run *run, const agt_shared *sh, bool pack) {
 
 AGT_PRIVATE agt_status agt__packed_still(agt_store *s, const agt_journal_header *h, agt_shared *sh,
                                          agt_error *err) {
-    bool packed = true;
+    bool packed = true, moved = false;
     agt_error mine;
     agt_status st = AGT_OK;
     mine.status = AGT_OK;
-    if (sh->packed_seq > h->packed_seq)
-        st = agt__git_packed(s->git, &sh->packed_head, &packed, &mine);
+    if (sh->packed_seq <= h->packed_seq) return AGT_OK;
+    st = agt__store_follow_git(s, s->git, &s->git_dir, true, &moved, &mine);
+    if (st == AGT_OK) st = agt__git_packed(s->git, &sh->packed_head, &packed, &mine);
     if (st != AGT_OK && st != AGT_UNSUPPORTED) return agt__answer(st, &mine, err);
+    if (moved) sh->git_clean = 0;
     if (packed) return AGT_OK;
     sh->packed_seq = h->packed_seq;
     sh->packed_head = h->packed_head;

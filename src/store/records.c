@@ -119,38 +119,57 @@ AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint
     return st == AGT_END ? AGT_OK : st;
 }
 
+/* One of line and content is asked for. */
 typedef struct records_wanted {
     agt_store *s;
     uint64_t seq;
-    agt_buf *out;
+    agt_buf *line, *content;
 } records_wanted;
 
+static agt_status records_take_entry(records_wanted *w, const agt_entry *e, agt_error *err) {
+    const void *bytes;
+    if (w->line) {
+        agt__buf_put(w->line, e->line, e->line_len);
+        return w->line->failed ? agt__nomem(err) : AGT_OK;
+    }
+    if (!(e->flags & AGT_ENTRY_CONTENT)) return AGT_NOT_FOUND;
+    agt_buf side = agt__buf(&w->s->mem);
+    agt_status st = agt__entry_bytes(w->s, w->seq, e, &side, &bytes, err);
+    if (st == AGT_OK) agt__buf_put(w->content, bytes, (size_t)e->content_len);
+    agt__buf_free(&side);
+    return st == AGT_OK && w->content->failed ? agt__nomem(err) : st;
+}
+
 /* AGT_CONFLICT stops the walk: found. */
-static agt_status records_take_content(void *ctx, const agt_record *r, agt_error *err) {
+static agt_status records_take(void *ctx, const agt_record *r, agt_error *err) {
     records_wanted *w = ctx;
     agt_entry e;
-    const void *bytes;
     uint64_t seq = r->first_seq;
     if (seq > w->seq) return AGT_NOT_FOUND;
     for (size_t at = 0; agt__record_next(r, &at, &e); seq++) {
         if (seq != w->seq) continue;
-        if (!(e.flags & AGT_ENTRY_CONTENT)) return AGT_NOT_FOUND;
-        agt_buf side = agt__buf(&w->s->mem);
-        agt_status st = agt__entry_bytes(w->s, seq, &e, &side, &bytes, err);
-        if (st == AGT_OK) agt__buf_put(w->out, bytes, (size_t)e.content_len);
-        agt__buf_free(&side);
-        if (st == AGT_OK && w->out->failed) st = agt__nomem(err);
+        agt_status st = records_take_entry(w, &e, err);
         return st == AGT_OK ? AGT_CONFLICT : st;
     }
     return AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
-                                               agt_error *err) {
-    records_wanted w = {s, seq, out};
-    agt_status st = agt__each_record(s, &s->journal, seq, records_take_content, &w, err);
+static agt_status records_find(records_wanted *w, agt_error *err) {
+    agt_status st = agt__each_record(w->s, &w->s->journal, w->seq, records_take, w, err);
     if (st == AGT_CONFLICT) return AGT_OK;
     return st == AGT_OK ? AGT_NOT_FOUND : st;
+}
+
+AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
+                                               agt_error *err) {
+    records_wanted w = {s, seq, NULL, out};
+    return records_find(&w, err);
+}
+
+AGT_PRIVATE agt_status agt__journalled_line(agt_store *s, uint64_t seq, agt_buf *out,
+                                            agt_error *err) {
+    records_wanted w = {s, seq, out, NULL};
+    return records_find(&w, err);
 }
 
 /* What is not found may lie in a folder that was put in the place of the one that is open. */

@@ -204,10 +204,12 @@ AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_
 AGT_PRIVATE void agt__publish_leave(agt_store *s);
 /* ---- records.c ---- */
 
-/* The content of the event `seq`, which made a blob, from the journal or unpublished/.
+/* The content of the event `seq`, which made a blob, or its line, from the journal or unpublished/.
  * AGT_NOT_FOUND if neither has it. Under the handle's mutex. */
 AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
                                                agt_error *err);
+AGT_PRIVATE agt_status agt__journalled_line(agt_store *s, uint64_t seq, agt_buf *out,
+                                            agt_error *err);
 /* Reads a blob from git through the reader's handle. */
 AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_buf *out,
                                         agt_error *err);
