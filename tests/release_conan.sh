@@ -41,7 +41,8 @@ cmake_minimum_required(VERSION 3.16)
 project(user C)
 find_package(agent_trace CONFIG REQUIRED)
 add_executable(use use.c)
-target_link_libraries(use PRIVATE agent_trace::agent_trace ${SYSTEM_LIBRARIES})
+target_link_libraries(use PRIVATE agent_trace::agent_trace)
+set_property(TARGET agent_trace::agent_trace APPEND PROPERTY INTERFACE_LINK_LIBRARIES ${SYSTEM_LIBRARIES})
 CMAKE
 #include <agent_trace.h>
 #include <string.h>
