@@ -7681,7 +7681,10 @@ AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err) {
  * (8) Nobody waits inside flock: that has no deadline. Waiters sleep 1 ms, then twice as long each
  *     time up to 100 ms, and wake for a burst of tries, the longer the longer they slept: a busy
  *     store's lock is free only for moments between two writes, and a single try would miss them
- *     for seconds. After 10 s it is somebody who leads, not somebody who writes: single tries.
+ *     for seconds. Whoever waited half a second is among many, on a machine with little time for
+ *     each, and tries about every other moment, or one of sixteen would be left behind for more
+ * than the default timeout. After 10 s it is somebody who leads, not somebody who writes: single
+ *     tries.
  *
  * Taking and dropping an open, free lock is three system calls: flock, fstatat, flock. */
 /* begin src/lock/lock.h */
@@ -7742,9 +7745,11 @@ AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_
 /* Waiting, in ns. */
 #define FLOCK_DELAY_MIN 1000000
 #define FLOCK_DELAY_MAX 100000000
-#define FLOCK_BURST     8       /* tries in a burst, and one more for each ... */
-#define FLOCK_BURST_PER 2000000 /* ... of these that were slept before */
-#define FLOCK_PAUSE     60000   /* between the tries of a burst */
+#define FLOCK_BURST     8         /* tries in a burst, and one more for each ... */
+#define FLOCK_BURST_PER 2000000   /* ... of these that were slept before */
+#define FLOCK_PAUSE     60000     /* between the tries of a burst */
+#define FLOCK_OLD       500000000 /* who waited so long naps shortly */
+#define FLOCK_OLD_DELAY 4000000
 #define FLOCK_HOPE      10000000000
 
 AGT_PRIVATE void agt__flock_init(agt_flock *l, const agt_sys *sys, agt_fd dir, const char *name) {
@@ -7865,10 +7870,12 @@ static agt_status flock_wait(agt_flock *l, int32_t timeout_ms, agt_error *err) {
     if (timeout_ms == 0) timeout_ms = AGT_TIMEOUT_DEFAULT;
     if (timeout_ms > 0) deadline = start + (int64_t)timeout_ms * 1000000;
     for (;;) {
-        int64_t left = flock_left(sys, deadline), nap = flock_jitter(sys, delay);
+        int64_t left = flock_left(sys, deadline);
+        int64_t waited = sys->mono_ns(sys->ctx) - start;
+        bool hopeful = waited < FLOCK_HOPE;
+        int64_t nap = flock_jitter(sys, hopeful && waited > FLOCK_OLD ? FLOCK_OLD_DELAY : delay);
         if (left <= 0) return AGT_BUSY;
         sys->sleep_ns(sys->ctx, nap < left ? nap : left);
-        bool hopeful = sys->mono_ns(sys->ctx) - start < FLOCK_HOPE;
         int64_t tries = hopeful ? FLOCK_BURST + delay / FLOCK_BURST_PER : 1;
         agt_status status = flock_burst(l, tries, deadline, err);
         if (status != AGT_BUSY) return status;

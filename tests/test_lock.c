@@ -585,7 +585,7 @@ typedef struct shim {
     int looks;            /* so many exclusive tries find somebody looking */
     int64_t clock, slept; /* a clock that only sleeping moves, if `fake` */
     int fake, naps;
-    int64_t nap[16384];
+    int64_t nap[200000];
 } shim;
 
 static int shim_fails(shim *s) {
@@ -820,39 +820,44 @@ TEST(lock, a_try_never_sleeps) {
 }
 
 typedef struct naps {
-    int delays, uneven, bursts, single;
+    int delays, uneven, bursts, single, old;
 } naps;
 
-/* The shim's sleeps must be delays that double, each followed by its burst of short pauses. */
+/* The shim's sleeps must be delays that double, each followed by its burst of short pauses; between
+ * half a second and ten seconds they are short. */
 static naps check_naps(const shim *s) {
     naps n = {0};
-    int64_t delay = 1000000, at = 0;
+    int64_t grown = 1000000, at = 0, before = 0;
     int pauses = 0;
     CHECK(s->naps < (int)AGT_COUNT(s->nap));
     for (int i = 0; i < s->naps - 1; i++) { /* the last one may be cut by the deadline */
         int64_t nap = s->nap[i];
-        at += nap;
         if (nap <= 60000) {
             CHECK(nap >= 30000);
             pauses++;
+            at += nap;
             continue;
         }
+        bool hopeful = at < (int64_t)10 * 1000000000, old = hopeful && at > 500000000;
+        int64_t delay = old ? 4000000 : grown;
         CHECK(nap >= delay / 2 && nap <= delay);
         n.uneven += nap != delay && nap != delay / 2;
+        n.old += old;
         if (n.delays++) {
-            int64_t before = delay == 100000000 && n.delays > 8 ? delay : delay / 2;
             n.bursts += pauses == 7 + before / 2000000;
             n.single += pauses == 0;
         }
         if (at > (int64_t)11 * 1000000000) CHECK_INT(pauses, 0);
-        delay = delay * 2 < 100000000 ? delay * 2 : 100000000;
+        before = grown;
+        grown = grown * 2 < 100000000 ? grown * 2 : 100000000;
         pauses = 0;
+        at += nap;
     }
     CHECK(n.uneven > n.delays / 2); /* jitter keeps waiters apart */
     return n;
 }
 
-TEST(lock, waits_double_from_1_ms_to_100_ms_and_end_at_the_deadline) {
+TEST(lock, waits_double_and_become_short_for_who_waited_long_and_end_at_the_deadline) {
     static shim s;
     shim_init(&s, test_folder());
     agt_error err;
@@ -861,7 +866,8 @@ TEST(lock, waits_double_from_1_ms_to_100_ms_and_end_at_the_deadline) {
     CHECK_STATUS(acquire_over(&s, 3000, &p, &err), AGT_BUSY, err);
     CHECK_INT(s.slept, (int64_t)3000 * 1000000);
     naps n = check_naps(&s);
-    CHECK(n.delays > 30 && n.delays < 75);
+    CHECK(n.delays - n.old > 8 && n.delays - n.old < 20);
+    CHECK(n.old > 2500 / 8 && n.old < 2500 / 4);
     CHECK_INT(n.single, 0);
     CHECK(n.bursts >= n.delays - 2);
     s.slept = s.naps = 0;
