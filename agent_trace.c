@@ -11493,6 +11493,13 @@ AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_
 AGT_PRIVATE void agt__publish_leave(agt_store *s);
 /* ---- records.c ---- */
 
+#define AGT_RECORDS_HEAD 32u /* bytes in front of the records in a file of unpublished/ */
+
+/* The seq behind the last event in unpublished/<first>.records, as its head tells it. AGT_NOT_FOUND
+ * if there is no such file, AGT_CORRUPT. */
+AGT_PRIVATE agt_status agt__records_end(agt_store *s, uint64_t first, uint64_t *end,
+                                        agt_error *err);
+
 /* The content of the event `seq`, which made a blob, or its line, from the journal or unpublished/.
  * AGT_NOT_FOUND if neither has it. Under the handle's mutex. */
 AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
@@ -14360,7 +14367,9 @@ AGENT_TRACE_API agt_status agt_group(agt_store *store, const agt_change *changes
  * and finding a content, which may lie in a side file, or in git.
  *
  * (1) Records are immutable, so they are read without the store lock. A journal that begins a new
- *     generation meanwhile is noticed by the checksum chain, and the walk ends early. */
+ *     generation meanwhile is noticed by the checksum chain, and the walk ends early.
+ * (2) The files in unpublished/ are a chain that begins with the one that the header names; where
+ *     one ends the next begins. Another one is of another time: a copy was laid over the store. */
 
 AGT_PRIVATE void agt__side_name(uint64_t seq, char out[40]) {
     memcpy(out, "side-", 5);
@@ -14386,33 +14395,33 @@ AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_en
 
 /* ---- walking records ---- */
 
-typedef struct records_files {
-    uint64_t from;        /* looked for: */
-    uint64_t start, next; /* the greatest first seq <= from; the smallest > from; 0: none */
-} records_files;
-
-static int records_find_file(void *ctx, const char *name) {
-    records_files *f = ctx;
-    uint64_t n = 0;
-    const char *p = name;
-    for (; *p >= '0' && *p <= '9' && n < UINT64_MAX / 10 - 9; p++)
-        n = n * 10 + (uint64_t)(*p - '0');
-    if (p == name || strcmp(p, ".records") != 0) return 0;
-    if (n > f->from && (!f->next || n < f->next)) f->next = n;
-    if (n <= f->from && n > f->start) f->start = n;
-    return 0;
+/* The seq behind the last one in unpublished/<first>.records, as its head tells it. */
+AGT_PRIVATE agt_status agt__records_end(agt_store *s, uint64_t first, uint64_t *end,
+                                        agt_error *err) {
+    unsigned char head[AGT_RECORDS_HEAD];
+    char name[40];
+    agt__seq_name(first, ".records", name);
+    agt_fd fd = s->unpublished == AGT_FD_NONE
+                    ? AGT_SYS_ERR(AGT_SYS_NOENT, 0)
+                    : s->sys->open(s->sys->ctx, s->unpublished, name, AGT_O_READ, 0);
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open .agent-trace/unpublished/%s", name);
+    int64_t n = agt__read_all(s->sys, fd, head, sizeof head, 0);
+    s->sys->close(s->sys->ctx, fd);
+    if (n < 0) return agt__fail_io(err, n, "cannot read .agent-trace/unpublished/%s", name);
+    *end = first + agt__get32(head + 28);
+    if (n < (int64_t)sizeof head || memcmp(head, "AGTUNPB2", 8) != 0 ||
+        agt__get64(head + 16) != first || *end <= first)
+        return agt__fail(err, AGT_CORRUPT, ".agent-trace/unpublished/%s is damaged", name);
+    return AGT_OK;
 }
 
-/* *end: the seq behind the last one. */
 static agt_status records_walk_bytes(agt_store *s, const unsigned char *data, size_t n,
-                                     uint64_t *seq, uint64_t *end, agt_record_fn each, void *ctx,
+                                     uint64_t *seq, uint64_t end, agt_record_fn each, void *ctx,
                                      agt_error *err) {
     agt_record r;
-    if (n < 32 || memcmp(data, "AGTUNPB2", 8) != 0)
-        return agt__fail(err, AGT_CORRUPT, "a file in .agent-trace/unpublished is damaged");
     uint64_t generation = agt__get64(data + 8), next = agt__get64(data + 16);
     uint32_t chain = agt__get32(data + 24);
-    for (size_t at = 32; at < n; at += r.length) {
+    for (size_t at = AGT_RECORDS_HEAD; at < n; at += r.length) {
         if (agt__record_parse(data + at, n - at, s->cpu, generation, next, chain, &r) != AGT_OK)
             return agt__fail_at(err, AGT_CORRUPT, (int64_t)at,
                                 "a file in .agent-trace/unpublished is damaged");
@@ -14424,35 +14433,37 @@ static agt_status records_walk_bytes(agt_store *s, const unsigned char *data, si
         next += r.entries;
         chain = r.crc;
     }
-    *end = next;
+    if (next != end)
+        return agt__fail(err, AGT_CORRUPT, "a file in .agent-trace/unpublished is damaged");
     return AGT_OK;
 }
 
-/* Where one file ends the next begins; one in between is another time's, of a copy that was laid
- * over the store. */
-static agt_status records_walk_files(agt_store *s, uint64_t below, uint64_t *seq,
-                                     agt_record_fn each, void *ctx, agt_error *err) {
+static agt_status records_walk_file(agt_store *s, uint64_t first, uint64_t end, uint64_t *seq,
+                                    agt_record_fn each, void *ctx, agt_error *err) {
     char name[40];
-    records_files f = {*seq, 0, 0};
-    if (s->unpublished == AGT_FD_NONE) return AGT_OK;
-    int rc = s->sys->list(s->sys->ctx, s->unpublished, records_find_file, &f);
-    if (rc < 0) return agt__fail_io(err, rc, "cannot list .agent-trace/unpublished");
-    uint64_t now = 0, end = f.start ? f.start : f.next;
-    agt_status st = AGT_OK;
+    agt_buf bytes = agt__buf(&s->mem);
+    agt__seq_name(first, ".records", name);
+    agt_status st = agt__read_file(s->sys, s->unpublished, name, SIZE_MAX / 2, &bytes, err);
+    if (st == AGT_OK && bytes.len < AGT_RECORDS_HEAD)
+        st = agt__fail(err, AGT_CORRUPT, ".agent-trace/unpublished/%s is damaged", name);
+    if (st == AGT_OK) st = records_walk_bytes(s, bytes.data, bytes.len, seq, end, each, ctx, err);
+    agt__buf_free(&bytes);
+    return st;
+}
+
+/* (2) */
+static agt_status records_walk_files(agt_store *s, const agt_journal_header *h, uint64_t *seq,
+                                     agt_record_fn each, void *ctx, agt_error *err) {
     agt_error mine;
+    uint64_t end;
     mine.status = AGT_OK;
-    while (st == AGT_OK && end > now && end < below) {
-        agt_buf bytes = agt__buf(&s->mem);
-        now = end;
-        agt__seq_name(now, ".records", name);
-        st = agt__read_file(s->sys, s->unpublished, name, SIZE_MAX / 2, &bytes, &mine);
-        bool there = st != AGT_NOT_FOUND;
-        if (st == AGT_OK)
-            st = records_walk_bytes(s, bytes.data, bytes.len, seq, &end, each, ctx, &mine);
-        agt__buf_free(&bytes);
-        if (!there) return AGT_OK;
+    for (uint64_t at = h->unpublished; at && at < h->next_seq; at = end) {
+        agt_status st = agt__records_end(s, at, &end, &mine);
+        if (st == AGT_NOT_FOUND) return AGT_OK; /* what is missing there is seen by who misses it */
+        if (st == AGT_OK && end > *seq) st = records_walk_file(s, at, end, seq, each, ctx, &mine);
+        if (st != AGT_OK) return agt__answer(st, &mine, err);
     }
-    return agt__answer(st, &mine, err);
+    return AGT_OK;
 }
 
 AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint64_t seq,
@@ -14460,8 +14471,7 @@ AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint
     agt_record r;
     const agt_journal_header h = j->header;
     agt_buf bytes = agt__buf(&s->mem);
-    agt_status st =
-        seq < h.next_seq ? records_walk_files(s, h.next_seq, &seq, each, ctx, err) : AGT_OK;
+    agt_status st = seq < h.next_seq ? records_walk_files(s, &h, &seq, each, ctx, err) : AGT_OK;
     uint64_t at = AGT_JOURNAL_START, next = h.next_seq;
     uint32_t chain = h.crc;
     while (st == AGT_OK) {
@@ -14819,16 +14829,19 @@ static agt_status publish_name(publish_run *run, bool durable, agt_error *err) {
     return AGT_OK;
 }
 
-/* All is made. */
-static agt_status publish_settle(publish_run *run, agt_error *err) {
-    agt_store *s = run->s;
-    agt_buf commit = agt__buf(&s->mem);
-    agt_status st = run->ahead ? publish_keep(run, err) : AGT_OK;
-    bool move = run->done_seq && !publish_is_there(run);
-    if (st == AGT_OK && move)
-        st = agt__git_read(s->git, &run->head, &commit, err); /* still there? */
-    if (st == AGT_OK && move) st = publish_name(run, true, err);
+/* AGT_NOT_FOUND or AGT_CORRUPT: the commit is gone that git is said to have. */
+static agt_status publish_head_still(publish_run *run, agt_error *err) {
+    agt_buf commit = agt__buf(&run->s->mem);
+    agt_status st = run->done_seq ? agt__git_read(run->s->git, &run->head, &commit, err) : AGT_OK;
     agt__buf_free(&commit);
+    return st;
+}
+
+/* All is made. What is not there gets no name, nor does somebody lose one for it. */
+static agt_status publish_settle(publish_run *run, agt_error *err) {
+    agt_status st = publish_head_still(run, err);
+    if (st == AGT_OK && run->ahead) st = publish_keep(run, err);
+    if (st == AGT_OK && run->done_seq && !publish_is_there(run)) st = publish_name(run, true, err);
     return st;
 }
 
@@ -14912,9 +14925,14 @@ static agt_status publish_prepare(publish_run *run, agt_error *err) {
 
 static agt_status publish_done(agt_store *s, const publish_run *run, uint64_t generation,
                                agt_error *err) {
-    agt_status st = agt__store_lock(s, err);
+    bool moved;
+    agt_status st = agt__store_follow_git(s, s->git, &s->git_dir, true, &moved, err);
+    if (st == AGT_OK) st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
-    if (s->journal.header.generation == generation) {
+    if (moved) { /* it was written to a folder that is not git's any more */
+        s->shared.git_clean = 0;
+        agt__store_save(s);
+    } else if (s->journal.header.generation == generation) {
         s->shared.published_seq = run->done_seq;
         s->shared.head = run->head;
         s->shared.packed_seq = run->packed_seq;
@@ -14966,18 +14984,23 @@ static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_erro
     agt_status st = agt__store_follow_git(s, s->git, &s->git_dir, true, &moved, err);
     if (st == AGT_OK) st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
+    if (moved && s->shared.git_clean) { /* also for whoever comes next, should this run fail */
+        s->shared.git_clean = 0;
+        agt__store_save(s);
+    }
     agt_shared sh = s->shared;
     agt_journal_header h = s->journal.header;
     agt__store_unlock(s);
     memset(&run, 0, sizeof run);
     run.s = s;
-    run.mend = *mend = *mend || moved || !sh.git_clean;
+    run.mend = *mend = *mend || !sh.git_clean;
     if (run.mend && (st = agt__packed_still(s, &h, &sh, err)) != AGT_OK) return st;
     publish_plan(&run, &sh, pack);
     if ((st = publish_prepare(&run, err)) != AGT_OK) return st;
     uint64_t from = run.done_seq;
     bool nothing = from == run.last_seq;
-    if (nothing && !run.mend && !run.ahead && (run.is_named || !from)) return AGT_OK;
+    if (nothing && !run.mend && !run.ahead && (run.is_named || !from))
+        return publish_head_still(&run, err);
     if (!nothing) st = publish_all(&run, err);
     if (st == AGT_OK) st = publish_settle(&run, err);
     if (st == AGT_OK || (run.done_seq > from && publish_is_there(&run))) { /* also a part of it */
@@ -15224,23 +15247,31 @@ static bool checkpoint_number(const char *text, uint64_t *n, const char **rest) 
     return p > text;
 }
 
-/* Of a checkpoint that died, or of another time: a copy was laid over the store. */
+typedef struct checkpoint_names {
+    agt_store *s;
+    uint64_t keep_catalog, packed, first_needed, next_records;
+} checkpoint_names;
+
+/* Of a checkpoint that died, or of another time: a copy was laid over the store. The one that is
+ * written now is replaced, not removed: a name that goes and comes needs both to reach the disk. */
 static int checkpoint_stray_records(void *ctx, const char *name) {
-    agt_store *s = ctx;
+    const checkpoint_names *c = ctx;
     uint64_t n;
     const char *rest;
     if (checkpoint_number(name, &n, &rest) && strcmp(rest, ".records") == 0 &&
-        n >= s->journal.header.next_seq)
-        (void)s->sys->remove(s->sys->ctx, s->unpublished, name);
+        n >= c->next_records && n != c->first_needed)
+        (void)c->s->sys->remove(c->s->sys->ctx, c->s->unpublished, name);
     return 0;
 }
 
-/* unpublished/<first seq>.records: "AGTUNPB2", generation, first seq, seed, then the records. */
+/* unpublished/<first seq>.records: "AGTUNPB2", generation, first seq, seed, events, then the
+ * records. */
 static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_error *err) {
     agt_record r;
     agt_buf out = agt__buf(&s->mem);
-    unsigned char head[32];
+    unsigned char head[AGT_RECORDS_HEAD];
     char name[40];
+    uint32_t events = 0;
     uint64_t at = AGT_JOURNAL_START, seq = s->journal.header.next_seq;
     uint32_t chain = s->journal.header.crc;
     agt_status st = AGT_OK;
@@ -15261,6 +15292,7 @@ static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_erro
                 agt__buf_put(&out, head, sizeof head);
             }
             agt__buf_put(&out, r.data, r.length);
+            events += r.entries;
         }
         at += r.length;
         seq += r.entries;
@@ -15268,7 +15300,9 @@ static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_erro
     }
     if (st == AGT_OK && out.failed) st = agt__nomem(err);
     if (st == AGT_OK && *first) {
-        (void)s->sys->list(s->sys->ctx, s->unpublished, checkpoint_stray_records, s);
+        agt__put32(out.data + 28, events);
+        checkpoint_names c = {s, 0, 0, *first, s->journal.header.next_seq};
+        (void)s->sys->list(s->sys->ctx, s->unpublished, checkpoint_stray_records, &c);
         agt__seq_name(*first, ".records", name);
         st = agt__write_file(s->sys, s->unpublished, name, out.data, out.len, true, err);
     }
@@ -15277,11 +15311,6 @@ static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_erro
 }
 
 /* ---- cleaning ---- */
-
-typedef struct checkpoint_names {
-    agt_store *s;
-    uint64_t keep_catalog, packed, first_needed, next_records;
-} checkpoint_names;
 
 static int checkpoint_old_catalog(void *ctx, const char *name) {
     checkpoint_names *c = ctx;
@@ -15316,28 +15345,13 @@ static void checkpoint_clean(agt_store *s) {
     (void)s->sys->list(s->sys->ctx, s->unpublished, checkpoint_old_unpublished, &c);
 }
 
-/* Is the oldest unpublished file still needed, and which is the oldest needed then? Files are
- * named by their first seq; one ends where the next begins. */
-typedef struct checkpoint_oldest {
-    uint64_t packed, best; /* the greatest first seq that is <= packed + 1 */
-} checkpoint_oldest;
-
-static int checkpoint_find_oldest(void *ctx, const char *name) {
-    checkpoint_oldest *o = ctx;
-    uint64_t n;
-    const char *rest;
-    if (checkpoint_number(name, &n, &rest) && strcmp(rest, ".records") == 0 && n <= o->packed + 1 &&
-        n > o->best)
-        o->best = n;
-    return 0;
-}
-
+/* The oldest file that is needed: the chain's first one with an event that no pack holds. */
 static uint64_t checkpoint_first_unpublished(agt_store *s, uint64_t copied) {
-    uint64_t packed = s->shared.packed_seq;
-    if (packed + 1 >= s->journal.header.next_seq || !s->journal.header.unpublished) return copied;
-    checkpoint_oldest o = {packed, 0};
-    (void)s->sys->list(s->sys->ctx, s->unpublished, checkpoint_find_oldest, &o);
-    return o.best ? o.best : s->journal.header.unpublished;
+    uint64_t packed = s->shared.packed_seq, at = s->journal.header.unpublished, end;
+    if (packed + 1 >= s->journal.header.next_seq || !at) return copied;
+    while (agt__records_end(s, at, &end, NULL) == AGT_OK && end <= packed + 1)
+        at = end;
+    return at;
 }
 
 /* ---- the checkpoint ---- */
@@ -15412,6 +15426,17 @@ static agt_status checkpoint_waits(const agt_store *s, agt_error *err) {
                      s->waits.message);
 }
 
+/* The last look: records go because packs hold them, in the folder that is git's now. */
+static agt_status checkpoint_git_stays(agt_store *s, agt_error *err) {
+    bool moved;
+    if (s->shared.packed_seq <= s->journal.header.packed_seq) return AGT_OK;
+    agt_status st = agt__store_follow_git(s, s->git, &s->git_dir, true, &moved, err);
+    if (st != AGT_OK || !moved) return st;
+    s->shared.git_clean = 0;
+    agt__store_save(s);
+    return agt__fail(err, AGT_BUSY, ".agent-trace/git was replaced meanwhile; try again");
+}
+
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err) {
     agt_journal_header h = s->journal.header;
     agt_buf bytes = agt__buf(&s->mem);
@@ -15433,6 +15458,7 @@ AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_e
     agt__catalog_name(h.catalog, name);
     if (st == AGT_OK) st = agt__write_file(s->sys, s->at, name, bytes.data, bytes.len, true, err);
     agt__buf_free(&bytes);
+    if (st == AGT_OK) st = checkpoint_git_stays(s, err);
     if (st == AGT_OK && (st = checkpoint_header(s, &h, new_file, err)) != AGT_OK) {
         s->shared.failed = 1; /* nobody knows which header the disk has: only a new file helps */
         agt__store_save(s);
@@ -15519,9 +15545,13 @@ AGENT_TRACE_API agt_status agt_store_idle(agt_store *store, agt_error *err) {
  *
  * (1) Readers take no lock. Bytes and version belong together: where the bytes on disk are not the
  *     newest version's, they are read once more under the lock, and what still differs is
- * somebody's edit. (2) Version n of a document is found by following doc_prev from its newest
- * event: the cost is the document's versions, not the history's length. (3) Every version's bytes
- * are checked against the blob its event names. */
+ *     somebody's edit.
+ * (2) Version n of a document is found by following doc_prev from its newest event: the cost is the
+ *     document's versions, not the history's length.
+ * (3) Every version's bytes are checked against the blob its event names.
+ * (4) A checkpoint moves records from the journal to git and to unpublished/, and their lines to
+ * the trace, while somebody looks for them. What is not found is lost only if the journal is still
+ *     of the generation that it was looked for in. */
 
 /* ---- describing ---- */
 
@@ -15813,11 +15843,12 @@ static agt_status history_content(agt_store *s, uint64_t seq, const agt_oid *blo
 }
 
 /* One version's bytes; *exists false for a deletion. version 0: the newest. */
-static agt_status history_bytes(agt_store *s, const agt_row *row, uint32_t version, agt_buf *out,
-                                bool *exists, agt_error *err) {
+static agt_status history_bytes_hard(agt_store *s, const agt_row *row, uint32_t version,
+                                     agt_buf *out, bool *exists, agt_error *err) {
     char shown[200];
     uint64_t seq;
     agt_oid blob;
+    out->len = 0;
     if (!version) version = row->version;
     if (version > row->version)
         return agt__fail(err, AGT_NOT_FOUND, "%s has no version %u; the newest is %u",
@@ -15826,6 +15857,37 @@ static agt_status history_bytes(agt_store *s, const agt_row *row, uint32_t versi
     agt_status st = history_version(s, row, version, &seq, &blob, exists, err);
     if (st != AGT_OK || !*exists) return st;
     return history_content(s, seq, &blob, out, err);
+}
+
+/* Another generation of the journal since *generation: what was looked for is elsewhere by now. */
+static agt_status history_moved(agt_store *s, uint64_t *generation, bool *moved, agt_error *err) {
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    st = agt__store_look_again(s, err);
+    *moved = s->journal.header.generation != *generation;
+    *generation = s->journal.header.generation;
+    agt__store_leave(s);
+    return st;
+}
+
+/* (4) */
+static agt_status history_bytes(agt_store *s, const agt_row *row, uint32_t version, agt_buf *out,
+                                bool *exists, agt_error *err) {
+    agt_error mine;
+    uint64_t generation = 0;
+    bool moved = true;
+    mine.status = AGT_OK;
+    agt_status st = history_moved(s, &generation, &moved, &mine);
+    for (int i = 0; i < HISTORY_TRIES && st == AGT_OK && moved; i++) {
+        agt_status got = history_bytes_hard(s, row, version, out, exists, &mine);
+        if (got != AGT_NOT_FOUND && got != AGT_CORRUPT) return agt__answer(got, &mine, err);
+        agt_error first = mine;
+        st = history_moved(s, &generation, &moved, &mine);
+        if (st == AGT_OK && !moved) return agt__answer(got, &first, err);
+    }
+    if (st == AGT_OK)
+        return agt__fail(err, AGT_BUSY, "the store changes faster than it can be read; try again");
+    return agt__answer(st, &mine, err);
 }
 
 AGENT_TRACE_API agt_status agt_read_version(agt_store *store, const char *path, uint32_t version,

@@ -26,7 +26,8 @@
  *       between; bytes may come before the size and the size before the bytes (then NULs).
  *       What a file was cut back by never comes back if the cut survived.
  *   (5) A sync that is made to fail (machine_fail_at and its kin) drops what was pending: reads
- *       still show it, later syncs succeed, the disk never gets it. For a folder likewise.
+ *       still show it, later syncs succeed, the disk never gets it, unless the same is written
+ *       once more, or the same name changed. For a folder likewise.
  *   (6) After a cut all processes are dead, the boot id is new, nothing is pending.
  *
  * Whatever only a mistake in the caller can do (a descriptor used after close, a name with '/',

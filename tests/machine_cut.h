@@ -66,7 +66,7 @@ static void disk_cut_names(struct disk *k, struct chooser *h) {
         const struct name_change c = k->change[i];
         bool keep = !c.doomed;
         for (uint32_t j = 0; j < c.n && keep; j++) {
-            size_t before = c.t[j].prev ? disk_change_at(k, i, c.t[j].prev) : SIZE_MAX;
+            size_t before = disk_change_before(k, i, j);
             keep = before == SIZE_MAX || !dropped[before];
             /* what happens where nobody finds it needs no choice */
             keep = keep && ((c.n == 2 && !c.t[j].after) || disk_reachable(k, c.t[j].dir));

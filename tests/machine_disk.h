@@ -88,9 +88,10 @@ struct touch { /* one entry that a change of names touches */
 struct name_change {
     uint64_t seq;
     int64_t ctime;
-    uint32_t n;         /* touches: 1 or 2 */
-    uint32_t victim;    /* a folder that this removes: empty by then */
-    bool moves, doomed; /* moves: needs its folders on the disk. doomed: a sync of it failed */
+    uint32_t n;        /* touches: 1 or 2 */
+    uint32_t victim;   /* a folder that this removes: empty by then */
+    bool moves;        /* needs its folders on the disk */
+    bool doomed, lost; /* it never gets there; because a sync of it failed */
     struct touch t[2];
 };
 
@@ -398,13 +399,23 @@ static size_t disk_change_at(const struct disk *k, size_t end, uint64_t seq) {
 
 enum { MARK_NO, MARK_WANTED, MARK_DONE };
 
+/* The change of the same name before touch j of change i, if it is still pending and needed. What
+ * gets a name after a sync that failed does not need what that lost; what loses it does: it was
+ * never there. */
+static size_t disk_change_before(const struct disk *k, size_t i, uint32_t j) {
+    uint64_t prev = k->change[i].t[j].prev;
+    size_t before = prev ? disk_change_at(k, i, prev) : SIZE_MAX;
+    bool needed = before != SIZE_MAX && !(k->change[before].lost && k->change[i].t[j].after);
+    return needed ? before : SIZE_MAX;
+}
+
 static void disk_settle_marked(struct disk *k, unsigned char *mark) {
     for (size_t i = 0; i < k->changes; i++) {
         if (mark[i] != MARK_WANTED) continue;
         struct name_change *c = &k->change[i];
         bool doomed = c->doomed;
         for (uint32_t j = 0; j < c->n && !doomed; j++) {
-            size_t before = c->t[j].prev ? disk_change_at(k, i, c->t[j].prev) : SIZE_MAX;
+            size_t before = disk_change_before(k, i, j);
             doomed = before != SIZE_MAX && mark[before] != MARK_DONE;
         }
         c->doomed = doomed;
@@ -414,8 +425,7 @@ static void disk_settle_marked(struct disk *k, unsigned char *mark) {
             if (mark[j] == MARK_DONE || k->change[j].doomed) continue;
             bool free_ = true;
             for (uint32_t q = 0; q < k->change[j].n; q++) {
-                uint64_t prev = k->change[j].t[q].prev;
-                size_t before = prev ? disk_change_at(k, j, prev) : SIZE_MAX;
+                size_t before = disk_change_before(k, j, q);
                 free_ = free_ && (before == SIZE_MAX || mark[before] == MARK_DONE);
             }
             if (!free_ || !disk_possible(k, &k->change[j])) continue;
@@ -452,7 +462,7 @@ static void disk_sync_names(struct disk *k, uint32_t slot) {
         for (uint32_t j = 0; j < c->n; j++)
             if (c->t[j].dir == slot) mark[i] = MARK_WANTED;
         for (uint32_t j = 0; j < c->n && mark[i]; j++) {
-            size_t before = c->t[j].prev ? disk_change_at(k, i, c->t[j].prev) : SIZE_MAX;
+            size_t before = disk_change_before(k, i, j);
             if (before != SIZE_MAX) mark[before] = MARK_WANTED;
         }
         any = any || mark[i];
@@ -464,7 +474,7 @@ static void disk_sync_names(struct disk *k, uint32_t slot) {
 static void disk_doom_names(struct disk *k, uint32_t slot) {
     for (size_t i = 0; i < k->changes; i++)
         for (uint32_t j = 0; j < k->change[i].n; j++)
-            if (k->change[i].t[j].dir == slot) k->change[i].doomed = true;
+            if (k->change[i].t[j].dir == slot) k->change[i].doomed = k->change[i].lost = true;
 }
 
 /* Carries out a change of names: live at once, and pending. `c` has touches without `prev`. */
@@ -584,7 +594,8 @@ static void disk_note(struct disk *k, uint32_t slot, int kind, uint64_t off, uin
 
 static void disk_write(struct disk *k, uint32_t slot, uint64_t off, const void *data, size_t n) {
     struct node *x = &k->node[slot];
-    bool same = disk_blob_same(x->now, off, data, n);
+    /* the same bytes once more are written once more where the disk may not have them */
+    bool same = !x->diverged && disk_blob_same(x->now, off, data, n);
     if (!same) disk_blob_write(&x->now, off, data, n);
     if (off + n > x->live.size) x->live.size = off + n;
     x->live.mtime = x->live.ctime = k->stamp;

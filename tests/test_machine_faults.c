@@ -38,6 +38,30 @@ TEST(machine, a_failed_sync_of_a_folder_loses_its_names) {
     machine_free(b.m);
 }
 
+TEST(machine, what_is_done_again_after_a_failed_sync_is_on_the_disk) {
+    struct box b = new_box(NULL);
+    save(&b, b.root, "f", "old", true);
+    machine_sync_all(b.m);
+    for (int again = 0; again < 2; again++) {
+        save(&b, b.root, "f.tmp", "new", true);
+        CHECK_INT(rename_in(&b, b.root, "f.tmp", b.root, "f"), 0);
+        if (!again) machine_fail_sync(b.m, 1, false);
+        CHECK_CLASS(b.sys->sync(b.sys->ctx, b.root), again ? 0 : AGT_SYS_IO);
+        check_states(b.m, PATHS("/f", "/f.tmp"),
+                     STATES(again ? "f=new f.tmp=- " : "f=old f.tmp=- "));
+    }
+    agt_fd fd = open_in(&b, b.root, "f", RW);
+    put(&b, fd, "NEW", 0);
+    machine_fail_sync(b.m, 1, false);
+    CHECK_CLASS(b.sys->sync(b.sys->ctx, fd), AGT_SYS_IO);
+    CHECK_INT(b.sys->sync(b.sys->ctx, fd), 0);
+    check_states(b.m, PATHS("/f"), STATES("f=new "));
+    put(&b, fd, "NEW", 0); /* the same bytes */
+    CHECK_INT(b.sys->sync(b.sys->ctx, fd), 0);
+    check_states(b.m, PATHS("/f"), STATES("f=NEW "));
+    machine_free(b.m);
+}
+
 TEST(machine, the_nth_matching_call_fails_once_or_from_then_on) {
     struct box b = new_box(NULL);
     agt_stat st;

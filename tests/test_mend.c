@@ -523,6 +523,53 @@ TEST(mend, a_sync_that_failed_is_never_taken_for_one_that_did_not) {
     CHECK(failed >= 4);
 }
 
+/* Whatever sync of a checkpoint fails: once a later one answered that it is done, all is on the
+ * disk. */
+TEST(mend, a_checkpoint_after_one_whose_sync_failed_is_durable) {
+    uint64_t failed = 0;
+    for (int variant = 0; variant < 8; variant++) {
+        bool reopen = variant & 1;
+        for (uint64_t at = 1, done = 1; done; at++) {
+            machine_settings set = {.seed = test_random(), .call_ns = 1000};
+            machine *m = machine_new(&set);
+            agt_error err;
+            uint32_t n = 2;
+            machine_make_folder(m, root);
+            machine_sync_all(m);
+            agt_store *s = oracle_open(machine_process_new(m, "writer"), root, NULL, AGT_OK);
+            mend_write(s, "a.md", 101, 1);
+            CHECK_OK(agt_checkpoint(s, &err), err);
+            mend_write(s, "a.md", 102, 1);
+            machine_fail_sync(m, at, false);
+            (void)agt__empty_journal(s, &err);
+            done = machine_fail_count(m);
+            failed += done;
+            machine_fail(m, NULL);
+            if (reopen || s->shared.failed) {
+                (void)agt_close(s, NULL);
+                s = oracle_open(machine_process_new(m, "again"), root, NULL, AGT_OK);
+            }
+            if (variant & 2) mend_write(s, "a.md", 100 + ++n, 1);
+            CHECK_OK(agt__empty_journal(s, &err), err);
+            if (variant & 4) mend_write(s, "a.md", 100 + ++n, 1);
+            CHECK_OK(agt_close(s, &err), err);
+            mend_hard_cut(m);
+            s = oracle_open(machine_process_new(m, "after"), root, NULL, AGT_OK);
+            CHECK_OK(agt_publish(s, &err), err);
+            for (uint32_t v = 1; v <= n; v++) {
+                agt_bytes b;
+                CHECK_OK(agt_read_version(s, "a.md", v, &b, &err), err);
+                CHECK_INT(b.len, 100 + v);
+                agt_bytes_free(&b);
+            }
+            CHECK_OK(agt_close(s, &err), err);
+            machine_free(m);
+        }
+    }
+    test_saw("syncs that failed", failed);
+    CHECK(failed >= 8 * 5);
+}
+
 TEST(mend, a_publisher_that_died_leaves_no_pack_that_is_not_durable) {
     uint64_t deaths = 0;
     machine *start = mend_versions(0, 0);
@@ -579,89 +626,6 @@ TEST(mend, packs_that_are_gone_are_made_again_from_what_the_header_does_not_call
         CHECK_INT(mend_found(m), 0);
         free(before);
         free(after);
-        machine_free(m);
-    }
-}
-
-/* ---- copies ---- */
-
-/* Events from..to change a.md, each to a text with `mark`; then a recovery's checkpoint keeps their
- * records, without git. */
-static void mend_step(machine *m, uint32_t from, uint32_t to, int mark) {
-    agt_error err;
-    agt_store_info info = AGT_STORE_INFO_INIT;
-    agt_store *s = oracle_open(machine_process_new(m, "writer"), root, NULL, AGT_OK);
-    for (uint32_t i = from; i <= to; i++)
-        mend_write(s, "a.md", 100 + i, mark);
-    CHECK_OK(agt__empty_journal(s, &err), err);
-    CHECK_OK(agt_store_get_info(s, &info, &err), err);
-    CHECK_INT(info.last_seq, to);
-    machine_process_kill(s->sys->ctx);
-    (void)agt_close(s, NULL);
-}
-
-/* cp -a copy/. store: what only the store has stays. */
-static void mend_lay_over(machine *m, machine *copy) {
-    char *tree = machine_tree(copy, root);
-    size_t files = 0;
-    for (char *line = tree; line && *line;) {
-        char path[200], *end = strchr(line, '\n');
-        agt_stat st;
-        size_t n;
-        if (end) *end = 0;
-        snprintf(path, sizeof path, "%s/%s", root, strrchr(line, ' ') + 1);
-        CHECK_INT(machine_stat(copy, path, &st), 0);
-        if (st.kind == AGT_FILE_FOLDER)
-            machine_make_folder(m, path);
-        else {
-            char *bytes = machine_get(copy, path, &n);
-            CHECK_INT(machine_put(m, path, bytes, n), 0);
-            free(bytes);
-            files++;
-        }
-        line = end ? end + 1 : NULL;
-    }
-    free(tree);
-    CHECK(files > 5);
-}
-
-/* What the store had and the copy did not is of another time: it must never be read again. */
-TEST(mend, a_copy_laid_over_a_store_does_not_mix_two_times) {
-    machine_settings set = {.seed = test_random(), .call_ns = 1000};
-    for (int died = 0; died < 2; died++) {
-        machine *m = machine_new(&set);
-        agt_error err;
-        machine_make_folder(m, root);
-        machine_sync_all(m);
-        mend_step(m, 1, 5, 1);
-        machine_reboot(m);
-        machine *copy = machine_clone(m);
-        mend_step(m, 6, 8, 1);
-        mend_step(m, 9, 12, 1);
-        machine_reboot(m);
-        mend_lay_over(m, copy);
-        machine_reboot(m);
-        mend_step(m, 6, 10, 3);
-        if (died) machine_reboot(m);
-        mend_step(m, 11, 15, 3);
-        for (int turn = 0; turn < 3; turn++) {
-            agt_store *s = oracle_open(machine_process_new(m, "next"), root, NULL, AGT_OK);
-            for (uint32_t v = 1; v <= 15; v++) {
-                agt_bytes b;
-                CHECK_OK(agt_read_version(s, "a.md", v, &b, &err), err);
-                CHECK_INT(b.len, 100 + v);
-                CHECK_INT(((const char *)b.data)[b.len / 2], v <= 5 ? '1' : '3');
-                agt_bytes_free(&b);
-            }
-            if (turn == 0) CHECK_OK(agt_publish(s, &err), err);
-            if (turn == 1) CHECK_OK(agt_checkpoint(s, &err), err);
-            CHECK_OK(agt_close(s, &err), err);
-        }
-        char *main_is = mend_ref(m, "main");
-        CHECK(mend_is_whole(m, main_is));
-        CHECK_INT(mend_found(m), 0);
-        free(main_is);
-        machine_free(copy);
         machine_free(m);
     }
 }

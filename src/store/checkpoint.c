@@ -200,23 +200,31 @@ static bool checkpoint_number(const char *text, uint64_t *n, const char **rest) 
     return p > text;
 }
 
-/* Of a checkpoint that died, or of another time: a copy was laid over the store. */
+typedef struct checkpoint_names {
+    agt_store *s;
+    uint64_t keep_catalog, packed, first_needed, next_records;
+} checkpoint_names;
+
+/* Of a checkpoint that died, or of another time: a copy was laid over the store. The one that is
+ * written now is replaced, not removed: a name that goes and comes needs both to reach the disk. */
 static int checkpoint_stray_records(void *ctx, const char *name) {
-    agt_store *s = ctx;
+    const checkpoint_names *c = ctx;
     uint64_t n;
     const char *rest;
     if (checkpoint_number(name, &n, &rest) && strcmp(rest, ".records") == 0 &&
-        n >= s->journal.header.next_seq)
-        (void)s->sys->remove(s->sys->ctx, s->unpublished, name);
+        n >= c->next_records && n != c->first_needed)
+        (void)c->s->sys->remove(c->s->sys->ctx, c->s->unpublished, name);
     return 0;
 }
 
-/* unpublished/<first seq>.records: "AGTUNPB2", generation, first seq, seed, then the records. */
+/* unpublished/<first seq>.records: "AGTUNPB2", generation, first seq, seed, events, then the
+ * records. */
 static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_error *err) {
     agt_record r;
     agt_buf out = agt__buf(&s->mem);
-    unsigned char head[32];
+    unsigned char head[AGT_RECORDS_HEAD];
     char name[40];
+    uint32_t events = 0;
     uint64_t at = AGT_JOURNAL_START, seq = s->journal.header.next_seq;
     uint32_t chain = s->journal.header.crc;
     agt_status st = AGT_OK;
@@ -237,6 +245,7 @@ static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_erro
                 agt__buf_put(&out, head, sizeof head);
             }
             agt__buf_put(&out, r.data, r.length);
+            events += r.entries;
         }
         at += r.length;
         seq += r.entries;
@@ -244,7 +253,9 @@ static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_erro
     }
     if (st == AGT_OK && out.failed) st = agt__nomem(err);
     if (st == AGT_OK && *first) {
-        (void)s->sys->list(s->sys->ctx, s->unpublished, checkpoint_stray_records, s);
+        agt__put32(out.data + 28, events);
+        checkpoint_names c = {s, 0, 0, *first, s->journal.header.next_seq};
+        (void)s->sys->list(s->sys->ctx, s->unpublished, checkpoint_stray_records, &c);
         agt__seq_name(*first, ".records", name);
         st = agt__write_file(s->sys, s->unpublished, name, out.data, out.len, true, err);
     }
@@ -253,11 +264,6 @@ static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_erro
 }
 
 /* ---- cleaning ---- */
-
-typedef struct checkpoint_names {
-    agt_store *s;
-    uint64_t keep_catalog, packed, first_needed, next_records;
-} checkpoint_names;
 
 static int checkpoint_old_catalog(void *ctx, const char *name) {
     checkpoint_names *c = ctx;
@@ -292,28 +298,13 @@ static void checkpoint_clean(agt_store *s) {
     (void)s->sys->list(s->sys->ctx, s->unpublished, checkpoint_old_unpublished, &c);
 }
 
-/* Is the oldest unpublished file still needed, and which is the oldest needed then? Files are
- * named by their first seq; one ends where the next begins. */
-typedef struct checkpoint_oldest {
-    uint64_t packed, best; /* the greatest first seq that is <= packed + 1 */
-} checkpoint_oldest;
-
-static int checkpoint_find_oldest(void *ctx, const char *name) {
-    checkpoint_oldest *o = ctx;
-    uint64_t n;
-    const char *rest;
-    if (checkpoint_number(name, &n, &rest) && strcmp(rest, ".records") == 0 && n <= o->packed + 1 &&
-        n > o->best)
-        o->best = n;
-    return 0;
-}
-
+/* The oldest file that is needed: the chain's first one with an event that no pack holds. */
 static uint64_t checkpoint_first_unpublished(agt_store *s, uint64_t copied) {
-    uint64_t packed = s->shared.packed_seq;
-    if (packed + 1 >= s->journal.header.next_seq || !s->journal.header.unpublished) return copied;
-    checkpoint_oldest o = {packed, 0};
-    (void)s->sys->list(s->sys->ctx, s->unpublished, checkpoint_find_oldest, &o);
-    return o.best ? o.best : s->journal.header.unpublished;
+    uint64_t packed = s->shared.packed_seq, at = s->journal.header.unpublished, end;
+    if (packed + 1 >= s->journal.header.next_seq || !at) return copied;
+    while (agt__records_end(s, at, &end, NULL) == AGT_OK && end <= packed + 1)
+        at = end;
+    return at;
 }
 
 /* ---- the checkpoint ---- */
@@ -388,6 +379,17 @@ static agt_status checkpoint_waits(const agt_store *s, agt_error *err) {
                      s->waits.message);
 }
 
+/* The last look: records go because packs hold them, in the folder that is git's now. */
+static agt_status checkpoint_git_stays(agt_store *s, agt_error *err) {
+    bool moved;
+    if (s->shared.packed_seq <= s->journal.header.packed_seq) return AGT_OK;
+    agt_status st = agt__store_follow_git(s, s->git, &s->git_dir, true, &moved, err);
+    if (st != AGT_OK || !moved) return st;
+    s->shared.git_clean = 0;
+    agt__store_save(s);
+    return agt__fail(err, AGT_BUSY, ".agent-trace/git was replaced meanwhile; try again");
+}
+
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err) {
     agt_journal_header h = s->journal.header;
     agt_buf bytes = agt__buf(&s->mem);
@@ -409,6 +411,7 @@ AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_e
     agt__catalog_name(h.catalog, name);
     if (st == AGT_OK) st = agt__write_file(s->sys, s->at, name, bytes.data, bytes.len, true, err);
     agt__buf_free(&bytes);
+    if (st == AGT_OK) st = checkpoint_git_stays(s, err);
     if (st == AGT_OK && (st = checkpoint_header(s, &h, new_file, err)) != AGT_OK) {
         s->shared.failed = 1; /* nobody knows which header the disk has: only a new file helps */
         agt__store_save(s);

@@ -2,9 +2,13 @@
  *
  * (1) Readers take no lock. Bytes and version belong together: where the bytes on disk are not the
  *     newest version's, they are read once more under the lock, and what still differs is
- * somebody's edit. (2) Version n of a document is found by following doc_prev from its newest
- * event: the cost is the document's versions, not the history's length. (3) Every version's bytes
- * are checked against the blob its event names. */
+ *     somebody's edit.
+ * (2) Version n of a document is found by following doc_prev from its newest event: the cost is the
+ *     document's versions, not the history's length.
+ * (3) Every version's bytes are checked against the blob its event names.
+ * (4) A checkpoint moves records from the journal to git and to unpublished/, and their lines to
+ * the trace, while somebody looks for them. What is not found is lost only if the journal is still
+ *     of the generation that it was looked for in. */
 #include "store.h"
 
 /* ---- describing ---- */
@@ -297,11 +301,12 @@ static agt_status history_content(agt_store *s, uint64_t seq, const agt_oid *blo
 }
 
 /* One version's bytes; *exists false for a deletion. version 0: the newest. */
-static agt_status history_bytes(agt_store *s, const agt_row *row, uint32_t version, agt_buf *out,
-                                bool *exists, agt_error *err) {
+static agt_status history_bytes_hard(agt_store *s, const agt_row *row, uint32_t version,
+                                     agt_buf *out, bool *exists, agt_error *err) {
     char shown[200];
     uint64_t seq;
     agt_oid blob;
+    out->len = 0;
     if (!version) version = row->version;
     if (version > row->version)
         return agt__fail(err, AGT_NOT_FOUND, "%s has no version %u; the newest is %u",
@@ -310,6 +315,37 @@ static agt_status history_bytes(agt_store *s, const agt_row *row, uint32_t versi
     agt_status st = history_version(s, row, version, &seq, &blob, exists, err);
     if (st != AGT_OK || !*exists) return st;
     return history_content(s, seq, &blob, out, err);
+}
+
+/* Another generation of the journal since *generation: what was looked for is elsewhere by now. */
+static agt_status history_moved(agt_store *s, uint64_t *generation, bool *moved, agt_error *err) {
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    st = agt__store_look_again(s, err);
+    *moved = s->journal.header.generation != *generation;
+    *generation = s->journal.header.generation;
+    agt__store_leave(s);
+    return st;
+}
+
+/* (4) */
+static agt_status history_bytes(agt_store *s, const agt_row *row, uint32_t version, agt_buf *out,
+                                bool *exists, agt_error *err) {
+    agt_error mine;
+    uint64_t generation = 0;
+    bool moved = true;
+    mine.status = AGT_OK;
+    agt_status st = history_moved(s, &generation, &moved, &mine);
+    for (int i = 0; i < HISTORY_TRIES && st == AGT_OK && moved; i++) {
+        agt_status got = history_bytes_hard(s, row, version, out, exists, &mine);
+        if (got != AGT_NOT_FOUND && got != AGT_CORRUPT) return agt__answer(got, &mine, err);
+        agt_error first = mine;
+        st = history_moved(s, &generation, &moved, &mine);
+        if (st == AGT_OK && !moved) return agt__answer(got, &first, err);
+    }
+    if (st == AGT_OK)
+        return agt__fail(err, AGT_BUSY, "the store changes faster than it can be read; try again");
+    return agt__answer(st, &mine, err);
 }
 
 AGENT_TRACE_API agt_status agt_read_version(agt_store *store, const char *path, uint32_t version,

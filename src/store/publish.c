@@ -260,16 +260,19 @@ static agt_status publish_name(publish_run *run, bool durable, agt_error *err) {
     return AGT_OK;
 }
 
-/* All is made. */
-static agt_status publish_settle(publish_run *run, agt_error *err) {
-    agt_store *s = run->s;
-    agt_buf commit = agt__buf(&s->mem);
-    agt_status st = run->ahead ? publish_keep(run, err) : AGT_OK;
-    bool move = run->done_seq && !publish_is_there(run);
-    if (st == AGT_OK && move)
-        st = agt__git_read(s->git, &run->head, &commit, err); /* still there? */
-    if (st == AGT_OK && move) st = publish_name(run, true, err);
+/* AGT_NOT_FOUND or AGT_CORRUPT: the commit is gone that git is said to have. */
+static agt_status publish_head_still(publish_run *run, agt_error *err) {
+    agt_buf commit = agt__buf(&run->s->mem);
+    agt_status st = run->done_seq ? agt__git_read(run->s->git, &run->head, &commit, err) : AGT_OK;
     agt__buf_free(&commit);
+    return st;
+}
+
+/* All is made. What is not there gets no name, nor does somebody lose one for it. */
+static agt_status publish_settle(publish_run *run, agt_error *err) {
+    agt_status st = publish_head_still(run, err);
+    if (st == AGT_OK && run->ahead) st = publish_keep(run, err);
+    if (st == AGT_OK && run->done_seq && !publish_is_there(run)) st = publish_name(run, true, err);
     return st;
 }
 
@@ -353,9 +356,14 @@ static agt_status publish_prepare(publish_run *run, agt_error *err) {
 
 static agt_status publish_done(agt_store *s, const publish_run *run, uint64_t generation,
                                agt_error *err) {
-    agt_status st = agt__store_lock(s, err);
+    bool moved;
+    agt_status st = agt__store_follow_git(s, s->git, &s->git_dir, true, &moved, err);
+    if (st == AGT_OK) st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
-    if (s->journal.header.generation == generation) {
+    if (moved) { /* it was written to a folder that is not git's any more */
+        s->shared.git_clean = 0;
+        agt__store_save(s);
+    } else if (s->journal.header.generation == generation) {
         s->shared.published_seq = run->done_seq;
         s->shared.head = run->head;
         s->shared.packed_seq = run->packed_seq;
@@ -407,18 +415,23 @@ static agt_status publish_run_once(agt_store *s, bool pack, bool *mend, agt_erro
     agt_status st = agt__store_follow_git(s, s->git, &s->git_dir, true, &moved, err);
     if (st == AGT_OK) st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
+    if (moved && s->shared.git_clean) { /* also for whoever comes next, should this run fail */
+        s->shared.git_clean = 0;
+        agt__store_save(s);
+    }
     agt_shared sh = s->shared;
     agt_journal_header h = s->journal.header;
     agt__store_unlock(s);
     memset(&run, 0, sizeof run);
     run.s = s;
-    run.mend = *mend = *mend || moved || !sh.git_clean;
+    run.mend = *mend = *mend || !sh.git_clean;
     if (run.mend && (st = agt__packed_still(s, &h, &sh, err)) != AGT_OK) return st;
     publish_plan(&run, &sh, pack);
     if ((st = publish_prepare(&run, err)) != AGT_OK) return st;
     uint64_t from = run.done_seq;
     bool nothing = from == run.last_seq;
-    if (nothing && !run.mend && !run.ahead && (run.is_named || !from)) return AGT_OK;
+    if (nothing && !run.mend && !run.ahead && (run.is_named || !from))
+        return publish_head_still(&run, err);
     if (!nothing) st = publish_all(&run, err);
     if (st == AGT_OK) st = publish_settle(&run, err);
     if (st == AGT_OK || (run.done_seq > from && publish_is_there(&run))) { /* also a part of it */

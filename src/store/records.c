@@ -2,7 +2,9 @@
  * and finding a content, which may lie in a side file, or in git.
  *
  * (1) Records are immutable, so they are read without the store lock. A journal that begins a new
- *     generation meanwhile is noticed by the checksum chain, and the walk ends early. */
+ *     generation meanwhile is noticed by the checksum chain, and the walk ends early.
+ * (2) The files in unpublished/ are a chain that begins with the one that the header names; where
+ *     one ends the next begins. Another one is of another time: a copy was laid over the store. */
 #include "store.h"
 
 AGT_PRIVATE void agt__side_name(uint64_t seq, char out[40]) {
@@ -29,33 +31,33 @@ AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_en
 
 /* ---- walking records ---- */
 
-typedef struct records_files {
-    uint64_t from;        /* looked for: */
-    uint64_t start, next; /* the greatest first seq <= from; the smallest > from; 0: none */
-} records_files;
-
-static int records_find_file(void *ctx, const char *name) {
-    records_files *f = ctx;
-    uint64_t n = 0;
-    const char *p = name;
-    for (; *p >= '0' && *p <= '9' && n < UINT64_MAX / 10 - 9; p++)
-        n = n * 10 + (uint64_t)(*p - '0');
-    if (p == name || strcmp(p, ".records") != 0) return 0;
-    if (n > f->from && (!f->next || n < f->next)) f->next = n;
-    if (n <= f->from && n > f->start) f->start = n;
-    return 0;
+/* The seq behind the last one in unpublished/<first>.records, as its head tells it. */
+AGT_PRIVATE agt_status agt__records_end(agt_store *s, uint64_t first, uint64_t *end,
+                                        agt_error *err) {
+    unsigned char head[AGT_RECORDS_HEAD];
+    char name[40];
+    agt__seq_name(first, ".records", name);
+    agt_fd fd = s->unpublished == AGT_FD_NONE
+                    ? AGT_SYS_ERR(AGT_SYS_NOENT, 0)
+                    : s->sys->open(s->sys->ctx, s->unpublished, name, AGT_O_READ, 0);
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open .agent-trace/unpublished/%s", name);
+    int64_t n = agt__read_all(s->sys, fd, head, sizeof head, 0);
+    s->sys->close(s->sys->ctx, fd);
+    if (n < 0) return agt__fail_io(err, n, "cannot read .agent-trace/unpublished/%s", name);
+    *end = first + agt__get32(head + 28);
+    if (n < (int64_t)sizeof head || memcmp(head, "AGTUNPB2", 8) != 0 ||
+        agt__get64(head + 16) != first || *end <= first)
+        return agt__fail(err, AGT_CORRUPT, ".agent-trace/unpublished/%s is damaged", name);
+    return AGT_OK;
 }
 
-/* *end: the seq behind the last one. */
 static agt_status records_walk_bytes(agt_store *s, const unsigned char *data, size_t n,
-                                     uint64_t *seq, uint64_t *end, agt_record_fn each, void *ctx,
+                                     uint64_t *seq, uint64_t end, agt_record_fn each, void *ctx,
                                      agt_error *err) {
     agt_record r;
-    if (n < 32 || memcmp(data, "AGTUNPB2", 8) != 0)
-        return agt__fail(err, AGT_CORRUPT, "a file in .agent-trace/unpublished is damaged");
     uint64_t generation = agt__get64(data + 8), next = agt__get64(data + 16);
     uint32_t chain = agt__get32(data + 24);
-    for (size_t at = 32; at < n; at += r.length) {
+    for (size_t at = AGT_RECORDS_HEAD; at < n; at += r.length) {
         if (agt__record_parse(data + at, n - at, s->cpu, generation, next, chain, &r) != AGT_OK)
             return agt__fail_at(err, AGT_CORRUPT, (int64_t)at,
                                 "a file in .agent-trace/unpublished is damaged");
@@ -67,35 +69,37 @@ static agt_status records_walk_bytes(agt_store *s, const unsigned char *data, si
         next += r.entries;
         chain = r.crc;
     }
-    *end = next;
+    if (next != end)
+        return agt__fail(err, AGT_CORRUPT, "a file in .agent-trace/unpublished is damaged");
     return AGT_OK;
 }
 
-/* Where one file ends the next begins; one in between is another time's, of a copy that was laid
- * over the store. */
-static agt_status records_walk_files(agt_store *s, uint64_t below, uint64_t *seq,
-                                     agt_record_fn each, void *ctx, agt_error *err) {
+static agt_status records_walk_file(agt_store *s, uint64_t first, uint64_t end, uint64_t *seq,
+                                    agt_record_fn each, void *ctx, agt_error *err) {
     char name[40];
-    records_files f = {*seq, 0, 0};
-    if (s->unpublished == AGT_FD_NONE) return AGT_OK;
-    int rc = s->sys->list(s->sys->ctx, s->unpublished, records_find_file, &f);
-    if (rc < 0) return agt__fail_io(err, rc, "cannot list .agent-trace/unpublished");
-    uint64_t now = 0, end = f.start ? f.start : f.next;
-    agt_status st = AGT_OK;
+    agt_buf bytes = agt__buf(&s->mem);
+    agt__seq_name(first, ".records", name);
+    agt_status st = agt__read_file(s->sys, s->unpublished, name, SIZE_MAX / 2, &bytes, err);
+    if (st == AGT_OK && bytes.len < AGT_RECORDS_HEAD)
+        st = agt__fail(err, AGT_CORRUPT, ".agent-trace/unpublished/%s is damaged", name);
+    if (st == AGT_OK) st = records_walk_bytes(s, bytes.data, bytes.len, seq, end, each, ctx, err);
+    agt__buf_free(&bytes);
+    return st;
+}
+
+/* (2) */
+static agt_status records_walk_files(agt_store *s, const agt_journal_header *h, uint64_t *seq,
+                                     agt_record_fn each, void *ctx, agt_error *err) {
     agt_error mine;
+    uint64_t end;
     mine.status = AGT_OK;
-    while (st == AGT_OK && end > now && end < below) {
-        agt_buf bytes = agt__buf(&s->mem);
-        now = end;
-        agt__seq_name(now, ".records", name);
-        st = agt__read_file(s->sys, s->unpublished, name, SIZE_MAX / 2, &bytes, &mine);
-        bool there = st != AGT_NOT_FOUND;
-        if (st == AGT_OK)
-            st = records_walk_bytes(s, bytes.data, bytes.len, seq, &end, each, ctx, &mine);
-        agt__buf_free(&bytes);
-        if (!there) return AGT_OK;
+    for (uint64_t at = h->unpublished; at && at < h->next_seq; at = end) {
+        agt_status st = agt__records_end(s, at, &end, &mine);
+        if (st == AGT_NOT_FOUND) return AGT_OK; /* what is missing there is seen by who misses it */
+        if (st == AGT_OK && end > *seq) st = records_walk_file(s, at, end, seq, each, ctx, &mine);
+        if (st != AGT_OK) return agt__answer(st, &mine, err);
     }
-    return agt__answer(st, &mine, err);
+    return AGT_OK;
 }
 
 AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint64_t seq,
@@ -103,8 +107,7 @@ AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint
     agt_record r;
     const agt_journal_header h = j->header;
     agt_buf bytes = agt__buf(&s->mem);
-    agt_status st =
-        seq < h.next_seq ? records_walk_files(s, h.next_seq, &seq, each, ctx, err) : AGT_OK;
+    agt_status st = seq < h.next_seq ? records_walk_files(s, &h, &seq, each, ctx, err) : AGT_OK;
     uint64_t at = AGT_JOURNAL_START, next = h.next_seq;
     uint32_t chain = h.crc;
     while (st == AGT_OK) {

@@ -204,6 +204,13 @@ AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_
 AGT_PRIVATE void agt__publish_leave(agt_store *s);
 /* ---- records.c ---- */
 
+#define AGT_RECORDS_HEAD 32u /* bytes in front of the records in a file of unpublished/ */
+
+/* The seq behind the last event in unpublished/<first>.records, as its head tells it. AGT_NOT_FOUND
+ * if there is no such file, AGT_CORRUPT. */
+AGT_PRIVATE agt_status agt__records_end(agt_store *s, uint64_t first, uint64_t *end,
+                                        agt_error *err);
+
 /* The content of the event `seq`, which made a blob, or its line, from the journal or unpublished/.
  * AGT_NOT_FOUND if neither has it. Under the handle's mutex. */
 AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_buf *out,
