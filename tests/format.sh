@@ -50,11 +50,11 @@ agrees() { # STORE [WHAT it must have checked]...
     done
 }
 
-published() { fill published && at published git log && agrees published 'git: message' 'git: head of the state' 'rejected: bytes' 'documents: violation'; }
+published() { fill published && at published git log && agrees published 'git: commit' 'git: head of the state' 'rejected: bytes' 'documents: violation'; }
 unpublished() {
     AGENT_TRACE_PUBLISH=manual
     export AGENT_TRACE_PUBLISH
-    fill unpublished && agrees unpublished 'records: refused bytes' && again unpublished &&
+    fill unpublished && agrees unpublished 'journal: record: bytes' && again unpublished &&
         put unpublished user later.md later &&
         agrees unpublished 'unpublished: record' 'catalog: row' 'catalog: refusal' 'journal: record' &&
         again unpublished && put unpublished user later.md 'later still' &&
@@ -93,9 +93,9 @@ int main(int argc, char **argv) {
 }
 END
     $CC -I"$ROOT" "$WORK/batch.c" "$BUILD/libagent_trace.a" $(pkg-config --libs libgit2 zlib) -ldl -pthread -o "$WORK/batch" &&
-        "$WORK/batch" "$WORK/batch-left" left && agrees batch-left 'journal: record: content' &&
+        "$WORK/batch" "$WORK/batch-left" left && agrees batch-left 'journal: record: bytes' &&
         "$WORK/batch" "$WORK/batch-packed" checkpoint && agrees batch-packed 'git: packed_head' 'catalog: row' &&
-        put batch-packed user b/one.md changed && agrees batch-packed 'records: bytes of a version'
+        put batch-packed user b/one.md changed && agrees batch-packed 'journal: record: bytes'
 }
 imported() {
     mkdir "$WORK/imported" && at imported init && n=0 &&
@@ -104,14 +104,57 @@ imported() {
             printf '{"actor":"agent:a%d","action":"%s","path":"d%d/f.md","content":"text %d\\n","ts":%d,"session":"s%d"}\n' \
                 $((n % 3)) "$([ $n -gt 7 ] && echo modify || echo create)" $((n % 7)) $n $((1733179244 + n)) $((n % 4))
         done >"$WORK/import.jsonl" && at imported import "$WORK/import.jsonl" --batch 16 && at imported git log &&
-        agrees imported 'git: message' 'documents: version chain' && again imported && agrees imported 'catalog: row'
+        agrees imported 'git: commit' 'documents: version chain' && again imported && agrees imported 'catalog: row'
+}
+# Nothing is left in the end, and a folder's name becomes a document's.
+emptied() {
+    mkdir "$WORK/emptied" && at emptied init && put emptied user a/b/c.md one && put emptied user a/d.md two &&
+        at emptied rm -y a/b/c.md && at emptied rm -y a/d.md && rm -r "$WORK/emptied/a" && put emptied system a three && at emptied rm -y a &&
+        at emptied git log && agrees emptied 'git: commit'
+}
+# Thousands of commits are read in seconds.
+long() {
+    mkdir "$WORK/long" && at long init && n=0 &&
+        while [ $n -lt 5000 ]; do
+            [ $n -lt 2000 ] && action=create || action=modify
+            printf '{"actor":"user","action":"%s","path":"d%d/%d.md","content":"%d"}\n' $action $((n % 2000 % 3)) $((n % 2000)) $n
+            n=$((n + 1))
+        done >"$WORK/long.jsonl" && at long import "$WORK/long.jsonl" --batch 500 --durability process && at long git log &&
+        timeout 60 $reader "$WORK/long" | grep '^  5000  git: commit$'
 }
 copied() {
     cp -a "$WORK/published" "$WORK/copied" && put copied user plan.md 'in the copy' && at copied git log &&
-        agrees copied 'catalog: row' 'git: message' && agrees published
+        agrees copied 'catalog: row' 'git: commit' && agrees published
 }
 edited() {
     cp -a "$WORK/published" "$WORK/edited" && rm -f "$WORK/edited/plan.md" && agrees edited 'documents: edited by somebody else'
+}
+
+# A copy whose commits are made again with headers that sed changed: a history that somebody turned.
+turn_history() { # STORE SED
+    rm -rf "$WORK/forged" && cp -a "$WORK/$1" "$WORK/forged" && parent='' &&
+        in_git hash-object -w /dev/null && in_git hash-object -w -t tree /dev/null || return # what is planted is there
+    for commit in $(in_git rev-list --reverse main); do
+        parent=$(in_git cat-file commit "$commit" | sed -E "1,/^\$/{s/^parent .*/parent $parent/;$2;}" |
+            in_git hash-object -t commit -w --stdin) || return
+    done
+    in_git update-ref refs/heads/main "$parent"
+}
+in_git() { git --git-dir="$WORK/forged/.agent-trace/git" "$@"; }
+same() { # STORE: a change that is none, so that it is not the making that is found
+    turn_history "$1" '' && [ "$(in_git rev-parse main)" = "$(git --git-dir="$WORK/$1/.agent-trace/git" rev-parse main)" ] &&
+        agrees forged 'git: commit'
+}
+forged() { # STORE SED: the reader says so, and finds nothing else
+    turn_history "$1" "$2" || return
+    if $reader "$WORK/forged" >"$WORK/seen"; then return 1; fi
+    cat "$WORK/seen"
+    grep -q 'WRONG   git: commit' "$WORK/seen" && ! grep WRONG "$WORK/seen" | grep -v 'git: commit'
+}
+forged_tree() { # SED: as that, with the lines of git ls-tree changed in a commit in the middle
+    turn_history published '' && old=$(in_git rev-parse 'main~3^{tree}') &&
+        new=$(in_git ls-tree "$old" | sed -E "$1" | in_git mktree --missing) && [ "$new" != "$old" ] &&
+        rm -rf "$WORK/planted" && mv "$WORK/forged" "$WORK/planted" && forged planted "s/^tree $old/tree $new/"
 }
 
 # Turns a byte; the reader must say so. Then it is turned back.
@@ -139,10 +182,13 @@ sys.exit(0 if seen.returncode == 1 and b"WRONG" in seen.stdout else 1)
 END
 }
 
+case_ 'the reader has at most 150 lines' [ "$(wc -l <"$ROOT/tests/read_store.py")" -le 150 ]
 case_ 'a published store' published
 case_ 'a store left unpublished, after two recoveries' unpublished
 case_ 'a batch, content in a side file, a checkpoint' batch
 case_ 'an import with times of long ago' imported
+case_ 'nothing is left' emptied
+case_ 'five thousand commits' long
 case_ 'a copy that was written to' copied
 case_ 'a document removed behind its back' edited
 case_ 'an untouched copy is fine' agrees copied
@@ -179,6 +225,31 @@ batch-packed git/objects/pack/*.pack 300
 batch-packed git/objects/pack/*.pack -3
 batch-packed catalog.2 630
 imported trace/000000000001.jsonl 9999
+END
+case_ 'commits that were made again unchanged' same published
+while read -r change what; do
+    case_ "every commit has $what" forged published "$(printf %s "$change" | tr @ ' ')"
+done <<'END'
+s/^tree.*/tree@4b825dc642cb6eb9a060e54bf8d69288fbee4904/;s/^(author|committer).*/\1@Evil@<e>@1@+0000/ no files, another name and time
+s/^tree.*/tree@4b825dc642cb6eb9a060e54bf8d69288fbee4904/ no files
+s/^author.*>/author@Evil@<e>/ a forged author
+s/^committer.*>/committer@Evil@<e>/ a forged committer
+s/^(author.*>).*/\1@1@+0000/ a forged author's time
+s/^(committer.*>).*/\1@1@+0000/ a forged committer's time
+s/^(committer.*)[+]0000/\1+0100/ another zone
+s/^(parent.*)/\1\n\1/ its parent twice
+s/^(committer.*)/\1\nencoding@UTF-8/ one more header
+/^parent/d no parent
+END
+while read -r change what; do
+    case_ "one commit has $what" forged_tree "$change"
+done <<'END'
+/plan.md/s/^100644/100755/ another mode for a file
+/plan.md/s/^100644/120000/ a link
+/plan.md/s/[0-9a-f]{40}/e69de29bb2d1d6434b8b29ae775ad8c2e48c5391/ another blob for a file
+/plan.md/d a file too few
+/plan.md/{p;s/plan/another/;} a file too many
+/names/s/names/others/ another name for a folder
 END
 for store in published unpublished batch-left batch-packed imported; do
     case_ "every byte is turned back in $store" agrees "$store"

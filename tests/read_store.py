@@ -1,30 +1,32 @@
-#!/usr/bin/env python3
 """read_store.py ROOT: reads a store and checks that all of it agrees. Made from FORMAT.md alone, of
 which (4) is a chapter. Prints what was checked, how often; exits 1 if any is WRONG. Needs git."""
 import collections, datetime, hashlib, json, os, re, struct, subprocess, sys, types
 from functools import reduce
 from pathlib import Path
 
-HEADER = "<16s Q 8xQ Q 48s Q Q 20s 4xQ 84xI"  # of the journal
-STATE = "<4s 4xQ 64s Q Q 28xI 48s Q Q 40s 84xI"
-RECORD, CATALOG, ROW = "<4s 3I 4Q q", "<8s 2I 3Q", "<7I 4xQ q Q 32x20s 36s"
+HEADER, STATE = "<16s Q 8xQ Q 48s Q Q 20s 4xQ 84xI", "<4s 4xQ 64s Q Q 28xI 48s Q Q 40s 84xI"
 TYPES = ["", "plan", "context", "log", "reference", "scratch"]
 CRC = [reduce(lambda c, _: c >> 1 ^ (c & 1) * 0x82F63B78, range(8), byte) for byte in range(256)]
 NOTHING = types.SimpleNamespace(seq=0, version=0, doc=None, blob=None, end=b"\1" + bytes(47))
-events, docs, sizes = [NOTHING], {}, {None: 0}  # by seq; newest by path; of contents by id
-counts = collections.Counter()  # of the checks, and of what they found WRONG
+events, docs, sizes, heads = [NOTHING], {}, {None: 0}, {0: bytes(20)}  # by seq, path, id, seq
+counts, trees = collections.Counter(), collections.defaultdict(dict)  # by what, folder
 
 def check(what, good, about=""):
     counts[what if good else f"WRONG   {what} {about}"] += 1
 def crc32c(seed, data):
     return reduce(lambda c, b: c >> 8 ^ CRC[c & 255 ^ b], data, seed ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
-def ids(x):
-    return hashlib.sha1(b"blob %d\0" % len(x) + x).hexdigest(), hashlib.sha256(x).hexdigest()
+def ids(x, kind=b"blob"):  # git's, and the other one
+    git = b"%s %d\0%s" % (kind, len(x), x)
+    return hashlib.sha1(git).hexdigest(), hashlib.sha256(x).hexdigest()
+def put(path, blob, mode="100644", end=""):  # a file into git's tree; the new id of the root (11)
+    folder, slash, name = path.rpartition("/")
+    trees[folder][name + end] = f"{mode} {name}\0".encode() + bytes.fromhex(blob) if blob else b""
+    made = ids(b"".join(map(trees[folder].get, sorted(trees[folder]))), b"tree")[0]
+    return put(folder, any(trees[folder].values()) and made, "40000", "/") if slash else made
 def git(*args, text=""):
     return subprocess.run(("git", "--git-dir=git") + args, input=text.encode(), capture_output=True)
 def ms(text):
     return round(datetime.datetime.fromisoformat(text[:-1] + "+00:00").timestamp() * 1000)
-
 def newer(name, layout, second):  # of the two copies that end with their checksum (4.1, 5)
     data, size = Path(name).read_bytes(), struct.calcsize(layout)
     copies = [data[at:at + size] for at in (0, second) if any(data[at:at + size])]
@@ -54,7 +56,7 @@ def read_trace():  # (7)
 
 def walk(what, data, at, seq, gen, seed):  # the records: next seq, where they end, next seed (4.2)
     while at + 80 <= len(data):
-        magic, crc, length, n, of, first, *place, time = struct.unpack_from(RECORD, data, at)
+        magic, crc, length, n, of, first, *place, time = struct.unpack_from("<4s 3I 4Q q", data, at)
         if (magic, crc, of, first) != (b"AGTR", crc32c(seed, data[at + 8:at + length]), gen, seq):
             break
         at, end, seed = at + 64, at + length, crc
@@ -62,45 +64,44 @@ def walk(what, data, at, seq, gen, seed):  # the records: next seq, where they e
             line_len, flags, size = struct.unpack_from("<IIQ", data, at)
             line, at = data[at + 16:at + 16 + line_len], at + 16 + line_len
             check("records: line", (line, time) == (e.line, ms(e.recorded_at)), e.seq)
-            side = Path(f"unpublished/side-{e.seq}")
-            content = side.read_bytes() if flags == 3 else data[at:at + size]
-            at = (at + size * (flags == 1) + 7) // 8 * 8
-            check(what + ": content", (size, e.id is not None) == (len(content), flags in (1, 3)))
-            if e.id:
-                kind = "refused bytes" if e.rejected else "bytes of a version"
-                check("records: " + kind, e.id in ids(content), e.seq)
-                sizes[e.id] = size
+            x = Path(f"unpublished/side-{e.seq}").read_bytes() if flags == 3 else data[at:at + size]
+            sizes[e.id], at = size, (at + size * (flags == 1) + 7) // 8 * 8
+            check(what + ": bytes", size == len(x) and e.id in (ids(x) if flags else [None]), seq)
         check(what, at == end and [e.place for e in events[seq:seq + n][:1]] == [place], seq)
         seq += n
     return seq, at, seed
 
 def read_git():  # the commits; their ids, by the newest seq in each (11)
-    heads, seq = collections.defaultdict(bytes, {0: bytes(20)}), 0
+    seq, time, parent, tree = 0, 0, [], put("", None)
     log = git("log", "-z", "--reverse", "--format=%H%n%B", "refs/heads/main").stdout.decode()
-    for text in log.split("\0")[:-1]:
+    for text in log.split("\0")[:-1]:  # made again, a commit has the same id
         es = events[seq + 1:seq + 1 + text.count("\nevent: {")]
-        e, seq, (commit, *lines) = es[0], es[-1].seq, text.rstrip("\n").split("\n")
+        e, seq, commit = es[0], es[-1].seq, text[:40]
+        tree = [tree, *(put(v.path, v.blob) for v in es if v.version)][-1]
+        time = max(time, ms(e.recorded_at) // 1000)
+        who = {"user": "User", "system": "agent-trace"}.get(e.actor, f"Agent: {e.agent_name}")
+        who += f" <{e.actor.split(':')[0]}@agent-trace>"
         about = dict(summary=e.summary, actor=e.actor, agent=e.agent_name, session=e.session_id)
-        title = f"{e.action} {e.doc_type or 'scratch'}: {e.path}" if e.path else e.action
-        want = ["[agent-trace] " + title, "",
-            *(f"{name}: {value}" for name, value in about.items() if value is not None),
-            *(f"file:\t{e.path}\t{e.change_kind}\t{e.doc_type or 'scratch'}" for e in es if e.path),
-            "", *(f"event: {e.line.decode()[:-1]}" for e in es)]
-        check("git: message", lines == want, commit)
-        heads[seq] = bytes.fromhex(commit)
+        lines = [f"tree {tree}", *parent, f"author {who} {ms(e.timestamp) // 1000} +0000",
+            f"committer {who} {time} +0000", "",
+            f"[agent-trace] {e.action}" + f" {e.doc_type or 'scratch'}: {e.path}" * bool(e.path),
+            "", *(f"{name}: {value}" for name, value in about.items() if value is not None),
+            *(f"file:\t{v.path}\t{v.change_kind}\t{v.doc_type or 'scratch'}" for v in es if v.path),
+            "", *(f"event: {v.line.decode()[:-1]}" for v in es), ""]
+        check("git: commit", commit == ids("\n".join(lines).encode(), b"commit")[0], commit)
+        heads[seq], parent = bytes.fromhex(commit), [f"parent {commit}"]
     there = git("cat-file", "--batch-check", text="\n".join(e.blob or "" for e in events)).stdout
     sizes.update((i, int(size)) for i, size in re.findall(r"(\w+) blob (\d+)", there.decode()))
-    return heads
 
 def check_catalog(data, next_seq):  # (6)
     docs = {e.path: e for e in events[:next_seq] if e.version}
     agents = {e.path: e.agent_name or "" for e in events[:next_seq] if e.version == 1}
     texts, live = data[576 + 144 * len(docs):], sum(e.blob is not None for e in docs.values())
     want = b"AGTCAT02", crc32c(0, data[12:]), len(docs), next_seq, len(texts), live
-    check("catalog: header", struct.unpack_from(CATALOG, data) == want)
+    check("catalog: header", struct.unpack_from("<8s 2I 3Q", data) == want)
     for i, e in enumerate(sorted(docs.values(), key=lambda e: (e.path.encode().lower(), e.path))):
-        at, length, by, by_length, *row = struct.unpack_from(ROW, data, 576 + 144 * i)
-        row += texts[at:at + length].decode(), texts[by:by + by_length].decode()
+        at, n, by, m, *row = struct.unpack_from("<7I 4xQ q Q 32x20s 36s", data, 576 + 144 * i)
+        row += texts[at:at + n].decode(), texts[by:by + m].decode()
         want = [TYPES.index(e.doc_type), e.blob is not None, e.version, e.seq, ms(e.timestamp)]
         want += [sizes.get(e.blob), bytes.fromhex(e.blob or "0" * 40), e.doc.encode()]
         check("catalog: row", row == want + [e.path, agents[e.path]], e.path)
@@ -124,17 +125,16 @@ def read_store():
     now = walk("journal: record", data, 8192, seq, gen, crc)
     check("trace: ends", (now[0], events[:start][-1].end) == (len(events), end))
     check("git: fsck", not Path("git/HEAD").exists() or not git("fsck", "--strict").returncode)
-    heads = read_git()
-    check("git: packed_head", heads[packed] == head and (oldest or start) <= packed + 1)
+    read_git()
+    check("git: packed_head", heads.get(packed) == head and (oldest or start) <= packed + 1)
     check("bytes of each version are there", {e.blob for e in events} <= set(sizes))
-    if catalog:
-        check_catalog(Path(f"catalog.{catalog}").read_bytes(), start)
+    if catalog: check_catalog(Path(f"catalog.{catalog}").read_bytes(), start)
     if Path("state").exists():
         magic, _, of, *ends, published, packed, both, _ = newer("state", STATE, 512)
         boot, file = Path("/proc/sys/kernel/random/boot_id").read_bytes(), os.stat("journal")
         if of == struct.pack("<40s3Q", boot.strip(), gen, file.st_dev, file.st_ino):
             check("state: ends", (magic, *ends) == (b"TST2", *now, events[-1].end))
-            check("git: head of the state", heads[published] + heads[packed] == both)
+            check("git: head of the state", heads.get(published, b"") + head == both)
     for path in Path("rejected").glob("[0-9a-f]" * 64):
         check("rejected: bytes", path.name in ids(path.read_bytes()), path)
     for e in docs.values():
