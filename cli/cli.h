@@ -136,7 +136,8 @@ int cli_folder_path(cli *c, const char *given, char *out, size_t size);
 const char *cli_shown(const cli *c, const char *path, size_t len, char *out, size_t size);
 
 /* Who acts: --actor, else AGENT_TRACE_ACTOR, else the user; refuses an agent's environment that
- * acts as somebody else without a terminal. Fills actor, session, confirm, source. */
+ * acts as the user or the system without a terminal, not one that acts as another agent. Fills
+ * actor, session, confirm, source. */
 int cli_caller(cli *c, const char *source, agt_caller *out);
 /* May this process act as `actor`? false where AGENT_TRACE_ACTOR names an agent, `actor` is none
  * and no terminal is on stdin. */

@@ -3,7 +3,7 @@
  *
  * (1) Paths are typed relative to the current folder and handed to the library relative to the
  *     root. ".." is resolved in the text, as git does; what is left outside the root is refused.
- * (2) An agent's environment never acts as somebody else unseen: see cli_may_act_as. */
+ * (2) An agent's environment never acts as the user or the system unseen: see cli_may_act_as. */
 #include "cli.h"
 
 #include "output.h"

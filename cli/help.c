@@ -193,6 +193,7 @@ static const help_page help_pages[] = {
      "       agent-trace lock try\n"
      "       agent-trace lock hold [--timeout SECONDS] [--] COMMAND [ARGS]\n"
      "\n"
+     "The lock is that of the store around the current folder; the library's needs no store.\n"
      "status says who holds the lock. try answers whether it can be had: exit code 0 or 5. "
      "hold\n"
      "waits for it, runs COMMAND while holding it and exits as COMMAND does; 5 if somebody "

@@ -8,7 +8,7 @@
  * answer gets one. (2) --ack prints a line's number only after the group with its change in it was
  * answered, which is after the sync. Denied and failed lines are never acknowledged. (3) With
  * --strict a group is one line, so that nothing behind the first failure is made. (4) An agent's
- * environment may not act as somebody else through the lines' actors either. */
+ * environment may not act as the user or the system through the lines' actors either. */
 #include "cli.h"
 
 #include "import_line.h"
