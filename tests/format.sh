@@ -214,6 +214,7 @@ published git/refs/heads/main 3
 published git/objects/[0-9a-f]*/* 12
 unpublished unpublished/1.records 9
 unpublished unpublished/1.records 25
+unpublished unpublished/1.records 28
 unpublished unpublished/1.records 500
 unpublished unpublished/1.records -20
 unpublished catalog.3 12

@@ -3,7 +3,6 @@ which (4) is a chapter. Prints what was checked, how often; exits 1 if any is WR
 import collections, datetime, hashlib, json, os, re, struct, subprocess, sys, types
 from functools import reduce
 from pathlib import Path
-
 HEADER, STATE = "<16s Q 8xQ Q 48s Q Q 20s 4xQ 84xI", "<4s 4xQ 64s Q Q 28xI 48s Q Q 40s 84xI"
 TYPES = ["", "plan", "context", "log", "reference", "scratch"]
 CRC = [reduce(lambda c, _: c >> 1 ^ (c & 1) * 0x82F63B78, range(8), byte) for byte in range(256)]
@@ -119,9 +118,10 @@ def read_store():
     first, seq = 0, oldest or start
     while first < seq < start:
         first, records = seq, Path(f"unpublished/{seq}.records").read_bytes()
-        magic, of, told, seed = struct.unpack_from("<8sQQI", records)
+        kind, of, was, seed, n = struct.unpack_from("<8sQQ2I", records)
         seq, at, _ = walk("unpublished: record", records, 32, seq, of, seed)
-        check("unpublished: file", (magic, told, at) == (b"AGTUNPB2", first, len(records)), first)
+        good = kind == b"AGTUNPB2" and was == first and was + n == seq and at == len(records)
+        check("unpublished: file", good, first)
     now = walk("journal: record", data, 8192, seq, gen, crc)
     check("trace: ends", (now[0], events[:start][-1].end) == (len(events), end))
     check("git: fsck", not Path("git/HEAD").exists() or not git("fsck", "--strict").returncode)
