@@ -11229,6 +11229,13 @@ static agt_status config_value(agt_text table, agt_text key, const agt_toml_valu
     return AGT_OK;
 }
 
+/* Nothing but blanks, or the zeros that some file systems leave after a power cut. */
+static bool config_blank(const agt_buf *text) {
+    for (size_t i = 0; i < text->len; i++)
+        if (text->data[i] && !strchr(" \t\r\n", text->data[i])) return false;
+    return true;
+}
+
 AGT_PRIVATE agt_status agt__config_read(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
                                         agt_config *out, agt_error *err) {
     agt_error inner;
@@ -11238,6 +11245,9 @@ AGT_PRIVATE agt_status agt__config_read(const agt_sys *sys, agt_fd dir, const ag
     out->interval_ms = 1000;
     out->polling = true;
     agt_status st = agt__read_file(sys, dir, CONFIG_NAME, CONFIG_MAX, &text, err);
+    if (st == AGT_OK && config_blank(&text))
+        st = agt__fail(err, AGT_CORRUPT,
+                       ".agent-trace/config.toml is empty; put it back from a copy");
     if (st == AGT_OK) {
         st = agt__toml_read((const char *)text.data, text.len, config_value, out, &inner);
         if (st != AGT_OK && st != AGT_NOMEM)
@@ -11284,15 +11294,15 @@ AGT_PRIVATE agt_status agt__config_write(const agt_sys *sys, agt_fd dir, const a
 }
 /* end src/state/config.c */
 /* floor 4 */
-/* begin src/store/store.c */
-/* store: opening, closing, and the way in and out of the store lock.
+/* begin src/store/remains.c */
+/* remains: is a folder .agent-trace a store, none yet, or one that has lost its config.toml?
  *
- * (1) Nothing is decided on an old view: every lock compares the journal's header and the shared
- *     state with what the handle has seen, and reads what is new.
- * (2) The shared state is a shortcut. It counts only within one boot and for one journal file;
- *     where it does not count, recovery reads everything from the journal.
- * (3) A valid record behind the known end was written by somebody who died: it is synced, then
- *     applied, before anything else happens. */
+ * (1) config.toml is written last and makes the folder a store, so a folder without one is mostly
+ *     what a process that died while it made a store left. That one may be made anew: it holds
+ *     nothing.
+ * (2) A folder that holds what only a store can have was a store. Making it anew would take the
+ *     only copy of what is in its journal; going past it would write into another store.
+ * (3) What cannot be looked at is an error, never a no. */
 /* begin src/store/store.h */
 /* store: the floor that knows how the parts fit. One handle, one store lock, one way in.
  *
@@ -11373,6 +11383,14 @@ AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r,
  * in it; *moved: somebody did. Under the mutex of `git` and `dir`. */
 AGT_PRIVATE agt_status agt__store_follow_git(agt_store *s, agt_git *git, agt_fd *dir, bool make,
                                              bool *moved, agt_error *err);
+
+/* ---- remains.c ---- */
+
+/* Is the open folder .agent-trace of `root` a store: has it a config.toml? No is the answer for a
+ * folder in which a store was begun at most. AGT_CORRUPT: it was a store and has lost that file.
+ * AGT_IO. Changes nothing, and takes no lock. */
+AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const char *root,
+                                        bool *there, agt_error *err);
 
 /* ---- apply.c: what a committed record does to the files ---- */
 
@@ -11527,6 +11545,120 @@ AGT_PRIVATE void agt__describe(const agt_row *row, bool modified, agt_document *
 
 #endif /* AGT_STORE_PART_H */
 /* end src/store/store.h */
+
+/* Does this name say that there was a store? The ctx is a remains_folder. */
+typedef int (*remains_fn)(void *ctx, const char *name);
+
+typedef struct remains_folder {
+    const agt_sys *sys;
+    agt_fd fd;
+} remains_folder;
+
+static int remains_catalog(void *ctx, const char *name) {
+    (void)ctx;
+    return strncmp(name, "catalog.", 8) == 0;
+}
+
+static int remains_segment(void *ctx, const char *name) {
+    const remains_folder *f = ctx;
+    uint64_t first;
+    agt_stat st;
+    if (!agt__segment_parse(name, &first)) return 0;
+    return f->sys->stat(f->sys->ctx, f->fd, name, &st) < 0 || st.size > 0;
+}
+
+static int remains_packed(void *ctx, const char *name) {
+    (void)ctx;
+    return strcmp(name, "packed-refs") == 0;
+}
+
+static int remains_any(void *ctx, const char *name) {
+    (void)ctx, (void)name;
+    return 1;
+}
+
+/* 1 yes, 0 no, or an AGT_SYS_ERR. */
+static int remains_in(const agt_sys *sys, agt_fd at, const char *folder, remains_fn tells) {
+    remains_folder f = {sys, agt__walk_folder(sys, at, folder, false)};
+    int cls = f.fd < 0 ? AGT_SYS_CLASS(f.fd) : 0;
+    if (cls == AGT_SYS_NOENT || cls == AGT_SYS_NOTDIR || cls == AGT_SYS_LOOP) return 0;
+    if (f.fd < 0) return (int)f.fd;
+    int rc = sys->list(sys->ctx, f.fd, tells, &f);
+    sys->close(sys->ctx, f.fd);
+    return rc;
+}
+
+/* Is there a journal that is not as it was made: one header, and zeros behind it? One that cannot
+ * be read as a journal may hold anything. */
+static agt_status remains_journal(const agt_sys *sys, agt_fd at, bool *found, agt_error *err) {
+    agt_journal j;
+    unsigned char record[64];
+    agt_error mine;
+    mine.status = AGT_OK;
+    agt_status st = agt__journal_open(&j, sys, at, agt__cpu(), false, &mine);
+    *found = st != AGT_NOT_FOUND;
+    if (st == AGT_IO || st == AGT_NOMEM || st == AGT_BUSY) return agt__answer(st, &mine, err);
+    if (st != AGT_OK) return AGT_OK;
+    *found = j.header.generation > 1 || j.header.next_seq > 1;
+    int64_t n = agt__read_all(sys, j.fd, record, sizeof record, AGT_JOURNAL_START);
+    agt__journal_close(&j);
+    if (n < 0) return agt__fail_io(err, n, "cannot read a journal record");
+    for (int64_t i = 0; i < n; i++)
+        if (record[i]) *found = true;
+    return AGT_OK;
+}
+
+static agt_status remains_look(const agt_sys *sys, agt_fd at, bool *found, agt_error *err) {
+    static const struct {
+        const char *folder;
+        remains_fn tells;
+    } places[] = {{"", remains_catalog},
+                  {"trace", remains_segment},
+                  {"unpublished", remains_any},
+                  {"git", remains_packed},
+                  {"git/refs/heads", remains_any}};
+    agt_status st = remains_journal(sys, at, found, err);
+    for (size_t i = 0; st == AGT_OK && !*found && i < AGT_COUNT(places); i++) {
+        int rc = remains_in(sys, at, places[i].folder, places[i].tells);
+        if (rc < 0)
+            st = agt__fail_io(err, rc, "cannot look into .agent-trace/%s", places[i].folder);
+        *found = rc > 0;
+    }
+    return st;
+}
+
+static agt_status remains_config(const agt_sys *sys, agt_fd at, bool *there, agt_error *err) {
+    agt_stat st;
+    int rc = sys->stat(sys->ctx, at, "config.toml", &st);
+    *there = rc >= 0;
+    if (rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
+    return agt__fail_io(err, rc, "cannot look at .agent-trace/config.toml");
+}
+
+AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const char *root,
+                                        bool *there, agt_error *err) {
+    bool found = false;
+    agt_status st = remains_config(sys, at, there, err);
+    if (st == AGT_OK && !*there) st = remains_look(sys, at, &found, err);
+    if (st != AGT_OK || !found) return st;
+    /* somebody may have made it meanwhile; then config.toml was there before all that was found */
+    st = remains_config(sys, at, there, err);
+    if (st != AGT_OK || *there) return st;
+    return agt__fail(err, AGT_CORRUPT,
+                     "the store in %.200s has lost its .agent-trace/config.toml; put the file back "
+                     "from a copy, or move .agent-trace away to begin anew",
+                     root);
+}
+/* end src/store/remains.c */
+/* begin src/store/store.c */
+/* store: opening, closing, and the way in and out of the store lock.
+ *
+ * (1) Nothing is decided on an old view: every lock compares the journal's header and the shared
+ *     state with what the handle has seen, and reads what is new.
+ * (2) The shared state is a shortcut. It counts only within one boot and for one journal file;
+ *     where it does not count, recovery reads everything from the journal.
+ * (3) A valid record behind the known end was written by somebody who died: it is synced, then
+ *     applied, before anything else happens. */
 
 #define STORE_RETRIES 100
 #define STORE_READ    (64u * 1024) /* of journal, at once */
@@ -11877,24 +12009,14 @@ static agt_status store_journal_make(agt_store *s, agt_error *err) {
     return agt__journal_create(s->sys, s->at, s->cpu, &s->mem, &h, err);
 }
 
-/* Is there a config.toml? Only a clear no is one: a store that cannot be looked at must not be
- * made anew. */
-static agt_status store_has_config(agt_store *s, bool *there, agt_error *err) {
-    agt_stat st_config;
-    int rc = s->sys->stat(s->sys->ctx, s->at, "config.toml", &st_config);
-    *there = rc >= 0;
-    if (rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
-    return agt__fail_io(err, rc, "cannot look at .agent-trace/config.toml");
-}
-
 /* Makes what is missing; config.toml comes last and makes it a store. Under the store lock, so
- * that two processes may do it at once. */
+ * that two processes may do it at once. What was a store is left as it is. */
 static agt_status store_create(agt_store *s, agt_error *err) {
     bool there;
     const char *base = s->root_path, *p;
     agt_status st = agt__flock_take(&s->lock, s->timeout_ms, err);
     if (st != AGT_OK) return st;
-    st = store_has_config(s, &there, err);
+    st = agt__store_there(s->sys, s->at, s->root_path, &there, err);
     if (st != AGT_OK || there) {
         agt__flock_drop(&s->lock);
         return st;
@@ -11965,9 +12087,12 @@ static agt_status store_open_at(agt_store *s, bool create, agt_error *err) {
     agt_status st = agt__open_folder(s->sys, s->root, AGT_STORE_NAME, create, &s->at, err);
     if (st == AGT_NOT_FOUND) return store_no_store(s, err);
     if (st != AGT_OK) return st;
-    if ((st = store_has_config(s, &there, err)) != AGT_OK) return st;
+    /* an old format, or a store without its config.toml, must be refused before anything is made
+     * in its folder */
+    st = agt__store_there(s->sys, s->at, s->root_path, &there, err);
+    if (st != AGT_OK) return st;
     if (!there && !create) return store_no_store(s, err);
-    if (there) { /* an old format must be refused before anything is made in its folder */
+    if (there) {
         st = agt__config_read(s->sys, s->at, &s->mem, &s->config, err);
         if (st != AGT_OK) return st;
     }
@@ -12162,32 +12287,39 @@ AGENT_TRACE_API agt_status agt_store_get_info(agt_store *s, agt_store_info *out,
     return st;
 }
 
+/* Is there a store in this folder? Only a clear no lets the search go on: what is there for
+ * somebody else, or is damaged, must not make it find the store of a folder above. */
+static agt_status store_find_in(const agt_sys *sys, const char *folder, bool *found,
+                                agt_error *err) {
+    *found = false;
+    agt_fd dir = sys->open_root(sys->ctx, folder);
+    if (dir < 0) return AGT_OK;
+    agt_fd at = sys->open(sys->ctx, dir, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
+    sys->close(sys->ctx, dir);
+    if (at < 0 && AGT_SYS_CLASS(at) == AGT_SYS_ACCESS)
+        return agt__fail_sys(err, at, "cannot open the store in %.200s", folder);
+    if (at < 0) return AGT_OK;
+    agt_status st = agt__store_there(sys, at, folder, found, err);
+    sys->close(sys->ctx, at);
+    return st;
+}
+
 AGENT_TRACE_API agt_status agt_store_find(const char *start, char *out, size_t size,
                                           agt_error *err) {
     const agt_sys *sys = agt_sys_os();
     char where[4096];
-    agt_stat st;
     agt_fd fd = sys->open_root(sys->ctx, start && start[0] ? start : ".");
     if (fd < 0) return agt__fail_sys(err, fd, "cannot open the folder %.200s", start ? start : ".");
     int rc = sys->path_of(sys->ctx, fd, where, sizeof where);
     sys->close(sys->ctx, fd);
     if (rc < 0) return agt__fail_io(err, rc, "cannot tell the absolute path of the folder");
     for (size_t n = strlen(where);;) {
-        agt_fd dir = sys->open_root(sys->ctx, n ? where : "/");
-        if (dir >= 0) {
-            agt_fd at = sys->open(sys->ctx, dir, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
-            sys->close(sys->ctx, dir);
-            if (at < 0 && AGT_SYS_CLASS(at) == AGT_SYS_ACCESS) /* it is there, for somebody else */
-                return agt__fail_sys(err, at, "cannot open the store in %.200s", n ? where : "/");
-            bool found = at >= 0 && sys->stat(sys->ctx, at, "config.toml", &st) >= 0;
-            if (at >= 0) sys->close(sys->ctx, at);
-            if (found) {
-                if (!agt__copy_text(out, size, n ? where : "/", n ? n : 1))
-                    return agt__fail(err, AGT_LIMIT, "the store's path needs more than %zu bytes",
-                                     size);
-                return AGT_OK;
-            }
-        }
+        bool found;
+        agt_status st = store_find_in(sys, n ? where : "/", &found, err);
+        if (st != AGT_OK) return st;
+        if (found && !agt__copy_text(out, size, n ? where : "/", n ? n : 1))
+            return agt__fail(err, AGT_LIMIT, "the store's path needs more than %zu bytes", size);
+        if (found) return AGT_OK;
         if (n <= 1) break;
         while (n > 0 && where[n - 1] != '/')
             n--;

@@ -275,7 +275,8 @@ typedef struct agt_open_options {
  *   root  the folder with .agent-trace in it; the folder itself may be reached through links.
  *
  * Returns  AGT_OK, AGT_NOT_FOUND (no store there), AGT_BUSY, AGT_INVALID, AGT_CORRUPT (the message
- *          names the part and the mend), AGT_UNSUPPORTED (a newer format, or a store of
+ *          names the part and the mend; a store without its config.toml is one, with create, too,
+ *          and stays as it is), AGT_UNSUPPORTED (a newer format, or a store of
  *          agent-trace 0.1.0), AGT_NOMEM, AGT_IO, AGT_LIMIT.
  * Disk     with create: .agent-trace (mode 0700) and nothing else; the folder's .git is never
  *          made, changed or read.
@@ -299,7 +300,7 @@ AGENT_TRACE_API agt_status agt_close(agt_store *store, agt_error *err);
  *   size  bytes in out; 4,096 always suffices.
  *
  * Returns  AGT_OK, AGT_NOT_FOUND, AGT_INVALID (start is no folder), AGT_LIMIT (out is too small),
- *          AGT_IO.
+ *          AGT_CORRUPT (the nearest store has lost its config.toml), AGT_IO.
  */
 AGENT_TRACE_API agt_status agt_store_find(const char *start, char *out, size_t size,
                                           agt_error *err);

@@ -102,6 +102,7 @@ typedef struct cli {
     cli_args args;
     bool json;
     agt_store *store; /* NULL until cli_open */
+    bool read_only;   /* and nothing can be published through it */
     char root[4096];  /* absolute; empty until cli_find */
     char cwd[4096];   /* absolute, without links */
     struct {          /* what a failure is to programs, as far as it is known */
@@ -122,8 +123,10 @@ int cli_failure_json(const cli *c, int code);
 /* Finds the store around the current folder. An exit code; failures were reported. */
 int cli_find(cli *c);
 /* Finds and opens it. A writer publishes as --publish and AGENT_TRACE_PUBLISH say; a reader takes
- * what it can get: without a lock where the store is busy or cannot be written. */
+ * what it can get: without a lock where the store is busy or cannot be written (c->read_only). */
 int cli_open(cli *c, bool writes);
+/* As a reader that waits as long as a writer, because it publishes first if it can. */
+int cli_open_to_publish(cli *c);
 /* Closes it; the change is safe by now, so a failed publication is a note and no error. Returns
  * `code`, for chaining. */
 int cli_close(cli *c, int code);

@@ -264,11 +264,19 @@ static int git_exec(cli *c) {
     return code;
 }
 
+/* Where nothing can be published, is there anything? */
+static void git_note_pending(cli *c) {
+    agt_store_info info = AGT_STORE_INFO_INIT;
+    if (agt_store_get_info(c->store, &info, NULL) == AGT_OK && info.published_seq < info.last_seq)
+        out_note("git may not have the newest changes: the store is busy or may only be read");
+}
+
 int command_git(cli *c) {
     agt_error err;
-    int code = cli_open(c, true);
+    int code = cli_open_to_publish(c);
     if (code != CLI_DONE) return code;
-    agt_status st = agt_publish(c->store, &err);
+    agt_status st = c->read_only ? AGT_OK : agt_publish(c->store, &err);
+    if (c->read_only) git_note_pending(c);
     if (st == AGT_UNSUPPORTED)
         code = cli_failed(c, st, &err);
     else if (st != AGT_OK)

@@ -131,11 +131,13 @@ int command_init(cli *c) {
         return out_fail(CLI_USAGE, "%s belongs to a store; make one in a folder of your own",
                         folder);
     o.publish = AGT_PUBLISH_MANUAL;
+    o.read_only = 1; /* a store that is there stays as it is, and may be somebody else's */
     agt_status st = agt_open(&c->store, folder, &o, &err);
     bool made = st == AGT_NOT_FOUND;
     if (made) {
         int code = init_parents(folder);
         if (code != CLI_DONE) return code;
+        o.read_only = 0;
         o.create = 1;
         st = agt_open(&c->store, folder, &o, &err);
     }

@@ -221,23 +221,35 @@ static bool context_read_anyway(agt_status st, const agt_error *err) {
     return st == AGT_IO && (err->sys == EROFS || err->sys == EACCES || err->sys == EPERM);
 }
 
-int cli_open(cli *c, bool writes) {
+static int context_open(cli *c, const agt_open_options *o, bool read_anyway) {
     agt_error err;
+    int code = cli_find(c);
+    if (code != CLI_DONE) return code;
+    agt_status st = agt_open(&c->store, c->root, o, &err);
+    if (read_anyway && context_read_anyway(st, &err)) {
+        agt_open_options reading = AGT_OPEN_OPTIONS_INIT;
+        reading.read_only = 1;
+        c->read_only = true;
+        st = agt_open(&c->store, c->root, &reading, &err);
+    }
+    return st == AGT_OK ? CLI_DONE : cli_failed(c, st, &err);
+}
+
+int cli_open(cli *c, bool writes) {
     agt_open_options o = AGT_OPEN_OPTIONS_INIT;
     int code = context_publish(c, &o.publish);
-    if (code == CLI_DONE) code = cli_find(c);
     if (code != CLI_DONE) return code;
     if (!writes) {
         o.publish = AGT_PUBLISH_MANUAL;
         o.timeout_ms = CONTEXT_READER_WAIT_MS;
     }
-    agt_status st = agt_open(&c->store, c->root, &o, &err);
-    if (!writes && context_read_anyway(st, &err)) {
-        agt_open_options reading = AGT_OPEN_OPTIONS_INIT;
-        reading.read_only = 1;
-        st = agt_open(&c->store, c->root, &reading, &err);
-    }
-    return st == AGT_OK ? CLI_DONE : cli_failed(c, st, &err);
+    return context_open(c, &o, !writes);
+}
+
+int cli_open_to_publish(cli *c) {
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    o.publish = AGT_PUBLISH_MANUAL;
+    return context_open(c, &o, true);
 }
 
 int cli_close(cli *c, int code) {

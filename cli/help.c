@@ -152,7 +152,8 @@ static const help_page help_pages[] = {
     {"git", "run git on the store's repository",
      "usage: agent-trace git ARGS\n"
      "\n"
-     "Publishes what is pending, then runs git on the repository in .agent-trace/git.\n"
+     "Publishes what is pending, then runs git on the repository in .agent-trace/git. On a store\n"
+     "that may only be read nothing is published.\n"
      "\n"
      "example:\n"
      "  agent-trace git log --oneline -- docs/plan.md\n"},

@@ -65,6 +65,7 @@
 #include "state/shared.c"
 #include "state/config.c"
 /* floor 4 */
+#include "store/remains.c"
 #include "store/store.c"
 #include "store/recover.c"
 #include "store/apply.c"

@@ -285,6 +285,33 @@ for words in 'write a.md --content x' 'rm a.md' 'show a.md' log 'diff a.md' 'res
 done
 [ -z "$(ls -A)" ] || bad "something was made: $(ls -A)"
 
+it 'a store that lost its config.toml is told as that, by init as well, and stays as it is'
+store
+w a.md one
+w a.md two
+mkdir inner && cd inner
+"$program" init >/dev/null 2>&1
+w b.md three
+mv .agent-trace/config.toml "$T/config.lost"
+before=$(snapshot "$S")
+for words in init 'init ../inner' 'write b.md --content x' 'rm b.md' 'show b.md' log 'restore b.md 1' ls status \
+    "import $T/empty.jsonl" trace 'lock status' 'git log'; do
+    # shellcheck disable=SC2086
+    run $words
+    exits 1
+    complains_like 'has lost its .agent-trace/config.toml; put the file back from a copy, or move .agent-trace away'
+    [ ! -s "$T/out" ] || bad "$words printed something"
+done
+run init --json
+exits 1 && json "j['status'] == 'AGT_CORRUPT'"
+[ "$before" = "$(snapshot "$S")" ] || bad 'something changed on disk'
+mv "$T/config.lost" .agent-trace/config.toml
+run show b.md
+exits 0 && prints three
+: >.agent-trace/config.toml
+run init
+exits 1 && complains '.agent-trace/config.toml is empty; put it back from a copy'
+
 it 'the store is found from below, and paths are those of the current folder'
 store
 mkdir -p docs/deep && cd docs/deep
@@ -1528,6 +1555,34 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null 2>&1; then
     (cd "$S" && setpriv --reuid=65534 --regid=65534 --clear-groups "$T/program" write f1.md --content no >/dev/null 2>"$T/ro.err") &&
         bad 'a write succeeded'
     [ "$(wc -l <"$T/ro.err")" -eq 1 ] || bad "$(cat "$T/ro.err")"
+else
+    skip 'needs root and setpriv'
+fi
+
+it 'init and git work on a store that may only be read, and change nothing'
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null 2>&1; then
+    reader() { # ARGS...: the program, as somebody else
+        (cd "$S" && HOME=$T setpriv --reuid=65534 --regid=65534 --clear-groups "$T/program" "$@" \
+            >"$T/out" 2>"$T/err")
+        code=$?
+        last="agent-trace $* (as somebody else)"
+    }
+    run git log --oneline # publishes
+    chmod -R a+rX "$S"
+    before=$(snapshot "$S")
+    reader init
+    exits 0
+    prints "there is a store already in $S"
+    reader git -c safe.directory='*' log --oneline
+    exits 0
+    [ -s "$T/out" ] && [ ! -s "$T/err" ] || bad "git said: $(cat "$T/err")"
+    [ "$before" = "$(snapshot "$S")" ] || bad 'something changed on disk'
+    w f1.md 'not in git yet' --publish manual
+    chmod -R a+rX "$S"
+    reader git -c safe.directory='*' log --oneline
+    exits 0
+    complains_like 'git may not have the newest changes'
+    [ -s "$T/out" ] || bad 'git printed nothing'
 else
     skip 'needs root and setpriv'
 fi

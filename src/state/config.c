@@ -45,6 +45,13 @@ static agt_status config_value(agt_text table, agt_text key, const agt_toml_valu
     return AGT_OK;
 }
 
+/* Nothing but blanks, or the zeros that some file systems leave after a power cut. */
+static bool config_blank(const agt_buf *text) {
+    for (size_t i = 0; i < text->len; i++)
+        if (text->data[i] && !strchr(" \t\r\n", text->data[i])) return false;
+    return true;
+}
+
 AGT_PRIVATE agt_status agt__config_read(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
                                         agt_config *out, agt_error *err) {
     agt_error inner;
@@ -54,6 +61,9 @@ AGT_PRIVATE agt_status agt__config_read(const agt_sys *sys, agt_fd dir, const ag
     out->interval_ms = 1000;
     out->polling = true;
     agt_status st = agt__read_file(sys, dir, CONFIG_NAME, CONFIG_MAX, &text, err);
+    if (st == AGT_OK && config_blank(&text))
+        st = agt__fail(err, AGT_CORRUPT,
+                       ".agent-trace/config.toml is empty; put it back from a copy");
     if (st == AGT_OK) {
         st = agt__toml_read((const char *)text.data, text.len, config_value, out, &inner);
         if (st != AGT_OK && st != AGT_NOMEM)

@@ -357,24 +357,14 @@ static agt_status store_journal_make(agt_store *s, agt_error *err) {
     return agt__journal_create(s->sys, s->at, s->cpu, &s->mem, &h, err);
 }
 
-/* Is there a config.toml? Only a clear no is one: a store that cannot be looked at must not be
- * made anew. */
-static agt_status store_has_config(agt_store *s, bool *there, agt_error *err) {
-    agt_stat st_config;
-    int rc = s->sys->stat(s->sys->ctx, s->at, "config.toml", &st_config);
-    *there = rc >= 0;
-    if (rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
-    return agt__fail_io(err, rc, "cannot look at .agent-trace/config.toml");
-}
-
 /* Makes what is missing; config.toml comes last and makes it a store. Under the store lock, so
- * that two processes may do it at once. */
+ * that two processes may do it at once. What was a store is left as it is. */
 static agt_status store_create(agt_store *s, agt_error *err) {
     bool there;
     const char *base = s->root_path, *p;
     agt_status st = agt__flock_take(&s->lock, s->timeout_ms, err);
     if (st != AGT_OK) return st;
-    st = store_has_config(s, &there, err);
+    st = agt__store_there(s->sys, s->at, s->root_path, &there, err);
     if (st != AGT_OK || there) {
         agt__flock_drop(&s->lock);
         return st;
@@ -445,9 +435,12 @@ static agt_status store_open_at(agt_store *s, bool create, agt_error *err) {
     agt_status st = agt__open_folder(s->sys, s->root, AGT_STORE_NAME, create, &s->at, err);
     if (st == AGT_NOT_FOUND) return store_no_store(s, err);
     if (st != AGT_OK) return st;
-    if ((st = store_has_config(s, &there, err)) != AGT_OK) return st;
+    /* an old format, or a store without its config.toml, must be refused before anything is made
+     * in its folder */
+    st = agt__store_there(s->sys, s->at, s->root_path, &there, err);
+    if (st != AGT_OK) return st;
     if (!there && !create) return store_no_store(s, err);
-    if (there) { /* an old format must be refused before anything is made in its folder */
+    if (there) {
         st = agt__config_read(s->sys, s->at, &s->mem, &s->config, err);
         if (st != AGT_OK) return st;
     }
@@ -642,32 +635,39 @@ AGENT_TRACE_API agt_status agt_store_get_info(agt_store *s, agt_store_info *out,
     return st;
 }
 
+/* Is there a store in this folder? Only a clear no lets the search go on: what is there for
+ * somebody else, or is damaged, must not make it find the store of a folder above. */
+static agt_status store_find_in(const agt_sys *sys, const char *folder, bool *found,
+                                agt_error *err) {
+    *found = false;
+    agt_fd dir = sys->open_root(sys->ctx, folder);
+    if (dir < 0) return AGT_OK;
+    agt_fd at = sys->open(sys->ctx, dir, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
+    sys->close(sys->ctx, dir);
+    if (at < 0 && AGT_SYS_CLASS(at) == AGT_SYS_ACCESS)
+        return agt__fail_sys(err, at, "cannot open the store in %.200s", folder);
+    if (at < 0) return AGT_OK;
+    agt_status st = agt__store_there(sys, at, folder, found, err);
+    sys->close(sys->ctx, at);
+    return st;
+}
+
 AGENT_TRACE_API agt_status agt_store_find(const char *start, char *out, size_t size,
                                           agt_error *err) {
     const agt_sys *sys = agt_sys_os();
     char where[4096];
-    agt_stat st;
     agt_fd fd = sys->open_root(sys->ctx, start && start[0] ? start : ".");
     if (fd < 0) return agt__fail_sys(err, fd, "cannot open the folder %.200s", start ? start : ".");
     int rc = sys->path_of(sys->ctx, fd, where, sizeof where);
     sys->close(sys->ctx, fd);
     if (rc < 0) return agt__fail_io(err, rc, "cannot tell the absolute path of the folder");
     for (size_t n = strlen(where);;) {
-        agt_fd dir = sys->open_root(sys->ctx, n ? where : "/");
-        if (dir >= 0) {
-            agt_fd at = sys->open(sys->ctx, dir, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
-            sys->close(sys->ctx, dir);
-            if (at < 0 && AGT_SYS_CLASS(at) == AGT_SYS_ACCESS) /* it is there, for somebody else */
-                return agt__fail_sys(err, at, "cannot open the store in %.200s", n ? where : "/");
-            bool found = at >= 0 && sys->stat(sys->ctx, at, "config.toml", &st) >= 0;
-            if (at >= 0) sys->close(sys->ctx, at);
-            if (found) {
-                if (!agt__copy_text(out, size, n ? where : "/", n ? n : 1))
-                    return agt__fail(err, AGT_LIMIT, "the store's path needs more than %zu bytes",
-                                     size);
-                return AGT_OK;
-            }
-        }
+        bool found;
+        agt_status st = store_find_in(sys, n ? where : "/", &found, err);
+        if (st != AGT_OK) return st;
+        if (found && !agt__copy_text(out, size, n ? where : "/", n ? n : 1))
+            return agt__fail(err, AGT_LIMIT, "the store's path needs more than %zu bytes", size);
+        if (found) return AGT_OK;
         if (n <= 1) break;
         while (n > 0 && where[n - 1] != '/')
             n--;

@@ -85,6 +85,14 @@ AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r,
 AGT_PRIVATE agt_status agt__store_follow_git(agt_store *s, agt_git *git, agt_fd *dir, bool make,
                                              bool *moved, agt_error *err);
 
+/* ---- remains.c ---- */
+
+/* Is the open folder .agent-trace of `root` a store: has it a config.toml? No is the answer for a
+ * folder in which a store was begun at most. AGT_CORRUPT: it was a store and has lost that file.
+ * AGT_IO. Changes nothing, and takes no lock. */
+AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const char *root,
+                                        bool *there, agt_error *err);
+
 /* ---- apply.c: what a committed record does to the files ---- */
 
 /* A document's file as it was looked at. */

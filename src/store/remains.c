@@ -1,0 +1,113 @@
+/* remains: is a folder .agent-trace a store, none yet, or one that has lost its config.toml?
+ *
+ * (1) config.toml is written last and makes the folder a store, so a folder without one is mostly
+ *     what a process that died while it made a store left. That one may be made anew: it holds
+ *     nothing.
+ * (2) A folder that holds what only a store can have was a store. Making it anew would take the
+ *     only copy of what is in its journal; going past it would write into another store.
+ * (3) What cannot be looked at is an error, never a no. */
+#include "store.h"
+
+/* Does this name say that there was a store? The ctx is a remains_folder. */
+typedef int (*remains_fn)(void *ctx, const char *name);
+
+typedef struct remains_folder {
+    const agt_sys *sys;
+    agt_fd fd;
+} remains_folder;
+
+static int remains_catalog(void *ctx, const char *name) {
+    (void)ctx;
+    return strncmp(name, "catalog.", 8) == 0;
+}
+
+static int remains_segment(void *ctx, const char *name) {
+    const remains_folder *f = ctx;
+    uint64_t first;
+    agt_stat st;
+    if (!agt__segment_parse(name, &first)) return 0;
+    return f->sys->stat(f->sys->ctx, f->fd, name, &st) < 0 || st.size > 0;
+}
+
+static int remains_packed(void *ctx, const char *name) {
+    (void)ctx;
+    return strcmp(name, "packed-refs") == 0;
+}
+
+static int remains_any(void *ctx, const char *name) {
+    (void)ctx, (void)name;
+    return 1;
+}
+
+/* 1 yes, 0 no, or an AGT_SYS_ERR. */
+static int remains_in(const agt_sys *sys, agt_fd at, const char *folder, remains_fn tells) {
+    remains_folder f = {sys, agt__walk_folder(sys, at, folder, false)};
+    int cls = f.fd < 0 ? AGT_SYS_CLASS(f.fd) : 0;
+    if (cls == AGT_SYS_NOENT || cls == AGT_SYS_NOTDIR || cls == AGT_SYS_LOOP) return 0;
+    if (f.fd < 0) return (int)f.fd;
+    int rc = sys->list(sys->ctx, f.fd, tells, &f);
+    sys->close(sys->ctx, f.fd);
+    return rc;
+}
+
+/* Is there a journal that is not as it was made: one header, and zeros behind it? One that cannot
+ * be read as a journal may hold anything. */
+static agt_status remains_journal(const agt_sys *sys, agt_fd at, bool *found, agt_error *err) {
+    agt_journal j;
+    unsigned char record[64];
+    agt_error mine;
+    mine.status = AGT_OK;
+    agt_status st = agt__journal_open(&j, sys, at, agt__cpu(), false, &mine);
+    *found = st != AGT_NOT_FOUND;
+    if (st == AGT_IO || st == AGT_NOMEM || st == AGT_BUSY) return agt__answer(st, &mine, err);
+    if (st != AGT_OK) return AGT_OK;
+    *found = j.header.generation > 1 || j.header.next_seq > 1;
+    int64_t n = agt__read_all(sys, j.fd, record, sizeof record, AGT_JOURNAL_START);
+    agt__journal_close(&j);
+    if (n < 0) return agt__fail_io(err, n, "cannot read a journal record");
+    for (int64_t i = 0; i < n; i++)
+        if (record[i]) *found = true;
+    return AGT_OK;
+}
+
+static agt_status remains_look(const agt_sys *sys, agt_fd at, bool *found, agt_error *err) {
+    static const struct {
+        const char *folder;
+        remains_fn tells;
+    } places[] = {{"", remains_catalog},
+                  {"trace", remains_segment},
+                  {"unpublished", remains_any},
+                  {"git", remains_packed},
+                  {"git/refs/heads", remains_any}};
+    agt_status st = remains_journal(sys, at, found, err);
+    for (size_t i = 0; st == AGT_OK && !*found && i < AGT_COUNT(places); i++) {
+        int rc = remains_in(sys, at, places[i].folder, places[i].tells);
+        if (rc < 0)
+            st = agt__fail_io(err, rc, "cannot look into .agent-trace/%s", places[i].folder);
+        *found = rc > 0;
+    }
+    return st;
+}
+
+static agt_status remains_config(const agt_sys *sys, agt_fd at, bool *there, agt_error *err) {
+    agt_stat st;
+    int rc = sys->stat(sys->ctx, at, "config.toml", &st);
+    *there = rc >= 0;
+    if (rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
+    return agt__fail_io(err, rc, "cannot look at .agent-trace/config.toml");
+}
+
+AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const char *root,
+                                        bool *there, agt_error *err) {
+    bool found = false;
+    agt_status st = remains_config(sys, at, there, err);
+    if (st == AGT_OK && !*there) st = remains_look(sys, at, &found, err);
+    if (st != AGT_OK || !found) return st;
+    /* somebody may have made it meanwhile; then config.toml was there before all that was found */
+    st = remains_config(sys, at, there, err);
+    if (st != AGT_OK || *there) return st;
+    return agt__fail(err, AGT_CORRUPT,
+                     "the store in %.200s has lost its .agent-trace/config.toml; put the file back "
+                     "from a copy, or move .agent-trace away to begin anew",
+                     root);
+}
