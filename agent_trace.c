@@ -11961,22 +11961,31 @@ AGT_PRIVATE agt_status agt__store_look_again(agt_store *s, agt_error *err) {
     return agt__answer(store_look_again(s, &mine), &mine, err);
 }
 
+/* Is `dir` what stands at .agent-trace/git? */
+static agt_status store_git_still(const agt_store *s, agt_fd dir, bool *still, agt_error *err) {
+    agt_stat now, ours;
+    *still = false;
+    if (dir == AGT_FD_NONE) return AGT_OK;
+    int rc = s->sys->stat(s->sys->ctx, s->at, "git", &now);
+    if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
+    if (rc == 0) rc = s->sys->fstat(s->sys->ctx, dir, &ours);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace/git");
+    *still = now.dev == ours.dev && now.ino == ours.ino;
+    return AGT_OK;
+}
+
 AGT_PRIVATE agt_status agt__store_follow_git(agt_store *s, agt_git *git, agt_fd *dir, bool make,
                                              bool *moved, agt_error *err) {
-    agt_stat now, ours;
     agt_fd fd = *dir;
+    bool still;
     *moved = false;
-    bool same = fd != AGT_FD_NONE && s->sys->stat(s->sys->ctx, s->at, "git", &now) == 0 &&
-                s->sys->fstat(s->sys->ctx, fd, &ours) == 0 && now.dev == ours.dev &&
-                now.ino == ours.ino;
-    if (!same) {
-        agt_status opened = agt__open_folder(s->sys, s->at, "git", make, &fd, err);
-        if (opened != AGT_OK) return opened;
-    }
-    agt_status st = agt__git_follow(git, fd, moved, err);
+    agt_status st = store_git_still(s, fd, &still, err);
+    if (st == AGT_OK && !still) st = agt__open_folder(s->sys, s->at, "git", make, &fd, err);
+    if (st != AGT_OK) return st;
+    st = agt__git_follow(git, fd, moved, err);
     agt_fd old = st == AGT_OK ? *dir : fd;
     if (st == AGT_OK) *dir = fd;
-    if (!same && old != AGT_FD_NONE) s->sys->close(s->sys->ctx, old);
+    if (!still && old != AGT_FD_NONE) s->sys->close(s->sys->ctx, old);
     return st;
 }
 
