@@ -14719,9 +14719,10 @@ AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_b
  *     generation meanwhile (only a recovery does that without the publish lock) is noticed by the
  *     checksum chain, and the answer is AGT_BUSY.
  * (2) After a recovery, or where git lies in another folder than before, it is mended: a power cut
- * may have emptied loose objects, so bad ones go and what the header does not know to be packed is
- * made again. That a pack can be read says nothing: it may be a copy's, or its sync may have
- * failed. At the end the header is told, so that the next recovery does not make the same again.
+ *     may have emptied loose objects, so bad ones go and what the header does not know to be
+ *     packed is made again. That a pack can be read says nothing: it may be a copy's, or its sync
+ *     may have failed. At the end the header is told, so that the next recovery does not make the
+ *     same again.
  * (3) Only refs/heads/main is ours. It never goes back behind what was published: while commits are
  *     made again it keeps naming what it named, until that is made, too. What is not made is
  *     somebody else's and is kept as refs/heads/found-<seq> before main moves on; so is what main
@@ -15380,31 +15381,6 @@ static agt_status checkpoint_presync(agt_store *s, agt_error *err) {
 
 /* ---- records git does not hold yet ---- */
 
-static bool checkpoint_number(const char *text, uint64_t *n, const char **rest) {
-    const char *p = text;
-    for (*n = 0; *p >= '0' && *p <= '9' && *n < UINT64_MAX / 10 - 9; p++)
-        *n = *n * 10 + (uint64_t)(*p - '0');
-    *rest = p;
-    return p > text;
-}
-
-typedef struct checkpoint_names {
-    agt_store *s;
-    uint64_t keep_catalog, packed, first_needed, next_records;
-} checkpoint_names;
-
-/* Of a checkpoint that died, or of another time: a copy was laid over the store. The one that is
- * written now is replaced, not removed: a name that goes and comes needs both to reach the disk. */
-static int checkpoint_stray_records(void *ctx, const char *name) {
-    const checkpoint_names *c = ctx;
-    uint64_t n;
-    const char *rest;
-    if (checkpoint_number(name, &n, &rest) && strcmp(rest, ".records") == 0 &&
-        n >= c->next_records && n != c->first_needed)
-        (void)c->s->sys->remove(c->s->sys->ctx, c->s->unpublished, name);
-    return 0;
-}
-
 /* unpublished/<first seq>.records: "AGTUNPB2", generation, first seq, seed, events, then the
  * records. */
 static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_error *err) {
@@ -15442,8 +15418,6 @@ static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_erro
     if (st == AGT_OK && out.failed) st = agt__nomem(err);
     if (st == AGT_OK && *first) {
         agt__put32(out.data + 28, events);
-        checkpoint_names c = {s, 0, 0, *first, s->journal.header.next_seq};
-        (void)s->sys->list(s->sys->ctx, s->unpublished, checkpoint_stray_records, &c);
         agt__seq_name(*first, ".records", name);
         st = agt__write_file(s->sys, s->unpublished, name, out.data, out.len, true, err);
     }
@@ -15452,6 +15426,19 @@ static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_erro
 }
 
 /* ---- cleaning ---- */
+
+typedef struct checkpoint_names {
+    agt_store *s;
+    uint64_t keep_catalog, packed, first_needed, next_records;
+} checkpoint_names;
+
+static bool checkpoint_number(const char *text, uint64_t *n, const char **rest) {
+    const char *p = text;
+    for (*n = 0; *p >= '0' && *p <= '9' && *n < UINT64_MAX / 10 - 9; p++)
+        *n = *n * 10 + (uint64_t)(*p - '0');
+    *rest = p;
+    return p > text;
+}
 
 static int checkpoint_old_catalog(void *ctx, const char *name) {
     checkpoint_names *c = ctx;
@@ -15690,9 +15677,9 @@ AGENT_TRACE_API agt_status agt_store_idle(agt_store *store, agt_error *err) {
  * (2) Version n of a document is found by following doc_prev from its newest event: the cost is the
  *     document's versions, not the history's length.
  * (3) Every version's bytes are checked against the blob its event names.
- * (4) A checkpoint moves records from the journal to git and to unpublished/, and their lines to
- * the trace, while somebody looks for them. What is not found is lost only if the journal is still
- *     of the generation that it was looked for in. */
+ * (4) A checkpoint moves records from the journal to git and to unpublished/ while somebody looks
+ *     for them. What is not found is lost only if the journal is still of the generation that it
+ *     was looked for in. */
 
 /* ---- describing ---- */
 
@@ -16000,13 +15987,12 @@ static agt_status history_bytes_hard(agt_store *s, const agt_row *row, uint32_t 
     return history_content(s, seq, &blob, out, err);
 }
 
-/* Another generation of the journal since *generation: what was looked for is elsewhere by now. */
-static agt_status history_moved(agt_store *s, uint64_t *generation, bool *moved, agt_error *err) {
+/* The journal's generation, as the handle knows it or as the file says now. */
+static agt_status history_generation(agt_store *s, bool look, uint64_t *out, agt_error *err) {
     agt_status st = agt__store_enter(s, err);
     if (st != AGT_OK) return st;
-    st = agt__store_look_again(s, err);
-    *moved = s->journal.header.generation != *generation;
-    *generation = s->journal.header.generation;
+    if (look) st = agt__store_look_again(s, err);
+    *out = s->journal.header.generation;
     agt__store_leave(s);
     return st;
 }
@@ -16015,16 +16001,15 @@ static agt_status history_moved(agt_store *s, uint64_t *generation, bool *moved,
 static agt_status history_bytes(agt_store *s, const agt_row *row, uint32_t version, agt_buf *out,
                                 bool *exists, agt_error *err) {
     agt_error mine;
-    uint64_t generation = 0;
-    bool moved = true;
+    uint64_t generation, now = 0;
     mine.status = AGT_OK;
-    agt_status st = history_moved(s, &generation, &moved, &mine);
-    for (int i = 0; i < HISTORY_TRIES && st == AGT_OK && moved; i++) {
+    agt_status st = history_generation(s, false, &generation, &mine);
+    for (int i = 0; i < HISTORY_TRIES && st == AGT_OK; i++, generation = now) {
         agt_status got = history_bytes_hard(s, row, version, out, exists, &mine);
         if (got != AGT_NOT_FOUND && got != AGT_CORRUPT) return agt__answer(got, &mine, err);
         agt_error first = mine;
-        st = history_moved(s, &generation, &moved, &mine);
-        if (st == AGT_OK && !moved) return agt__answer(got, &first, err);
+        st = history_generation(s, true, &now, &mine);
+        if (st == AGT_OK && now == generation) return agt__answer(got, &first, err);
     }
     if (st == AGT_OK)
         return agt__fail(err, AGT_BUSY, "the store changes faster than it can be read; try again");

@@ -192,31 +192,6 @@ static agt_status checkpoint_presync(agt_store *s, agt_error *err) {
 
 /* ---- records git does not hold yet ---- */
 
-static bool checkpoint_number(const char *text, uint64_t *n, const char **rest) {
-    const char *p = text;
-    for (*n = 0; *p >= '0' && *p <= '9' && *n < UINT64_MAX / 10 - 9; p++)
-        *n = *n * 10 + (uint64_t)(*p - '0');
-    *rest = p;
-    return p > text;
-}
-
-typedef struct checkpoint_names {
-    agt_store *s;
-    uint64_t keep_catalog, packed, first_needed, next_records;
-} checkpoint_names;
-
-/* Of a checkpoint that died, or of another time: a copy was laid over the store. The one that is
- * written now is replaced, not removed: a name that goes and comes needs both to reach the disk. */
-static int checkpoint_stray_records(void *ctx, const char *name) {
-    const checkpoint_names *c = ctx;
-    uint64_t n;
-    const char *rest;
-    if (checkpoint_number(name, &n, &rest) && strcmp(rest, ".records") == 0 &&
-        n >= c->next_records && n != c->first_needed)
-        (void)c->s->sys->remove(c->s->sys->ctx, c->s->unpublished, name);
-    return 0;
-}
-
 /* unpublished/<first seq>.records: "AGTUNPB2", generation, first seq, seed, events, then the
  * records. */
 static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_error *err) {
@@ -254,8 +229,6 @@ static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_erro
     if (st == AGT_OK && out.failed) st = agt__nomem(err);
     if (st == AGT_OK && *first) {
         agt__put32(out.data + 28, events);
-        checkpoint_names c = {s, 0, 0, *first, s->journal.header.next_seq};
-        (void)s->sys->list(s->sys->ctx, s->unpublished, checkpoint_stray_records, &c);
         agt__seq_name(*first, ".records", name);
         st = agt__write_file(s->sys, s->unpublished, name, out.data, out.len, true, err);
     }
@@ -264,6 +237,19 @@ static agt_status checkpoint_unpublished(agt_store *s, uint64_t *first, agt_erro
 }
 
 /* ---- cleaning ---- */
+
+typedef struct checkpoint_names {
+    agt_store *s;
+    uint64_t keep_catalog, packed, first_needed, next_records;
+} checkpoint_names;
+
+static bool checkpoint_number(const char *text, uint64_t *n, const char **rest) {
+    const char *p = text;
+    for (*n = 0; *p >= '0' && *p <= '9' && *n < UINT64_MAX / 10 - 9; p++)
+        *n = *n * 10 + (uint64_t)(*p - '0');
+    *rest = p;
+    return p > text;
+}
 
 static int checkpoint_old_catalog(void *ctx, const char *name) {
     checkpoint_names *c = ctx;

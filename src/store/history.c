@@ -6,9 +6,9 @@
  * (2) Version n of a document is found by following doc_prev from its newest event: the cost is the
  *     document's versions, not the history's length.
  * (3) Every version's bytes are checked against the blob its event names.
- * (4) A checkpoint moves records from the journal to git and to unpublished/, and their lines to
- * the trace, while somebody looks for them. What is not found is lost only if the journal is still
- *     of the generation that it was looked for in. */
+ * (4) A checkpoint moves records from the journal to git and to unpublished/ while somebody looks
+ *     for them. What is not found is lost only if the journal is still of the generation that it
+ *     was looked for in. */
 #include "store.h"
 
 /* ---- describing ---- */
@@ -317,13 +317,12 @@ static agt_status history_bytes_hard(agt_store *s, const agt_row *row, uint32_t 
     return history_content(s, seq, &blob, out, err);
 }
 
-/* Another generation of the journal since *generation: what was looked for is elsewhere by now. */
-static agt_status history_moved(agt_store *s, uint64_t *generation, bool *moved, agt_error *err) {
+/* The journal's generation, as the handle knows it or as the file says now. */
+static agt_status history_generation(agt_store *s, bool look, uint64_t *out, agt_error *err) {
     agt_status st = agt__store_enter(s, err);
     if (st != AGT_OK) return st;
-    st = agt__store_look_again(s, err);
-    *moved = s->journal.header.generation != *generation;
-    *generation = s->journal.header.generation;
+    if (look) st = agt__store_look_again(s, err);
+    *out = s->journal.header.generation;
     agt__store_leave(s);
     return st;
 }
@@ -332,16 +331,15 @@ static agt_status history_moved(agt_store *s, uint64_t *generation, bool *moved,
 static agt_status history_bytes(agt_store *s, const agt_row *row, uint32_t version, agt_buf *out,
                                 bool *exists, agt_error *err) {
     agt_error mine;
-    uint64_t generation = 0;
-    bool moved = true;
+    uint64_t generation, now = 0;
     mine.status = AGT_OK;
-    agt_status st = history_moved(s, &generation, &moved, &mine);
-    for (int i = 0; i < HISTORY_TRIES && st == AGT_OK && moved; i++) {
+    agt_status st = history_generation(s, false, &generation, &mine);
+    for (int i = 0; i < HISTORY_TRIES && st == AGT_OK; i++, generation = now) {
         agt_status got = history_bytes_hard(s, row, version, out, exists, &mine);
         if (got != AGT_NOT_FOUND && got != AGT_CORRUPT) return agt__answer(got, &mine, err);
         agt_error first = mine;
-        st = history_moved(s, &generation, &moved, &mine);
-        if (st == AGT_OK && !moved) return agt__answer(got, &first, err);
+        st = history_generation(s, true, &now, &mine);
+        if (st == AGT_OK && now == generation) return agt__answer(got, &first, err);
     }
     if (st == AGT_OK)
         return agt__fail(err, AGT_BUSY, "the store changes faster than it can be read; try again");

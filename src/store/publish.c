@@ -8,9 +8,10 @@
  *     generation meanwhile (only a recovery does that without the publish lock) is noticed by the
  *     checksum chain, and the answer is AGT_BUSY.
  * (2) After a recovery, or where git lies in another folder than before, it is mended: a power cut
- * may have emptied loose objects, so bad ones go and what the header does not know to be packed is
- * made again. That a pack can be read says nothing: it may be a copy's, or its sync may have
- * failed. At the end the header is told, so that the next recovery does not make the same again.
+ *     may have emptied loose objects, so bad ones go and what the header does not know to be
+ *     packed is made again. That a pack can be read says nothing: it may be a copy's, or its sync
+ *     may have failed. At the end the header is told, so that the next recovery does not make the
+ *     same again.
  * (3) Only refs/heads/main is ours. It never goes back behind what was published: while commits are
  *     made again it keeps naming what it named, until that is made, too. What is not made is
  *     somebody else's and is kept as refs/heads/found-<seq> before main moves on; so is what main
