@@ -38,6 +38,16 @@ static inline uint32_t kit_write(agt_store *s, const agt_caller *who, const char
     return r.version;
 }
 
+/* Writes `len` blanks with a number in their middle: sparse in a machine. */
+static inline void kit_write_blanks(agt_store *s, const char *path, size_t len, int number) {
+    agt_error err;
+    char *text = malloc(len);
+    memset(text, ' ', len);
+    text[len / 2] = (char)('0' + number);
+    CHECK_OK(agt_write(s, &kit_agent, path, text, len, NULL, NULL, &err), err);
+    free(text);
+}
+
 /* The newest bytes are `text`. */
 static inline void kit_reads(agt_store *s, const char *path, const char *text) {
     agt_error err;

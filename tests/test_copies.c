@@ -11,7 +11,6 @@
 #define OLD  "/home/.agent-trace/old"
 
 static const char *const root = "/home";
-static const agt_caller agent = AGT_CALLER("agent:kestrel");
 
 static machine *copies_new(void) {
     machine_settings set = {.seed = test_random(), .call_ns = 1000};
@@ -23,16 +22,6 @@ static machine *copies_new(void) {
 
 static agt_store *copies_open(machine *m) {
     return oracle_open(machine_process_new(m, "handle"), root, NULL, AGT_OK);
-}
-
-/* Blanks with a number in their middle. */
-static void copies_write(agt_store *s, const char *path, size_t len, int number) {
-    agt_error err;
-    char *text = malloc(len);
-    memset(text, ' ', len);
-    text[len / 2] = (char)('0' + number);
-    CHECK_OK(agt_write(s, &agent, path, text, len, NULL, NULL, &err), err);
-    free(text);
 }
 
 /* Version v has `len` bytes and the number in their middle. */
@@ -111,7 +100,7 @@ static void copies_step(machine *m, uint32_t from, uint32_t to, int mark, size_t
     agt_store_info info = AGT_STORE_INFO_INIT;
     agt_store *s = copies_open(m);
     for (uint32_t i = from; i <= to; i++)
-        copies_write(s, "a.md", len + i, mark);
+        kit_write_blanks(s, "a.md", len + i, mark);
     CHECK_OK(agt__empty_journal(s, &err), err);
     CHECK_OK(agt_store_get_info(s, &info, &err), err);
     CHECK_INT(info.last_seq, to);
@@ -204,7 +193,7 @@ TEST(copies, records_of_another_time_do_not_take_the_place_of_a_file) {
         machine_fail(m, NULL);
         met = st != AGT_OK && s->shared.packed_seq >= 8 && s->shared.packed_seq < 12;
         if (met) {
-            copies_write(s, "b.md", 10, 1);
+            kit_write_blanks(s, "b.md", 10, 1);
             CHECK_OK(agt__empty_journal(s, &err), err);
             CHECK_OK(agt_publish(s, &err), err);
             copies_without_stray(s, len);
@@ -225,15 +214,15 @@ TEST(copies, another_process_finds_an_older_git_and_makes_the_rest_again) {
         machine *m = copies_new();
         agt_error err;
         agt_store *s = copies_open(m);
-        copies_write(s, "a.md", 101, 1);
+        kit_write_blanks(s, "a.md", 101, 1);
         CHECK_OK(agt_publish(s, &err), err);
         copies_lay(m, folder, m, KEPT);
-        copies_write(s, "a.md", 102, 1);
+        kit_write_blanks(s, "a.md", 102, 1);
         CHECK_OK(agt_publish(s, &err), err);
         CHECK_OK(agt_close(s, &err), err);
         copies_swap(m, folder);
         s = copies_open(m);
-        if (i & 2) copies_write(s, "a.md", 103, 1);
+        if (i & 2) kit_write_blanks(s, "a.md", 103, 1);
         CHECK_OK(agt_publish(s, &err), err);
         copies_published(s);
         copies_nothing_found(m);
@@ -250,12 +239,12 @@ TEST(copies, a_publication_that_fails_after_a_swap_does_not_forget_it) {
             machine *m = copies_new();
             agt_error err;
             agt_store *s = copies_open(m);
-            copies_write(s, "a.md", 101, 1);
+            kit_write_blanks(s, "a.md", 101, 1);
             if (way == 2) CHECK_OK(agt_checkpoint(s, &err), err);
-            copies_write(s, "a.md", 102, 1);
+            kit_write_blanks(s, "a.md", 102, 1);
             CHECK_OK(agt_publish(s, &err), err);
             copies_lay(m, folder, m, KEPT);
-            copies_write(s, "a.md", 103, 1);
+            kit_write_blanks(s, "a.md", 103, 1);
             CHECK_OK(agt_publish(s, &err), err);
             copies_swap(m, folder);
             machine_fail_at(m, at, MACHINE_CAN_FAIL, AGT_SYS_IO, 5, false);
@@ -298,14 +287,14 @@ TEST(copies, git_may_be_swapped_while_a_checkpoint_is_at_work) {
         machine *m = copies_new();
         agt_error err;
         agt_store *s = copies_open(m);
-        copies_write(s, "a.md", 101, 1);
+        kit_write_blanks(s, "a.md", 101, 1);
         CHECK_OK(agt_checkpoint(s, &err), err);
         for (uint32_t i = 2; i <= 5; i++)
-            copies_write(s, "a.md", 100 + i, 1);
+            kit_write_blanks(s, "a.md", 100 + i, 1);
         CHECK_OK(agt_publish(s, &err), err);
         copies_lay(m, GIT, m, KEPT);
         for (uint32_t i = 6; i <= 30; i++)
-            copies_write(s, "a.md", 100 + i, 1);
+            kit_write_blanks(s, "a.md", 100 + i, 1);
         uint64_t packed = s->journal.header.packed_seq;
         copies_moment w = {.at = at};
         machine_on_call(m, copies_at, &w);

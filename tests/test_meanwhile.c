@@ -237,6 +237,57 @@ TEST(meanwhile, a_long_content_moves_to_git_while_it_is_read) {
     pair_end(&p);
 }
 
+/* Before call n of the reader another process makes a checkpoint and writes over the journal. */
+typedef struct moment {
+    uint64_t at, seen;
+    pair *p;
+    bool publish, done;
+} moment;
+
+static void moment_call(void *ctx, machine *m, const machine_call *call) {
+    moment *w = ctx;
+    agt_error err;
+    (void)m;
+    if (w->done || call->process != w->p->under->ctx || ++w->seen != w->at) return;
+    w->done = true;
+    if (w->publish)
+        CHECK_OK(agt_checkpoint(w->p->w, &err), err);
+    else
+        CHECK_OK(agt__empty_journal(w->p->w, &err), err);
+    for (int i = 0; i < 6; i++)
+        kit_write_blanks(w->p->w, "other.md", 3000, i);
+}
+
+TEST(meanwhile, a_version_that_a_checkpoint_moves_is_found_at_every_moment) {
+    uint64_t moments = 0;
+    for (int way = 0; way < 16; way++) {
+        bool kept = way & 1, read_only = way & 2, newest = way & 4, publish = way & 8;
+        if (publish && !kit_has_git) break;
+        bool done = true;
+        for (uint64_t at = 1; done; at++) {
+            pair p;
+            agt_bytes b;
+            pair_begin(&p, read_only);
+            kit_write_blanks(p.w, "v.md", 3001, 1);
+            kit_write_blanks(p.w, "v.md", 3002, 2);
+            if (kept) CHECK_OK(agt__empty_journal(p.w, &p.err), p.err);
+            moment w = {.at = at, .p = &p, .publish = publish};
+            machine_on_call(p.m, moment_call, &w);
+            uint32_t v = newest ? 2 : 1;
+            CHECK_OK(agt_read_version(p.r, "v.md", v, &b, &p.err), p.err);
+            machine_on_call(p.m, NULL, NULL);
+            CHECK_INT(b.len, 3000 + v);
+            CHECK_INT(((const char *)b.data)[b.len / 2], '0' + (int)v);
+            agt_bytes_free(&b);
+            done = w.done;
+            moments += done;
+            pair_end(&p);
+        }
+    }
+    test_saw("moments", moments);
+    CHECK(moments > (kit_has_git ? 200 : 100));
+}
+
 static int writes_left;
 static void write_before_look(pair *p, const char *name) {
     if (strcmp(name, "a.md") != 0 || !writes_left--) return;

@@ -19,16 +19,6 @@ static char *mend_ref(const machine *m, const char *name) {
     return machine_get(m, path, &n);
 }
 
-/* Sparse in the machine: blanks with a number. */
-static void mend_write(agt_store *s, const char *path, size_t len, int number) {
-    agt_error err;
-    char *text = malloc(len);
-    memset(text, ' ', len);
-    text[len / 2] = (char)('0' + number);
-    CHECK_OK(agt_write(s, &agent, path, text, len, NULL, NULL, &err), err);
-    free(text);
-}
-
 /* One commit in a pack, three that are loose, each with `len` bytes. */
 static machine *mend_start(size_t len) {
     agt_error err;
@@ -37,11 +27,11 @@ static machine *mend_start(size_t len) {
     machine_make_folder(m, root);
     machine_sync_all(m);
     agt_store *s = oracle_open(machine_process_new(m, "maker"), root, NULL, AGT_OK);
-    mend_write(s, "a.md", 100, 0);
+    kit_write_blanks(s, "a.md", 100, 0);
     CHECK_OK(agt_checkpoint(s, &err), err);
-    mend_write(s, "b.md", len, 1);
-    mend_write(s, "a.md", len, 2);
-    mend_write(s, "b.md", len, 3);
+    kit_write_blanks(s, "b.md", len, 1);
+    kit_write_blanks(s, "a.md", len, 2);
+    kit_write_blanks(s, "b.md", len, 3);
     CHECK_OK(agt_publish(s, &err), err);
     CHECK_OK(agt_close(s, &err), err);
     return m;
@@ -230,7 +220,7 @@ TEST(mend, a_publisher_that_died_is_followed_by_one_that_goes_on) {
     machine *start = mend_start(200);
     char *before = mend_ref(start, "main");
     agt_store *s = oracle_open(machine_process_new(start, "writer"), root, NULL, AGT_OK);
-    mend_write(s, "a.md", 300, 4);
+    kit_write_blanks(s, "a.md", 300, 4);
     agt_close(s, NULL);
     for (uint64_t n = 1;; n++) {
         machine *m = machine_clone(start);
@@ -287,7 +277,7 @@ TEST(mend, a_person_may_move_main_at_any_moment_of_a_publication) {
         char *before = mend_ref(start, "main"), *commit = mend_persons_commit(start);
         CHECK_INT(machine_put_text(start, "/home/.agent-trace/git/refs/heads/main", before), 0);
         agt_store *s = oracle_open(machine_process_new(start, "writer"), root, NULL, AGT_OK);
-        mend_write(s, "a.md", 300, 4);
+        kit_write_blanks(s, "a.md", 300, 4);
         agt_close(s, NULL);
         if (boot) mend_boot(start);
         for (uint64_t at = 1;; at++) {
@@ -400,7 +390,7 @@ TEST(mend, objects_that_are_gone_are_made_again) {
     CHECK_INT(machine_remove(m, path), 0);
     CHECK(!mend_is_whole(m, before));
     agt_store *s = oracle_open(machine_process_new(m, "writer"), root, NULL, AGT_OK);
-    mend_write(s, "a.md", 300, 4);
+    kit_write_blanks(s, "a.md", 300, 4);
     agt_close(s, NULL);
     mend_publish(m);
     CHECK(mend_is_whole(m, before));
@@ -461,9 +451,9 @@ static machine *mend_versions(uint32_t longer, size_t len) {
     machine_sync_all(m);
     agt_store *s = oracle_open(machine_process_new(m, "maker"), root, NULL, AGT_OK);
     for (uint32_t i = 0; i < longer; i++)
-        mend_write(s, "a.md", len, (int)i);
+        kit_write_blanks(s, "a.md", len, (int)i);
     for (uint32_t i = 0; i < MEND_WRITES; i++)
-        mend_write(s, "a.md", 100 + i, 1);
+        kit_write_blanks(s, "a.md", 100 + i, 1);
     CHECK_OK(agt_close(s, &err), err);
     mend_boot(m);
     return m;
@@ -537,9 +527,9 @@ TEST(mend, a_checkpoint_after_one_whose_sync_failed_is_durable) {
             machine_make_folder(m, root);
             machine_sync_all(m);
             agt_store *s = oracle_open(machine_process_new(m, "writer"), root, NULL, AGT_OK);
-            mend_write(s, "a.md", 101, 1);
+            kit_write_blanks(s, "a.md", 101, 1);
             CHECK_OK(agt_checkpoint(s, &err), err);
-            mend_write(s, "a.md", 102, 1);
+            kit_write_blanks(s, "a.md", 102, 1);
             machine_fail_sync(m, at, false);
             (void)agt__empty_journal(s, &err);
             done = machine_fail_count(m);
@@ -549,9 +539,9 @@ TEST(mend, a_checkpoint_after_one_whose_sync_failed_is_durable) {
                 (void)agt_close(s, NULL);
                 s = oracle_open(machine_process_new(m, "again"), root, NULL, AGT_OK);
             }
-            if (variant & 2) mend_write(s, "a.md", 100 + ++n, 1);
+            if (variant & 2) kit_write_blanks(s, "a.md", 100 + ++n, 1);
             CHECK_OK(agt__empty_journal(s, &err), err);
-            if (variant & 4) mend_write(s, "a.md", 100 + ++n, 1);
+            if (variant & 4) kit_write_blanks(s, "a.md", 100 + ++n, 1);
             CHECK_OK(agt_close(s, &err), err);
             mend_hard_cut(m);
             s = oracle_open(machine_process_new(m, "after"), root, NULL, AGT_OK);
@@ -598,7 +588,7 @@ TEST(mend, packs_that_are_gone_are_made_again_from_what_the_header_does_not_call
         CHECK_OK(agt_checkpoint(s, &err), err);
         char *old = mend_tree(m, "objects/pack"), path[200];
         for (uint32_t i = 0; i < MEND_WRITES; i++)
-            mend_write(s, "b.md", 200 + i, 1);
+            kit_write_blanks(s, "b.md", 200 + i, 1);
         CHECK_OK(agt_publish(s, &err), err); /* a pack that the header knows nothing of */
         CHECK_OK(agt_close(s, &err), err);
         char *now = mend_tree(m, "objects/pack");
@@ -617,7 +607,7 @@ TEST(mend, packs_that_are_gone_are_made_again_from_what_the_header_does_not_call
         CHECK_INT(gone, 2);
         s = oracle_open(machine_process_new(m, "next"), root, NULL, AGT_OK);
         if (writer) CHECK_OK(agt__empty_journal(s, &err), err);
-        mend_write(s, "c.md", 50, 1);
+        kit_write_blanks(s, "c.md", 50, 1);
         CHECK_OK(agt_publish(s, &err), err);
         CHECK_OK(agt_close(s, &err), err);
         char *after = mend_ref(m, "main");

@@ -205,22 +205,15 @@ TEST(power, a_cut_during_recovery_of_an_unsynced_journal_loses_nothing) {
         power_run r;
         bool died = power_until(&r, start, n, MACHINE_AFTER);
         if (machine_remove(r.m, "/home/.agent-trace/state") == 0) pwrites++;
-        for (volatile uint64_t k = 1;; k += 1 + test_random_below(test_all() ? 3 : 15)) {
+        for (uint64_t k = 1;; k += 1 + test_random_below(test_all() ? 3 : 15)) {
             machine *c = machine_clone(r.m);
-            machine_memory mem;
-            machine_process *p = machine_process_new(c, "recoverer");
-            machine_memory_init(&mem);
-            machine_crash_at(c, k, MACHINE_CHANGES, MACHINE_AFTER);
-            bool ended = setjmp(*machine_crash_point(c)) == 0;
-            if (ended) agt_close(oracle_open(p, root, &mem, AGT_OK), NULL);
-            machine_crash_at(c, 0, 0, MACHINE_AFTER);
-            machine_memory_release(&mem);
+            bool again = oracle_until(c, root, k, NULL);
             machine_cut cut = {.mode = MACHINE_CUT_RANDOM, .seed = test_random()};
             machine_power_cut(c, &cut);
             oracle_check(&r.o, c, root);
             machine_free(c);
             states++;
-            if (ended) break;
+            if (!again) break;
         }
         power_free(&r);
         if (!died) break;
@@ -243,26 +236,15 @@ TEST(power, a_cut_during_recovery_loses_nothing_either) {
         machine_cut cut = {.mode = MACHINE_CUT_RANDOM, .seed = test_random()};
         machine_power_cut(r.m, &cut);
         (void)died;
-        for (volatile uint64_t n = 1;;
-             n += 1 + test_random_below(5)) { /* die in recovery, cut again */
+        for (uint64_t n = 1;; n += 1 + test_random_below(5)) { /* die in recovery, cut again */
             machine *c = machine_clone(r.m);
-            machine_memory mem;
-            machine_process *p = machine_process_new(c, "recoverer");
-            machine_memory_init(&mem);
-            machine_crash_at(c, n, MACHINE_CHANGES, MACHINE_AFTER);
-            bool ended = setjmp(*machine_crash_point(c)) == 0;
-            if (ended) {
-                agt_store *s = oracle_open(p, root, &mem, AGT_OK);
-                agt_close(s, NULL);
-            }
-            machine_crash_at(c, 0, 0, MACHINE_AFTER);
-            machine_memory_release(&mem);
+            bool again = oracle_until(c, root, n, NULL);
             cut.seed = test_random();
             machine_power_cut(c, &cut);
             oracle_check(&r.o, c, root);
             machine_free(c);
             states++;
-            if (ended) break;
+            if (!again) break;
         }
         power_free(&r);
     }
