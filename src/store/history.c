@@ -336,7 +336,9 @@ static agt_status history_bytes(agt_store *s, const agt_row *row, uint32_t versi
     agt_status st = history_generation(s, false, &generation, &mine);
     for (int i = 0; i < HISTORY_TRIES && st == AGT_OK; i++, generation = now) {
         agt_status got = history_bytes_hard(s, row, version, out, exists, &mine);
-        if (got != AGT_NOT_FOUND && got != AGT_CORRUPT) return agt__answer(got, &mine, err);
+        /* without git AGT_UNSUPPORTED says so */
+        bool missed = got == AGT_NOT_FOUND || got == AGT_CORRUPT || got == AGT_UNSUPPORTED;
+        if (!missed) return agt__answer(got, &mine, err);
         agt_error first = mine;
         st = history_generation(s, true, &now, &mine);
         if (st == AGT_OK && now == generation) return agt__answer(got, &first, err);
