@@ -16001,7 +16001,7 @@ static agt_status history_generation(agt_store *s, bool look, uint64_t *out, agt
 static agt_status history_bytes(agt_store *s, const agt_row *row, uint32_t version, agt_buf *out,
                                 bool *exists, agt_error *err) {
     agt_error mine;
-    uint64_t generation, now = 0;
+    uint64_t generation = 0, now = 0;
     mine.status = AGT_OK;
     agt_status st = history_generation(s, false, &generation, &mine);
     for (int i = 0; i < HISTORY_TRIES && st == AGT_OK; i++, generation = now) {

@@ -171,6 +171,9 @@ warnings() { # COMPILER: the manifest, as is and with everything visible, and th
     object "$dir/extern.o" src/agent_trace.c "$1" $STRICT -Wmissing-prototypes -O2 -DAGT_PRIVATE=extern $(git_flags)
     object "$dir/shipped.o" agent_trace.c "$1" $STRICT -O2 $(git_flags)
     object "$dir/nodebug.o" agent_trace.c "$1" $STRICT -O3 -DNDEBUG $(git_flags)
+    for level in 0 1 s; do # what a compiler notices hangs on how hard it looks
+        object "$dir/shipped-$level.o" agent_trace.c "$1" $STRICT -O$level $(git_flags)
+    done
     jobs_run
 }
 check_warnings_gcc() { warnings gcc; }
