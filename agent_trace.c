@@ -8236,7 +8236,8 @@ AGENT_TRACE_API agt_status agt_poll_lock_holder(const char *root, agt_lock_holde
  *    "source":"cli","detected_by":"cli","lines_added":1,"lines_removed":0,"seq":17,
  *    "replica":"...","version":3,"blob":"...","doc":"...","doc_prev":12,"prev":"..."}
  *
- * then, where they are needed, "recorded_at" and "rejected". No white space, one newline.
+ * then, where they are needed, "recorded_at", "rejected", "from", "grant" and "until". No white
+ * space, one newline.
  *
  * (1) The same event gives the same bytes: hashes and commit messages depend on it.
  * (2) Reading tries the canonical order first, field by field; the first surprise sends the line
@@ -8255,9 +8256,9 @@ AGENT_TRACE_API agt_status agt_poll_lock_holder(const char *root, agt_lock_holde
 /* Appends the line for `e`, newline included, to `out`. Field order: timestamp session_id
  * agent_name actor action change_kind path doc_type summary source detected_by lines_added
  * lines_removed seq replica version blob doc doc_prev prev, then recorded_at only where it differs
- * from the timestamp, then rejected (64 hex) only where there is one. Absent texts (data NULL) are
- * null; version and doc_prev 0 are 0. e->line is ignored. AGT_LIMIT if the line is longer than
- * AGT_MAX_EVENT, AGT_NOMEM. */
+ * from the timestamp, then rejected, from, grant and until only where there is one. Absent texts
+ * are null (data NULL); version and doc_prev 0 are 0. e->line is ignored. AGT_LIMIT if the line is
+ * longer than AGT_MAX_EVENT, AGT_NOMEM. */
 AGT_PRIVATE agt_status agt__event_format(agt_buf *out, const agt_event *e, agt_error *err);
 
 /* Reads a line (n bytes, newline included). Known fields in any order; unknown ones are skipped.
@@ -8316,6 +8317,9 @@ static const event_field event_fields[] = {
     EVENT_FIELD(",", "prev", EVENT_TEXT, false, prev),
     EVENT_FIELD(",", "recorded_at", EVENT_TIME, true, recorded_unix_ms),
     EVENT_FIELD(",", "rejected", EVENT_TEXT, true, rejected),
+    EVENT_FIELD(",", "from", EVENT_TEXT, true, from),
+    EVENT_FIELD(",", "grant", EVENT_TEXT, true, grant),
+    EVENT_FIELD(",", "until", EVENT_TIME, true, until_unix_ms),
 };
 enum { EVENT_SEQ_FIELD = 13, EVENT_RECORDED_FIELD = 20 };
 
@@ -8409,10 +8413,16 @@ static int64_t event_clamp(int64_t unix_ms) {
     return unix_ms < 0 ? 0 : unix_ms > AGT_TIME_MAX ? AGT_TIME_MAX : unix_ms;
 }
 
-static bool event_wants(const event_field *f, const agt_event *e) {
+static bool event_wants(size_t field, const agt_event *e) {
+    const event_field *f = &event_fields[field];
+    agt_text t;
+    int64_t time;
     if (!f->optional) return true;
-    if (f->kind == EVENT_TEXT) return e->rejected.data != NULL;
-    return event_clamp(e->recorded_unix_ms) != event_clamp(e->at_unix_ms);
+    const void *v = (const unsigned char *)e + f->at;
+    if (f->kind == EVENT_TEXT) return memcpy(&t, v, sizeof t), t.data != NULL;
+    memcpy(&time, v, sizeof time);
+    int64_t absent = field == EVENT_RECORDED_FIELD ? e->at_unix_ms : 0;
+    return event_clamp(time) != event_clamp(absent);
 }
 
 /* The bytes of all texts; more than AGT_MAX_EVENT if one is longer than that. */
@@ -8441,7 +8451,7 @@ AGT_PRIVATE agt_status agt__event_format(agt_buf *out, const agt_event *e, agt_e
     if (!agt__buf_reserve(out, room)) return agt__nomem(err);
     for (size_t i = 0; i < AGT_COUNT(event_fields) && !out->failed; i++) {
         const event_field *f = &event_fields[i];
-        if (!event_wants(f, e)) continue;
+        if (!event_wants(i, e)) continue;
         memcpy(out->data + out->len, f->key, EVENT_KEY_ROOM);
         out->len += f->key_len;
         event_put_value(out, f, e, room);
@@ -10405,11 +10415,16 @@ AGT_PRIVATE bool agt__record_next(const agt_record *record, size_t *at, agt_entr
  *     reference   allow     deny      deny
  *     scratch     allow     allow     allow
  *
- * The action does not matter: creating, changing, deleting, restoring and renaming are all writes.
- * (1) The table is the whole rule; unknown types and actors are denied.
- * (2) "confirm" with confirmation is allowed; confirmation never turns a denial into anything. */
+ * (1) Creating, changing, deleting, restoring, adding, renaming and untracking are all writes, and
+ *     the table is the whole rule for them; unknown types, actors and actions are denied.
+ * (2) Giving a document another type needs the right to write both types: nobody gets rid of a
+ *     protection that he could not pass, or protects what he could not write.
+ * (3) Grants are the user's alone to give and to take back; they need what a write of his needs.
+ * (4) A grant allows what changes the document's bytes, not what would outlast it: no rename (its
+ *     old path would be free for anybody), no untracking, no other type, no further grant.
+ * (5) "confirm" with confirmation is allowed; confirmation never turns a denial into anything. */
 /* begin src/state/perm.h */
-/* perm: the permission rules, pure. Every call and command asks here and nowhere else. */
+/* perm: the permission rules, pure. Every call and every command asks here and nowhere else. */
 #ifndef AGT_PERM_H
 #define AGT_PERM_H
 
@@ -10426,9 +10441,23 @@ AGT_PRIVATE agt_actor_kind agt__actor_kind(agt_text actor);
 AGT_PRIVATE agt_text agt__actor_agent(agt_text actor);
 /* The type the rules see: generated documents are context or log by their exact path. */
 AGT_PRIVATE agt_type agt__perm_type(agt_type type, const char *path, size_t path_len);
+/* What is asked: everything a decision is made from. */
+typedef struct agt_ask {
+    agt_actor_kind kind;
+    agt_action action;
+    agt_type type;  /* the document's, as agt__perm_type sees it */
+    agt_type to;    /* the type it gets, likewise; AGT_TYPE_DEFAULT: it keeps its own */
+    bool granted;   /* a grant of this document for this actor is in force */
+    bool confirmed; /* the caller said yes beforehand */
+} agt_ask;
 /* AGT_OK, AGT_NEEDS_CONFIRMATION or AGT_DENIED; `why` gets the reason in words, never NULL. */
-AGT_PRIVATE agt_status agt__perm_decide(agt_actor_kind kind, agt_type type, bool confirmed,
-                                        const char **why);
+AGT_PRIVATE agt_status agt__perm_decide(const agt_ask *ask, const char **why);
+/* What an action is called in an event: "delete", "rename"; writes are "modify" or "create". */
+AGT_PRIVATE const char *agt__action_name(agt_action action, bool exists);
+/* May the actor be granted something: "agent", or any that is valid? */
+AGT_PRIVATE bool agt__grantee_valid(agt_text grantee);
+/* Is the actor the one a grant names? */
+AGT_PRIVATE bool agt__grantee_is(const char *grantee, agt_text actor);
 
 #endif /* AGT_PERM_H */
 /* end src/state/perm.h */
@@ -10495,22 +10524,66 @@ AGT_PRIVATE agt_type agt__perm_type(agt_type type, const char *path, size_t len)
     return type;
 }
 
-AGT_PRIVATE agt_status agt__perm_decide(agt_actor_kind kind, agt_type type, bool confirmed,
-                                        const char **why) {
+AGT_PRIVATE const char *agt__action_name(agt_action action, bool exists) {
+    static const char *const names[] = {"",        "delete",     "restore", "create", "rename",
+                                        "untrack", "reclassify", "unlock",  "revoke"};
+    if (action == AGT_ACTION_WRITE) return exists ? "modify" : "create";
+    return (unsigned)action < AGT_COUNT(names) ? names[action] : "unknown";
+}
+
+AGT_PRIVATE bool agt__grantee_valid(agt_text grantee) {
+    return grantee.data &&
+           (agt__text_is(grantee, "agent") || agt__actor_valid(grantee.data, grantee.len));
+}
+
+AGT_PRIVATE bool agt__grantee_is(const char *grantee, agt_text actor) {
+    if (strcmp(grantee, "agent") == 0) return agt__actor_kind(actor) == AGT_ACTOR_AGENT;
+    return agt__text_is(actor, grantee);
+}
+
+static int perm_rule(agt_actor_kind kind, agt_type type) {
     bool known = (unsigned)type < AGT_COUNT(perm_table) && (unsigned)kind < 4;
-    int rule = known ? perm_table[type][kind] : PERM_DENY;
-    *why = perm_why[known ? type : 0];
+    return known ? perm_table[type][kind] : PERM_DENY;
+}
+
+static bool perm_is_grantable(agt_action action) {
+    return action == AGT_ACTION_WRITE || action == AGT_ACTION_DELETE ||
+           action == AGT_ACTION_RESTORE || action == AGT_ACTION_ADD;
+}
+
+AGT_PRIVATE agt_status agt__perm_decide(const agt_ask *ask, const char **why) {
+    int rule = perm_rule(ask->kind, ask->type);
+    bool grants = ask->action == AGT_ACTION_UNLOCK || ask->action == AGT_ACTION_REVOKE;
+    *why = perm_why[(unsigned)ask->type < AGT_COUNT(perm_why) ? ask->type : 0];
+    if ((unsigned)ask->action > AGT_ACTION_REVOKE) {
+        *why = "nobody may do what is no known action";
+        return AGT_DENIED;
+    }
+    if (grants && ask->kind != AGT_ACTOR_USER) { /* (3) */
+        *why = "only the user may give or end a grant";
+        return AGT_DENIED;
+    }
+    if (ask->to && ask->to != ask->type) { /* (2) */
+        int other = perm_rule(ask->kind, ask->to);
+        if (rule != PERM_DENY && other != PERM_ALLOW) {
+            rule = other;
+            *why = perm_why[(unsigned)ask->to < AGT_COUNT(perm_why) ? ask->to : 0];
+        }
+    } else if (ask->granted && perm_is_grantable(ask->action)) /* (4) */
+        return AGT_OK;
     if (rule == PERM_ALLOW) return AGT_OK;
-    if (rule == PERM_CONFIRM) return confirmed ? AGT_OK : AGT_NEEDS_CONFIRMATION;
+    if (rule == PERM_CONFIRM) return ask->confirmed ? AGT_OK : AGT_NEEDS_CONFIRMATION;
     return AGT_DENIED;
 }
 
-AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_type type, const char *path) {
+AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_action action, agt_type type,
+                                          const char *path) {
     const char *why;
-    agt_actor_kind kind = agt__actor_kind(agt__text(actor));
-    if (kind == AGT_ACTOR_NONE) return AGT_INVALID;
-    if (type == AGT_TYPE_DEFAULT) type = AGT_TYPE_SCRATCH;
-    return agt__perm_decide(kind, agt__perm_type(type, path, path ? strlen(path) : 0), false, &why);
+    agt_ask ask = {agt__actor_kind(agt__text(actor)), action, type, AGT_TYPE_DEFAULT, false, false};
+    if (ask.kind == AGT_ACTOR_NONE) return AGT_INVALID;
+    if (type == AGT_TYPE_DEFAULT) ask.type = AGT_TYPE_SCRATCH;
+    ask.type = agt__perm_type(ask.type, path, path ? strlen(path) : 0);
+    return agt__perm_decide(&ask, &why);
 }
 /* end src/state/perm.c */
 /* begin src/state/catalog.c */
@@ -10518,8 +10591,10 @@ AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_type type, cons
  *
  *   0    "AGTCAT02"      8   crc32c of all bytes from 12 on     12  rows
  *   16   next seq        24  bytes of text                      32  live documents
- *   40   next place in the ring of refusals                     64  64 refusal hashes
+ *   40   next place in the ring of refusals                     44  grants
+ *   64   64 refusal hashes
  *   576  rows of 144 bytes, sorted by folded path, then by path
+ *   ...  grants of 128 bytes
  *   ...  the text the rows point into */
 /* begin src/state/catalog.h */
 /* catalog: every document's newest state, in memory, and its snapshot catalog.<number>.
@@ -10530,7 +10605,9 @@ AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_type type, cons
  *
  * (1) Everything here can be rebuilt: snapshot plus journal give the catalog.
  * (2) agt__catalog_touch may fail for memory; changing a touched row cannot. A writer touches
- *     before the commit point and changes after it. */
+ *     before the commit point and changes after it.
+ * (3) A rename leaves a row at the old path that says so: it is no document's any more, but what
+ *     recovers or syncs files must know that none of ours is there. No snapshot has such rows. */
 #ifndef AGT_CATALOG_H
 #define AGT_CATALOG_H
 
@@ -10540,6 +10617,8 @@ typedef struct agt_row {
     size_t path_len;
     agt_type type;
     bool exists;
+    bool untracked;   /* it does not exist as a document, and a file may lie there all the same */
+    bool moved;       /* (3) */
     uint32_t version; /* 0: no such document ever */
     uint64_t last_seq;
     int64_t changed_unix_ms;
@@ -10555,6 +10634,11 @@ typedef struct agt_row {
 
 #define AGT_REFUSALS 64 /* identical refusals are folded within the last so many */
 
+typedef struct agt_grant_row {
+    char doc[37], actor[AGT_MAX_NAME + 8];
+    int64_t from_unix_ms, until_unix_ms;
+} agt_grant_row;
+
 typedef struct agt_catalog {
     const agt_mem *mem;
     agt_buf base; /* the snapshot's bytes, or empty */
@@ -10564,6 +10648,8 @@ typedef struct agt_catalog {
     int64_t live; /* documents that exist */
     uint64_t refusals[AGT_REFUSALS];
     uint32_t refusal_at;
+    agt_grant_row grants[AGT_MAX_GRANTS];
+    size_t grant_count;
 } agt_catalog;
 
 AGT_PRIVATE agt_catalog agt__catalog(const agt_mem *mem);
@@ -10577,7 +10663,8 @@ AGT_PRIVATE agt_status agt__catalog_encode(const agt_catalog *c, agt_cpu cpu, ui
                                            agt_buf *out, agt_error *err);
 AGT_PRIVATE void agt__catalog_name(uint64_t number, char out[32]);
 
-/* The row of exactly that path, by value; false if there never was such a document. */
+/* The row of exactly that path, by value; false if there never was such a document, or it has
+ * another path now. */
 AGT_PRIVATE bool agt__catalog_find(const agt_catalog *c, const char *path, size_t len,
                                    agt_row *out);
 /* The row as the snapshot has it, whatever changed since. */
@@ -10594,15 +10681,27 @@ AGT_PRIVATE bool agt__catalog_case_clash(const agt_catalog *c, const char *path,
 /* Is there an existing document in the folder `path`? */
 AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, size_t len);
 
-/* Changes the (touched) row as the event says. `size` is the content's length. Events that make no
+/* Touches what the event will change. False: out of memory. */
+AGT_PRIVATE bool agt__catalog_touch_event(agt_catalog *c, const agt_event *e);
+/* Changes the (touched) rows as the event says. `size` is the content's length. Events that make no
  * version change no row; violations are remembered for folding. Cannot fail. */
 AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t size);
-AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text path, agt_text rejected);
+AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text attempted, agt_text path,
+                                       agt_text rejected);
 AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, uint64_t hash);
 
+/* The grant of this document for exactly this grantee that has not ended; NULL: none. */
+AGT_PRIVATE const agt_grant_row *agt__catalog_grant(const agt_catalog *c, const char *doc,
+                                                    const char *grantee, int64_t now_unix_ms);
+/* Is there a grant in force under which the actor may write this document? */
+AGT_PRIVATE bool agt__catalog_granted(const agt_catalog *c, const char *doc, agt_text actor,
+                                      int64_t now_unix_ms);
+AGT_PRIVATE bool agt__grant_holds(const agt_grant_row *g, int64_t now_unix_ms);
+
 typedef enum agt_catalog_scope { AGT_ROWS_ALL, AGT_ROWS_CHANGED } agt_catalog_scope;
-/* Copies of the rows in byte order of their paths: all that ever were, or the overlay's with a
- * version. Free with agt__rows_free. The paths live as long as the catalog's. */
+/* Copies of the rows in byte order of their paths: all documents that ever were, or the overlay's
+ * with a version, and those (3). Free with agt__rows_free. The paths live as long as the catalog's.
+ */
 typedef struct agt_rows {
     agt_row *row;
     size_t count, cap;
@@ -10614,12 +10713,15 @@ AGT_PRIVATE void agt__rows_free(const agt_mem *mem, agt_rows *rows);
 #endif /* AGT_CATALOG_H */
 /* end src/state/catalog.h */
 
+
 #include <stdlib.h>
 
-#define CATALOG_MAGIC  0x3230544143544741ull /* "AGTCAT02" as stored */
-#define CATALOG_HEADER 576u
-#define CATALOG_ROW    144u
-#define CATALOG_MAX    (1024u * 1024 * 1024)
+#define CATALOG_MAGIC     0x3230544143544741ull /* "AGTCAT02" as stored */
+#define CATALOG_HEADER    576u
+#define CATALOG_ROW       144u
+#define CATALOG_GRANT     128u
+#define CATALOG_UNTRACKED 1u /* a row's flag */
+#define CATALOG_MAX       (1024u * 1024 * 1024)
 
 AGT_PRIVATE agt_catalog agt__catalog(const agt_mem *mem) {
     agt_catalog c;
@@ -10661,10 +10763,15 @@ AGT_PRIVATE void agt__catalog_name(uint64_t number, char out[32]) {
 
 /* ---- the snapshot ---- */
 
+/* Where the text begins: behind the rows and the grants that the header counts. */
+static const char *catalog_text(const agt_buf *b) {
+    return (const char *)b->data + CATALOG_HEADER + (size_t)agt__get32(b->data + 12) * CATALOG_ROW +
+           (size_t)agt__get32(b->data + 44) * CATALOG_GRANT;
+}
+
 static void catalog_base_row(const agt_catalog *c, uint32_t i, agt_row *r) {
     const unsigned char *p = c->base.data + CATALOG_HEADER + (size_t)i * CATALOG_ROW;
-    const char *text =
-        (const char *)c->base.data + CATALOG_HEADER + (size_t)c->base_rows * CATALOG_ROW;
+    const char *text = catalog_text(&c->base);
     memset(r, 0, sizeof *r);
     r->path = text + agt__get32(p);
     r->path_len = agt__get32(p + 4);
@@ -10672,6 +10779,7 @@ static void catalog_base_row(const agt_catalog *c, uint32_t i, agt_row *r) {
     r->type = (agt_type)agt__get32(p + 16);
     r->exists = agt__get32(p + 20) != 0;
     r->version = agt__get32(p + 24);
+    r->untracked = (agt__get32(p + 28) & CATALOG_UNTRACKED) != 0;
     r->last_seq = agt__get64(p + 32);
     r->changed_unix_ms = (int64_t)agt__get64(p + 40);
     r->size = agt__get64(p + 48);
@@ -10693,6 +10801,7 @@ static void catalog_encode_row(const agt_row *r, uint32_t path_off, uint32_t age
     agt__put32(p + 16, (uint32_t)r->type);
     agt__put32(p + 20, r->exists);
     agt__put32(p + 24, r->version);
+    agt__put32(p + 28, r->untracked ? CATALOG_UNTRACKED : 0);
     agt__put64(p + 32, r->last_seq);
     agt__put64(p + 40, (uint64_t)r->changed_unix_ms);
     agt__put64(p + 48, r->size);
@@ -10705,11 +10814,10 @@ static void catalog_encode_row(const agt_row *r, uint32_t path_off, uint32_t age
 }
 
 /* A store may come from somebody else: its paths are held to the rules again. */
-static bool catalog_path_allowed(const agt_buf *b, uint64_t rows, const unsigned char *row) {
+static bool catalog_path_allowed(const agt_buf *b, const unsigned char *row) {
     char clean[AGT_MAX_PATH + 1];
     size_t len = agt__get32(row + 4), clean_len;
-    const char *path =
-        (const char *)b->data + CATALOG_HEADER + (size_t)rows * CATALOG_ROW + agt__get32(row);
+    const char *path = catalog_text(b) + agt__get32(row);
     return agt__path_normalise(path, len, clean, &clean_len, NULL) == AGT_OK && clean_len == len &&
            memcmp(clean, path, len) == 0;
 }
@@ -10720,7 +10828,10 @@ static bool catalog_valid(const agt_buf *b, agt_cpu cpu) {
     if (agt__get32(b->data + 8) != agt__crc32c(cpu, 0, b->data + 12, b->len - 12)) return false;
     uint64_t rows = agt__get32(b->data + 12), text = agt__get64(b->data + 24);
     uint64_t room = b->len - CATALOG_HEADER; /* sums of what the file says could wrap */
-    if (rows * CATALOG_ROW > room || text != room - rows * CATALOG_ROW) return false;
+    uint64_t grants = agt__get32(b->data + 44);
+    if (grants > AGT_MAX_GRANTS || rows * CATALOG_ROW + grants * CATALOG_GRANT > room ||
+        text != room - rows * CATALOG_ROW - grants * CATALOG_GRANT)
+        return false;
     for (uint64_t i = 0; i < rows; i++) {
         const unsigned char *p = b->data + CATALOG_HEADER + i * CATALOG_ROW;
         if ((uint64_t)agt__get32(p) + agt__get32(p + 4) > text || agt__get32(p + 4) > AGT_MAX_PATH)
@@ -10728,9 +10839,36 @@ static bool catalog_valid(const agt_buf *b, agt_cpu cpu) {
         if ((uint64_t)agt__get32(p + 8) + agt__get32(p + 12) > text) return false;
         if (agt__get32(p + 12) > AGT_MAX_NAME || agt__get32(p + 16) > AGT_TYPE_SCRATCH)
             return false;
-        if (!catalog_path_allowed(b, rows, p)) return false;
+        if (!catalog_path_allowed(b, p)) return false;
+    }
+    for (uint64_t i = 0; i < grants; i++) {
+        const unsigned char *p = b->data + CATALOG_HEADER + rows * CATALOG_ROW + i * CATALOG_GRANT;
+        agt_text actor = {(const char *)p + 56, agt__get32(p + 36)};
+        if (actor.len > CATALOG_GRANT - 56 || !agt__grantee_valid(actor)) return false;
     }
     return true;
+}
+
+static void catalog_base_grants(agt_catalog *c) {
+    const unsigned char *p = c->base.data + CATALOG_HEADER + (size_t)c->base_rows * CATALOG_ROW;
+    c->grant_count = agt__get32(c->base.data + 44);
+    for (size_t i = 0; i < c->grant_count; i++, p += CATALOG_GRANT) {
+        agt_grant_row *g = &c->grants[i];
+        memcpy(g->doc, p, 36);
+        (void)agt__copy_text(g->actor, sizeof g->actor, (const char *)p + 56, agt__get32(p + 36));
+        g->from_unix_ms = (int64_t)agt__get64(p + 40);
+        g->until_unix_ms = (int64_t)agt__get64(p + 48);
+    }
+}
+
+static void catalog_encode_grant(const agt_grant_row *g, unsigned char *p) {
+    size_t n = strlen(g->actor);
+    memset(p, 0, CATALOG_GRANT);
+    memcpy(p, g->doc, 36);
+    agt__put32(p + 36, (uint32_t)n);
+    agt__put64(p + 40, (uint64_t)g->from_unix_ms);
+    agt__put64(p + 48, (uint64_t)g->until_unix_ms);
+    memcpy(p + 56, g->actor, n);
 }
 
 AGT_PRIVATE agt_status agt__catalog_load(agt_catalog *c, const agt_sys *sys, agt_fd dir,
@@ -10754,6 +10892,7 @@ AGT_PRIVATE agt_status agt__catalog_load(agt_catalog *c, const agt_sys *sys, agt
         fresh.refusal_at = agt__get32(fresh.base.data + 40) % AGT_REFUSALS;
         for (int i = 0; i < AGT_REFUSALS; i++)
             fresh.refusals[i] = agt__get64(fresh.base.data + 64 + i * 8);
+        catalog_base_grants(&fresh);
     }
     agt__catalog_free(c);
     *c = fresh;
@@ -10776,8 +10915,11 @@ AGT_PRIVATE agt_status agt__catalog_encode(const agt_catalog *c, agt_cpu cpu, ui
     agt_status st = agt__catalog_rows(c, AGT_ROWS_ALL, &rows, err);
     if (st != AGT_OK) return st;
     if (rows.count) qsort(rows.row, rows.count, sizeof *rows.row, catalog_by_fold);
-    agt__buf_zero(out, CATALOG_HEADER + rows.count * CATALOG_ROW);
+    agt__buf_zero(out, CATALOG_HEADER + rows.count * CATALOG_ROW + c->grant_count * CATALOG_GRANT);
     size_t text = out->len;
+    for (size_t i = 0; i < c->grant_count && !out->failed; i++)
+        catalog_encode_grant(&c->grants[i], out->data + start + CATALOG_HEADER +
+                                                rows.count * CATALOG_ROW + i * CATALOG_GRANT);
     for (size_t i = 0; i < rows.count && !out->failed; i++) {
         agt_row *r = &rows.row[i];
         size_t path_off = out->len - text, agent_off = path_off + r->path_len;
@@ -10799,6 +10941,7 @@ AGT_PRIVATE agt_status agt__catalog_encode(const agt_catalog *c, agt_cpu cpu, ui
     agt__put64(p + 24, out->len - text);
     agt__put64(p + 32, (uint64_t)c->live);
     agt__put32(p + 40, c->refusal_at);
+    agt__put32(p + 44, (uint32_t)c->grant_count);
     for (int i = 0; i < AGT_REFUSALS; i++)
         agt__put64(p + 64 + i * 8, c->refusals[i]);
     agt__put32(p + 8, agt__crc32c(cpu, 0, p + 12, out->len - start - 12));
@@ -10809,7 +10952,7 @@ AGT_PRIVATE agt_status agt__catalog_encode(const agt_catalog *c, agt_cpu cpu, ui
 static uint32_t catalog_lower_bound(const agt_catalog *c, const char *path, size_t len) {
     uint32_t lo = 0, hi = c->base_rows;
     const unsigned char *rows = c->base.data + CATALOG_HEADER;
-    const char *text = (const char *)rows + (size_t)c->base_rows * CATALOG_ROW;
+    const char *text = catalog_text(&c->base);
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
         const unsigned char *p = rows + (size_t)mid * CATALOG_ROW;
@@ -10900,7 +11043,7 @@ AGT_PRIVATE bool agt__catalog_find(const agt_catalog *c, const char *path, size_
         *out = *r;
     else if (!catalog_base_find(c, path, len, out))
         return false;
-    return out->version != 0;
+    return out->version != 0 && !out->moved;
 }
 
 AGT_PRIVATE bool agt__catalog_base(const agt_catalog *c, const char *path, size_t len,
@@ -10956,10 +11099,11 @@ AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, 
 
 /* ---- events ---- */
 
-AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text path, agt_text rejected) {
+AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text attempted, agt_text path,
+                                       agt_text rejected) {
     uint64_t h = 0xcbf29ce484222325u;
-    const agt_text parts[3] = {actor, path, rejected};
-    for (int p = 0; p < 3; p++) {
+    const agt_text parts[4] = {actor, attempted, path, rejected};
+    for (int p = 0; p < 4; p++) {
         for (size_t i = 0; i < parts[p].len; i++)
             h = (h ^ (unsigned char)parts[p].data[i]) * 0x100000001b3u;
         h = (h ^ 0xff) * 0x100000001b3u;
@@ -10973,23 +11117,100 @@ AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, uint64_t hash) {
     return false;
 }
 
-AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t size) {
-    char name[AGT_MAX_NAME + 1];
-    if (agt__text_is(e->action, "violation")) {
-        uint64_t hash = agt__refusal_hash(e->actor, e->path, e->rejected);
-        if (!agt__catalog_refused(c, hash)) {
-            c->refusals[c->refusal_at] = hash;
-            c->refusal_at = (c->refusal_at + 1) % AGT_REFUSALS;
-        }
+static void catalog_refusal(agt_catalog *c, const agt_event *e) {
+    uint64_t hash = agt__refusal_hash(e->actor, e->change_kind, e->path, e->rejected);
+    if (agt__catalog_refused(c, hash)) return;
+    c->refusals[c->refusal_at] = hash;
+    c->refusal_at = (c->refusal_at + 1) % AGT_REFUSALS;
+}
+
+/* ---- grants ---- */
+
+AGT_PRIVATE bool agt__grant_holds(const agt_grant_row *g, int64_t now_unix_ms) {
+    return g->from_unix_ms <= now_unix_ms && now_unix_ms < g->until_unix_ms;
+}
+
+AGT_PRIVATE const agt_grant_row *agt__catalog_grant(const agt_catalog *c, const char *doc,
+                                                    const char *grantee, int64_t now_unix_ms) {
+    for (size_t i = 0; i < c->grant_count; i++)
+        if (strcmp(c->grants[i].doc, doc) == 0 && strcmp(c->grants[i].actor, grantee) == 0 &&
+            now_unix_ms < c->grants[i].until_unix_ms)
+            return &c->grants[i];
+    return NULL;
+}
+
+AGT_PRIVATE bool agt__catalog_granted(const agt_catalog *c, const char *doc, agt_text actor,
+                                      int64_t now_unix_ms) {
+    for (size_t i = 0; doc[0] && i < c->grant_count; i++)
+        if (strcmp(c->grants[i].doc, doc) == 0 && agt__grantee_is(c->grants[i].actor, actor) &&
+            agt__grant_holds(&c->grants[i], now_unix_ms))
+            return true;
+    return false;
+}
+
+/* What has ended by the event's time, and what the event replaces or revokes, goes. */
+static void catalog_grant_event(agt_catalog *c, const agt_event *e, bool gives) {
+    agt_grant_row g;
+    size_t kept = 0;
+    memset(&g, 0, sizeof g);
+    if (!agt__grantee_valid(e->grant) ||
+        !agt__copy_text(g.actor, sizeof g.actor, e->grant.data, e->grant.len) || e->doc.len != 36 ||
+        !agt__copy_text(g.doc, sizeof g.doc, e->doc.data, e->doc.len))
+        return; /* no agent_trace writes that; it grants nothing */
+    for (size_t i = 0; i < c->grant_count; i++) {
+        const agt_grant_row *old = &c->grants[i];
+        bool same = strcmp(old->doc, g.doc) == 0 && strcmp(old->actor, g.actor) == 0;
+        if (!same && e->recorded_unix_ms < old->until_unix_ms) c->grants[kept++] = *old;
     }
-    if (!e->version || !e->path.data) return;
+    c->grant_count = kept;
+    if (!gives || kept == AGT_MAX_GRANTS) return;
+    g.from_unix_ms = e->recorded_unix_ms;
+    g.until_unix_ms = e->until_unix_ms;
+    if (g.until_unix_ms - g.from_unix_ms <= AGT_MAX_GRANT_MS) c->grants[c->grant_count++] = g;
+}
+
+/* ---- rows ---- */
+
+static void catalog_set_type(agt_row *r, const agt_event *e) {
+    char name[AGT_MAX_NAME + 1];
+    if (!agt__copy_text(name, sizeof name, e->doc_type.data, e->doc_type.len)) return;
+    agt_type type = agt_type_from_name(name);
+    if (type != AGT_TYPE_DEFAULT) r->type = type;
+}
+
+static void catalog_forget_file(agt_row *r) {
+    r->dev = r->ino = 0;
+    r->mtime_ns = r->ctime_ns = 0;
+}
+
+/* The old path's row (3); the agent that made the document goes with it. */
+static void catalog_move_away(agt_catalog *c, const agt_event *e, agt_row *to) {
+    agt_row *from = agt__catalog_touched(c, e->from.data, e->from.len);
+    AGENT_TRACE_ASSERT(from != NULL && from != to);
+    c->live -= from->exists;
+    memcpy(to->agent, from->agent, sizeof to->agent);
+    from->exists = from->untracked = false;
+    from->moved = true;
+    from->version += from->version == 0; /* a hostile rename of nothing */
+    from->last_seq = e->seq;
+    memset(&from->blob, 0, sizeof from->blob);
+    catalog_forget_file(from);
+}
+
+static void catalog_version(agt_catalog *c, const agt_event *e, uint64_t size) {
     agt_row *r = agt__catalog_touched(c, e->path.data, e->path.len);
     AGENT_TRACE_ASSERT(r != NULL);
     bool exists = e->blob.data != NULL;
     c->live += (int64_t)exists - (int64_t)r->exists;
-    if (r->version == 0 && e->agent_name.data)
-        (void)agt__copy_text(r->agent, sizeof r->agent, e->agent_name.data, e->agent_name.len);
+    if (r->version == 0 || r->moved) { /* another document than the one that was here */
+        memset(r->agent, 0, sizeof r->agent);
+        if (e->agent_name.data)
+            (void)agt__copy_text(r->agent, sizeof r->agent, e->agent_name.data, e->agent_name.len);
+    }
+    if (e->from.data) catalog_move_away(c, e, r);
     r->exists = exists;
+    r->untracked = agt__text_is(e->action, "untrack");
+    r->moved = false;
     r->version = e->version;
     r->last_seq = e->seq;
     r->changed_unix_ms = e->at_unix_ms;
@@ -10997,12 +11218,32 @@ AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t
     memset(&r->blob, 0, sizeof r->blob);
     if (exists) (void)agt__unhex(e->blob.data, e->blob.len, r->blob.id, 20);
     (void)agt__copy_text(r->doc, sizeof r->doc, e->doc.data, e->doc.len);
-    if (agt__copy_text(name, sizeof name, e->doc_type.data, e->doc_type.len)) {
-        agt_type type = agt_type_from_name(name);
-        if (type != AGT_TYPE_DEFAULT) r->type = type;
+    catalog_set_type(r, e);
+    catalog_forget_file(r);
+}
+
+static bool catalog_retypes(const agt_event *e) {
+    return !e->version && e->path.data && agt__text_is(e->action, "reclassify");
+}
+
+AGT_PRIVATE bool agt__catalog_touch_event(agt_catalog *c, const agt_event *e) {
+    if ((e->version || catalog_retypes(e)) && !agt__catalog_touch(c, e->path.data, e->path.len))
+        return false;
+    return !e->version || !e->from.data || agt__catalog_touch(c, e->from.data, e->from.len);
+}
+
+AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t size) {
+    if (e->version && e->path.data)
+        catalog_version(c, e, size);
+    else if (agt__text_is(e->action, "violation"))
+        catalog_refusal(c, e);
+    else if (agt__text_is(e->action, "unlock") || agt__text_is(e->action, "revoke"))
+        catalog_grant_event(c, e, e->action.data[0] == 'u');
+    else if (catalog_retypes(e)) {
+        agt_row *r = agt__catalog_touched(c, e->path.data, e->path.len);
+        AGENT_TRACE_ASSERT(r != NULL);
+        catalog_set_type(r, e);
     }
-    r->dev = r->ino = 0;
-    r->mtime_ns = r->ctime_ns = 0;
 }
 
 /* ---- lists ---- */
@@ -11026,8 +11267,11 @@ AGT_PRIVATE agt_status agt__catalog_rows(const agt_catalog *c, agt_catalog_scope
         catalog_base_row(c, i, r);
         if (!agt__catalog_touched(c, r->path, r->path_len)) out->count++;
     }
-    for (size_t i = 0; i < c->slot_count; i++)
-        if (c->slots[i] && c->slots[i]->version) out->row[out->count++] = *c->slots[i];
+    for (size_t i = 0; i < c->slot_count; i++) {
+        const agt_row *r = c->slots[i];
+        bool wanted = r && r->version && !(r->moved && scope == AGT_ROWS_ALL);
+        if (wanted) out->row[out->count++] = *r;
+    }
     qsort(out->row, out->count, sizeof *out->row, catalog_by_path);
     return AGT_OK;
 }
@@ -11315,6 +11559,8 @@ AGT_PRIVATE agt_status agt__config_write(const agt_sys *sys, agt_fd dir, const a
 #define AGT_INLINE_MAX   (1024u * 1024)     /* longer contents go to a side file */
 #define AGT_BATCH_INLINE (2u * 1024 * 1024) /* together, in one record */
 #define AGT_STORE_NAME   ".agent-trace"
+#define AGT_REJECTED_MAX (32u * 1024 * 1024) /* longer refused bytes are told by their hash alone  \
+                                              */
 
 /* How far this handle has read the journal. */
 typedef struct agt_seen {
@@ -11414,6 +11660,7 @@ typedef struct agt_place {
     uint64_t seq;    /* names the temporary file tmp/<seq>.new */
     agt_look before; /* what was seen there; anything else is kept aside */
     bool remove;
+    uint32_t mode;   /* of a new file; 0: as files are made here */
     agt_stat staged; /* of the temporary file */
     agt_stat after;  /* of the document when it is in place; ino 0: look again */
     bool kept_aside;
@@ -11435,9 +11682,9 @@ AGT_PRIVATE int agt__keep_aside(agt_store *s, const char *name, uint64_t seq, co
                                 size_t len);
 /* Copies the file's identity into the row, so that a later look is cheap. */
 AGT_PRIVATE void agt__row_stat(agt_row *row, const agt_stat *st);
-/* Writes refused bytes to rejected/<sha256 in hex>, synced. */
-AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
-                                          size_t len, agt_error *err);
+/* Makes a document's file and its name durable. */
+AGT_PRIVATE agt_status agt__sync_document(agt_store *s, const char *path, size_t len,
+                                          agt_error *err);
 /* Splits a path into an open folder and the leaf; makes folders if `make`. The fd or an error. */
 AGT_PRIVATE agt_fd agt__open_parent(agt_store *s, const char *path, size_t len, bool make,
                                     const char **leaf);
@@ -11447,6 +11694,13 @@ AGT_PRIVATE void agt__seq_name(uint64_t seq, const char *suffix, char out[40]);
 /* May names in the document's folder be changed? The folder may not be there yet. Asked before a
  * change is recorded, so that applying it can hardly fail. */
 AGT_PRIVATE agt_status agt__target(agt_store *s, const char *path, size_t len, agt_error *err);
+
+/* ---- rejected.c ---- */
+
+/* Writes refused bytes to rejected/<sha256 in hex>, synced, and removes the oldest where there are
+ * more than AGT_MAX_REJECTED files or bytes. */
+AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
+                                          size_t len, agt_error *err);
 
 /* ---- pending.c ---- */
 
@@ -11710,6 +11964,11 @@ static bool store_path_allowed(agt_text path) {
            len == path.len && memcmp(clean, path.data, len) == 0;
 }
 
+static bool store_rename(const agt_event *e) {
+    return e->version && e->blob.data && store_path_allowed(e->from) &&
+           !agt__text_eq(e->from, e->path);
+}
+
 AGT_PRIVATE agt_status agt__store_event(const agt_entry *entry, uint64_t seq, agt_buf *scratch,
                                         agt_event *e, agt_error *err) {
     agt_status st = agt__event_parse(entry->line, entry->line_len, scratch, e, err);
@@ -11717,7 +11976,7 @@ AGT_PRIVATE agt_status agt__store_event(const agt_entry *entry, uint64_t seq, ag
     bool good = e->seq == seq && (!e->path.data || store_path_allowed(e->path)) &&
                 (!e->blob.data || store_hex(e->blob, 40)) &&
                 (!e->rejected.data || store_hex(e->rejected, 64)) &&
-                agt__actor_valid(e->actor.data, e->actor.len);
+                (!e->from.data || store_rename(e)) && agt__actor_valid(e->actor.data, e->actor.len);
     if (e->version) good = good && e->path.data && e->doc.len == 36;
     if (e->version && e->blob.data) good = good && (entry->flags & AGT_ENTRY_CONTENT);
     if (good) return AGT_OK;
@@ -11734,8 +11993,7 @@ AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r,
     for (size_t at = 0; agt__record_next(r, &at, &e); seq++) {
         agt_status st = agt__store_event(&e, seq, &s->scratch, &ev, err);
         if (st != AGT_OK) return st;
-        if (ev.version && !agt__catalog_touch(&s->catalog, ev.path.data, ev.path.len))
-            return agt__nomem(err);
+        if (!agt__catalog_touch_event(&s->catalog, &ev)) return agt__nomem(err);
         agt__catalog_event(&s->catalog, &ev, e.content_len);
     }
     return AGT_OK;
@@ -12424,7 +12682,7 @@ static agt_status recover_record(recover_run *run, const agt_record *r, uint64_t
         if (st == AGT_OK && ev.version) st = recover_add(s, &run->all, &ev, at, err);
         if (at < run->from || st != AGT_OK) continue;
         agt__buf_put(&s->lines, e.line, e.line_len);
-        if (!ev.rejected.data) continue;
+        if (!ev.rejected.data || !(e.flags & AGT_ENTRY_CONTENT)) continue;
         agt_buf side = agt__buf(&s->mem);
         st = agt__entry_bytes(s, seq, &e, &side, &bytes, err);
         if (st == AGT_OK)
@@ -13001,8 +13259,8 @@ static int apply_write_new(agt_store *s, agt_fd dir, const char *name, agt_place
     if (fd < 0) return (int)fd;
     int rc = agt__write_all(sys, fd, bytes, len, 0);
     if (rc == 0) rc = sys->fstat(sys->ctx, fd, &p->staged);
-    if (rc == 0 && p->before.on_disk && p->before.stat.mode != p->staged.mode)
-        rc = sys->set_mode(sys->ctx, fd, p->before.stat.mode);
+    uint32_t mode = p->before.on_disk ? p->before.stat.mode : p->mode;
+    if (rc == 0 && mode && mode != p->staged.mode) rc = sys->set_mode(sys->ctx, fd, mode);
     sys->close(sys->ctx, fd);
     if (rc < 0) (void)sys->remove(sys->ctx, dir, name);
     return rc;
@@ -13218,6 +13476,61 @@ AGT_PRIVATE agt_status agt__place(agt_store *s, agt_place *p, agt_error *err) {
     return rc < 0 ? apply_in_the_way(err, rc, p->path, p->path_len) : AGT_OK;
 }
 
+AGT_PRIVATE agt_status agt__sync_document(agt_store *s, const char *path, size_t len,
+                                          agt_error *err) {
+    const agt_sys *sys = s->sys;
+    const char *leaf;
+    char shown[200];
+    agt_fd folder = agt__open_parent(s, path, len, false, &leaf);
+    agt_fd fd = folder < 0 ? folder : sys->open(sys->ctx, folder, leaf, AGT_O_READ, 0);
+    int rc = fd < 0 ? (int)fd : sys->sync(sys->ctx, fd);
+    if (rc == 0) rc = sys->sync(sys->ctx, folder);
+    if (fd >= 0 && folder >= 0) sys->close(sys->ctx, fd);
+    if (folder >= 0) sys->close(sys->ctx, folder);
+    if (rc >= 0) return AGT_OK;
+    return agt__fail_io(err, rc, "cannot sync %s", agt__show_path(shown, sizeof shown, path, len));
+}
+/* end src/store/apply.c */
+/* begin src/store/rejected.c */
+/* rejected: refused bytes, kept under their SHA-256 so that a person can look at them. An agent
+ * that is refused again and again must not fill the disk: the oldest go. */
+
+typedef struct rejected_sum {
+    agt_store *s;
+    const char *keep; /* the newest is never the one that goes */
+    uint64_t bytes;
+    size_t files;
+    char oldest[72];
+    int64_t oldest_ns;
+} rejected_sum;
+
+static int rejected_count(void *ctx, const char *name) {
+    rejected_sum *sum = ctx;
+    agt_stat st;
+    if (sum->s->sys->stat(sum->s->sys->ctx, sum->s->rejected, name, &st) < 0) return 0;
+    if (st.kind != AGT_FILE_REGULAR) return 0;
+    sum->files++;
+    sum->bytes += st.size;
+    if (strcmp(name, sum->keep) == 0 || strlen(name) >= sizeof sum->oldest) return 0;
+    if (sum->oldest[0] && st.mtime_ns >= sum->oldest_ns) return 0;
+    sum->oldest_ns = st.mtime_ns;
+    memcpy(sum->oldest, name, strlen(name) + 1);
+    return 0;
+}
+
+/* What cannot be counted or removed stays: the refusal itself is in the trace. */
+static void rejected_cap(agt_store *s, const char *keep) {
+    for (;;) {
+        rejected_sum sum;
+        memset(&sum, 0, sizeof sum);
+        sum.s = s;
+        sum.keep = keep;
+        if (s->sys->list(s->sys->ctx, s->rejected, rejected_count, &sum) < 0) return;
+        if (sum.files <= AGT_MAX_REJECTED && sum.bytes <= AGT_MAX_REJECTED_BYTES) return;
+        if (!sum.oldest[0] || s->sys->remove(s->sys->ctx, s->rejected, sum.oldest) < 0) return;
+    }
+}
+
 AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
                                           size_t len, agt_error *err) {
     char file[72];
@@ -13225,9 +13538,11 @@ AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const voi
     if (!agt__copy_text(file, sizeof file, name.data, name.len))
         return agt__fail(err, AGT_CORRUPT, "an event names refused bytes that no file can hold");
     if (s->sys->stat(s->sys->ctx, s->rejected, file, &st) == 0 && st.size == len) return AGT_OK;
-    return agt__write_file(s->sys, s->rejected, file, bytes, len, true, err);
+    agt_status kept = agt__write_file(s->sys, s->rejected, file, bytes, len, true, err);
+    if (kept == AGT_OK) rejected_cap(s, file);
+    return kept;
 }
-/* end src/store/apply.c */
+/* end src/store/rejected.c */
 /* begin src/store/pending.c */
 /* pending: changes that are recorded and not in place yet. Their writer is at it or died, something
  * stands in the way, or the handle may not write. The file then holds an older version, which is
@@ -13304,8 +13619,9 @@ AGT_PRIVATE agt_status agt__look_pending(agt_store *s, const agt_waiting *waitin
  * (3) A failure after it is not the caller's: result.apply_pending, and the next lock holder tries
  *     again. */
 /* begin src/store/write.h */
-/* write: the transaction that every change goes through; its parts are change.c (the public
- * calls), write.c (changes to events) and txn.c (events to records, records to files). */
+/* write: the transaction that every change goes through; its parts are change.c and manage.c (the
+ * public calls), write.c and plan.c (changes to events) and txn.c (events to records, records to
+ * files). */
 #ifndef AGT_WRITE_H
 #define AGT_WRITE_H
 
@@ -13313,7 +13629,8 @@ AGT_PRIVATE agt_status agt__look_pending(agt_store *s, const agt_waiting *waitin
 typedef enum agt_plan_kind {
     AGT_PLAN_NONE = 0, /* refused, unchanged or failed: nothing to put in place */
     AGT_PLAN_WRITE,
-    AGT_PLAN_REMOVE
+    AGT_PLAN_REMOVE,
+    AGT_PLAN_RENAME
 } agt_plan_kind;
 
 /* One change, from what the caller passed to what became of it. */
@@ -13324,17 +13641,25 @@ typedef struct agt_plan {
     const char *given_path;
     const void *bytes;
     size_t len;
-    bool remove, restore;
+    agt_action action;
+    agt_type to;          /* of a reclassify */
+    const char *given_to; /* of a rename */
+    const char *grant;    /* of an unlock or revoke */
+    int64_t duration_ms;
     /* filled on the way */
     char path[AGT_MAX_PATH + 1];
     size_t path_len;
+    char to_path[AGT_MAX_PATH + 1];
+    size_t to_len;
     agt_plan_kind kind;
-    agt_row *row; /* the catalog's */
-    agt_row now;  /* the row as it is once an edit that was found is counted */
-    agt_type type;
+    agt_row *row;    /* the catalog's */
+    agt_row *to_row; /* of a rename, at the new path */
+    agt_row now;     /* the row as it is once an edit that was found is counted */
+    agt_type type;   /* what the document is or becomes */
     agt_oid blob;
-    agt_place place;
+    agt_place place, to_place;
     bool staged, side;
+    bool waits; /* what is on disk is an older version: the newest is not in its place yet */
     agt_write_result result;
 } agt_plan;
 
@@ -13356,8 +13681,49 @@ typedef struct agt_txn {
     size_t first, count; /* plans first..count - 1 are this transaction's */
 } agt_txn;
 
-/* Checks what needs no lock: caller, options, path. */
+/* ---- plan.c ---- */
+
+/* Checks what needs no lock: caller, options, paths, grants. */
 AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err);
+/* Does the change bring bytes of its own? */
+AGT_PRIVATE bool agt__plan_brings(const agt_plan *p);
+/* Can a document be at this path beside the others: not in another one's folder's place, nor
+ * differing from one in case alone? `except` (may be NULL) is no other. */
+AGT_PRIVATE agt_status agt__plan_clash(const agt_catalog *c, const char *path, size_t len,
+                                       const agt_row *except, agt_error *err);
+/* The same among the changes of a batch, whose documents are not in the catalog yet. */
+AGT_PRIVATE agt_status agt__plan_clash_batch(const agt_txn *t, size_t index, agt_error *err);
+/* The decision (perm.h) for a plan whose row is known; sets p->type. `why` gets the rule's words.
+ * AGT_INVALID: the type that is asked for cannot be. */
+AGT_PRIVATE agt_status agt__plan_permit(const agt_catalog *c, agt_plan *p, int64_t now_unix_ms,
+                                        const char **why, agt_error *err);
+/* The row of the plan's path as a document: blank where there is none. */
+AGT_PRIVATE void agt__plan_now(agt_plan *p, const agt_row *row);
+
+/* ---- manage.c: what changes no bytes ---- */
+
+/* Checks a rename's new path; before the old one is looked at. Under the store lock. */
+AGT_PRIVATE agt_status agt__manage_target(agt_txn *t, agt_plan *p, agt_error *err);
+/* Checks the rest, and says what would be unchanged. */
+AGT_PRIVATE agt_status agt__manage_look(agt_txn *t, agt_plan *p, agt_error *err);
+/* Adds the event to the open record, and stages a rename's file. */
+AGT_PRIVATE agt_status agt__manage_change(agt_txn *t, agt_plan *p, agt_event *e, agt_error *err);
+
+/* Puts the new file in place and removes the old one. */
+AGT_PRIVATE agt_status agt__place_rename(agt_store *s, agt_plan *p, agt_error *err);
+
+/* ---- change.c ---- */
+
+/* Begins a plan for one document and checks it; `result` (may be NULL) is only checked. */
+AGT_PRIVATE agt_status agt__change_fill(agt_plan *p, const agt_caller *caller, const char *path,
+                                        const agt_write_options *opts,
+                                        const agt_write_result *result, agt_error *err);
+/* Runs one plan as a transaction of its own and reports. The status is the plan's. */
+AGT_PRIVATE agt_status agt__change_run(agt_store *s, agt_plan *p, agt_write_result *result,
+                                       agt_error *err);
+
+/* ---- txn.c and write.c ---- */
+
 /* Begins under the store lock. */
 AGT_PRIVATE void agt__txn_begin(agt_txn *t, agt_store *s, agt_plan *plans, bool full, bool atomic);
 AGT_PRIVATE void agt__txn_record_begin(agt_txn *t);
@@ -13605,12 +13971,15 @@ static agt_status txn_sync(agt_txn *t, agt_error *err) {
 static bool txn_apply_plan(agt_txn *t, agt_plan *p) {
     agt_store *s = t->s;
     if (p->kind == AGT_PLAN_NONE) return true;
-    agt_status st = agt__place(s, &p->place, &s->waits);
-    p->result.edit_kept_aside = p->place.kept_aside;
+    bool renames = p->kind == AGT_PLAN_RENAME;
+    agt_status st =
+        renames ? agt__place_rename(s, p, &s->waits) : agt__place(s, &p->place, &s->waits);
+    p->result.edit_kept_aside = p->place.kept_aside || p->to_place.kept_aside;
     p->result.apply_pending = st != AGT_OK;
-    if (st == AGT_OK && p->kind == AGT_PLAN_WRITE && !s->reload)
-        agt__row_stat(p->row, &p->place.after);
-    return st == AGT_OK;
+    if (st != AGT_OK) return false;
+    if (renames && !s->reload) agt__row_stat(p->to_row, &p->to_place.after);
+    if (p->kind == AGT_PLAN_WRITE && !s->reload) agt__row_stat(p->row, &p->place.after);
+    return true;
 }
 
 static bool txn_apply(agt_txn *t) {
@@ -13622,7 +13991,8 @@ static bool txn_apply(agt_txn *t) {
         all = false;
     for (size_t i = t->first; i < t->count; i++) {
         agt_plan *p = &t->plans[i];
-        if (p->result.status == AGT_DENIED && p->result.seq && !p->remove) {
+        if (p->result.status == AGT_DENIED && p->result.seq && agt__plan_brings(p) &&
+            p->len <= AGT_REJECTED_MAX) {
             unsigned char sha[32];
             char name[64];
             agt__sha256(s->cpu, p->bytes, p->len, sha);
@@ -13681,18 +14051,13 @@ AGT_PRIVATE void agt__txn_discard(agt_txn *t, size_t from, size_t to) {
     }
 }
 /* end src/store/txn.c */
-/* begin src/store/write.c */
-/* write: from a change to an event. Who, where, may they (perm), what lies there (look), is it the
- * expected version, is it new at all; the temporary file is written before anything is recorded, so
- * that applying the record can hardly fail.
- *
- * (1) An edit that a look finds goes into the record before the change, as the user's. */
-
-#include <stdio.h>
+/* begin src/store/plan.c */
+/* plan: what can be said of a change without its files: whether caller, options and paths are good,
+ * who may do it, and whether its path goes with those of the other documents. */
 
 /* ---- checks without a lock ---- */
 
-static agt_status write_check_text(const char *what, const char *s, size_t max, agt_error *err) {
+static agt_status plan_check_text(const char *what, const char *s, size_t max, agt_error *err) {
     size_t n = s ? strlen(s) : 0;
     if (n > max) return agt__fail(err, AGT_LIMIT, "%s has more than %zu bytes", what, max);
     size_t valid = agt__utf8_valid(s, n);
@@ -13705,7 +14070,7 @@ static agt_status write_check_text(const char *what, const char *s, size_t max, 
     return AGT_OK;
 }
 
-static agt_status write_check_caller(const agt_caller *c, agt_error *err) {
+static agt_status plan_check_caller(const agt_caller *c, agt_error *err) {
     char shown[100];
     if (!c->actor || !agt__actor_valid(c->actor, strlen(c->actor))) {
         const char *a = c->actor ? c->actor : "(none)";
@@ -13722,23 +14087,150 @@ static agt_status write_check_caller(const agt_caller *c, agt_error *err) {
     return AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err) {
-    const agt_write_options *o = &p->options;
-    agt_status st = write_check_caller(&p->caller, err);
-    if (st == AGT_OK && p->given_path)
-        st = agt__path_normalise(p->given_path, strlen(p->given_path), p->path, &p->path_len, err);
-    if (st == AGT_OK) st = write_check_text("the summary", o->summary, AGT_MAX_SUMMARY, err);
+static agt_status plan_check_options(const agt_write_options *o, agt_error *err) {
+    agt_status st = plan_check_text("the summary", o->summary, AGT_MAX_SUMMARY, err);
     if (st != AGT_OK) return st;
     if (o->type > AGT_TYPE_SCRATCH || o->check_version > 1 || o->has_time > 1 ||
         o->durability > AGT_DURABLE_PROCESS)
         return agt__fail(err, AGT_INVALID, "a write option has a value that is none");
     if (o->has_time && (o->at_unix_ms < 0 || o->at_unix_ms > AGT_TIME_MAX))
         return agt__fail(err, AGT_INVALID, "the author's time is before 1970 or after 9999");
-    if (p->len > AGT_MAX_DOCUMENT)
-        return agt__fail(err, AGT_LIMIT, "the document has more than %u bytes",
-                         (unsigned)AGT_MAX_DOCUMENT);
     return AGT_OK;
 }
+
+static agt_status plan_check_grant(const agt_plan *p, agt_error *err) {
+    char shown[100];
+    if (!agt__grantee_valid(agt__text(p->grant)))
+        return agt__fail(err, AGT_INVALID,
+                         "'%s' is nobody a grant can name; use agent:<name>, agent (any), system "
+                         "or user",
+                         agt__show_path(shown, sizeof shown, p->grant, strlen(p->grant)));
+    if (p->action == AGT_ACTION_UNLOCK && (p->duration_ms < 1 || p->duration_ms > AGT_MAX_GRANT_MS))
+        return agt__fail(err, AGT_INVALID, "a grant lasts from a millisecond to seven days");
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err) {
+    agt_status st = plan_check_caller(&p->caller, err);
+    if (st == AGT_OK && p->given_path)
+        st = agt__path_normalise(p->given_path, strlen(p->given_path), p->path, &p->path_len, err);
+    if (st == AGT_OK && p->given_to)
+        st = agt__path_normalise(p->given_to, strlen(p->given_to), p->to_path, &p->to_len, err);
+    if (st == AGT_OK) st = plan_check_options(&p->options, err);
+    if (st == AGT_OK && p->grant) st = plan_check_grant(p, err);
+    if (st == AGT_OK && p->len > AGT_MAX_DOCUMENT)
+        st = agt__fail(err, AGT_LIMIT, "the document has more than %u bytes",
+                       (unsigned)AGT_MAX_DOCUMENT);
+    return st;
+}
+
+AGT_PRIVATE bool agt__plan_brings(const agt_plan *p) {
+    return p->action == AGT_ACTION_WRITE || p->action == AGT_ACTION_RESTORE;
+}
+
+AGT_PRIVATE void agt__plan_now(agt_plan *p, const agt_row *row) {
+    memset(&p->now, 0, sizeof p->now);
+    if (row && row->version && !row->moved) p->now = *row;
+    p->now.path = p->path;
+    p->now.path_len = p->path_len;
+}
+
+/* ---- types and rights ---- */
+
+/* The type the document is to have, if it is another one than it has. */
+static agt_status plan_new_type(const agt_plan *p, agt_type own, agt_type *to, agt_error *err) {
+    agt_type asked = p->action == AGT_ACTION_RECLASSIFY ? p->to : (agt_type)p->options.type;
+    bool may_change = p->action == AGT_ACTION_RECLASSIFY || (p->now.version && !p->now.exists);
+    char shown[200];
+    *to = AGT_TYPE_DEFAULT;
+    if (!asked || asked == own) return AGT_OK;
+    agt__show_path(shown, sizeof shown, p->path, p->path_len);
+    agt_type by_path = agt__perm_type(asked, p->path, p->path_len);
+    if (by_path != asked)
+        return agt__fail(err, AGT_INVALID, "%s is a %s document by its path, not %s", shown,
+                         agt_type_name(by_path), agt_type_name(asked));
+    *to = asked;
+    if (may_change) return AGT_OK;
+    return agt__fail(err, AGT_INVALID,
+                     "%s is a %s document, not %s; leave the type out, or reclassify it", shown,
+                     agt_type_name(own), agt_type_name(asked));
+}
+
+AGT_PRIVATE agt_status agt__plan_permit(const agt_catalog *c, agt_plan *p, int64_t now_unix_ms,
+                                        const char **why, agt_error *err) {
+    agt_type to, asked = (agt_type)p->options.type, own = p->now.type;
+    if (!p->now.version)
+        own = agt__perm_type(asked ? asked : AGT_TYPE_SCRATCH, p->path, p->path_len);
+    p->type = own;
+    agt_status st = plan_new_type(p, own, &to, err);
+    if (st != AGT_OK) return st;
+    if (to) p->type = to;
+    agt_text actor = agt__text(p->caller.actor);
+    agt_ask ask = {agt__actor_kind(actor),
+                   p->action,
+                   agt__perm_type(own, p->path, p->path_len),
+                   to,
+                   agt__catalog_granted(c, p->now.doc, actor, now_unix_ms),
+                   p->caller.confirm != 0};
+    if (p->given_to) ask.to = agt__perm_type(own, p->to_path, p->to_len);
+    return agt__perm_decide(&ask, why);
+}
+
+/* ---- paths beside one another ---- */
+
+static bool plan_is_under(const agt_plan *p, const agt_plan *folder) {
+    return p->path_len > folder->path_len && p->path[folder->path_len] == '/' &&
+           memcmp(p->path, folder->path, folder->path_len) == 0;
+}
+
+AGT_PRIVATE agt_status agt__plan_clash_batch(const agt_txn *t, size_t index, agt_error *err) {
+    const agt_plan *p = &t->plans[index];
+    char shown[200], theirs[200];
+    for (size_t i = 0; i < index; i++) {
+        const agt_plan *q = &t->plans[i];
+        if (q->action == AGT_ACTION_DELETE) continue;
+        bool same = agt__path_fold_compare(q->path, q->path_len, p->path, p->path_len) == 0;
+        if (!same && !plan_is_under(p, q) && !plan_is_under(q, p)) continue;
+        agt__show_path(shown, sizeof shown, p->path, p->path_len);
+        return agt__fail(err, AGT_INVALID,
+                         same ? "%s and %s in one batch differ only in upper and lower case"
+                              : "%s and %s in one batch: one stands where the other needs a folder",
+                         shown, agt__show_path(theirs, sizeof theirs, q->path, q->path_len));
+    }
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__plan_clash(const agt_catalog *c, const char *path, size_t len,
+                                       const agt_row *except, agt_error *err) {
+    agt_row other;
+    char shown[200], theirs[200];
+    agt__show_path(shown, sizeof shown, path, len);
+    if (agt__catalog_case_clash(c, path, len, &other) &&
+        !(except && other.path_len == except->path_len &&
+          memcmp(other.path, except->path, other.path_len) == 0))
+        return agt__fail(err, AGT_INVALID,
+                         "%s differs only in upper and lower case from the document %s; use that "
+                         "name",
+                         shown, agt__show_path(theirs, sizeof theirs, other.path, other.path_len));
+    if (agt__catalog_has_under(c, path, len))
+        return agt__fail(err, AGT_INVALID, "%s is a folder of documents; use another name", shown);
+    for (size_t i = 1; i < len; i++)
+        if (path[i] == '/' && agt__catalog_find(c, path, i, &other) && other.exists)
+            return agt__fail(err, AGT_INVALID,
+                             "%s: the document %s stands where a folder is needed", shown,
+                             agt__show_path(theirs, sizeof theirs, other.path, other.path_len));
+    return AGT_OK;
+}
+/* end src/store/plan.c */
+/* begin src/store/write.c */
+/* write: from a change to an event. Who, where, may they (perm), what lies there (look), is it the
+ * expected version, is it new at all; the temporary file is written before anything is recorded, so
+ * that applying the record can hardly fail.
+ *
+ * (1) An edit that a look finds goes into the record before the change, as the user's. */
+
+#include <stdio.h>
+
 /* ---- events ---- */
 /* The fields every event of a caller has. */
 static void write_base_event(const agt_txn *t, const agt_plan *p, agt_event *e) {
@@ -13768,11 +14260,11 @@ typedef struct write_version {
     char blob[40], summary[AGT_MAX_PATH + 80];
 } write_version;
 
-static agt_status write_doc_id(agt_txn *t, agt_row *row, agt_error *err) {
+static agt_status write_doc_id(agt_txn *t, agt_row *now, agt_error *err) {
     char uuid[40];
-    if (row->doc[0]) return AGT_OK;
+    if (now->doc[0]) return AGT_OK;
     agt_status st = agt__uuid(t->s->sys, uuid, err);
-    if (st == AGT_OK) memcpy(row->doc, uuid, 37);
+    if (st == AGT_OK) memcpy(now->doc, uuid, 37);
     return st;
 }
 
@@ -13784,7 +14276,7 @@ static void write_version_event(agt_plan *p, const char *action, uint32_t versio
     e->action = e->change_kind = agt__text(action);
     e->version = version;
     e->doc_prev = doc_prev;
-    e->doc = agt__text(p->row->doc);
+    e->doc = agt__text(p->now.doc);
     e->doc_type = agt__text(agt_type_name(type));
     if (blob) {
         agt__hex(blob->id, 20, v->blob);
@@ -13840,119 +14332,65 @@ static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, 
 
 /* ---- deciding ---- */
 
-static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *action, agt_type type,
-                               const char *why, agt_error *err) {
+static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *why, agt_error *err) {
     agt_store *s = t->s;
     unsigned char sha[32];
     char rejected[64], summary[AGT_MAX_PATH + 400], shown[200];
+    const char *action = agt__action_name(p->action, p->now.exists);
     agt_event e;
     agt_text kept = {NULL, 0};
     agt__show_path(shown, sizeof shown, p->path, p->path_len);
     agt_status denied =
         agt__fail(err, AGT_DENIED, "%s may not %s %s: %s", p->caller.actor, action, shown, why);
-    if (!p->remove) {
+    if (agt__plan_brings(p)) {
         agt__sha256(s->cpu, p->bytes, p->len, sha);
         agt__hex(sha, 32, rejected);
         kept = (agt_text){rejected, 64};
     }
     write_base_event(t, p, &e);
-    if (t->atomic || agt__catalog_refused(&s->catalog, agt__refusal_hash(e.actor, e.path, kept)))
+    e.change_kind = agt__text(action);
+    if (t->atomic ||
+        agt__catalog_refused(&s->catalog, agt__refusal_hash(e.actor, e.change_kind, e.path, kept)))
         return denied; /* folded; or a batch, which records nothing unless all is allowed */
     int n = snprintf(summary, sizeof summary, "violation: %s attempted %s on %s: %s",
                      p->caller.actor, action, p->path, why);
     e.summary = (agt_text){summary, n > 0 ? (size_t)n : 0};
     e.action = agt__text("violation");
-    e.change_kind = agt__text(action);
-    e.doc_type = agt__text(agt_type_name(type));
+    e.doc_type = agt__text(agt_type_name(p->type));
     e.rejected = kept;
-    if (p->row && p->row->version) {
-        e.doc = agt__text(p->row->doc);
-        e.doc_prev = p->row->last_seq;
+    if (p->now.version) {
+        e.doc = agt__text(p->now.doc);
+        e.doc_prev = p->now.last_seq;
     }
     agt__txn_record_begin(t);
-    agt_status st = agt__txn_add(t, &e, p->bytes, p->len, !p->remove, NULL, err);
+    agt_status st =
+        agt__txn_add(t, &e, p->bytes, p->len, kept.data && p->len <= AGT_REJECTED_MAX, NULL, err);
     if (st == AGT_OK) st = agt__txn_seal(t, err);
     if (st != AGT_OK) return st;
     p->result.seq = e.seq;
     return denied;
 }
 
-static bool write_is_under(const agt_plan *p, const agt_plan *folder) {
-    return p->path_len > folder->path_len && p->path[folder->path_len] == '/' &&
-           memcmp(p->path, folder->path, folder->path_len) == 0;
-}
-
-/* The same among the changes of a batch, whose documents are not in the catalog yet. */
-static agt_status write_clash_batch(const agt_txn *t, size_t index, agt_error *err) {
-    const agt_plan *p = &t->plans[index];
-    char shown[200], theirs[200];
-    for (size_t i = 0; i < index; i++) {
-        const agt_plan *q = &t->plans[i];
-        if (q->remove) continue;
-        bool same = agt__path_fold_compare(q->path, q->path_len, p->path, p->path_len) == 0;
-        if (!same && !write_is_under(p, q) && !write_is_under(q, p)) continue;
-        agt__show_path(shown, sizeof shown, p->path, p->path_len);
-        return agt__fail(err, AGT_INVALID,
-                         same ? "%s and %s in one batch differ only in upper and lower case"
-                              : "%s and %s in one batch: one stands where the other needs a folder",
-                         shown, agt__show_path(theirs, sizeof theirs, q->path, q->path_len));
-    }
-    return AGT_OK;
-}
-
 static agt_status write_clash(agt_txn *t, size_t index, agt_error *err) {
-    agt_row other;
-    agt_store *s = t->s;
     const agt_plan *p = &t->plans[index];
-    char shown[200], theirs[200];
-    if (t->atomic) {
-        agt_status st = write_clash_batch(t, index, err);
-        if (st != AGT_OK) return st;
-    }
-    agt__show_path(shown, sizeof shown, p->path, p->path_len);
-    if (agt__catalog_case_clash(&s->catalog, p->path, p->path_len, &other))
-        return agt__fail(err, AGT_INVALID,
-                         "%s differs only in upper and lower case from the document %s; use that "
-                         "name",
-                         shown, agt__show_path(theirs, sizeof theirs, other.path, other.path_len));
-    if (agt__catalog_has_under(&s->catalog, p->path, p->path_len))
-        return agt__fail(err, AGT_INVALID, "%s is a folder of documents; use another name", shown);
-    for (size_t i = 1; i < p->path_len; i++)
-        if (p->path[i] == '/' && agt__catalog_find(&s->catalog, p->path, i, &other) && other.exists)
-            return agt__fail(err, AGT_INVALID,
-                             "%s: the document %s stands where a folder is needed", shown,
-                             agt__show_path(theirs, sizeof theirs, other.path, other.path_len));
-    return AGT_OK;
+    agt_status st = t->atomic ? agt__plan_clash_batch(t, index, err) : AGT_OK;
+    return st == AGT_OK ? agt__plan_clash(&t->s->catalog, p->path, p->path_len, NULL, err) : st;
 }
 
-/* Type and permission. `*type` is what the document is or becomes. */
-static agt_status write_permit(agt_txn *t, agt_plan *p, agt_type *type, agt_error *err) {
+static agt_status write_permit(agt_txn *t, agt_plan *p, agt_error *err) {
     const char *why;
-    agt_row *row = p->row;
     char shown[200];
-    agt_type asked = (agt_type)p->options.type;
-    *type = row->version ? row->type : asked ? asked : AGT_TYPE_SCRATCH;
-    *type = row->version ? *type : agt__perm_type(*type, p->path, p->path_len);
-    if (asked && asked != *type)
-        return agt__fail(err, AGT_INVALID, "%s is a %s document, not %s; leave the type out",
-                         agt__show_path(shown, sizeof shown, p->path, p->path_len),
-                         agt_type_name(*type), agt_type_name(asked));
-    agt_actor_kind kind = agt__actor_kind(agt__text(p->caller.actor));
-    agt_status st = agt__perm_decide(kind, agt__perm_type(*type, p->path, p->path_len),
-                                     p->caller.confirm != 0, &why);
-    if (st == AGT_NEEDS_CONFIRMATION)
-        return agt__fail(err, st, "%s: %s",
-                         agt__show_path(shown, sizeof shown, p->path, p->path_len), why);
-    if (st == AGT_DENIED) {
-        const char *action = p->remove ? "delete" : row->exists ? "modify" : "create";
-        return write_refuse(t, p, action, *type, why, err);
-    }
-    return st;
+    agt_status st = agt__plan_permit(&t->s->catalog, p, t->now_unix_ms, &why, err);
+    if (st == AGT_DENIED) return write_refuse(t, p, why, err);
+    if (st != AGT_NEEDS_CONFIRMATION) return st;
+    return agt__fail(err, st, "%s: %s", agt__show_path(shown, sizeof shown, p->path, p->path_len),
+                     why);
 }
 
 /* What lies at the path, seen through changes of the same transaction; records an edit. */
-static agt_status write_look(agt_txn *t, agt_plan *p, agt_row *now, agt_error *err) {
+static agt_status write_look(agt_txn *t, agt_plan *p, agt_error *err) {
     agt_store *s = t->s;
+    agt_row *now = &p->now;
     agt_look *look = &p->place.before;
     if (p->row->pending) {
         agt_plan *earlier = &t->plans[p->row->pending - 1];
@@ -13963,7 +14401,8 @@ static agt_status write_look(agt_txn *t, agt_plan *p, agt_row *now, agt_error *e
     }
     bool pending = false;
     agt_status st = agt__look(s, p->path, p->path_len, &s->old, look, err);
-    if (st == AGT_INVALID && p->remove && look->stat.kind == AGT_FILE_FOLDER) {
+    bool goes = p->action == AGT_ACTION_DELETE || p->action == AGT_ACTION_UNTRACK;
+    if (st == AGT_INVALID && goes && look->stat.kind == AGT_FILE_FOLDER) {
         memset(look, 0, sizeof *look); /* a person made a folder of it: it is gone */
         s->old.len = 0;
         st = AGT_OK;
@@ -13972,7 +14411,10 @@ static agt_status write_look(agt_txn *t, agt_plan *p, agt_row *now, agt_error *e
     if (agt__look_is(look, now->exists, &now->blob)) return AGT_OK;
     agt_waiting waiting = agt__waiting(s, true);
     if ((st = agt__look_pending(s, &waiting, now, look, &pending, err)) != AGT_OK) return st;
+    bool adds = p->action == AGT_ACTION_ADD && !now->exists;
+    if (!pending && adds) return AGT_OK; /* it is what the caller adds */
     if (!pending) return write_add_edit(t, p, look, now, err);
+    p->waits = true;
     s->old.len = 0; /* what is in the journal is what changes */
     return now->exists ? agt__journalled_content(s, now->last_seq, &s->old, err) : AGT_OK;
 }
@@ -13992,39 +14434,69 @@ static agt_status write_stage(agt_txn *t, size_t index, uint64_t seq, agt_error 
     p->place.path = p->path;
     p->place.path_len = p->path_len;
     p->place.seq = seq;
-    p->place.remove = p->remove;
+    p->place.remove = p->action == AGT_ACTION_DELETE;
     agt_status st = agt__target(t->s, p->path, p->path_len, err);
     if (st != AGT_OK) return st;
-    if (!p->remove) {
+    if (!p->place.remove) {
         st = agt__stage(t->s, &p->place, p->bytes, p->len, err);
         if (st != AGT_OK) return st;
         p->staged = true;
     } else
         agt__unstage(t->s, seq); /* of a writer that died before it recorded what it staged */
-    p->kind = p->remove ? AGT_PLAN_REMOVE : AGT_PLAN_WRITE;
+    p->kind = p->place.remove ? AGT_PLAN_REMOVE : AGT_PLAN_WRITE;
     return AGT_OK;
+}
+
+/* What is asked of the document as it is: is it there, or must it not be? */
+static agt_status write_exists(agt_plan *p, agt_error *err) {
+    char shown[200];
+    agt__show_path(shown, sizeof shown, p->path, p->path_len);
+    bool adds = p->action == AGT_ACTION_ADD;
+    bool makes = adds || p->action == AGT_ACTION_WRITE || p->action == AGT_ACTION_RESTORE;
+    if (!makes && !p->now.exists)
+        return agt__fail(err, AGT_NOT_FOUND, "%s: no such document", shown);
+    if (!adds) return AGT_OK;
+    if (p->now.exists) return agt__fail(err, AGT_CONFLICT, "%s is a document already", shown);
+    if (p->waits)
+        return agt__fail(err, AGT_BUSY,
+                         "%s was deleted, and what is in the way of that must go first", shown);
+    if (p->place.before.on_disk) return AGT_OK;
+    return agt__fail(err, AGT_NOT_FOUND, "there is no file %s to add", shown);
+}
+
+/* Actions that do not look at the document's file. */
+static bool write_is_blind(const agt_plan *p) {
+    return p->action == AGT_ACTION_RECLASSIFY || p->action == AGT_ACTION_UNLOCK ||
+           p->action == AGT_ACTION_REVOKE;
+}
+
+static bool write_is_managing(const agt_plan *p) {
+    return write_is_blind(p) || p->action == AGT_ACTION_RENAME || p->action == AGT_ACTION_UNTRACK;
 }
 
 AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err) {
     agt_plan *p = &t->plans[index];
     agt_store *s = t->s;
     char shown[200];
+    bool managing = write_is_managing(p);
     agt__show_path(shown, sizeof shown, p->path, p->path_len);
     if (!(p->row = agt__catalog_touch(&s->catalog, p->path, p->path_len))) return agt__nomem(err);
-    p->result.version = p->row->exists ? p->row->version : 0;
+    agt__plan_now(p, p->row);
+    p->result.version = p->now.exists ? p->now.version : 0;
     if (p->row->pending && t->atomic)
         return agt__fail(err, AGT_INVALID, "%s stands twice in the batch", shown);
-    agt_status st = write_permit(t, p, &p->type, err);
-    if (st == AGT_OK && !p->row->exists) st = write_clash(t, index, err);
-    if (st == AGT_OK) st = write_doc_id(t, p->row, err);
+    if (managing && !p->now.version) return write_exists(p, err);
+    agt_status st = write_permit(t, p, err);
+    if (st == AGT_OK && !p->now.exists && !managing) st = write_clash(t, index, err);
+    if (st == AGT_OK) st = write_doc_id(t, &p->now, err);
+    if (st == AGT_OK && p->given_to) st = agt__manage_target(t, p, err);
+    if (st == AGT_OK && !write_is_blind(p)) st = write_look(t, p, err);
     if (st != AGT_OK) return st;
-    p->now = *p->row;
-    if ((st = write_look(t, p, &p->now, err)) != AGT_OK) return st;
     p->result.version = p->now.exists ? p->now.version : 0;
     if ((st = write_expected(p, &p->now, err)) != AGT_OK) return st;
-    if (p->remove && !p->now.exists)
-        return agt__fail(err, AGT_NOT_FOUND, "%s: no such document", shown);
-    if (p->remove) return AGT_OK;
+    if ((st = write_exists(p, err)) != AGT_OK) return st;
+    if (managing) return agt__manage_look(t, p, err);
+    if (!agt__plan_brings(p)) return AGT_OK;
     agt__git_id(s->cpu, "blob", p->bytes, p->len, p->blob.id);
     if (p->now.exists && memcmp(p->blob.id, p->now.blob.id, 20) == 0) {
         p->result.unchanged = 1;
@@ -14033,27 +14505,52 @@ AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err) {
     return AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__txn_change(agt_txn *t, size_t index, agt_error *err) {
+/* The file as it is now becomes the document's version; nothing is put in place. */
+static agt_status write_add_file(agt_txn *t, agt_plan *p, write_version *v, agt_error *err) {
+    agt_store *s = t->s;
+    agt_look look;
+    char shown[200];
+    agt_buf nothing = agt__buf(&s->mem);
+    agt_status st = agt__look(s, p->path, p->path_len, &s->old, &look, err);
+    if (st == AGT_OK && !look.on_disk)
+        st = agt__fail(err, AGT_NOT_FOUND, "there is no file %s to add",
+                       agt__show_path(shown, sizeof shown, p->path, p->path_len));
+    if (st != AGT_OK) return st;
+    p->blob = look.blob;
+    write_version_event(p, "create", p->now.version + 1, p->now.last_seq, &p->blob, &nothing,
+                        s->old.data, s->old.len, p->type, &s->mem, v);
+    st = agt__txn_add(t, &v->e, s->old.data, s->old.len, true, &p->side, err);
+    p->place.seq = v->e.seq;
+    return st;
+}
+
+static agt_status write_change_file(agt_txn *t, size_t index, write_version *v, agt_error *err) {
     agt_plan *p = &t->plans[index];
     agt_store *s = t->s;
-    write_version v;
     agt_look again;
+    bool brings = agt__plan_brings(p);
+    const char *action =
+        p->action == AGT_ACTION_RESTORE ? "restore" : agt__action_name(p->action, p->now.exists);
     agt_status st = AGT_OK;
-    const char *action = p->remove       ? "delete"
-                         : p->restore    ? "restore"
-                         : p->now.exists ? "modify"
-                                         : "create";
     if (t->atomic && t->count > 1) /* the old bytes, to count lines: others were looked at since */
         st = agt__look(s, p->path, p->path_len, &s->old, &again, err);
     if (st == AGT_OK) st = write_stage(t, index, t->draft.next_seq + t->record.entries, err);
     if (st != AGT_OK) return st;
+    write_version_event(p, action, p->now.version + 1, p->now.last_seq, brings ? &p->blob : NULL,
+                        &s->old, p->bytes, p->len, p->type, &s->mem, v);
+    return agt__txn_add(t, &v->e, p->bytes, p->len, brings, &p->side, err);
+}
+
+AGT_PRIVATE agt_status agt__txn_change(agt_txn *t, size_t index, agt_error *err) {
+    agt_plan *p = &t->plans[index];
+    write_version v;
     write_base_event(t, p, &v.e);
     v.e.summary = agt__text(p->options.summary);
-    write_version_event(p, action, p->now.version + 1, p->now.last_seq, p->remove ? NULL : &p->blob,
-                        &s->old, p->bytes, p->len, p->type, &s->mem, &v);
-    st = agt__txn_add(t, &v.e, p->bytes, p->len, !p->remove, &p->side, err);
+    agt_status st = write_is_managing(p)          ? agt__manage_change(t, p, &v.e, err)
+                    : p->action == AGT_ACTION_ADD ? write_add_file(t, p, &v, err)
+                                                  : write_change_file(t, index, &v, err);
     if (st != AGT_OK) return st;
-    p->result.version = p->now.version + 1;
+    if (v.e.version) p->result.version = v.e.version;
     p->result.seq = v.e.seq;
     return AGT_OK;
 }
@@ -14132,9 +14629,10 @@ static void change_again(agt_plan *p) {
     memset(&p->result, 0, sizeof p->result);
     memset(&p->now, 0, sizeof p->now);
     memset(&p->place, 0, sizeof p->place);
-    p->row = NULL;
+    memset(&p->to_place, 0, sizeof p->to_place);
+    p->row = p->to_row = NULL;
     p->kind = AGT_PLAN_NONE;
-    p->staged = p->side = false;
+    p->staged = p->side = p->waits = false;
 }
 
 static agt_status change_once(agt_store *s, agt_plan *p, bool *no_room, agt_error *err) {
@@ -14169,6 +14667,21 @@ static agt_status change_one(agt_store *s, agt_plan *p, agt_error *err) {
     return change_once(s, p, &no_room, err);
 }
 
+AGT_PRIVATE agt_status agt__change_fill(agt_plan *p, const agt_caller *caller, const char *path,
+                                        const agt_write_options *opts,
+                                        const agt_write_result *result, agt_error *err) {
+    agt_status st = change_fill(p, caller, path, NULL, 0, opts, err);
+    return st == AGT_OK ? change_result_check(result, err) : st;
+}
+
+AGT_PRIVATE agt_status agt__change_run(agt_store *s, agt_plan *p, agt_write_result *result,
+                                       agt_error *err) {
+    AGENT_TRACE_ASSERT(s);
+    agt_status st = change_one(s, p, err);
+    change_report(p, result);
+    return st;
+}
+
 AGENT_TRACE_API agt_status agt_write(agt_store *store, const agt_caller *caller, const char *path,
                                      const void *bytes, size_t len, const agt_write_options *opts,
                                      agt_write_result *result, agt_error *err) {
@@ -14186,14 +14699,9 @@ AGENT_TRACE_API agt_status agt_remove(agt_store *store, const agt_caller *caller
                                       const agt_write_options *opts, agt_write_result *result,
                                       agt_error *err) {
     agt_plan p;
-    AGENT_TRACE_ASSERT(store);
-    agt_status st = change_result_check(result, err);
-    if (st == AGT_OK) st = change_fill(&p, caller, path, NULL, 0, opts, err);
-    if (st != AGT_OK) return st;
-    p.remove = true;
-    st = change_one(store, &p, err);
-    change_report(&p, result);
-    return st;
+    agt_status st = agt__change_fill(&p, caller, path, opts, result, err);
+    p.action = AGT_ACTION_DELETE;
+    return st == AGT_OK ? agt__change_run(store, &p, result, err) : st;
 }
 
 AGENT_TRACE_API agt_status agt_restore(agt_store *store, const agt_caller *caller, const char *path,
@@ -14201,17 +14709,15 @@ AGENT_TRACE_API agt_status agt_restore(agt_store *store, const agt_caller *calle
                                        agt_write_result *result, agt_error *err) {
     agt_plan p;
     agt_bytes old = {NULL, 0, NULL};
-    agt_status st = change_result_check(result, err);
-    if (st == AGT_OK) st = change_fill(&p, caller, path, NULL, 0, opts, err);
+    agt_status st = agt__change_fill(&p, caller, path, opts, result, err);
     if (st == AGT_OK && !version)
         st = agt__fail(err, AGT_INVALID, "versions begin at 1; say which one to restore");
     if (st == AGT_OK) st = agt_read_version(store, path, version, &old, err);
     if (st != AGT_OK) return st;
-    p.restore = true;
+    p.action = AGT_ACTION_RESTORE;
     p.bytes = old.data;
     p.len = old.len;
-    st = change_one(store, &p, err);
-    change_report(&p, result);
+    st = agt__change_run(store, &p, result, err);
     agt_bytes_free(&old);
     return st;
 }
@@ -14238,8 +14744,9 @@ AGENT_TRACE_API agt_status agt_event_append(agt_store *store, const agt_caller *
                                             const char *action, const char *summary,
                                             const char *path, uint32_t durability, uint64_t *seq,
                                             agt_error *err) {
-    static const char *const ours[] = {"create", "modify",    "delete", "restore",
-                                       "rename", "violation", "init",   "unknown"};
+    static const char *const ours[] = {"create", "modify",  "delete",    "restore",
+                                       "rename", "untrack", "violation", "reclassify",
+                                       "unlock", "revoke",  "init",      "unknown"};
     agt_plan p;
     bool no_room = false;
     AGENT_TRACE_ASSERT(action && summary);
@@ -14283,9 +14790,13 @@ static agt_status change_fill_many(agt_plan *p, const agt_change *from, const ag
     if (st != AGT_OK) return st;
     if (!caller) caller = c.caller;
     if (!caller) return agt__fail(err, AGT_INVALID, "a change of the group has no caller");
-    st = change_fill(p, caller, c.path, c.remove ? NULL : c.bytes, c.remove ? 0 : c.len, c.options,
-                     err);
-    p->remove = c.remove != 0;
+    if (c.kind > AGT_CHANGE_ADD) return agt__fail(err, AGT_INVALID, "a change is of no known kind");
+    bool brings = c.kind == AGT_CHANGE_WRITE;
+    st =
+        change_fill(p, caller, c.path, brings ? c.bytes : NULL, brings ? c.len : 0, c.options, err);
+    p->action = c.kind == AGT_CHANGE_REMOVE ? AGT_ACTION_DELETE
+                : c.kind == AGT_CHANGE_ADD  ? AGT_ACTION_ADD
+                                            : AGT_ACTION_WRITE;
     return st;
 }
 
@@ -14503,6 +15014,306 @@ AGENT_TRACE_API agt_status agt_group(agt_store *store, const agt_change *changes
     return st;
 }
 /* end src/store/change.c */
+/* begin src/store/manage.c */
+/* manage: changes that leave a document's bytes as they are: its path, its type, whether it is one,
+ * and who may write it for a time. Each is an event of its own, decided like every write.
+ *
+ * (1) A rename is recorded with the bytes: the new file is made from the record, like any other,
+ * and then the old one goes. Where the two names differ in case alone they may be one file to this
+ *     file system: then the old one goes first.
+ * (2) An untracked file is not ours to mend after a power cut: it is synced before the record says
+ *     so. */
+
+#include <stdio.h>
+
+/* ---- under the lock ---- */
+
+static bool manage_same_file(const agt_look *a, const agt_look *b) {
+    return a->on_disk && b->on_disk && a->stat.dev == b->stat.dev && a->stat.ino == b->stat.ino;
+}
+
+/* Do the two paths differ in case alone? */
+static bool manage_folds(const agt_plan *p) {
+    return agt__path_fold_compare(p->path, p->path_len, p->to_path, p->to_len) == 0;
+}
+
+AGT_PRIVATE agt_status agt__manage_target(agt_txn *t, agt_plan *p, agt_error *err) {
+    agt_store *s = t->s;
+    agt_look look;
+    char shown[200];
+    agt__show_path(shown, sizeof shown, p->to_path, p->to_len);
+    if (p->to_len == p->path_len && memcmp(p->to_path, p->path, p->to_len) == 0)
+        return agt__fail(err, AGT_INVALID, "%s is the document's path already", shown);
+    p->to_row = agt__catalog_touch(&s->catalog, p->to_path, p->to_len);
+    if (!p->to_row) return agt__nomem(err);
+    /* touching may have moved nothing: rows are allocated one by one */
+    if (p->to_row->exists)
+        return agt__fail(err, AGT_CONFLICT, "%s is another document; delete or rename it first",
+                         shown);
+    agt_status st = agt__plan_clash(&s->catalog, p->to_path, p->to_len, p->row, err);
+    if (st == AGT_OK) st = agt__look(s, p->to_path, p->to_len, &s->old, &look, err);
+    if (st != AGT_OK || !look.on_disk) return st;
+    if (manage_folds(p)) {
+        agt_look own;
+        st = agt__look(s, p->path, p->path_len, &s->old, &own, err);
+        if (st != AGT_OK || manage_same_file(&look, &own)) return st;
+    }
+    return agt__fail(err, AGT_CONFLICT,
+                     "a file %s is there, and is no document; move it away first", shown);
+}
+
+static agt_status manage_look_grant(const agt_txn *t, const agt_plan *p, agt_error *err) {
+    const agt_catalog *c = &t->s->catalog;
+    char shown[200];
+    size_t others = 0;
+    agt__show_path(shown, sizeof shown, p->path, p->path_len);
+    const agt_grant_row *same = agt__catalog_grant(c, p->now.doc, p->grant, t->now_unix_ms);
+    if (p->action == AGT_ACTION_REVOKE)
+        return same ? AGT_OK
+                    : agt__fail(err, AGT_NOT_FOUND, "%s has no grant of %s that could be ended",
+                                p->grant, shown);
+    for (size_t i = 0; i < c->grant_count; i++)
+        if (&c->grants[i] != same && t->now_unix_ms < c->grants[i].until_unix_ms) others++;
+    if (others < AGT_MAX_GRANTS) return AGT_OK;
+    return agt__fail(err, AGT_LIMIT, "%d grants are in force, which is the most; end one of them",
+                     AGT_MAX_GRANTS);
+}
+
+AGT_PRIVATE agt_status agt__manage_look(agt_txn *t, agt_plan *p, agt_error *err) {
+    char shown[200];
+    if (p->grant) return manage_look_grant(t, p, err);
+    if (p->action == AGT_ACTION_RECLASSIFY) {
+        p->result.unchanged = p->type == p->now.type;
+        return AGT_OK;
+    }
+    if (p->waits)
+        return agt__fail(err, AGT_BUSY,
+                         "the newest version of %s is not in its place yet; see what is in the way",
+                         agt__show_path(shown, sizeof shown, p->path, p->path_len));
+    if (p->action == AGT_ACTION_UNTRACK) /* (2) */
+        return agt__sync_document(t->s, p->path, p->path_len, err);
+    return AGT_OK;
+}
+
+static agt_status manage_stage(agt_txn *t, agt_plan *p, uint64_t seq, agt_error *err) {
+    agt_store *s = t->s;
+    agt_place *to = &p->to_place, *from = &p->place;
+    from->path = p->path;
+    from->path_len = p->path_len;
+    from->seq = to->seq = seq;
+    from->remove = true;
+    to->path = p->to_path;
+    to->path_len = p->to_len;
+    to->mode = from->before.stat.mode;
+    agt_status st = agt__target(s, p->path, p->path_len, err);
+    if (st == AGT_OK) st = agt__target(s, p->to_path, p->to_len, err);
+    if (st == AGT_OK) st = agt__stage(s, to, s->old.data, s->old.len, err);
+    if (st != AGT_OK) return st;
+    p->staged = true;
+    p->kind = AGT_PLAN_RENAME;
+    return AGT_OK;
+}
+
+/* What the event says in words, unless the caller did. */
+static void manage_summary(const agt_plan *p, const agt_event *e, char *out, size_t size) {
+    char until[AGT_TIME_TEXT];
+    switch (p->action) {
+    case AGT_ACTION_RENAME: (void)snprintf(out, size, "%s -> %s", p->path, p->to_path); break;
+    case AGT_ACTION_RECLASSIFY:
+        (void)snprintf(out, size, "%s: %s -> %s", p->path, agt_type_name(p->now.type),
+                       agt_type_name(p->type));
+        break;
+    case AGT_ACTION_UNLOCK:
+        agt__time_format(e->until_unix_ms, until);
+        (void)snprintf(out, size, "%s: %s may write it until %s", p->path, p->grant, until);
+        break;
+    case AGT_ACTION_REVOKE:
+        (void)snprintf(out, size, "%s: %s may no more write it", p->path, p->grant);
+        break;
+    default: (void)snprintf(out, size, "%s: untracked, the file stays", p->path); break;
+    }
+}
+
+AGT_PRIVATE agt_status agt__manage_change(agt_txn *t, agt_plan *p, agt_event *e, agt_error *err) {
+    char summary[2 * AGT_MAX_PATH + 80], blob[40];
+    agt_store *s = t->s;
+    bool renames = p->action == AGT_ACTION_RENAME;
+    agt_status st = AGT_OK;
+    e->action = e->change_kind = agt__text(agt__action_name(p->action, true));
+    e->doc = agt__text(p->now.doc);
+    e->doc_type = agt__text(agt_type_name(p->type));
+    e->doc_prev = p->now.last_seq;
+    if (renames || p->action == AGT_ACTION_UNTRACK) e->version = p->now.version + 1;
+    if (p->grant) e->grant = agt__text(p->grant);
+    if (p->action == AGT_ACTION_UNLOCK) {
+        e->until_unix_ms = t->now_unix_ms + p->duration_ms;
+        if (e->until_unix_ms > AGT_TIME_MAX) e->until_unix_ms = AGT_TIME_MAX;
+    }
+    if (renames) {
+        agt__hex(p->now.blob.id, 20, blob);
+        e->blob = (agt_text){blob, 40};
+        e->from = e->path;
+        e->path = (agt_text){p->to_path, p->to_len};
+        st = manage_stage(t, p, t->draft.next_seq + t->record.entries, err);
+    }
+    if (!e->summary.data) {
+        manage_summary(p, e, summary, sizeof summary);
+        e->summary = agt__text(summary);
+    }
+    if (st == AGT_OK)
+        st = agt__txn_add(t, e, s->old.data, s->old.len, renames, renames ? &p->side : NULL, err);
+    e->summary = e->blob = (agt_text){NULL, 0};
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__place_rename(agt_store *s, agt_plan *p, agt_error *err) {
+    bool old_first = manage_folds(p); /* (1) */
+    agt_status st = agt__place(s, old_first ? &p->place : &p->to_place, err);
+    return st == AGT_OK ? agt__place(s, old_first ? &p->to_place : &p->place, err) : st;
+}
+
+/* ---- the public calls ---- */
+
+AGENT_TRACE_API agt_status agt_add(agt_store *store, const agt_caller *caller, const char *path,
+                                   agt_type type, const agt_write_options *opts,
+                                   agt_write_result *result, agt_error *err) {
+    agt_plan p;
+    agt_status st = agt__change_fill(&p, caller, path, opts, result, err);
+    if (st != AGT_OK) return st;
+    if ((unsigned)type > AGT_TYPE_SCRATCH || (p.options.type && p.options.type != (uint32_t)type))
+        return agt__fail(err, AGT_INVALID,
+                         "the type is none of the five, or the options say another");
+    p.action = AGT_ACTION_ADD;
+    p.options.type = (uint32_t)type;
+    return agt__change_run(store, &p, result, err);
+}
+
+AGENT_TRACE_API agt_status agt_rename(agt_store *store, const agt_caller *caller, const char *path,
+                                      const char *to, const agt_write_options *opts,
+                                      agt_write_result *result, agt_error *err) {
+    agt_plan p;
+    AGENT_TRACE_ASSERT(to);
+    agt_status st = agt__change_fill(&p, caller, path, opts, result, err);
+    p.action = AGT_ACTION_RENAME;
+    p.given_to = to;
+    if (st == AGT_OK) st = agt__plan_check(&p, err);
+    return st == AGT_OK ? agt__change_run(store, &p, result, err) : st;
+}
+
+AGENT_TRACE_API agt_status agt_untrack(agt_store *store, const agt_caller *caller, const char *path,
+                                       const agt_write_options *opts, agt_write_result *result,
+                                       agt_error *err) {
+    agt_plan p;
+    agt_status st = agt__change_fill(&p, caller, path, opts, result, err);
+    p.action = AGT_ACTION_UNTRACK;
+    return st == AGT_OK ? agt__change_run(store, &p, result, err) : st;
+}
+
+AGENT_TRACE_API agt_status agt_reclassify(agt_store *store, const agt_caller *caller,
+                                          const char *path, agt_type type,
+                                          const agt_write_options *opts, agt_write_result *result,
+                                          agt_error *err) {
+    agt_plan p;
+    agt_status st = agt__change_fill(&p, caller, path, opts, result, err);
+    if (st != AGT_OK) return st;
+    if (type == AGT_TYPE_DEFAULT || (unsigned)type > AGT_TYPE_SCRATCH || p.options.type)
+        return agt__fail(err, AGT_INVALID, "the new type is none of the five");
+    p.action = AGT_ACTION_RECLASSIFY;
+    p.to = type;
+    return agt__change_run(store, &p, result, err);
+}
+
+static agt_status manage_grant(agt_store *store, const agt_caller *caller, const char *path,
+                               agt_action action, const char *grant, int64_t duration_ms,
+                               const agt_write_options *opts, agt_write_result *result,
+                               agt_error *err) {
+    agt_plan p;
+    AGENT_TRACE_ASSERT(grant);
+    agt_status st = agt__change_fill(&p, caller, path, opts, result, err);
+    p.action = action;
+    p.grant = grant;
+    p.duration_ms = duration_ms;
+    if (st == AGT_OK) st = agt__plan_check(&p, err);
+    return st == AGT_OK ? agt__change_run(store, &p, result, err) : st;
+}
+
+AGENT_TRACE_API agt_status agt_unlock(agt_store *store, const agt_caller *caller, const char *path,
+                                      const char *grant, int64_t duration_ms,
+                                      const agt_write_options *opts, agt_write_result *result,
+                                      agt_error *err) {
+    return manage_grant(store, caller, path, AGT_ACTION_UNLOCK, grant, duration_ms, opts, result,
+                        err);
+}
+
+AGENT_TRACE_API agt_status agt_revoke(agt_store *store, const agt_caller *caller, const char *path,
+                                      const char *grant, const agt_write_options *opts,
+                                      agt_write_result *result, agt_error *err) {
+    return manage_grant(store, caller, path, AGT_ACTION_REVOKE, grant, 1, opts, result, err);
+}
+
+/* ---- asking ---- */
+
+AGENT_TRACE_API agt_status agt_grants(agt_store *store, const char *path, agt_grant *out,
+                                      size_t *count, agt_error *err) {
+    static const agt_grant blank = AGT_GRANT_INIT;
+    agt_grant known;
+    agt_row row;
+    char clean[AGT_MAX_PATH + 1], shown[200];
+    size_t len = 0;
+    AGENT_TRACE_ASSERT(store && out && count);
+    *count = 0;
+    agt_status st = agt__options(&known, sizeof known, out, "agt_grant", err);
+    if (st == AGT_OK && path) st = agt__path_normalise(path, strlen(path), clean, &len, err);
+    if (st == AGT_OK) st = agt__store_enter(store, err);
+    if (st != AGT_OK) return st;
+    st = agt__store_look_again(store, err);
+    const agt_catalog *c = &store->catalog;
+    int64_t now = store->sys->now_unix_ms(store->sys->ctx);
+    if (st == AGT_OK && path && !agt__catalog_find(c, clean, len, &row))
+        st = agt__fail(err, AGT_NOT_FOUND, "%s: no such document",
+                       agt__show_path(shown, sizeof shown, clean, len));
+    for (size_t i = 0; st == AGT_OK && i < c->grant_count; i++) {
+        const agt_grant_row *g = &c->grants[i];
+        if (!agt__grant_holds(g, now) || (path && strcmp(g->doc, row.doc) != 0)) continue;
+        agt_grant *to = &out[(*count)++];
+        *to = blank;
+        to->from_unix_ms = g->from_unix_ms;
+        to->until_unix_ms = g->until_unix_ms;
+        memcpy(to->id, g->doc, sizeof g->doc);
+        memcpy(to->actor, g->actor, sizeof g->actor);
+    }
+    agt__store_leave(store);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_may(agt_store *store, const agt_caller *caller, agt_action action,
+                                   const char *path, agt_type type, agt_error *err) {
+    agt_plan p;
+    agt_row row;
+    const char *why;
+    char shown[200];
+    AGENT_TRACE_ASSERT(store);
+    agt_status st = agt__change_fill(&p, caller, path, NULL, NULL, err);
+    if (st != AGT_OK) return st;
+    if ((unsigned)action > AGT_ACTION_REVOKE || (unsigned)type > AGT_TYPE_SCRATCH)
+        return agt__fail(err, AGT_INVALID, "no such action or type");
+    p.action = action;
+    p.to = type;
+    p.options.type = action == AGT_ACTION_RECLASSIFY ? AGT_TYPE_DEFAULT : (uint32_t)type;
+    if ((st = agt__store_enter(store, err)) != AGT_OK) return st;
+    st = agt__store_look_again(store, err);
+    bool known = st == AGT_OK && agt__catalog_find(&store->catalog, p.path, p.path_len, &row);
+    agt__plan_now(&p, known ? &row : NULL);
+    if (p.now.exists) p.options.type = AGT_TYPE_DEFAULT;
+    if (st == AGT_OK)
+        st = agt__plan_permit(&store->catalog, &p, store->sys->now_unix_ms(store->sys->ctx), &why,
+                              err);
+    agt__store_leave(store);
+    if (st != AGT_DENIED && st != AGT_NEEDS_CONFIRMATION) return st;
+    return agt__fail(err, st, "%s: %s", agt__show_path(shown, sizeof shown, p.path, p.path_len),
+                     why);
+}
+/* end src/store/manage.c */
 /* begin src/store/records.c */
 /* records: walking what is recorded, wherever it is by now: in unpublished/, then in the journal;
  * and finding a content, which may lie in a side file, or in git.
@@ -14849,6 +15660,10 @@ static agt_status publish_tree(publish_run *run, const agt_event *e, const agt_e
     const void *bytes;
     if (!e->version || !e->path.data) return AGT_OK;
     if (!e->blob.data) return agt__git_remove(s->git, e->path.data, e->path.len, err);
+    if (e->from.data) {
+        agt_status st = agt__git_remove(s->git, e->from.data, e->from.len, err);
+        if (st != AGT_OK) return st;
+    }
     if (!agt__unhex(e->blob.data, e->blob.len, blob.id, 20))
         return agt__fail(err, AGT_CORRUPT, "event %llu names no blob", (unsigned long long)e->seq);
     agt_status st = agt__entry_bytes(s, e->seq, entry, &run->side, &bytes, err);
@@ -16057,6 +16872,25 @@ static agt_status history_diff(agt_store *s, const char *path, const agt_buf *a,
     return st;
 }
 
+AGENT_TRACE_API agt_status agt_diff_bytes(agt_store *store, const char *path, const void *from,
+                                          size_t from_len, const void *to, size_t to_len,
+                                          agt_bytes *out, agt_error *err) {
+    AGENT_TRACE_ASSERT(store && path && out && (from || !from_len) && (to || !to_len));
+    memset(out, 0, sizeof *out);
+    agt_buf a = agt__buf(&store->mem), b = agt__buf(&store->mem);
+    agt__buf_put(&a, from, from_len);
+    agt__buf_put(&b, to, to_len);
+    agt_status st = a.failed || b.failed ? agt__nomem(err) : AGT_OK;
+    if (st == AGT_OK) st = agt__store_enter(store, err);
+    if (st == AGT_OK) {
+        agt__store_leave(store);
+        st = history_diff(store, path, &a, from != NULL, &b, to != NULL, out, err);
+    }
+    agt__buf_free(&a);
+    agt__buf_free(&b);
+    return st;
+}
+
 AGENT_TRACE_API agt_status agt_diff(agt_store *store, const char *path, uint32_t from, uint32_t to,
                                     agt_bytes *out, agt_error *err) {
     history_path at;
@@ -16077,6 +16911,60 @@ AGENT_TRACE_API agt_status agt_diff(agt_store *store, const char *path, uint32_t
     if (st == AGT_OK) st = history_diff(store, at.text, &a, a_exists, &b, b_exists, out, err);
     agt__buf_free(&a);
     agt__buf_free(&b);
+    return st;
+}
+
+/* ---- refused bytes ---- */
+
+/* The event, if it is a violation with bytes. */
+static agt_status history_violation(agt_store *s, uint64_t seq, agt_buf *line, agt_buf *scratch,
+                                    agt_event *e, agt_error *err) {
+    agt_trace_reader *reader;
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    st = agt__store_look_again(s, err);
+    uint64_t trusted = agt__waiting(s, false).known ? UINT64_MAX : s->journal.header.next_seq;
+    bool there = seq && seq < s->seen.next_seq;
+    agt__store_leave(s);
+    if (st == AGT_OK && !there)
+        st = agt__fail(err, AGT_NOT_FOUND, "there is no event %llu", (unsigned long long)seq);
+    if (st == AGT_OK) st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
+    if (st != AGT_OK) return st;
+    st = history_event(s, reader, trusted, seq, line, scratch, e, err);
+    agt__trace_reader_close(reader);
+    if (st != AGT_OK || e->rejected.data) return st;
+    return agt__fail(err, AGT_NOT_FOUND, "event %llu refused no bytes", (unsigned long long)seq);
+}
+
+AGENT_TRACE_API agt_status agt_read_refused(agt_store *store, uint64_t seq, agt_bytes *out,
+                                            agt_error *err) {
+    unsigned char sha[32], want[32];
+    char name[72];
+    agt_event e = AGT_EVENT_INIT;
+    AGENT_TRACE_ASSERT(store && out);
+    memset(out, 0, sizeof *out);
+    agt_buf line = agt__buf(&store->mem), scratch = agt__buf(&store->mem);
+    agt_buf bytes = agt__buf(&store->mem);
+    agt_status st = history_violation(store, seq, &line, &scratch, &e, err);
+    bool named = st == AGT_OK && agt__unhex(e.rejected.data, e.rejected.len, want, sizeof want) &&
+                 agt__copy_text(name, sizeof name, e.rejected.data, e.rejected.len);
+    if (st == AGT_OK && !named)
+        st = agt__fail(err, AGT_CORRUPT, "event %llu names no bytes", (unsigned long long)seq);
+    if (st == AGT_OK)
+        st = agt__read_file(store->sys, store->rejected, name, AGT_REJECTED_MAX, &bytes, err);
+    if (st == AGT_NOT_FOUND && named)
+        st = agt__fail(err, AGT_NOT_FOUND, "the bytes that event %llu refused are not kept",
+                       (unsigned long long)seq);
+    if (st == AGT_OK) {
+        agt__sha256(store->cpu, bytes.data, bytes.len, sha);
+        st = memcmp(sha, want, sizeof sha) == 0
+                 ? agt__buf_give(&bytes, out, err)
+                 : agt__fail(err, AGT_CORRUPT, ".agent-trace/rejected/%s is not what its name says",
+                             name);
+    }
+    agt__buf_free(&line);
+    agt__buf_free(&scratch);
+    agt__buf_free(&bytes);
     return st;
 }
 /* end src/store/history.c */

@@ -161,14 +161,18 @@ typedef struct agt_sys agt_sys; /* the operating system; see AGENT_TRACE_SYS */
 #define AGT_FOREVER         (-2)
 
 /* Limits. One past each is answered with AGT_LIMIT or AGT_INVALID, never cut silently. */
-#define AGT_MAX_PATH         1024                  /* bytes in a document path */
-#define AGT_MAX_DEPTH        64                    /* folders above a document */
-#define AGT_MAX_DOCUMENT     (1024u * 1024 * 1024) /* bytes in a document */
-#define AGT_MAX_EVENT        65536              /* bytes in a line of the trace, newline included */
-#define AGT_MAX_BATCH        1024               /* changes in one agt_batch or agt_group */
-#define AGT_MAX_BATCH_EVENTS (4u * 1024 * 1024) /* bytes in all lines of one agt_batch */
-#define AGT_MAX_NAME         64   /* bytes in an agent's name, session, source or action */
-#define AGT_MAX_SUMMARY      4096 /* bytes in a summary */
+#define AGT_MAX_PATH           1024                  /* bytes in a document path */
+#define AGT_MAX_DEPTH          64                    /* folders above a document */
+#define AGT_MAX_DOCUMENT       (1024u * 1024 * 1024) /* bytes in a document */
+#define AGT_MAX_EVENT          65536 /* bytes in a line of the trace, newline included */
+#define AGT_MAX_BATCH          1024  /* changes in one agt_batch or agt_group */
+#define AGT_MAX_BATCH_EVENTS   (4u * 1024 * 1024) /* bytes in all lines of one agt_batch */
+#define AGT_MAX_NAME           64   /* bytes in an agent's name, session, source or action */
+#define AGT_MAX_SUMMARY        4096 /* bytes in a summary */
+#define AGT_MAX_REJECTED       1024 /* files with refused bytes; the oldest go */
+#define AGT_MAX_REJECTED_BYTES (256u * 1024 * 1024)        /* and their bytes in all */
+#define AGT_MAX_GRANTS         64                          /* temporary grants at one time */
+#define AGT_MAX_GRANT_MS       (7LL * 24 * 60 * 60 * 1000) /* the longest of them: seven days */
 
 /* How far an acknowledged change is safe. */
 typedef enum agt_durability {
@@ -393,12 +397,27 @@ typedef struct agt_caller {
 #define AGT_CALLER(actor)                                                                          \
     { sizeof(agt_caller), 0, (actor), 0, 0 }
 
-/* What the rules say about an actor writing a document of a type: AGT_OK, AGT_NEEDS_CONFIRMATION,
- * AGT_DENIED, or AGT_INVALID for an actor that is none. Pure; the table is in the README.
+/* What somebody wants to do with a document. */
+typedef enum agt_action {
+    AGT_ACTION_WRITE = 0,      /* create or modify it */
+    AGT_ACTION_DELETE = 1,     /* agt_remove */
+    AGT_ACTION_RESTORE = 2,    /* agt_restore */
+    AGT_ACTION_ADD = 3,        /* agt_add */
+    AGT_ACTION_RENAME = 4,     /* agt_rename */
+    AGT_ACTION_UNTRACK = 5,    /* agt_untrack */
+    AGT_ACTION_RECLASSIFY = 6, /* agt_reclassify */
+    AGT_ACTION_UNLOCK = 7,     /* agt_unlock */
+    AGT_ACTION_REVOKE = 8      /* agt_revoke */
+} agt_action;
+
+/* What the rules say about an actor doing something with a document of a type: AGT_OK,
+ * AGT_NEEDS_CONFIRMATION, AGT_DENIED, or AGT_INVALID for an actor that is none. Pure: it knows no
+ * store and no grant, see agt_may. The table is in the README.
  *
  *   path  may be NULL; the paths of generated documents are system-owned whatever their type.
  */
-AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_type type, const char *path);
+AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_action action, agt_type type,
+                                          const char *path);
 
 /* ---- Documents ---------------------------------------------------------------------------- */
 
@@ -488,10 +507,129 @@ AGENT_TRACE_API agt_status agt_restore(agt_store *store, const agt_caller *calle
                                        uint32_t version, const agt_write_options *opts,
                                        agt_write_result *result, agt_error *err);
 
+/* Takes a file that lies in the folder among the documents, as it is: the caller's create. The
+ * file is not touched. Blocks.
+ *
+ *   type  of the document; AGT_TYPE_DEFAULT: scratch, or what it was before it was deleted or
+ *         untracked. Whoever may not write documents of that type may not add one.
+ *
+ * Returns  as agt_write, AGT_NOT_FOUND (no such file), and AGT_CONFLICT (it is a document already).
+ */
+AGENT_TRACE_API agt_status agt_add(agt_store *store, const agt_caller *caller, const char *path,
+                                   agt_type type, const agt_write_options *opts,
+                                   agt_write_result *result, agt_error *err);
+
+/* Gives a document another path. It keeps its id, its type, its versions and its grants; the
+ * rename is one version more. The old path is free afterwards. Blocks.
+ *
+ *   path  the document.
+ *   to    its new path; nothing may be there: no document, and no file that is none. The versions
+ *         of a deleted document of that path are in the trace and in git only, afterwards.
+ *
+ * Returns  as agt_remove, and AGT_CONFLICT (something is at the new path, or opts expect another
+ *          version). A grant does not reach to a rename.
+ */
+AGENT_TRACE_API agt_status agt_rename(agt_store *store, const agt_caller *caller, const char *path,
+                                      const char *to, const agt_write_options *opts,
+                                      agt_write_result *result, agt_error *err);
+
+/* Ends that a file is a document. The file stays where it is, and is synced; the versions stay
+ * readable; the type stays known and is the type of whatever is written there through the store.
+ * Whoever may not delete the document may not untrack it, and a grant does not reach so far.
+ * Blocks.
+ *
+ * Returns  as agt_remove, and AGT_BUSY where its newest version is not in its place yet.
+ */
+AGENT_TRACE_API agt_status agt_untrack(agt_store *store, const agt_caller *caller, const char *path,
+                                       const agt_write_options *opts, agt_write_result *result,
+                                       agt_error *err);
+
+/* Gives a document another type. Makes no version. Whoever may not write documents of both types
+ * may not do it, and a grant does not reach so far. Blocks.
+ *
+ * Returns  as agt_remove, and AGT_INVALID (the document's type is a matter of its path).
+ */
+AGENT_TRACE_API agt_status agt_reclassify(agt_store *store, const agt_caller *caller,
+                                          const char *path, agt_type type,
+                                          const agt_write_options *opts, agt_write_result *result,
+                                          agt_error *err);
+
+/* Lets somebody write one document for a time, whatever its type: create, modify, delete, restore
+ * and add it again, but not rename, untrack, reclassify or unlock it. The grant is the document's,
+ * by its id: it follows a rename. A second one for the same actor takes the place of the first.
+ * Only the user may grant. Blocks.
+ *
+ *   grant        "agent:<name>", "agent" (any), "system" or "user".
+ *   duration_ms  1 to AGT_MAX_GRANT_MS.
+ *   opts         may be NULL; durability, summary and has_time.
+ *
+ * Returns  as agt_remove, AGT_INVALID (no such actor or duration), and AGT_LIMIT (AGT_MAX_GRANTS
+ * are in force).
+ */
+AGENT_TRACE_API agt_status agt_unlock(agt_store *store, const agt_caller *caller, const char *path,
+                                      const char *grant, int64_t duration_ms,
+                                      const agt_write_options *opts, agt_write_result *result,
+                                      agt_error *err);
+
+/* Ends a grant before its time. Blocks.
+ *
+ * Returns  as agt_unlock, and AGT_NOT_FOUND (there is no such grant in force).
+ */
+AGENT_TRACE_API agt_status agt_revoke(agt_store *store, const agt_caller *caller, const char *path,
+                                      const char *grant, const agt_write_options *opts,
+                                      agt_write_result *result, agt_error *err);
+
+/* A temporary grant. */
+typedef struct agt_grant {
+    uint32_t size;
+    uint32_t reserved; /* 0 */
+    int64_t from_unix_ms;
+    int64_t until_unix_ms;
+    char id[40];                  /* the document's UUID */
+    char actor[AGT_MAX_NAME + 8]; /* who may write it; "agent" means any agent */
+} agt_grant;
+#define AGT_GRANT_INIT                                                                             \
+    {                                                                                              \
+        sizeof(agt_grant), 0, 0, 0, {0}, {                                                         \
+            0                                                                                      \
+        }                                                                                          \
+    }
+
+/* The grants that are in force now.
+ *
+ *   path   NULL: of all documents; else of one, which may be deleted.
+ *   out    an array of AGT_MAX_GRANTS, the first one initialised.
+ *   count  gets how many there are.
+ *
+ * Returns  AGT_OK, AGT_NOT_FOUND (no such document), AGT_INVALID, AGT_BUSY, AGT_CORRUPT, AGT_NOMEM,
+ *          AGT_IO, AGT_LIMIT, AGT_UNSUPPORTED (as agt_store_get_info).
+ */
+AGENT_TRACE_API agt_status agt_grants(agt_store *store, const char *path, agt_grant *out,
+                                      size_t *count, agt_error *err);
+
+/* Would the caller be allowed to do this now? Counts grants and the caller's confirmation; records
+ * nothing.
+ *
+ *   path  the document, which need not exist.
+ *   type  AGT_ACTION_RECLASSIFY: the new type; else the type of a document that does not exist yet.
+ *
+ * Returns  AGT_OK, AGT_DENIED or AGT_NEEDS_CONFIRMATION (err says why), AGT_INVALID, AGT_BUSY,
+ *          AGT_CORRUPT, AGT_NOMEM, AGT_IO, AGT_LIMIT, AGT_UNSUPPORTED (as agt_store_get_info).
+ */
+AGENT_TRACE_API agt_status agt_may(agt_store *store, const agt_caller *caller, agt_action action,
+                                   const char *path, agt_type type, agt_error *err);
+
+/* What a change of a batch or group does. */
+typedef enum agt_change_kind {
+    AGT_CHANGE_WRITE = 0,  /* as agt_write */
+    AGT_CHANGE_REMOVE = 1, /* as agt_remove; bytes and len are ignored */
+    AGT_CHANGE_ADD = 2     /* as agt_add, with the type of options; bytes and len are ignored */
+} agt_change_kind;
+
 /* One change of a batch or group. */
 typedef struct agt_change {
     uint32_t size;
-    uint32_t remove;          /* 1: delete the document; bytes and len are ignored */
+    uint32_t kind;            /* an agt_change_kind */
     const agt_caller *caller; /* agt_group only; agt_batch has one for all */
     const char *path;
     const void *bytes;
@@ -570,6 +708,30 @@ AGENT_TRACE_API agt_status agt_document_get(agt_store *store, const char *path, 
 AGENT_TRACE_API agt_status agt_diff(agt_store *store, const char *path, uint32_t from, uint32_t to,
                                     agt_bytes *out, agt_error *err);
 
+/* A patch in unified format between two texts, as agt_diff makes it for versions; empty if they are
+ * equal.
+ *
+ *   path  what the patch calls them.
+ *   from  from_len bytes; NULL: there is none, which is not the same as an empty one.
+ *   to    likewise.
+ *
+ * Returns  AGT_OK, AGT_NOMEM, AGT_INVALID, AGT_GIT, AGT_LIMIT, AGT_UNSUPPORTED (built without git).
+ */
+AGENT_TRACE_API agt_status agt_diff_bytes(agt_store *store, const char *path, const void *from,
+                                          size_t from_len, const void *to, size_t to_len,
+                                          agt_bytes *out, agt_error *err);
+
+/* Reads the bytes that were refused.
+ *
+ *   seq  of the violation's event.
+ *
+ * Returns  AGT_OK, AGT_NOT_FOUND (no such event, it is no violation, no bytes came with it, or they
+ *          are kept no more: the oldest go, and more than 32 MiB are not kept), AGT_INVALID,
+ *          AGT_CORRUPT, AGT_NOMEM, AGT_IO, AGT_BUSY, AGT_LIMIT, AGT_UNSUPPORTED (a newer format).
+ */
+AGENT_TRACE_API agt_status agt_read_refused(agt_store *store, uint64_t seq, agt_bytes *out,
+                                            agt_error *err);
+
 /* ---- Cursors: lists of documents, and the trace --------------------------------------------- */
 
 typedef struct agt_cursor agt_cursor;
@@ -612,18 +774,23 @@ typedef struct agt_event {
     int64_t recorded_unix_ms; /* when it was recorded; the same unless the caller gave a time */
     int64_t lines_added;
     int64_t lines_removed;
-    agt_text line; /* the line itself, byte for byte, newline included */
+    int64_t until_unix_ms; /* of an unlock: when the grant ends; else 0 */
+    agt_text line;         /* the line itself, byte for byte, newline included */
     agt_text actor, agent_name, session_id;
-    agt_text action;      /* create modify delete restore rename violation, or a host's own */
+    agt_text action;      /* create modify delete restore rename untrack, reclassify unlock revoke,
+                           * violation, or a host's own */
     agt_text change_kind; /* for a violation what was attempted; else as action */
     agt_text path, doc_type, summary, source, detected_by;
     agt_text replica, blob, doc, prev; /* hexadecimal; doc is a UUID */
     agt_text rejected; /* a violation's refused bytes: their name in .agent-trace/rejected */
+    agt_text from;     /* of a rename: the path before */
+    agt_text grant;    /* of an unlock or revoke: who may write, or may no more */
 } agt_event;
 #define AGT_EVENT_INIT                                                                             \
     {                                                                                              \
-        sizeof(agt_event), 0, 0, 0, 0, 0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0},    \
-            {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {              \
+        sizeof(agt_event), 0, 0, 0, 0, 0, 0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, \
+            {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0},        \
+            {0, 0}, {                                                                              \
             0, 0                                                                                   \
         }                                                                                          \
     }

@@ -15,7 +15,8 @@
 
 static int trace_by(const char *actor) {
     if (strcmp(actor, "agent") == 0) return CLI_DONE;
-    if (agt_permission(actor, AGT_TYPE_SCRATCH, NULL) != AGT_INVALID) return CLI_DONE;
+    if (agt_permission(actor, AGT_ACTION_WRITE, AGT_TYPE_SCRATCH, NULL) != AGT_INVALID)
+        return CLI_DONE;
     return out_fail(CLI_USAGE, "--actor '%s' is no actor; use user, system, agent or agent:NAME",
                     actor);
 }

@@ -284,7 +284,8 @@ bool cli_may_act_as(const char *actor) {
 }
 
 static int context_check_actor(const char *where, const char *actor) {
-    if (agt_permission(actor, AGT_TYPE_SCRATCH, NULL) != AGT_INVALID) return CLI_DONE;
+    if (agt_permission(actor, AGT_ACTION_WRITE, AGT_TYPE_SCRATCH, NULL) != AGT_INVALID)
+        return CLI_DONE;
     return out_fail(CLI_USAGE, "%s '%s' is no actor; use user, system or agent:NAME", where, actor);
 }
 

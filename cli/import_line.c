@@ -99,10 +99,11 @@ static bool line_time(const line_fields *f, agt_write_options *o, char *why, siz
 static bool line_action(const line_fields *f, agt_change *change, char *why, size_t size) {
     const char *action = f->text[LINE_ACTION];
     bool writes = action && (strcmp(action, "create") == 0 || strcmp(action, "modify") == 0);
-    change->remove = action && strcmp(action, "delete") == 0;
+    bool removes = action && strcmp(action, "delete") == 0;
+    if (removes) change->kind = AGT_CHANGE_REMOVE;
     if (!action)
         (void)snprintf(why, size, "\"action\" is missing");
-    else if (!writes && !change->remove)
+    else if (!writes && !removes)
         (void)snprintf(why, size, "\"action\" must be create, modify or delete, not \"%.40s\"",
                        action);
     else if (!f->text[LINE_PATH])
@@ -119,7 +120,7 @@ static bool line_actor(const line_fields *f, import_line *line, char *why, size_
     const char *actor = line->caller.actor;
     if (!actor)
         (void)snprintf(why, size, "\"actor\" is missing");
-    else if (agt_permission(actor, AGT_TYPE_SCRATCH, NULL) == AGT_INVALID)
+    else if (agt_permission(actor, AGT_ACTION_WRITE, AGT_TYPE_SCRATCH, NULL) == AGT_INVALID)
         (void)snprintf(why, size, "\"actor\" must be user, system or agent:NAME, not \"%.80s\"",
                        actor);
     else

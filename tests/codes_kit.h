@@ -130,7 +130,7 @@ static inline agt_status call_agt_batch(codes *c, agt_error *err) {
     agt_caller who = codes_caller(c);
     CODES_OPTIONS(c, o);
     agt_change *list = codes_changes(c, &who, &o.v);
-    if (c->behind) list[0].remove = 1;
+    if (c->behind) list[0].kind = AGT_CHANGE_REMOVE;
     agt_status st = agt_batch(c->s, &who, list, c->count, 0, NULL, err);
     free(list);
     return st;

@@ -462,7 +462,7 @@ static inline void crash_changes(agt_store *s, bool batch, size_t n, const char 
         bytes[i] = crash_bytes(tokens[i], &c[i].len);
         snprintf(summary[i], sizeof summary[i], "token %s", tokens[i]);
         o[i].summary = summary[i];
-        c[i].remove = strncmp(tokens[i], "rm", 2) == 0;
+        c[i].kind = strncmp(tokens[i], "rm", 2) == 0;
         c[i].caller = batch ? NULL : &who;
         c[i].path = paths[i];
         c[i].bytes = bytes[i];

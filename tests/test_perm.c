@@ -17,12 +17,13 @@ TEST(perm, the_table_is_the_readmes) {
     unsigned seen = 0;
     for (size_t i = 0; i < AGT_COUNT(row); i++)
         for (int k = 0; k < 3; k++, seen++)
-            if (agt_permission(actor[k], row[i].type, "notes/a.md") != row[i].may[k])
+            if (agt_permission(actor[k], AGT_ACTION_WRITE, row[i].type, "notes/a.md") !=
+                row[i].may[k])
                 test_fail(__FILE__, __LINE__, "%s on %s", actor[k], agt_type_name(row[i].type));
     CHECK_INT(seen, 18);
-    CHECK_INT(agt_permission(actor[0], (agt_type)6, "a.md"), AGT_DENIED);
-    CHECK_INT(agt_permission("agent:", AGT_TYPE_SCRATCH, "a.md"), AGT_INVALID);
-    CHECK_INT(agt_permission("root", AGT_TYPE_SCRATCH, "a.md"), AGT_INVALID);
+    CHECK_INT(agt_permission(actor[0], AGT_ACTION_WRITE, (agt_type)6, "a.md"), AGT_DENIED);
+    CHECK_INT(agt_permission("agent:", AGT_ACTION_WRITE, AGT_TYPE_SCRATCH, "a.md"), AGT_INVALID);
+    CHECK_INT(agt_permission("root", AGT_ACTION_WRITE, AGT_TYPE_SCRATCH, "a.md"), AGT_INVALID);
 }
 
 TEST(perm, generated_files_are_the_systems_in_any_case) {
@@ -33,12 +34,17 @@ TEST(perm, generated_files_are_the_systems_in_any_case) {
     static const char *const free_names[] = {"context.md.bak", "notes/context.md", "logs/a.md",
                                              "logs/x/a-b.md",  "logs-a-b.md",      "logs/-a.txt"};
     for (size_t i = 0; i < AGT_COUNT(theirs); i++) {
-        CHECK_INT(agt_permission("agent:kestrel", AGT_TYPE_SCRATCH, theirs[i]), AGT_DENIED);
-        CHECK_INT(agt_permission("user", AGT_TYPE_SCRATCH, theirs[i]), AGT_NEEDS_CONFIRMATION);
-        CHECK_INT(agt_permission("system", AGT_TYPE_REFERENCE, theirs[i]), AGT_OK);
+        CHECK_INT(agt_permission("agent:kestrel", AGT_ACTION_WRITE, AGT_TYPE_SCRATCH, theirs[i]),
+                  AGT_DENIED);
+        CHECK_INT(agt_permission("user", AGT_ACTION_WRITE, AGT_TYPE_SCRATCH, theirs[i]),
+                  AGT_NEEDS_CONFIRMATION);
+        CHECK_INT(agt_permission("system", AGT_ACTION_WRITE, AGT_TYPE_REFERENCE, theirs[i]),
+                  AGT_OK);
     }
     for (size_t i = 0; i < AGT_COUNT(free_names); i++)
-        CHECK_INT(agt_permission("agent:kestrel", AGT_TYPE_SCRATCH, free_names[i]), AGT_OK);
+        CHECK_INT(
+            agt_permission("agent:kestrel", AGT_ACTION_WRITE, AGT_TYPE_SCRATCH, free_names[i]),
+            AGT_OK);
 }
 
 TEST(perm, a_write_asks_the_same_table) {

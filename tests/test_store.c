@@ -210,7 +210,7 @@ TEST(store, a_batch_is_one_record_and_all_or_nothing) {
     kit_write(s, &kit_agent, "gone.md", "x");
     c[0].path = "a.md", c[0].bytes = "1", c[0].len = 1;
     c[1].path = "b/b.md", c[1].bytes = "22", c[1].len = 2;
-    c[2].path = "gone.md", c[2].remove = 1;
+    c[2].path = "gone.md", c[2].kind = AGT_CHANGE_REMOVE;
     CHECK_OK(agt_batch(s, &kit_agent, c, 3, 0, r, &err), err);
     CHECK_INT(r[0].seq, 2);
     CHECK_INT(r[2].seq, 4);
@@ -245,7 +245,7 @@ TEST(store, a_group_gives_each_change_its_own_answer) {
     c[0].path = "a.md";
     c[1].path = "../out.md";
     c[2].path = "a.md", c[2].bytes = "xy", c[2].len = 2;
-    c[3].path = "none.md", c[3].remove = 1;
+    c[3].path = "none.md", c[3].kind = AGT_CHANGE_REMOVE;
     c[4].path = "a.md", c[4].bytes = "xy", c[4].len = 2;
     CHECK_OK(agt_group(s, c, 5, 0, r, &err), err);
     CHECK_INT(r[0].status, AGT_OK);

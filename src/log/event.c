@@ -5,7 +5,8 @@
  *    "source":"cli","detected_by":"cli","lines_added":1,"lines_removed":0,"seq":17,
  *    "replica":"...","version":3,"blob":"...","doc":"...","doc_prev":12,"prev":"..."}
  *
- * then, where they are needed, "recorded_at" and "rejected". No white space, one newline.
+ * then, where they are needed, "recorded_at", "rejected", "from", "grant" and "until". No white
+ * space, one newline.
  *
  * (1) The same event gives the same bytes: hashes and commit messages depend on it.
  * (2) Reading tries the canonical order first, field by field; the first surprise sends the line
@@ -58,6 +59,9 @@ static const event_field event_fields[] = {
     EVENT_FIELD(",", "prev", EVENT_TEXT, false, prev),
     EVENT_FIELD(",", "recorded_at", EVENT_TIME, true, recorded_unix_ms),
     EVENT_FIELD(",", "rejected", EVENT_TEXT, true, rejected),
+    EVENT_FIELD(",", "from", EVENT_TEXT, true, from),
+    EVENT_FIELD(",", "grant", EVENT_TEXT, true, grant),
+    EVENT_FIELD(",", "until", EVENT_TIME, true, until_unix_ms),
 };
 enum { EVENT_SEQ_FIELD = 13, EVENT_RECORDED_FIELD = 20 };
 
@@ -151,10 +155,16 @@ static int64_t event_clamp(int64_t unix_ms) {
     return unix_ms < 0 ? 0 : unix_ms > AGT_TIME_MAX ? AGT_TIME_MAX : unix_ms;
 }
 
-static bool event_wants(const event_field *f, const agt_event *e) {
+static bool event_wants(size_t field, const agt_event *e) {
+    const event_field *f = &event_fields[field];
+    agt_text t;
+    int64_t time;
     if (!f->optional) return true;
-    if (f->kind == EVENT_TEXT) return e->rejected.data != NULL;
-    return event_clamp(e->recorded_unix_ms) != event_clamp(e->at_unix_ms);
+    const void *v = (const unsigned char *)e + f->at;
+    if (f->kind == EVENT_TEXT) return memcpy(&t, v, sizeof t), t.data != NULL;
+    memcpy(&time, v, sizeof time);
+    int64_t absent = field == EVENT_RECORDED_FIELD ? e->at_unix_ms : 0;
+    return event_clamp(time) != event_clamp(absent);
 }
 
 /* The bytes of all texts; more than AGT_MAX_EVENT if one is longer than that. */
@@ -183,7 +193,7 @@ AGT_PRIVATE agt_status agt__event_format(agt_buf *out, const agt_event *e, agt_e
     if (!agt__buf_reserve(out, room)) return agt__nomem(err);
     for (size_t i = 0; i < AGT_COUNT(event_fields) && !out->failed; i++) {
         const event_field *f = &event_fields[i];
-        if (!event_wants(f, e)) continue;
+        if (!event_wants(i, e)) continue;
         memcpy(out->data + out->len, f->key, EVENT_KEY_ROOM);
         out->len += f->key_len;
         event_put_value(out, f, e, room);

@@ -8,9 +8,9 @@
 /* Appends the line for `e`, newline included, to `out`. Field order: timestamp session_id
  * agent_name actor action change_kind path doc_type summary source detected_by lines_added
  * lines_removed seq replica version blob doc doc_prev prev, then recorded_at only where it differs
- * from the timestamp, then rejected (64 hex) only where there is one. Absent texts (data NULL) are
- * null; version and doc_prev 0 are 0. e->line is ignored. AGT_LIMIT if the line is longer than
- * AGT_MAX_EVENT, AGT_NOMEM. */
+ * from the timestamp, then rejected, from, grant and until only where there is one. Absent texts
+ * are null (data NULL); version and doc_prev 0 are 0. e->line is ignored. AGT_LIMIT if the line is
+ * longer than AGT_MAX_EVENT, AGT_NOMEM. */
 AGT_PRIVATE agt_status agt__event_format(agt_buf *out, const agt_event *e, agt_error *err);
 
 /* Reads a line (n bytes, newline included). Known fields in any order; unknown ones are skipped.

@@ -2,17 +2,23 @@
  *
  *   0    "AGTCAT02"      8   crc32c of all bytes from 12 on     12  rows
  *   16   next seq        24  bytes of text                      32  live documents
- *   40   next place in the ring of refusals                     64  64 refusal hashes
+ *   40   next place in the ring of refusals                     44  grants
+ *   64   64 refusal hashes
  *   576  rows of 144 bytes, sorted by folded path, then by path
+ *   ...  grants of 128 bytes
  *   ...  the text the rows point into */
 #include "catalog.h"
 
+#include "perm.h"
+
 #include <stdlib.h>
 
-#define CATALOG_MAGIC  0x3230544143544741ull /* "AGTCAT02" as stored */
-#define CATALOG_HEADER 576u
-#define CATALOG_ROW    144u
-#define CATALOG_MAX    (1024u * 1024 * 1024)
+#define CATALOG_MAGIC     0x3230544143544741ull /* "AGTCAT02" as stored */
+#define CATALOG_HEADER    576u
+#define CATALOG_ROW       144u
+#define CATALOG_GRANT     128u
+#define CATALOG_UNTRACKED 1u /* a row's flag */
+#define CATALOG_MAX       (1024u * 1024 * 1024)
 
 AGT_PRIVATE agt_catalog agt__catalog(const agt_mem *mem) {
     agt_catalog c;
@@ -54,10 +60,15 @@ AGT_PRIVATE void agt__catalog_name(uint64_t number, char out[32]) {
 
 /* ---- the snapshot ---- */
 
+/* Where the text begins: behind the rows and the grants that the header counts. */
+static const char *catalog_text(const agt_buf *b) {
+    return (const char *)b->data + CATALOG_HEADER + (size_t)agt__get32(b->data + 12) * CATALOG_ROW +
+           (size_t)agt__get32(b->data + 44) * CATALOG_GRANT;
+}
+
 static void catalog_base_row(const agt_catalog *c, uint32_t i, agt_row *r) {
     const unsigned char *p = c->base.data + CATALOG_HEADER + (size_t)i * CATALOG_ROW;
-    const char *text =
-        (const char *)c->base.data + CATALOG_HEADER + (size_t)c->base_rows * CATALOG_ROW;
+    const char *text = catalog_text(&c->base);
     memset(r, 0, sizeof *r);
     r->path = text + agt__get32(p);
     r->path_len = agt__get32(p + 4);
@@ -65,6 +76,7 @@ static void catalog_base_row(const agt_catalog *c, uint32_t i, agt_row *r) {
     r->type = (agt_type)agt__get32(p + 16);
     r->exists = agt__get32(p + 20) != 0;
     r->version = agt__get32(p + 24);
+    r->untracked = (agt__get32(p + 28) & CATALOG_UNTRACKED) != 0;
     r->last_seq = agt__get64(p + 32);
     r->changed_unix_ms = (int64_t)agt__get64(p + 40);
     r->size = agt__get64(p + 48);
@@ -86,6 +98,7 @@ static void catalog_encode_row(const agt_row *r, uint32_t path_off, uint32_t age
     agt__put32(p + 16, (uint32_t)r->type);
     agt__put32(p + 20, r->exists);
     agt__put32(p + 24, r->version);
+    agt__put32(p + 28, r->untracked ? CATALOG_UNTRACKED : 0);
     agt__put64(p + 32, r->last_seq);
     agt__put64(p + 40, (uint64_t)r->changed_unix_ms);
     agt__put64(p + 48, r->size);
@@ -98,11 +111,10 @@ static void catalog_encode_row(const agt_row *r, uint32_t path_off, uint32_t age
 }
 
 /* A store may come from somebody else: its paths are held to the rules again. */
-static bool catalog_path_allowed(const agt_buf *b, uint64_t rows, const unsigned char *row) {
+static bool catalog_path_allowed(const agt_buf *b, const unsigned char *row) {
     char clean[AGT_MAX_PATH + 1];
     size_t len = agt__get32(row + 4), clean_len;
-    const char *path =
-        (const char *)b->data + CATALOG_HEADER + (size_t)rows * CATALOG_ROW + agt__get32(row);
+    const char *path = catalog_text(b) + agt__get32(row);
     return agt__path_normalise(path, len, clean, &clean_len, NULL) == AGT_OK && clean_len == len &&
            memcmp(clean, path, len) == 0;
 }
@@ -113,7 +125,10 @@ static bool catalog_valid(const agt_buf *b, agt_cpu cpu) {
     if (agt__get32(b->data + 8) != agt__crc32c(cpu, 0, b->data + 12, b->len - 12)) return false;
     uint64_t rows = agt__get32(b->data + 12), text = agt__get64(b->data + 24);
     uint64_t room = b->len - CATALOG_HEADER; /* sums of what the file says could wrap */
-    if (rows * CATALOG_ROW > room || text != room - rows * CATALOG_ROW) return false;
+    uint64_t grants = agt__get32(b->data + 44);
+    if (grants > AGT_MAX_GRANTS || rows * CATALOG_ROW + grants * CATALOG_GRANT > room ||
+        text != room - rows * CATALOG_ROW - grants * CATALOG_GRANT)
+        return false;
     for (uint64_t i = 0; i < rows; i++) {
         const unsigned char *p = b->data + CATALOG_HEADER + i * CATALOG_ROW;
         if ((uint64_t)agt__get32(p) + agt__get32(p + 4) > text || agt__get32(p + 4) > AGT_MAX_PATH)
@@ -121,9 +136,36 @@ static bool catalog_valid(const agt_buf *b, agt_cpu cpu) {
         if ((uint64_t)agt__get32(p + 8) + agt__get32(p + 12) > text) return false;
         if (agt__get32(p + 12) > AGT_MAX_NAME || agt__get32(p + 16) > AGT_TYPE_SCRATCH)
             return false;
-        if (!catalog_path_allowed(b, rows, p)) return false;
+        if (!catalog_path_allowed(b, p)) return false;
+    }
+    for (uint64_t i = 0; i < grants; i++) {
+        const unsigned char *p = b->data + CATALOG_HEADER + rows * CATALOG_ROW + i * CATALOG_GRANT;
+        agt_text actor = {(const char *)p + 56, agt__get32(p + 36)};
+        if (actor.len > CATALOG_GRANT - 56 || !agt__grantee_valid(actor)) return false;
     }
     return true;
+}
+
+static void catalog_base_grants(agt_catalog *c) {
+    const unsigned char *p = c->base.data + CATALOG_HEADER + (size_t)c->base_rows * CATALOG_ROW;
+    c->grant_count = agt__get32(c->base.data + 44);
+    for (size_t i = 0; i < c->grant_count; i++, p += CATALOG_GRANT) {
+        agt_grant_row *g = &c->grants[i];
+        memcpy(g->doc, p, 36);
+        (void)agt__copy_text(g->actor, sizeof g->actor, (const char *)p + 56, agt__get32(p + 36));
+        g->from_unix_ms = (int64_t)agt__get64(p + 40);
+        g->until_unix_ms = (int64_t)agt__get64(p + 48);
+    }
+}
+
+static void catalog_encode_grant(const agt_grant_row *g, unsigned char *p) {
+    size_t n = strlen(g->actor);
+    memset(p, 0, CATALOG_GRANT);
+    memcpy(p, g->doc, 36);
+    agt__put32(p + 36, (uint32_t)n);
+    agt__put64(p + 40, (uint64_t)g->from_unix_ms);
+    agt__put64(p + 48, (uint64_t)g->until_unix_ms);
+    memcpy(p + 56, g->actor, n);
 }
 
 AGT_PRIVATE agt_status agt__catalog_load(agt_catalog *c, const agt_sys *sys, agt_fd dir,
@@ -147,6 +189,7 @@ AGT_PRIVATE agt_status agt__catalog_load(agt_catalog *c, const agt_sys *sys, agt
         fresh.refusal_at = agt__get32(fresh.base.data + 40) % AGT_REFUSALS;
         for (int i = 0; i < AGT_REFUSALS; i++)
             fresh.refusals[i] = agt__get64(fresh.base.data + 64 + i * 8);
+        catalog_base_grants(&fresh);
     }
     agt__catalog_free(c);
     *c = fresh;
@@ -169,8 +212,11 @@ AGT_PRIVATE agt_status agt__catalog_encode(const agt_catalog *c, agt_cpu cpu, ui
     agt_status st = agt__catalog_rows(c, AGT_ROWS_ALL, &rows, err);
     if (st != AGT_OK) return st;
     if (rows.count) qsort(rows.row, rows.count, sizeof *rows.row, catalog_by_fold);
-    agt__buf_zero(out, CATALOG_HEADER + rows.count * CATALOG_ROW);
+    agt__buf_zero(out, CATALOG_HEADER + rows.count * CATALOG_ROW + c->grant_count * CATALOG_GRANT);
     size_t text = out->len;
+    for (size_t i = 0; i < c->grant_count && !out->failed; i++)
+        catalog_encode_grant(&c->grants[i], out->data + start + CATALOG_HEADER +
+                                                rows.count * CATALOG_ROW + i * CATALOG_GRANT);
     for (size_t i = 0; i < rows.count && !out->failed; i++) {
         agt_row *r = &rows.row[i];
         size_t path_off = out->len - text, agent_off = path_off + r->path_len;
@@ -192,6 +238,7 @@ AGT_PRIVATE agt_status agt__catalog_encode(const agt_catalog *c, agt_cpu cpu, ui
     agt__put64(p + 24, out->len - text);
     agt__put64(p + 32, (uint64_t)c->live);
     agt__put32(p + 40, c->refusal_at);
+    agt__put32(p + 44, (uint32_t)c->grant_count);
     for (int i = 0; i < AGT_REFUSALS; i++)
         agt__put64(p + 64 + i * 8, c->refusals[i]);
     agt__put32(p + 8, agt__crc32c(cpu, 0, p + 12, out->len - start - 12));
@@ -202,7 +249,7 @@ AGT_PRIVATE agt_status agt__catalog_encode(const agt_catalog *c, agt_cpu cpu, ui
 static uint32_t catalog_lower_bound(const agt_catalog *c, const char *path, size_t len) {
     uint32_t lo = 0, hi = c->base_rows;
     const unsigned char *rows = c->base.data + CATALOG_HEADER;
-    const char *text = (const char *)rows + (size_t)c->base_rows * CATALOG_ROW;
+    const char *text = catalog_text(&c->base);
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
         const unsigned char *p = rows + (size_t)mid * CATALOG_ROW;
@@ -293,7 +340,7 @@ AGT_PRIVATE bool agt__catalog_find(const agt_catalog *c, const char *path, size_
         *out = *r;
     else if (!catalog_base_find(c, path, len, out))
         return false;
-    return out->version != 0;
+    return out->version != 0 && !out->moved;
 }
 
 AGT_PRIVATE bool agt__catalog_base(const agt_catalog *c, const char *path, size_t len,
@@ -349,10 +396,11 @@ AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, 
 
 /* ---- events ---- */
 
-AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text path, agt_text rejected) {
+AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text attempted, agt_text path,
+                                       agt_text rejected) {
     uint64_t h = 0xcbf29ce484222325u;
-    const agt_text parts[3] = {actor, path, rejected};
-    for (int p = 0; p < 3; p++) {
+    const agt_text parts[4] = {actor, attempted, path, rejected};
+    for (int p = 0; p < 4; p++) {
         for (size_t i = 0; i < parts[p].len; i++)
             h = (h ^ (unsigned char)parts[p].data[i]) * 0x100000001b3u;
         h = (h ^ 0xff) * 0x100000001b3u;
@@ -366,23 +414,100 @@ AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, uint64_t hash) {
     return false;
 }
 
-AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t size) {
-    char name[AGT_MAX_NAME + 1];
-    if (agt__text_is(e->action, "violation")) {
-        uint64_t hash = agt__refusal_hash(e->actor, e->path, e->rejected);
-        if (!agt__catalog_refused(c, hash)) {
-            c->refusals[c->refusal_at] = hash;
-            c->refusal_at = (c->refusal_at + 1) % AGT_REFUSALS;
-        }
+static void catalog_refusal(agt_catalog *c, const agt_event *e) {
+    uint64_t hash = agt__refusal_hash(e->actor, e->change_kind, e->path, e->rejected);
+    if (agt__catalog_refused(c, hash)) return;
+    c->refusals[c->refusal_at] = hash;
+    c->refusal_at = (c->refusal_at + 1) % AGT_REFUSALS;
+}
+
+/* ---- grants ---- */
+
+AGT_PRIVATE bool agt__grant_holds(const agt_grant_row *g, int64_t now_unix_ms) {
+    return g->from_unix_ms <= now_unix_ms && now_unix_ms < g->until_unix_ms;
+}
+
+AGT_PRIVATE const agt_grant_row *agt__catalog_grant(const agt_catalog *c, const char *doc,
+                                                    const char *grantee, int64_t now_unix_ms) {
+    for (size_t i = 0; i < c->grant_count; i++)
+        if (strcmp(c->grants[i].doc, doc) == 0 && strcmp(c->grants[i].actor, grantee) == 0 &&
+            now_unix_ms < c->grants[i].until_unix_ms)
+            return &c->grants[i];
+    return NULL;
+}
+
+AGT_PRIVATE bool agt__catalog_granted(const agt_catalog *c, const char *doc, agt_text actor,
+                                      int64_t now_unix_ms) {
+    for (size_t i = 0; doc[0] && i < c->grant_count; i++)
+        if (strcmp(c->grants[i].doc, doc) == 0 && agt__grantee_is(c->grants[i].actor, actor) &&
+            agt__grant_holds(&c->grants[i], now_unix_ms))
+            return true;
+    return false;
+}
+
+/* What has ended by the event's time, and what the event replaces or revokes, goes. */
+static void catalog_grant_event(agt_catalog *c, const agt_event *e, bool gives) {
+    agt_grant_row g;
+    size_t kept = 0;
+    memset(&g, 0, sizeof g);
+    if (!agt__grantee_valid(e->grant) ||
+        !agt__copy_text(g.actor, sizeof g.actor, e->grant.data, e->grant.len) || e->doc.len != 36 ||
+        !agt__copy_text(g.doc, sizeof g.doc, e->doc.data, e->doc.len))
+        return; /* no agent_trace writes that; it grants nothing */
+    for (size_t i = 0; i < c->grant_count; i++) {
+        const agt_grant_row *old = &c->grants[i];
+        bool same = strcmp(old->doc, g.doc) == 0 && strcmp(old->actor, g.actor) == 0;
+        if (!same && e->recorded_unix_ms < old->until_unix_ms) c->grants[kept++] = *old;
     }
-    if (!e->version || !e->path.data) return;
+    c->grant_count = kept;
+    if (!gives || kept == AGT_MAX_GRANTS) return;
+    g.from_unix_ms = e->recorded_unix_ms;
+    g.until_unix_ms = e->until_unix_ms;
+    if (g.until_unix_ms - g.from_unix_ms <= AGT_MAX_GRANT_MS) c->grants[c->grant_count++] = g;
+}
+
+/* ---- rows ---- */
+
+static void catalog_set_type(agt_row *r, const agt_event *e) {
+    char name[AGT_MAX_NAME + 1];
+    if (!agt__copy_text(name, sizeof name, e->doc_type.data, e->doc_type.len)) return;
+    agt_type type = agt_type_from_name(name);
+    if (type != AGT_TYPE_DEFAULT) r->type = type;
+}
+
+static void catalog_forget_file(agt_row *r) {
+    r->dev = r->ino = 0;
+    r->mtime_ns = r->ctime_ns = 0;
+}
+
+/* The old path's row (3); the agent that made the document goes with it. */
+static void catalog_move_away(agt_catalog *c, const agt_event *e, agt_row *to) {
+    agt_row *from = agt__catalog_touched(c, e->from.data, e->from.len);
+    AGENT_TRACE_ASSERT(from != NULL && from != to);
+    c->live -= from->exists;
+    memcpy(to->agent, from->agent, sizeof to->agent);
+    from->exists = from->untracked = false;
+    from->moved = true;
+    from->version += from->version == 0; /* a hostile rename of nothing */
+    from->last_seq = e->seq;
+    memset(&from->blob, 0, sizeof from->blob);
+    catalog_forget_file(from);
+}
+
+static void catalog_version(agt_catalog *c, const agt_event *e, uint64_t size) {
     agt_row *r = agt__catalog_touched(c, e->path.data, e->path.len);
     AGENT_TRACE_ASSERT(r != NULL);
     bool exists = e->blob.data != NULL;
     c->live += (int64_t)exists - (int64_t)r->exists;
-    if (r->version == 0 && e->agent_name.data)
-        (void)agt__copy_text(r->agent, sizeof r->agent, e->agent_name.data, e->agent_name.len);
+    if (r->version == 0 || r->moved) { /* another document than the one that was here */
+        memset(r->agent, 0, sizeof r->agent);
+        if (e->agent_name.data)
+            (void)agt__copy_text(r->agent, sizeof r->agent, e->agent_name.data, e->agent_name.len);
+    }
+    if (e->from.data) catalog_move_away(c, e, r);
     r->exists = exists;
+    r->untracked = agt__text_is(e->action, "untrack");
+    r->moved = false;
     r->version = e->version;
     r->last_seq = e->seq;
     r->changed_unix_ms = e->at_unix_ms;
@@ -390,12 +515,32 @@ AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t
     memset(&r->blob, 0, sizeof r->blob);
     if (exists) (void)agt__unhex(e->blob.data, e->blob.len, r->blob.id, 20);
     (void)agt__copy_text(r->doc, sizeof r->doc, e->doc.data, e->doc.len);
-    if (agt__copy_text(name, sizeof name, e->doc_type.data, e->doc_type.len)) {
-        agt_type type = agt_type_from_name(name);
-        if (type != AGT_TYPE_DEFAULT) r->type = type;
+    catalog_set_type(r, e);
+    catalog_forget_file(r);
+}
+
+static bool catalog_retypes(const agt_event *e) {
+    return !e->version && e->path.data && agt__text_is(e->action, "reclassify");
+}
+
+AGT_PRIVATE bool agt__catalog_touch_event(agt_catalog *c, const agt_event *e) {
+    if ((e->version || catalog_retypes(e)) && !agt__catalog_touch(c, e->path.data, e->path.len))
+        return false;
+    return !e->version || !e->from.data || agt__catalog_touch(c, e->from.data, e->from.len);
+}
+
+AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t size) {
+    if (e->version && e->path.data)
+        catalog_version(c, e, size);
+    else if (agt__text_is(e->action, "violation"))
+        catalog_refusal(c, e);
+    else if (agt__text_is(e->action, "unlock") || agt__text_is(e->action, "revoke"))
+        catalog_grant_event(c, e, e->action.data[0] == 'u');
+    else if (catalog_retypes(e)) {
+        agt_row *r = agt__catalog_touched(c, e->path.data, e->path.len);
+        AGENT_TRACE_ASSERT(r != NULL);
+        catalog_set_type(r, e);
     }
-    r->dev = r->ino = 0;
-    r->mtime_ns = r->ctime_ns = 0;
 }
 
 /* ---- lists ---- */
@@ -419,8 +564,11 @@ AGT_PRIVATE agt_status agt__catalog_rows(const agt_catalog *c, agt_catalog_scope
         catalog_base_row(c, i, r);
         if (!agt__catalog_touched(c, r->path, r->path_len)) out->count++;
     }
-    for (size_t i = 0; i < c->slot_count; i++)
-        if (c->slots[i] && c->slots[i]->version) out->row[out->count++] = *c->slots[i];
+    for (size_t i = 0; i < c->slot_count; i++) {
+        const agt_row *r = c->slots[i];
+        bool wanted = r && r->version && !(r->moved && scope == AGT_ROWS_ALL);
+        if (wanted) out->row[out->count++] = *r;
+    }
     qsort(out->row, out->count, sizeof *out->row, catalog_by_path);
     return AGT_OK;
 }

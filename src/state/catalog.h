@@ -6,7 +6,9 @@
  *
  * (1) Everything here can be rebuilt: snapshot plus journal give the catalog.
  * (2) agt__catalog_touch may fail for memory; changing a touched row cannot. A writer touches
- *     before the commit point and changes after it. */
+ *     before the commit point and changes after it.
+ * (3) A rename leaves a row at the old path that says so: it is no document's any more, but what
+ *     recovers or syncs files must know that none of ours is there. No snapshot has such rows. */
 #ifndef AGT_CATALOG_H
 #define AGT_CATALOG_H
 
@@ -19,6 +21,8 @@ typedef struct agt_row {
     size_t path_len;
     agt_type type;
     bool exists;
+    bool untracked;   /* it does not exist as a document, and a file may lie there all the same */
+    bool moved;       /* (3) */
     uint32_t version; /* 0: no such document ever */
     uint64_t last_seq;
     int64_t changed_unix_ms;
@@ -34,6 +38,11 @@ typedef struct agt_row {
 
 #define AGT_REFUSALS 64 /* identical refusals are folded within the last so many */
 
+typedef struct agt_grant_row {
+    char doc[37], actor[AGT_MAX_NAME + 8];
+    int64_t from_unix_ms, until_unix_ms;
+} agt_grant_row;
+
 typedef struct agt_catalog {
     const agt_mem *mem;
     agt_buf base; /* the snapshot's bytes, or empty */
@@ -43,6 +52,8 @@ typedef struct agt_catalog {
     int64_t live; /* documents that exist */
     uint64_t refusals[AGT_REFUSALS];
     uint32_t refusal_at;
+    agt_grant_row grants[AGT_MAX_GRANTS];
+    size_t grant_count;
 } agt_catalog;
 
 AGT_PRIVATE agt_catalog agt__catalog(const agt_mem *mem);
@@ -56,7 +67,8 @@ AGT_PRIVATE agt_status agt__catalog_encode(const agt_catalog *c, agt_cpu cpu, ui
                                            agt_buf *out, agt_error *err);
 AGT_PRIVATE void agt__catalog_name(uint64_t number, char out[32]);
 
-/* The row of exactly that path, by value; false if there never was such a document. */
+/* The row of exactly that path, by value; false if there never was such a document, or it has
+ * another path now. */
 AGT_PRIVATE bool agt__catalog_find(const agt_catalog *c, const char *path, size_t len,
                                    agt_row *out);
 /* The row as the snapshot has it, whatever changed since. */
@@ -73,15 +85,27 @@ AGT_PRIVATE bool agt__catalog_case_clash(const agt_catalog *c, const char *path,
 /* Is there an existing document in the folder `path`? */
 AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, size_t len);
 
-/* Changes the (touched) row as the event says. `size` is the content's length. Events that make no
+/* Touches what the event will change. False: out of memory. */
+AGT_PRIVATE bool agt__catalog_touch_event(agt_catalog *c, const agt_event *e);
+/* Changes the (touched) rows as the event says. `size` is the content's length. Events that make no
  * version change no row; violations are remembered for folding. Cannot fail. */
 AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t size);
-AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text path, agt_text rejected);
+AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text attempted, agt_text path,
+                                       agt_text rejected);
 AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, uint64_t hash);
 
+/* The grant of this document for exactly this grantee that has not ended; NULL: none. */
+AGT_PRIVATE const agt_grant_row *agt__catalog_grant(const agt_catalog *c, const char *doc,
+                                                    const char *grantee, int64_t now_unix_ms);
+/* Is there a grant in force under which the actor may write this document? */
+AGT_PRIVATE bool agt__catalog_granted(const agt_catalog *c, const char *doc, agt_text actor,
+                                      int64_t now_unix_ms);
+AGT_PRIVATE bool agt__grant_holds(const agt_grant_row *g, int64_t now_unix_ms);
+
 typedef enum agt_catalog_scope { AGT_ROWS_ALL, AGT_ROWS_CHANGED } agt_catalog_scope;
-/* Copies of the rows in byte order of their paths: all that ever were, or the overlay's with a
- * version. Free with agt__rows_free. The paths live as long as the catalog's. */
+/* Copies of the rows in byte order of their paths: all documents that ever were, or the overlay's
+ * with a version, and those (3). Free with agt__rows_free. The paths live as long as the catalog's.
+ */
 typedef struct agt_rows {
     agt_row *row;
     size_t count, cap;

@@ -7,9 +7,14 @@
  *     reference   allow     deny      deny
  *     scratch     allow     allow     allow
  *
- * The action does not matter: creating, changing, deleting, restoring and renaming are all writes.
- * (1) The table is the whole rule; unknown types and actors are denied.
- * (2) "confirm" with confirmation is allowed; confirmation never turns a denial into anything. */
+ * (1) Creating, changing, deleting, restoring, adding, renaming and untracking are all writes, and
+ *     the table is the whole rule for them; unknown types, actors and actions are denied.
+ * (2) Giving a document another type needs the right to write both types: nobody gets rid of a
+ *     protection that he could not pass, or protects what he could not write.
+ * (3) Grants are the user's alone to give and to take back; they need what a write of his needs.
+ * (4) A grant allows what changes the document's bytes, not what would outlast it: no rename (its
+ *     old path would be free for anybody), no untracking, no other type, no further grant.
+ * (5) "confirm" with confirmation is allowed; confirmation never turns a denial into anything. */
 #include "perm.h"
 
 enum { PERM_DENY = 0, PERM_ALLOW, PERM_CONFIRM };
@@ -74,20 +79,64 @@ AGT_PRIVATE agt_type agt__perm_type(agt_type type, const char *path, size_t len)
     return type;
 }
 
-AGT_PRIVATE agt_status agt__perm_decide(agt_actor_kind kind, agt_type type, bool confirmed,
-                                        const char **why) {
+AGT_PRIVATE const char *agt__action_name(agt_action action, bool exists) {
+    static const char *const names[] = {"",        "delete",     "restore", "create", "rename",
+                                        "untrack", "reclassify", "unlock",  "revoke"};
+    if (action == AGT_ACTION_WRITE) return exists ? "modify" : "create";
+    return (unsigned)action < AGT_COUNT(names) ? names[action] : "unknown";
+}
+
+AGT_PRIVATE bool agt__grantee_valid(agt_text grantee) {
+    return grantee.data &&
+           (agt__text_is(grantee, "agent") || agt__actor_valid(grantee.data, grantee.len));
+}
+
+AGT_PRIVATE bool agt__grantee_is(const char *grantee, agt_text actor) {
+    if (strcmp(grantee, "agent") == 0) return agt__actor_kind(actor) == AGT_ACTOR_AGENT;
+    return agt__text_is(actor, grantee);
+}
+
+static int perm_rule(agt_actor_kind kind, agt_type type) {
     bool known = (unsigned)type < AGT_COUNT(perm_table) && (unsigned)kind < 4;
-    int rule = known ? perm_table[type][kind] : PERM_DENY;
-    *why = perm_why[known ? type : 0];
+    return known ? perm_table[type][kind] : PERM_DENY;
+}
+
+static bool perm_is_grantable(agt_action action) {
+    return action == AGT_ACTION_WRITE || action == AGT_ACTION_DELETE ||
+           action == AGT_ACTION_RESTORE || action == AGT_ACTION_ADD;
+}
+
+AGT_PRIVATE agt_status agt__perm_decide(const agt_ask *ask, const char **why) {
+    int rule = perm_rule(ask->kind, ask->type);
+    bool grants = ask->action == AGT_ACTION_UNLOCK || ask->action == AGT_ACTION_REVOKE;
+    *why = perm_why[(unsigned)ask->type < AGT_COUNT(perm_why) ? ask->type : 0];
+    if ((unsigned)ask->action > AGT_ACTION_REVOKE) {
+        *why = "nobody may do what is no known action";
+        return AGT_DENIED;
+    }
+    if (grants && ask->kind != AGT_ACTOR_USER) { /* (3) */
+        *why = "only the user may give or end a grant";
+        return AGT_DENIED;
+    }
+    if (ask->to && ask->to != ask->type) { /* (2) */
+        int other = perm_rule(ask->kind, ask->to);
+        if (rule != PERM_DENY && other != PERM_ALLOW) {
+            rule = other;
+            *why = perm_why[(unsigned)ask->to < AGT_COUNT(perm_why) ? ask->to : 0];
+        }
+    } else if (ask->granted && perm_is_grantable(ask->action)) /* (4) */
+        return AGT_OK;
     if (rule == PERM_ALLOW) return AGT_OK;
-    if (rule == PERM_CONFIRM) return confirmed ? AGT_OK : AGT_NEEDS_CONFIRMATION;
+    if (rule == PERM_CONFIRM) return ask->confirmed ? AGT_OK : AGT_NEEDS_CONFIRMATION;
     return AGT_DENIED;
 }
 
-AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_type type, const char *path) {
+AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_action action, agt_type type,
+                                          const char *path) {
     const char *why;
-    agt_actor_kind kind = agt__actor_kind(agt__text(actor));
-    if (kind == AGT_ACTOR_NONE) return AGT_INVALID;
-    if (type == AGT_TYPE_DEFAULT) type = AGT_TYPE_SCRATCH;
-    return agt__perm_decide(kind, agt__perm_type(type, path, path ? strlen(path) : 0), false, &why);
+    agt_ask ask = {agt__actor_kind(agt__text(actor)), action, type, AGT_TYPE_DEFAULT, false, false};
+    if (ask.kind == AGT_ACTOR_NONE) return AGT_INVALID;
+    if (type == AGT_TYPE_DEFAULT) ask.type = AGT_TYPE_SCRATCH;
+    ask.type = agt__perm_type(ask.type, path, path ? strlen(path) : 0);
+    return agt__perm_decide(&ask, &why);
 }

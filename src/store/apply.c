@@ -180,8 +180,8 @@ static int apply_write_new(agt_store *s, agt_fd dir, const char *name, agt_place
     if (fd < 0) return (int)fd;
     int rc = agt__write_all(sys, fd, bytes, len, 0);
     if (rc == 0) rc = sys->fstat(sys->ctx, fd, &p->staged);
-    if (rc == 0 && p->before.on_disk && p->before.stat.mode != p->staged.mode)
-        rc = sys->set_mode(sys->ctx, fd, p->before.stat.mode);
+    uint32_t mode = p->before.on_disk ? p->before.stat.mode : p->mode;
+    if (rc == 0 && mode && mode != p->staged.mode) rc = sys->set_mode(sys->ctx, fd, mode);
     sys->close(sys->ctx, fd);
     if (rc < 0) (void)sys->remove(sys->ctx, dir, name);
     return rc;
@@ -397,12 +397,17 @@ AGT_PRIVATE agt_status agt__place(agt_store *s, agt_place *p, agt_error *err) {
     return rc < 0 ? apply_in_the_way(err, rc, p->path, p->path_len) : AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
-                                          size_t len, agt_error *err) {
-    char file[72];
-    agt_stat st;
-    if (!agt__copy_text(file, sizeof file, name.data, name.len))
-        return agt__fail(err, AGT_CORRUPT, "an event names refused bytes that no file can hold");
-    if (s->sys->stat(s->sys->ctx, s->rejected, file, &st) == 0 && st.size == len) return AGT_OK;
-    return agt__write_file(s->sys, s->rejected, file, bytes, len, true, err);
+AGT_PRIVATE agt_status agt__sync_document(agt_store *s, const char *path, size_t len,
+                                          agt_error *err) {
+    const agt_sys *sys = s->sys;
+    const char *leaf;
+    char shown[200];
+    agt_fd folder = agt__open_parent(s, path, len, false, &leaf);
+    agt_fd fd = folder < 0 ? folder : sys->open(sys->ctx, folder, leaf, AGT_O_READ, 0);
+    int rc = fd < 0 ? (int)fd : sys->sync(sys->ctx, fd);
+    if (rc == 0) rc = sys->sync(sys->ctx, folder);
+    if (fd >= 0 && folder >= 0) sys->close(sys->ctx, fd);
+    if (folder >= 0) sys->close(sys->ctx, folder);
+    if (rc >= 0) return AGT_OK;
+    return agt__fail_io(err, rc, "cannot sync %s", agt__show_path(shown, sizeof shown, path, len));
 }

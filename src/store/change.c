@@ -41,9 +41,10 @@ static void change_again(agt_plan *p) {
     memset(&p->result, 0, sizeof p->result);
     memset(&p->now, 0, sizeof p->now);
     memset(&p->place, 0, sizeof p->place);
-    p->row = NULL;
+    memset(&p->to_place, 0, sizeof p->to_place);
+    p->row = p->to_row = NULL;
     p->kind = AGT_PLAN_NONE;
-    p->staged = p->side = false;
+    p->staged = p->side = p->waits = false;
 }
 
 static agt_status change_once(agt_store *s, agt_plan *p, bool *no_room, agt_error *err) {
@@ -78,6 +79,21 @@ static agt_status change_one(agt_store *s, agt_plan *p, agt_error *err) {
     return change_once(s, p, &no_room, err);
 }
 
+AGT_PRIVATE agt_status agt__change_fill(agt_plan *p, const agt_caller *caller, const char *path,
+                                        const agt_write_options *opts,
+                                        const agt_write_result *result, agt_error *err) {
+    agt_status st = change_fill(p, caller, path, NULL, 0, opts, err);
+    return st == AGT_OK ? change_result_check(result, err) : st;
+}
+
+AGT_PRIVATE agt_status agt__change_run(agt_store *s, agt_plan *p, agt_write_result *result,
+                                       agt_error *err) {
+    AGENT_TRACE_ASSERT(s);
+    agt_status st = change_one(s, p, err);
+    change_report(p, result);
+    return st;
+}
+
 AGENT_TRACE_API agt_status agt_write(agt_store *store, const agt_caller *caller, const char *path,
                                      const void *bytes, size_t len, const agt_write_options *opts,
                                      agt_write_result *result, agt_error *err) {
@@ -95,14 +111,9 @@ AGENT_TRACE_API agt_status agt_remove(agt_store *store, const agt_caller *caller
                                       const agt_write_options *opts, agt_write_result *result,
                                       agt_error *err) {
     agt_plan p;
-    AGENT_TRACE_ASSERT(store);
-    agt_status st = change_result_check(result, err);
-    if (st == AGT_OK) st = change_fill(&p, caller, path, NULL, 0, opts, err);
-    if (st != AGT_OK) return st;
-    p.remove = true;
-    st = change_one(store, &p, err);
-    change_report(&p, result);
-    return st;
+    agt_status st = agt__change_fill(&p, caller, path, opts, result, err);
+    p.action = AGT_ACTION_DELETE;
+    return st == AGT_OK ? agt__change_run(store, &p, result, err) : st;
 }
 
 AGENT_TRACE_API agt_status agt_restore(agt_store *store, const agt_caller *caller, const char *path,
@@ -110,17 +121,15 @@ AGENT_TRACE_API agt_status agt_restore(agt_store *store, const agt_caller *calle
                                        agt_write_result *result, agt_error *err) {
     agt_plan p;
     agt_bytes old = {NULL, 0, NULL};
-    agt_status st = change_result_check(result, err);
-    if (st == AGT_OK) st = change_fill(&p, caller, path, NULL, 0, opts, err);
+    agt_status st = agt__change_fill(&p, caller, path, opts, result, err);
     if (st == AGT_OK && !version)
         st = agt__fail(err, AGT_INVALID, "versions begin at 1; say which one to restore");
     if (st == AGT_OK) st = agt_read_version(store, path, version, &old, err);
     if (st != AGT_OK) return st;
-    p.restore = true;
+    p.action = AGT_ACTION_RESTORE;
     p.bytes = old.data;
     p.len = old.len;
-    st = change_one(store, &p, err);
-    change_report(&p, result);
+    st = agt__change_run(store, &p, result, err);
     agt_bytes_free(&old);
     return st;
 }
@@ -147,8 +156,9 @@ AGENT_TRACE_API agt_status agt_event_append(agt_store *store, const agt_caller *
                                             const char *action, const char *summary,
                                             const char *path, uint32_t durability, uint64_t *seq,
                                             agt_error *err) {
-    static const char *const ours[] = {"create", "modify",    "delete", "restore",
-                                       "rename", "violation", "init",   "unknown"};
+    static const char *const ours[] = {"create", "modify",  "delete",    "restore",
+                                       "rename", "untrack", "violation", "reclassify",
+                                       "unlock", "revoke",  "init",      "unknown"};
     agt_plan p;
     bool no_room = false;
     AGENT_TRACE_ASSERT(action && summary);
@@ -192,9 +202,13 @@ static agt_status change_fill_many(agt_plan *p, const agt_change *from, const ag
     if (st != AGT_OK) return st;
     if (!caller) caller = c.caller;
     if (!caller) return agt__fail(err, AGT_INVALID, "a change of the group has no caller");
-    st = change_fill(p, caller, c.path, c.remove ? NULL : c.bytes, c.remove ? 0 : c.len, c.options,
-                     err);
-    p->remove = c.remove != 0;
+    if (c.kind > AGT_CHANGE_ADD) return agt__fail(err, AGT_INVALID, "a change is of no known kind");
+    bool brings = c.kind == AGT_CHANGE_WRITE;
+    st =
+        change_fill(p, caller, c.path, brings ? c.bytes : NULL, brings ? c.len : 0, c.options, err);
+    p->action = c.kind == AGT_CHANGE_REMOVE ? AGT_ACTION_DELETE
+                : c.kind == AGT_CHANGE_ADD  ? AGT_ACTION_ADD
+                                            : AGT_ACTION_WRITE;
     return st;
 }
 

@@ -387,6 +387,25 @@ static agt_status history_diff(agt_store *s, const char *path, const agt_buf *a,
     return st;
 }
 
+AGENT_TRACE_API agt_status agt_diff_bytes(agt_store *store, const char *path, const void *from,
+                                          size_t from_len, const void *to, size_t to_len,
+                                          agt_bytes *out, agt_error *err) {
+    AGENT_TRACE_ASSERT(store && path && out && (from || !from_len) && (to || !to_len));
+    memset(out, 0, sizeof *out);
+    agt_buf a = agt__buf(&store->mem), b = agt__buf(&store->mem);
+    agt__buf_put(&a, from, from_len);
+    agt__buf_put(&b, to, to_len);
+    agt_status st = a.failed || b.failed ? agt__nomem(err) : AGT_OK;
+    if (st == AGT_OK) st = agt__store_enter(store, err);
+    if (st == AGT_OK) {
+        agt__store_leave(store);
+        st = history_diff(store, path, &a, from != NULL, &b, to != NULL, out, err);
+    }
+    agt__buf_free(&a);
+    agt__buf_free(&b);
+    return st;
+}
+
 AGENT_TRACE_API agt_status agt_diff(agt_store *store, const char *path, uint32_t from, uint32_t to,
                                     agt_bytes *out, agt_error *err) {
     history_path at;
@@ -407,5 +426,59 @@ AGENT_TRACE_API agt_status agt_diff(agt_store *store, const char *path, uint32_t
     if (st == AGT_OK) st = history_diff(store, at.text, &a, a_exists, &b, b_exists, out, err);
     agt__buf_free(&a);
     agt__buf_free(&b);
+    return st;
+}
+
+/* ---- refused bytes ---- */
+
+/* The event, if it is a violation with bytes. */
+static agt_status history_violation(agt_store *s, uint64_t seq, agt_buf *line, agt_buf *scratch,
+                                    agt_event *e, agt_error *err) {
+    agt_trace_reader *reader;
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    st = agt__store_look_again(s, err);
+    uint64_t trusted = agt__waiting(s, false).known ? UINT64_MAX : s->journal.header.next_seq;
+    bool there = seq && seq < s->seen.next_seq;
+    agt__store_leave(s);
+    if (st == AGT_OK && !there)
+        st = agt__fail(err, AGT_NOT_FOUND, "there is no event %llu", (unsigned long long)seq);
+    if (st == AGT_OK) st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
+    if (st != AGT_OK) return st;
+    st = history_event(s, reader, trusted, seq, line, scratch, e, err);
+    agt__trace_reader_close(reader);
+    if (st != AGT_OK || e->rejected.data) return st;
+    return agt__fail(err, AGT_NOT_FOUND, "event %llu refused no bytes", (unsigned long long)seq);
+}
+
+AGENT_TRACE_API agt_status agt_read_refused(agt_store *store, uint64_t seq, agt_bytes *out,
+                                            agt_error *err) {
+    unsigned char sha[32], want[32];
+    char name[72];
+    agt_event e = AGT_EVENT_INIT;
+    AGENT_TRACE_ASSERT(store && out);
+    memset(out, 0, sizeof *out);
+    agt_buf line = agt__buf(&store->mem), scratch = agt__buf(&store->mem);
+    agt_buf bytes = agt__buf(&store->mem);
+    agt_status st = history_violation(store, seq, &line, &scratch, &e, err);
+    bool named = st == AGT_OK && agt__unhex(e.rejected.data, e.rejected.len, want, sizeof want) &&
+                 agt__copy_text(name, sizeof name, e.rejected.data, e.rejected.len);
+    if (st == AGT_OK && !named)
+        st = agt__fail(err, AGT_CORRUPT, "event %llu names no bytes", (unsigned long long)seq);
+    if (st == AGT_OK)
+        st = agt__read_file(store->sys, store->rejected, name, AGT_REJECTED_MAX, &bytes, err);
+    if (st == AGT_NOT_FOUND && named)
+        st = agt__fail(err, AGT_NOT_FOUND, "the bytes that event %llu refused are not kept",
+                       (unsigned long long)seq);
+    if (st == AGT_OK) {
+        agt__sha256(store->cpu, bytes.data, bytes.len, sha);
+        st = memcmp(sha, want, sizeof sha) == 0
+                 ? agt__buf_give(&bytes, out, err)
+                 : agt__fail(err, AGT_CORRUPT, ".agent-trace/rejected/%s is not what its name says",
+                             name);
+    }
+    agt__buf_free(&line);
+    agt__buf_free(&scratch);
+    agt__buf_free(&bytes);
     return st;
 }

@@ -139,6 +139,10 @@ static agt_status publish_tree(publish_run *run, const agt_event *e, const agt_e
     const void *bytes;
     if (!e->version || !e->path.data) return AGT_OK;
     if (!e->blob.data) return agt__git_remove(s->git, e->path.data, e->path.len, err);
+    if (e->from.data) {
+        agt_status st = agt__git_remove(s->git, e->from.data, e->from.len, err);
+        if (st != AGT_OK) return st;
+    }
     if (!agt__unhex(e->blob.data, e->blob.len, blob.id, 20))
         return agt__fail(err, AGT_CORRUPT, "event %llu names no blob", (unsigned long long)e->seq);
     agt_status st = agt__entry_bytes(s, e->seq, entry, &run->side, &bytes, err);

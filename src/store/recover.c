@@ -82,7 +82,7 @@ static agt_status recover_record(recover_run *run, const agt_record *r, uint64_t
         if (st == AGT_OK && ev.version) st = recover_add(s, &run->all, &ev, at, err);
         if (at < run->from || st != AGT_OK) continue;
         agt__buf_put(&s->lines, e.line, e.line_len);
-        if (!ev.rejected.data) continue;
+        if (!ev.rejected.data || !(e.flags & AGT_ENTRY_CONTENT)) continue;
         agt_buf side = agt__buf(&s->mem);
         st = agt__entry_bytes(s, seq, &e, &side, &bytes, err);
         if (st == AGT_OK)

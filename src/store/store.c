@@ -58,6 +58,11 @@ static bool store_path_allowed(agt_text path) {
            len == path.len && memcmp(clean, path.data, len) == 0;
 }
 
+static bool store_rename(const agt_event *e) {
+    return e->version && e->blob.data && store_path_allowed(e->from) &&
+           !agt__text_eq(e->from, e->path);
+}
+
 AGT_PRIVATE agt_status agt__store_event(const agt_entry *entry, uint64_t seq, agt_buf *scratch,
                                         agt_event *e, agt_error *err) {
     agt_status st = agt__event_parse(entry->line, entry->line_len, scratch, e, err);
@@ -65,7 +70,7 @@ AGT_PRIVATE agt_status agt__store_event(const agt_entry *entry, uint64_t seq, ag
     bool good = e->seq == seq && (!e->path.data || store_path_allowed(e->path)) &&
                 (!e->blob.data || store_hex(e->blob, 40)) &&
                 (!e->rejected.data || store_hex(e->rejected, 64)) &&
-                agt__actor_valid(e->actor.data, e->actor.len);
+                (!e->from.data || store_rename(e)) && agt__actor_valid(e->actor.data, e->actor.len);
     if (e->version) good = good && e->path.data && e->doc.len == 36;
     if (e->version && e->blob.data) good = good && (entry->flags & AGT_ENTRY_CONTENT);
     if (good) return AGT_OK;
@@ -82,8 +87,7 @@ AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r,
     for (size_t at = 0; agt__record_next(r, &at, &e); seq++) {
         agt_status st = agt__store_event(&e, seq, &s->scratch, &ev, err);
         if (st != AGT_OK) return st;
-        if (ev.version && !agt__catalog_touch(&s->catalog, ev.path.data, ev.path.len))
-            return agt__nomem(err);
+        if (!agt__catalog_touch_event(&s->catalog, &ev)) return agt__nomem(err);
         agt__catalog_event(&s->catalog, &ev, e.content_len);
     }
     return AGT_OK;

@@ -16,6 +16,8 @@
 #define AGT_INLINE_MAX   (1024u * 1024)     /* longer contents go to a side file */
 #define AGT_BATCH_INLINE (2u * 1024 * 1024) /* together, in one record */
 #define AGT_STORE_NAME   ".agent-trace"
+#define AGT_REJECTED_MAX (32u * 1024 * 1024) /* longer refused bytes are told by their hash alone  \
+                                              */
 
 /* How far this handle has read the journal. */
 typedef struct agt_seen {
@@ -115,6 +117,7 @@ typedef struct agt_place {
     uint64_t seq;    /* names the temporary file tmp/<seq>.new */
     agt_look before; /* what was seen there; anything else is kept aside */
     bool remove;
+    uint32_t mode;   /* of a new file; 0: as files are made here */
     agt_stat staged; /* of the temporary file */
     agt_stat after;  /* of the document when it is in place; ino 0: look again */
     bool kept_aside;
@@ -136,9 +139,9 @@ AGT_PRIVATE int agt__keep_aside(agt_store *s, const char *name, uint64_t seq, co
                                 size_t len);
 /* Copies the file's identity into the row, so that a later look is cheap. */
 AGT_PRIVATE void agt__row_stat(agt_row *row, const agt_stat *st);
-/* Writes refused bytes to rejected/<sha256 in hex>, synced. */
-AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
-                                          size_t len, agt_error *err);
+/* Makes a document's file and its name durable. */
+AGT_PRIVATE agt_status agt__sync_document(agt_store *s, const char *path, size_t len,
+                                          agt_error *err);
 /* Splits a path into an open folder and the leaf; makes folders if `make`. The fd or an error. */
 AGT_PRIVATE agt_fd agt__open_parent(agt_store *s, const char *path, size_t len, bool make,
                                     const char **leaf);
@@ -148,6 +151,13 @@ AGT_PRIVATE void agt__seq_name(uint64_t seq, const char *suffix, char out[40]);
 /* May names in the document's folder be changed? The folder may not be there yet. Asked before a
  * change is recorded, so that applying it can hardly fail. */
 AGT_PRIVATE agt_status agt__target(agt_store *s, const char *path, size_t len, agt_error *err);
+
+/* ---- rejected.c ---- */
+
+/* Writes refused bytes to rejected/<sha256 in hex>, synced, and removes the oldest where there are
+ * more than AGT_MAX_REJECTED files or bytes. */
+AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
+                                          size_t len, agt_error *err);
 
 /* ---- pending.c ---- */
 

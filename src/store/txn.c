@@ -223,12 +223,15 @@ static agt_status txn_sync(agt_txn *t, agt_error *err) {
 static bool txn_apply_plan(agt_txn *t, agt_plan *p) {
     agt_store *s = t->s;
     if (p->kind == AGT_PLAN_NONE) return true;
-    agt_status st = agt__place(s, &p->place, &s->waits);
-    p->result.edit_kept_aside = p->place.kept_aside;
+    bool renames = p->kind == AGT_PLAN_RENAME;
+    agt_status st =
+        renames ? agt__place_rename(s, p, &s->waits) : agt__place(s, &p->place, &s->waits);
+    p->result.edit_kept_aside = p->place.kept_aside || p->to_place.kept_aside;
     p->result.apply_pending = st != AGT_OK;
-    if (st == AGT_OK && p->kind == AGT_PLAN_WRITE && !s->reload)
-        agt__row_stat(p->row, &p->place.after);
-    return st == AGT_OK;
+    if (st != AGT_OK) return false;
+    if (renames && !s->reload) agt__row_stat(p->to_row, &p->to_place.after);
+    if (p->kind == AGT_PLAN_WRITE && !s->reload) agt__row_stat(p->row, &p->place.after);
+    return true;
 }
 
 static bool txn_apply(agt_txn *t) {
@@ -240,7 +243,8 @@ static bool txn_apply(agt_txn *t) {
         all = false;
     for (size_t i = t->first; i < t->count; i++) {
         agt_plan *p = &t->plans[i];
-        if (p->result.status == AGT_DENIED && p->result.seq && !p->remove) {
+        if (p->result.status == AGT_DENIED && p->result.seq && agt__plan_brings(p) &&
+            p->len <= AGT_REJECTED_MAX) {
             unsigned char sha[32];
             char name[64];
             agt__sha256(s->cpu, p->bytes, p->len, sha);

@@ -7,55 +7,6 @@
 
 #include <stdio.h>
 
-/* ---- checks without a lock ---- */
-
-static agt_status write_check_text(const char *what, const char *s, size_t max, agt_error *err) {
-    size_t n = s ? strlen(s) : 0;
-    if (n > max) return agt__fail(err, AGT_LIMIT, "%s has more than %zu bytes", what, max);
-    size_t valid = agt__utf8_valid(s, n);
-    if (valid != n)
-        return agt__fail_at(err, AGT_INVALID, (int64_t)valid, "%s is not valid UTF-8", what);
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
-            return agt__fail_at(err, AGT_INVALID, (int64_t)i,
-                                "%s has a control character; use one line of text", what);
-    return AGT_OK;
-}
-
-static agt_status write_check_caller(const agt_caller *c, agt_error *err) {
-    char shown[100];
-    if (!c->actor || !agt__actor_valid(c->actor, strlen(c->actor))) {
-        const char *a = c->actor ? c->actor : "(none)";
-        return agt__fail(err, AGT_INVALID,
-                         "actor '%s' is not valid; use user, system or agent:<name>",
-                         agt__show_path(shown, sizeof shown, a, strlen(a)));
-    }
-    if (c->session && !agt__session_valid(c->session, strlen(c->session)))
-        return agt__fail(err, AGT_INVALID,
-                         "session '%s' is not valid; use 1 to 64 of A-Z a-z 0-9 . _ : -",
-                         agt__show_path(shown, sizeof shown, c->session, strlen(c->session)));
-    if (c->source && !agt__word_valid(c->source, strlen(c->source), false))
-        return agt__fail(err, AGT_INVALID, "the source is not valid; use 1 to 64 of a-z 0-9 _");
-    return AGT_OK;
-}
-
-AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err) {
-    const agt_write_options *o = &p->options;
-    agt_status st = write_check_caller(&p->caller, err);
-    if (st == AGT_OK && p->given_path)
-        st = agt__path_normalise(p->given_path, strlen(p->given_path), p->path, &p->path_len, err);
-    if (st == AGT_OK) st = write_check_text("the summary", o->summary, AGT_MAX_SUMMARY, err);
-    if (st != AGT_OK) return st;
-    if (o->type > AGT_TYPE_SCRATCH || o->check_version > 1 || o->has_time > 1 ||
-        o->durability > AGT_DURABLE_PROCESS)
-        return agt__fail(err, AGT_INVALID, "a write option has a value that is none");
-    if (o->has_time && (o->at_unix_ms < 0 || o->at_unix_ms > AGT_TIME_MAX))
-        return agt__fail(err, AGT_INVALID, "the author's time is before 1970 or after 9999");
-    if (p->len > AGT_MAX_DOCUMENT)
-        return agt__fail(err, AGT_LIMIT, "the document has more than %u bytes",
-                         (unsigned)AGT_MAX_DOCUMENT);
-    return AGT_OK;
-}
 /* ---- events ---- */
 /* The fields every event of a caller has. */
 static void write_base_event(const agt_txn *t, const agt_plan *p, agt_event *e) {
@@ -85,11 +36,11 @@ typedef struct write_version {
     char blob[40], summary[AGT_MAX_PATH + 80];
 } write_version;
 
-static agt_status write_doc_id(agt_txn *t, agt_row *row, agt_error *err) {
+static agt_status write_doc_id(agt_txn *t, agt_row *now, agt_error *err) {
     char uuid[40];
-    if (row->doc[0]) return AGT_OK;
+    if (now->doc[0]) return AGT_OK;
     agt_status st = agt__uuid(t->s->sys, uuid, err);
-    if (st == AGT_OK) memcpy(row->doc, uuid, 37);
+    if (st == AGT_OK) memcpy(now->doc, uuid, 37);
     return st;
 }
 
@@ -101,7 +52,7 @@ static void write_version_event(agt_plan *p, const char *action, uint32_t versio
     e->action = e->change_kind = agt__text(action);
     e->version = version;
     e->doc_prev = doc_prev;
-    e->doc = agt__text(p->row->doc);
+    e->doc = agt__text(p->now.doc);
     e->doc_type = agt__text(agt_type_name(type));
     if (blob) {
         agt__hex(blob->id, 20, v->blob);
@@ -157,119 +108,65 @@ static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, 
 
 /* ---- deciding ---- */
 
-static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *action, agt_type type,
-                               const char *why, agt_error *err) {
+static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *why, agt_error *err) {
     agt_store *s = t->s;
     unsigned char sha[32];
     char rejected[64], summary[AGT_MAX_PATH + 400], shown[200];
+    const char *action = agt__action_name(p->action, p->now.exists);
     agt_event e;
     agt_text kept = {NULL, 0};
     agt__show_path(shown, sizeof shown, p->path, p->path_len);
     agt_status denied =
         agt__fail(err, AGT_DENIED, "%s may not %s %s: %s", p->caller.actor, action, shown, why);
-    if (!p->remove) {
+    if (agt__plan_brings(p)) {
         agt__sha256(s->cpu, p->bytes, p->len, sha);
         agt__hex(sha, 32, rejected);
         kept = (agt_text){rejected, 64};
     }
     write_base_event(t, p, &e);
-    if (t->atomic || agt__catalog_refused(&s->catalog, agt__refusal_hash(e.actor, e.path, kept)))
+    e.change_kind = agt__text(action);
+    if (t->atomic ||
+        agt__catalog_refused(&s->catalog, agt__refusal_hash(e.actor, e.change_kind, e.path, kept)))
         return denied; /* folded; or a batch, which records nothing unless all is allowed */
     int n = snprintf(summary, sizeof summary, "violation: %s attempted %s on %s: %s",
                      p->caller.actor, action, p->path, why);
     e.summary = (agt_text){summary, n > 0 ? (size_t)n : 0};
     e.action = agt__text("violation");
-    e.change_kind = agt__text(action);
-    e.doc_type = agt__text(agt_type_name(type));
+    e.doc_type = agt__text(agt_type_name(p->type));
     e.rejected = kept;
-    if (p->row && p->row->version) {
-        e.doc = agt__text(p->row->doc);
-        e.doc_prev = p->row->last_seq;
+    if (p->now.version) {
+        e.doc = agt__text(p->now.doc);
+        e.doc_prev = p->now.last_seq;
     }
     agt__txn_record_begin(t);
-    agt_status st = agt__txn_add(t, &e, p->bytes, p->len, !p->remove, NULL, err);
+    agt_status st =
+        agt__txn_add(t, &e, p->bytes, p->len, kept.data && p->len <= AGT_REJECTED_MAX, NULL, err);
     if (st == AGT_OK) st = agt__txn_seal(t, err);
     if (st != AGT_OK) return st;
     p->result.seq = e.seq;
     return denied;
 }
 
-static bool write_is_under(const agt_plan *p, const agt_plan *folder) {
-    return p->path_len > folder->path_len && p->path[folder->path_len] == '/' &&
-           memcmp(p->path, folder->path, folder->path_len) == 0;
-}
-
-/* The same among the changes of a batch, whose documents are not in the catalog yet. */
-static agt_status write_clash_batch(const agt_txn *t, size_t index, agt_error *err) {
-    const agt_plan *p = &t->plans[index];
-    char shown[200], theirs[200];
-    for (size_t i = 0; i < index; i++) {
-        const agt_plan *q = &t->plans[i];
-        if (q->remove) continue;
-        bool same = agt__path_fold_compare(q->path, q->path_len, p->path, p->path_len) == 0;
-        if (!same && !write_is_under(p, q) && !write_is_under(q, p)) continue;
-        agt__show_path(shown, sizeof shown, p->path, p->path_len);
-        return agt__fail(err, AGT_INVALID,
-                         same ? "%s and %s in one batch differ only in upper and lower case"
-                              : "%s and %s in one batch: one stands where the other needs a folder",
-                         shown, agt__show_path(theirs, sizeof theirs, q->path, q->path_len));
-    }
-    return AGT_OK;
-}
-
 static agt_status write_clash(agt_txn *t, size_t index, agt_error *err) {
-    agt_row other;
-    agt_store *s = t->s;
     const agt_plan *p = &t->plans[index];
-    char shown[200], theirs[200];
-    if (t->atomic) {
-        agt_status st = write_clash_batch(t, index, err);
-        if (st != AGT_OK) return st;
-    }
-    agt__show_path(shown, sizeof shown, p->path, p->path_len);
-    if (agt__catalog_case_clash(&s->catalog, p->path, p->path_len, &other))
-        return agt__fail(err, AGT_INVALID,
-                         "%s differs only in upper and lower case from the document %s; use that "
-                         "name",
-                         shown, agt__show_path(theirs, sizeof theirs, other.path, other.path_len));
-    if (agt__catalog_has_under(&s->catalog, p->path, p->path_len))
-        return agt__fail(err, AGT_INVALID, "%s is a folder of documents; use another name", shown);
-    for (size_t i = 1; i < p->path_len; i++)
-        if (p->path[i] == '/' && agt__catalog_find(&s->catalog, p->path, i, &other) && other.exists)
-            return agt__fail(err, AGT_INVALID,
-                             "%s: the document %s stands where a folder is needed", shown,
-                             agt__show_path(theirs, sizeof theirs, other.path, other.path_len));
-    return AGT_OK;
+    agt_status st = t->atomic ? agt__plan_clash_batch(t, index, err) : AGT_OK;
+    return st == AGT_OK ? agt__plan_clash(&t->s->catalog, p->path, p->path_len, NULL, err) : st;
 }
 
-/* Type and permission. `*type` is what the document is or becomes. */
-static agt_status write_permit(agt_txn *t, agt_plan *p, agt_type *type, agt_error *err) {
+static agt_status write_permit(agt_txn *t, agt_plan *p, agt_error *err) {
     const char *why;
-    agt_row *row = p->row;
     char shown[200];
-    agt_type asked = (agt_type)p->options.type;
-    *type = row->version ? row->type : asked ? asked : AGT_TYPE_SCRATCH;
-    *type = row->version ? *type : agt__perm_type(*type, p->path, p->path_len);
-    if (asked && asked != *type)
-        return agt__fail(err, AGT_INVALID, "%s is a %s document, not %s; leave the type out",
-                         agt__show_path(shown, sizeof shown, p->path, p->path_len),
-                         agt_type_name(*type), agt_type_name(asked));
-    agt_actor_kind kind = agt__actor_kind(agt__text(p->caller.actor));
-    agt_status st = agt__perm_decide(kind, agt__perm_type(*type, p->path, p->path_len),
-                                     p->caller.confirm != 0, &why);
-    if (st == AGT_NEEDS_CONFIRMATION)
-        return agt__fail(err, st, "%s: %s",
-                         agt__show_path(shown, sizeof shown, p->path, p->path_len), why);
-    if (st == AGT_DENIED) {
-        const char *action = p->remove ? "delete" : row->exists ? "modify" : "create";
-        return write_refuse(t, p, action, *type, why, err);
-    }
-    return st;
+    agt_status st = agt__plan_permit(&t->s->catalog, p, t->now_unix_ms, &why, err);
+    if (st == AGT_DENIED) return write_refuse(t, p, why, err);
+    if (st != AGT_NEEDS_CONFIRMATION) return st;
+    return agt__fail(err, st, "%s: %s", agt__show_path(shown, sizeof shown, p->path, p->path_len),
+                     why);
 }
 
 /* What lies at the path, seen through changes of the same transaction; records an edit. */
-static agt_status write_look(agt_txn *t, agt_plan *p, agt_row *now, agt_error *err) {
+static agt_status write_look(agt_txn *t, agt_plan *p, agt_error *err) {
     agt_store *s = t->s;
+    agt_row *now = &p->now;
     agt_look *look = &p->place.before;
     if (p->row->pending) {
         agt_plan *earlier = &t->plans[p->row->pending - 1];
@@ -280,7 +177,8 @@ static agt_status write_look(agt_txn *t, agt_plan *p, agt_row *now, agt_error *e
     }
     bool pending = false;
     agt_status st = agt__look(s, p->path, p->path_len, &s->old, look, err);
-    if (st == AGT_INVALID && p->remove && look->stat.kind == AGT_FILE_FOLDER) {
+    bool goes = p->action == AGT_ACTION_DELETE || p->action == AGT_ACTION_UNTRACK;
+    if (st == AGT_INVALID && goes && look->stat.kind == AGT_FILE_FOLDER) {
         memset(look, 0, sizeof *look); /* a person made a folder of it: it is gone */
         s->old.len = 0;
         st = AGT_OK;
@@ -289,7 +187,10 @@ static agt_status write_look(agt_txn *t, agt_plan *p, agt_row *now, agt_error *e
     if (agt__look_is(look, now->exists, &now->blob)) return AGT_OK;
     agt_waiting waiting = agt__waiting(s, true);
     if ((st = agt__look_pending(s, &waiting, now, look, &pending, err)) != AGT_OK) return st;
+    bool adds = p->action == AGT_ACTION_ADD && !now->exists;
+    if (!pending && adds) return AGT_OK; /* it is what the caller adds */
     if (!pending) return write_add_edit(t, p, look, now, err);
+    p->waits = true;
     s->old.len = 0; /* what is in the journal is what changes */
     return now->exists ? agt__journalled_content(s, now->last_seq, &s->old, err) : AGT_OK;
 }
@@ -309,39 +210,69 @@ static agt_status write_stage(agt_txn *t, size_t index, uint64_t seq, agt_error 
     p->place.path = p->path;
     p->place.path_len = p->path_len;
     p->place.seq = seq;
-    p->place.remove = p->remove;
+    p->place.remove = p->action == AGT_ACTION_DELETE;
     agt_status st = agt__target(t->s, p->path, p->path_len, err);
     if (st != AGT_OK) return st;
-    if (!p->remove) {
+    if (!p->place.remove) {
         st = agt__stage(t->s, &p->place, p->bytes, p->len, err);
         if (st != AGT_OK) return st;
         p->staged = true;
     } else
         agt__unstage(t->s, seq); /* of a writer that died before it recorded what it staged */
-    p->kind = p->remove ? AGT_PLAN_REMOVE : AGT_PLAN_WRITE;
+    p->kind = p->place.remove ? AGT_PLAN_REMOVE : AGT_PLAN_WRITE;
     return AGT_OK;
+}
+
+/* What is asked of the document as it is: is it there, or must it not be? */
+static agt_status write_exists(agt_plan *p, agt_error *err) {
+    char shown[200];
+    agt__show_path(shown, sizeof shown, p->path, p->path_len);
+    bool adds = p->action == AGT_ACTION_ADD;
+    bool makes = adds || p->action == AGT_ACTION_WRITE || p->action == AGT_ACTION_RESTORE;
+    if (!makes && !p->now.exists)
+        return agt__fail(err, AGT_NOT_FOUND, "%s: no such document", shown);
+    if (!adds) return AGT_OK;
+    if (p->now.exists) return agt__fail(err, AGT_CONFLICT, "%s is a document already", shown);
+    if (p->waits)
+        return agt__fail(err, AGT_BUSY,
+                         "%s was deleted, and what is in the way of that must go first", shown);
+    if (p->place.before.on_disk) return AGT_OK;
+    return agt__fail(err, AGT_NOT_FOUND, "there is no file %s to add", shown);
+}
+
+/* Actions that do not look at the document's file. */
+static bool write_is_blind(const agt_plan *p) {
+    return p->action == AGT_ACTION_RECLASSIFY || p->action == AGT_ACTION_UNLOCK ||
+           p->action == AGT_ACTION_REVOKE;
+}
+
+static bool write_is_managing(const agt_plan *p) {
+    return write_is_blind(p) || p->action == AGT_ACTION_RENAME || p->action == AGT_ACTION_UNTRACK;
 }
 
 AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err) {
     agt_plan *p = &t->plans[index];
     agt_store *s = t->s;
     char shown[200];
+    bool managing = write_is_managing(p);
     agt__show_path(shown, sizeof shown, p->path, p->path_len);
     if (!(p->row = agt__catalog_touch(&s->catalog, p->path, p->path_len))) return agt__nomem(err);
-    p->result.version = p->row->exists ? p->row->version : 0;
+    agt__plan_now(p, p->row);
+    p->result.version = p->now.exists ? p->now.version : 0;
     if (p->row->pending && t->atomic)
         return agt__fail(err, AGT_INVALID, "%s stands twice in the batch", shown);
-    agt_status st = write_permit(t, p, &p->type, err);
-    if (st == AGT_OK && !p->row->exists) st = write_clash(t, index, err);
-    if (st == AGT_OK) st = write_doc_id(t, p->row, err);
+    if (managing && !p->now.version) return write_exists(p, err);
+    agt_status st = write_permit(t, p, err);
+    if (st == AGT_OK && !p->now.exists && !managing) st = write_clash(t, index, err);
+    if (st == AGT_OK) st = write_doc_id(t, &p->now, err);
+    if (st == AGT_OK && p->given_to) st = agt__manage_target(t, p, err);
+    if (st == AGT_OK && !write_is_blind(p)) st = write_look(t, p, err);
     if (st != AGT_OK) return st;
-    p->now = *p->row;
-    if ((st = write_look(t, p, &p->now, err)) != AGT_OK) return st;
     p->result.version = p->now.exists ? p->now.version : 0;
     if ((st = write_expected(p, &p->now, err)) != AGT_OK) return st;
-    if (p->remove && !p->now.exists)
-        return agt__fail(err, AGT_NOT_FOUND, "%s: no such document", shown);
-    if (p->remove) return AGT_OK;
+    if ((st = write_exists(p, err)) != AGT_OK) return st;
+    if (managing) return agt__manage_look(t, p, err);
+    if (!agt__plan_brings(p)) return AGT_OK;
     agt__git_id(s->cpu, "blob", p->bytes, p->len, p->blob.id);
     if (p->now.exists && memcmp(p->blob.id, p->now.blob.id, 20) == 0) {
         p->result.unchanged = 1;
@@ -350,27 +281,52 @@ AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err) {
     return AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__txn_change(agt_txn *t, size_t index, agt_error *err) {
+/* The file as it is now becomes the document's version; nothing is put in place. */
+static agt_status write_add_file(agt_txn *t, agt_plan *p, write_version *v, agt_error *err) {
+    agt_store *s = t->s;
+    agt_look look;
+    char shown[200];
+    agt_buf nothing = agt__buf(&s->mem);
+    agt_status st = agt__look(s, p->path, p->path_len, &s->old, &look, err);
+    if (st == AGT_OK && !look.on_disk)
+        st = agt__fail(err, AGT_NOT_FOUND, "there is no file %s to add",
+                       agt__show_path(shown, sizeof shown, p->path, p->path_len));
+    if (st != AGT_OK) return st;
+    p->blob = look.blob;
+    write_version_event(p, "create", p->now.version + 1, p->now.last_seq, &p->blob, &nothing,
+                        s->old.data, s->old.len, p->type, &s->mem, v);
+    st = agt__txn_add(t, &v->e, s->old.data, s->old.len, true, &p->side, err);
+    p->place.seq = v->e.seq;
+    return st;
+}
+
+static agt_status write_change_file(agt_txn *t, size_t index, write_version *v, agt_error *err) {
     agt_plan *p = &t->plans[index];
     agt_store *s = t->s;
-    write_version v;
     agt_look again;
+    bool brings = agt__plan_brings(p);
+    const char *action =
+        p->action == AGT_ACTION_RESTORE ? "restore" : agt__action_name(p->action, p->now.exists);
     agt_status st = AGT_OK;
-    const char *action = p->remove       ? "delete"
-                         : p->restore    ? "restore"
-                         : p->now.exists ? "modify"
-                                         : "create";
     if (t->atomic && t->count > 1) /* the old bytes, to count lines: others were looked at since */
         st = agt__look(s, p->path, p->path_len, &s->old, &again, err);
     if (st == AGT_OK) st = write_stage(t, index, t->draft.next_seq + t->record.entries, err);
     if (st != AGT_OK) return st;
+    write_version_event(p, action, p->now.version + 1, p->now.last_seq, brings ? &p->blob : NULL,
+                        &s->old, p->bytes, p->len, p->type, &s->mem, v);
+    return agt__txn_add(t, &v->e, p->bytes, p->len, brings, &p->side, err);
+}
+
+AGT_PRIVATE agt_status agt__txn_change(agt_txn *t, size_t index, agt_error *err) {
+    agt_plan *p = &t->plans[index];
+    write_version v;
     write_base_event(t, p, &v.e);
     v.e.summary = agt__text(p->options.summary);
-    write_version_event(p, action, p->now.version + 1, p->now.last_seq, p->remove ? NULL : &p->blob,
-                        &s->old, p->bytes, p->len, p->type, &s->mem, &v);
-    st = agt__txn_add(t, &v.e, p->bytes, p->len, !p->remove, &p->side, err);
+    agt_status st = write_is_managing(p)          ? agt__manage_change(t, p, &v.e, err)
+                    : p->action == AGT_ACTION_ADD ? write_add_file(t, p, &v, err)
+                                                  : write_change_file(t, index, &v, err);
     if (st != AGT_OK) return st;
-    p->result.version = p->now.version + 1;
+    if (v.e.version) p->result.version = v.e.version;
     p->result.seq = v.e.seq;
     return AGT_OK;
 }

@@ -1,5 +1,6 @@
-/* write: the transaction that every change goes through; its parts are change.c (the public
- * calls), write.c (changes to events) and txn.c (events to records, records to files). */
+/* write: the transaction that every change goes through; its parts are change.c and manage.c (the
+ * public calls), write.c and plan.c (changes to events) and txn.c (events to records, records to
+ * files). */
 #ifndef AGT_WRITE_H
 #define AGT_WRITE_H
 
@@ -8,7 +9,8 @@
 typedef enum agt_plan_kind {
     AGT_PLAN_NONE = 0, /* refused, unchanged or failed: nothing to put in place */
     AGT_PLAN_WRITE,
-    AGT_PLAN_REMOVE
+    AGT_PLAN_REMOVE,
+    AGT_PLAN_RENAME
 } agt_plan_kind;
 
 /* One change, from what the caller passed to what became of it. */
@@ -19,17 +21,25 @@ typedef struct agt_plan {
     const char *given_path;
     const void *bytes;
     size_t len;
-    bool remove, restore;
+    agt_action action;
+    agt_type to;          /* of a reclassify */
+    const char *given_to; /* of a rename */
+    const char *grant;    /* of an unlock or revoke */
+    int64_t duration_ms;
     /* filled on the way */
     char path[AGT_MAX_PATH + 1];
     size_t path_len;
+    char to_path[AGT_MAX_PATH + 1];
+    size_t to_len;
     agt_plan_kind kind;
-    agt_row *row; /* the catalog's */
-    agt_row now;  /* the row as it is once an edit that was found is counted */
-    agt_type type;
+    agt_row *row;    /* the catalog's */
+    agt_row *to_row; /* of a rename, at the new path */
+    agt_row now;     /* the row as it is once an edit that was found is counted */
+    agt_type type;   /* what the document is or becomes */
     agt_oid blob;
-    agt_place place;
+    agt_place place, to_place;
     bool staged, side;
+    bool waits; /* what is on disk is an older version: the newest is not in its place yet */
     agt_write_result result;
 } agt_plan;
 
@@ -51,8 +61,49 @@ typedef struct agt_txn {
     size_t first, count; /* plans first..count - 1 are this transaction's */
 } agt_txn;
 
-/* Checks what needs no lock: caller, options, path. */
+/* ---- plan.c ---- */
+
+/* Checks what needs no lock: caller, options, paths, grants. */
 AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err);
+/* Does the change bring bytes of its own? */
+AGT_PRIVATE bool agt__plan_brings(const agt_plan *p);
+/* Can a document be at this path beside the others: not in another one's folder's place, nor
+ * differing from one in case alone? `except` (may be NULL) is no other. */
+AGT_PRIVATE agt_status agt__plan_clash(const agt_catalog *c, const char *path, size_t len,
+                                       const agt_row *except, agt_error *err);
+/* The same among the changes of a batch, whose documents are not in the catalog yet. */
+AGT_PRIVATE agt_status agt__plan_clash_batch(const agt_txn *t, size_t index, agt_error *err);
+/* The decision (perm.h) for a plan whose row is known; sets p->type. `why` gets the rule's words.
+ * AGT_INVALID: the type that is asked for cannot be. */
+AGT_PRIVATE agt_status agt__plan_permit(const agt_catalog *c, agt_plan *p, int64_t now_unix_ms,
+                                        const char **why, agt_error *err);
+/* The row of the plan's path as a document: blank where there is none. */
+AGT_PRIVATE void agt__plan_now(agt_plan *p, const agt_row *row);
+
+/* ---- manage.c: what changes no bytes ---- */
+
+/* Checks a rename's new path; before the old one is looked at. Under the store lock. */
+AGT_PRIVATE agt_status agt__manage_target(agt_txn *t, agt_plan *p, agt_error *err);
+/* Checks the rest, and says what would be unchanged. */
+AGT_PRIVATE agt_status agt__manage_look(agt_txn *t, agt_plan *p, agt_error *err);
+/* Adds the event to the open record, and stages a rename's file. */
+AGT_PRIVATE agt_status agt__manage_change(agt_txn *t, agt_plan *p, agt_event *e, agt_error *err);
+
+/* Puts the new file in place and removes the old one. */
+AGT_PRIVATE agt_status agt__place_rename(agt_store *s, agt_plan *p, agt_error *err);
+
+/* ---- change.c ---- */
+
+/* Begins a plan for one document and checks it; `result` (may be NULL) is only checked. */
+AGT_PRIVATE agt_status agt__change_fill(agt_plan *p, const agt_caller *caller, const char *path,
+                                        const agt_write_options *opts,
+                                        const agt_write_result *result, agt_error *err);
+/* Runs one plan as a transaction of its own and reports. The status is the plan's. */
+AGT_PRIVATE agt_status agt__change_run(agt_store *s, agt_plan *p, agt_write_result *result,
+                                       agt_error *err);
+
+/* ---- txn.c and write.c ---- */
+
 /* Begins under the store lock. */
 AGT_PRIVATE void agt__txn_begin(agt_txn *t, agt_store *s, agt_plan *plans, bool full, bool atomic);
 AGT_PRIVATE void agt__txn_record_begin(agt_txn *t);
