@@ -9,48 +9,60 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef struct args_spec {
-    cli_option option;
-    const char *name;
-    char letter;
-    bool has_value;
-} args_spec;
-
-static const args_spec args_specs[] = {
-    {OPT_DIR, NULL, 'C', true},
-    {OPT_HELP, "help", 'h', false},
-    {OPT_VERSION, "version", 'V', false},
-    {OPT_JSON, "json", 0, false},
-    {OPT_ACTOR, "actor", 0, true},
-    {OPT_PUBLISH, "publish", 0, true},
-    {OPT_BY, "actor", 0, true},
-    {OPT_SESSION, "session", 0, true},
-    {OPT_SUMMARY, "summary", 0, true},
-    {OPT_YES, "yes", 'y', false},
-    {OPT_DURABILITY, "durability", 0, true},
-    {OPT_CONTENT, "content", 0, true},
-    {OPT_FILE, "file", 0, true},
-    {OPT_TYPE, "type", 0, true},
-    {OPT_EXPECT, "expect", 0, true},
-    {OPT_DISK, "disk", 0, false},
-    {OPT_DELETED, "deleted", 0, false},
-    {OPT_ACTION, "action", 0, true},
-    {OPT_SINCE, "since", 0, true},
-    {OPT_LIMIT, "limit", 'n', true},
-    {OPT_SEQ, "seq", 0, true},
-    {OPT_PATH, "path", 0, true},
-    {OPT_FOLLOW, "follow", 'f', false},
-    {OPT_TIMEOUT, "timeout", 0, true},
-    {OPT_BATCH, "batch", 0, true},
-    {OPT_ACK, "ack", 0, false},
-    {OPT_STRICT, "strict", 0, false},
+static const cli_option_spec args_specs[] = {
+    {OPT_DIR, NULL, 'C', "DIR", OFFER_FOLDER, "run in DIR; the store is the one around it"},
+    {OPT_HELP, "help", 'h', NULL, NULL, "explain the command"},
+    {OPT_VERSION, "version", 'V', NULL, NULL, "print the version"},
+    {OPT_COLOR, "color", 0, "WHEN", "auto always never",
+     "auto (default): on a terminal, unless NO_COLOR is set or TERM is dumb; always or never"},
+    {OPT_UTC, "utc", 0, NULL, NULL, "exact times in UTC on a terminal too, as in a pipe"},
+    {OPT_JSON, "json", 0, NULL, NULL, "print the result as JSON"},
+    {OPT_ACTOR, "actor", 0, "WHO",
+     "user system agent:", "user, system or agent:NAME; default: AGENT_TRACE_ACTOR, else user"},
+    {OPT_PUBLISH, "publish", 0, "WHEN", "close idle manual",
+     "close, idle or manual: when git gets to see it; default: AGENT_TRACE_PUBLISH, else close"},
+    {OPT_BY, "actor", 0, "WHO",
+     "user system agent agent:", "user, system, agent (any of them) or agent:NAME"},
+    {OPT_SESSION, "session", 0, "ID", NULL, "the session it belongs to"},
+    {OPT_SUMMARY, "summary", 0, "TEXT", NULL, "one line that goes into the history"},
+    {OPT_YES, "yes", 'y', NULL, NULL, "yes to what would be asked"},
+    {OPT_DURABILITY, "durability", 0, "LEVEL", "full process",
+     "full (default): survives power loss; process: survives a crash"},
+    {OPT_CONTENT, "content", 0, "TEXT", NULL, "the document is TEXT"},
+    {OPT_FILE, "file", 0, "FILE", OFFER_FILE,
+     "the document is what FILE holds; -: stdin (default)"},
+    {OPT_TYPE, "type", 0, "TYPE", OFFER_TYPES, "plan, context, log, reference or scratch"},
+    {OPT_EXPECT, "expect", 0, "VERSION", NULL,
+     "only if this is the current version; 0: only if there is none"},
+    {OPT_DISK, "disk", 0, NULL, NULL, "the file as it is, with edits that no version has yet"},
+    {OPT_DELETED, "deleted", 0, NULL, NULL, "deleted documents too"},
+    {OPT_ACTION, "action", 0, "ACTION", "create modify delete restore violation",
+     "create, modify, delete, restore, violation, ..."},
+    {OPT_SINCE, "since", 0, "TIME", NULL,
+     "30m, 2h, 3d, 1w, 2026-11-24 or 2026-11-24T01:54:45Z; in UTC"},
+    {OPT_LIMIT, "limit", 'n', "N", NULL, "the newest N"},
+    {OPT_SEQ, "seq", 0, "N", NULL, "from this event on"},
+    {OPT_PATH, "path", 0, "PATH", OFFER_DOCUMENT, "of one document"},
+    {OPT_FOLLOW, "follow", 'f', NULL, NULL, "then wait for new ones; ends with Ctrl-C"},
+    {OPT_TIMEOUT, "timeout", 0, "SECONDS", NULL, "how long to wait"},
+    {OPT_BATCH, "batch", 0, "N", NULL, "N changes share one sync"},
+    {OPT_ACK, "ack", 0, NULL, NULL, "print each line's number once its change is safe"},
+    {OPT_STRICT, "strict", 0, NULL, NULL,
+     "stop at the first line that fails; one change at a time"},
 };
 #define ARGS_SPECS (sizeof args_specs / sizeof args_specs[0])
 
+const cli_option_spec *args_spec(cli_option option) {
+    size_t at = 0;
+    for (size_t i = 0; i < ARGS_SPECS; i++)
+        if (args_specs[i].option == option) at = i;
+    return &args_specs[at];
+}
+
 /* The option that `s` (n bytes) or `letter` spells among the allowed ones. */
-static const args_spec *args_find(const char *s, size_t n, char letter, uint32_t allowed) {
+static const cli_option_spec *args_find(const char *s, size_t n, char letter, uint64_t allowed) {
     for (size_t i = 0; i < ARGS_SPECS; i++) {
-        const args_spec *spec = &args_specs[i];
+        const cli_option_spec *spec = &args_specs[i];
         if (!(allowed >> spec->option & 1)) continue;
         if (letter && spec->letter == letter) return spec;
         if (s && spec->name && strlen(spec->name) == n && memcmp(spec->name, s, n) == 0)
@@ -59,7 +71,7 @@ static const args_spec *args_find(const char *s, size_t n, char letter, uint32_t
     return NULL;
 }
 
-static int args_take(cli_args *a, const args_spec *spec, const char *value) {
+static int args_take(cli_args *a, const cli_option_spec *spec, const char *value) {
     a->value[spec->option] = value;
     if (spec->option != OPT_DIR || !value[0] || chdir(value) == 0) return CLI_DONE;
     return out_fail(errno == ENOENT ? CLI_NOT_FOUND : CLI_ERROR, "cannot go to the folder %s: %s",
@@ -70,7 +82,7 @@ typedef struct args_walk {
     const char *command;
     int argc, *at;
     char **argv;
-    uint32_t allowed;
+    uint64_t allowed;
 } args_walk;
 
 static int args_unknown(const args_walk *w, const char *shown, int n) {
@@ -82,10 +94,10 @@ static int args_unknown(const args_walk *w, const char *shown, int n) {
 static int args_long(cli_args *a, const args_walk *w) {
     char *arg = w->argv[*w->at], *name = arg + 2, *equals = strchr(name, '=');
     size_t n = equals ? (size_t)(equals - name) : strlen(name);
-    const args_spec *spec = args_find(name, n, 0, w->allowed);
+    const cli_option_spec *spec = args_find(name, n, 0, w->allowed);
     if (!spec) return args_unknown(w, arg, (int)n + 2);
     ++*w->at;
-    if (!spec->has_value) {
+    if (!spec->value) {
         if (equals) return out_usage(w->command, "--%s takes no value", spec->name);
         return args_take(a, spec, "");
     }
@@ -98,10 +110,10 @@ static int args_long(cli_args *a, const args_walk *w) {
 static int args_short(cli_args *a, const args_walk *w) {
     const char *s = w->argv[(*w->at)++] + 1;
     for (; *s; s++) {
-        const args_spec *spec = args_find(NULL, 0, *s, w->allowed);
+        const cli_option_spec *spec = args_find(NULL, 0, *s, w->allowed);
         char shown[3] = {'-', *s, 0};
         if (!spec) return args_unknown(w, shown, 2);
-        if (!spec->has_value) {
+        if (!spec->value) {
             (void)args_take(a, spec, "");
             continue;
         }
@@ -112,7 +124,7 @@ static int args_short(cli_args *a, const args_walk *w) {
     return CLI_DONE;
 }
 
-int args_read(cli_args *a, const char *command, int argc, char **argv, int *at, uint32_t allowed,
+int args_read(cli_args *a, const char *command, int argc, char **argv, int *at, uint64_t allowed,
               bool stop) {
     args_walk w = {command, argc, at, argv, allowed};
     a->words = argv + *at; /* words move to the front of what was read */

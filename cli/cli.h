@@ -47,9 +47,12 @@ int cli_exit_code(agt_status status);
 /* ---- arguments (args.c) ---- */
 
 typedef enum cli_option {
-    OPT_DIR = 0,
+    OPT_NONE = 0, /* ends a command's list */
+    OPT_DIR,
     OPT_HELP,
     OPT_VERSION,
+    OPT_COLOR,
+    OPT_UTC,
     OPT_JSON,
     OPT_ACTOR, /* who acts */
     OPT_PUBLISH,
@@ -77,10 +80,31 @@ typedef enum cli_option {
     OPT_COUNT
 } cli_option;
 
-#define OPT(name)   (UINT32_C(1) << OPT_##name)
-#define OPTS_ALWAYS (OPT(DIR) | OPT(HELP))
+#define OPT(name)   (UINT64_C(1) << OPT_##name)
+#define OPTS_ALWAYS (OPT(DIR) | OPT(HELP) | OPT(COLOR) | OPT(UTC))
 /* taken in front of the command by every command */
 #define OPTS_FRONT (OPTS_ALWAYS | OPT(VERSION) | OPT(JSON) | OPT(ACTOR) | OPT(PUBLISH))
+
+/* What a value or a word can be, for the completion of shells: words with a blank between them, one
+ * of these, or NULL where nothing can be offered. */
+#define OFFER_DOCUMENT "@document"
+#define OFFER_PLACE    "@place" /* a document, or a folder that has some */
+#define OFFER_FILE     "@file"
+#define OFFER_FOLDER   "@folder"
+#define OFFER_COMMAND  "@command" /* of agent-trace */
+#define OFFER_TYPES    "plan context log reference scratch"
+
+typedef struct cli_option_spec {
+    cli_option option;
+    const char *name; /* NULL: only the letter */
+    char letter;
+    const char *value; /* what the value is called; NULL: it has none */
+    const char *offer; /* what it can be */
+    const char *text;  /* what it does, where a command says nothing else */
+} cli_option_spec;
+
+/* The option's entry in the one table of options, in args.c. Never NULL. */
+const cli_option_spec *args_spec(cli_option option);
 
 typedef struct cli_args {
     const char *value[OPT_COUNT]; /* NULL: not given; "" for one without a value */
@@ -90,7 +114,7 @@ typedef struct cli_args {
 
 /* Reads options and words from argv[*at] on; -C takes effect at once. With `stop` the first word
  * ends it (it is words[0], with all that follows). Returns an exit code; CLI_USAGE was reported. */
-int args_read(cli_args *a, const char *command, int argc, char **argv, int *at, uint32_t allowed,
+int args_read(cli_args *a, const char *command, int argc, char **argv, int *at, uint64_t allowed,
               bool stop);
 /* "3" or "v3", from `min` on. Reports what it is not. */
 int args_version(const char *s, const char *what, uint32_t min, uint32_t *out);
@@ -155,10 +179,11 @@ int cli_durability(const cli *c, uint32_t *out);
 /* ---- times (times.c) ---- */
 
 #define CLI_TIME_TEXT 28
-/* "2026-11-24 01:54:45", UTC. Returns out. */
-const char *time_shown(int64_t unix_ms, char out[CLI_TIME_TEXT]);
-/* For a narrow place: "11-24 01:54", or "2024-11-24" where the year is not plain. Returns out. */
-const char *time_brief(int64_t unix_ms, int64_t now_unix_ms, char out[CLI_TIME_TEXT]);
+/* "2026-11-24T01:54:45Z". Returns out. */
+const char *time_exact(int64_t unix_ms, char out[CLI_TIME_TEXT]);
+/* As people say it, in local time: "now", "40 s ago", "3 min ago", "today 14:02",
+ * "yesterday 14:02", "2026-03-01". Returns out. */
+const char *time_relative(int64_t unix_ms, int64_t now_unix_ms, char out[CLI_TIME_TEXT]);
 /* "2026-11-24T01:54:45.123Z". Returns out. */
 const char *time_rfc3339(int64_t unix_ms, char out[CLI_TIME_TEXT]);
 /* RFC 3339, 1970 to 9999, any offset; the fraction is cut to milliseconds. */
@@ -170,35 +195,68 @@ bool time_parse_seconds(const char *s, size_t n, int64_t *unix_ms);
 bool time_parse_since(const char *s, int64_t now_unix_ms, int64_t *unix_ms);
 int64_t time_now(void);
 
-/* ---- commands ---- */
+/* ---- commands ----
+ *
+ * A command is described once, beside its code, by a cli_command; commands.c lists them. From it
+ * come what the parser takes, the help, the manual pages and the completion of shells. */
 
+typedef struct cli_takes {
+    cli_option option;
+    const char *text; /* NULL: as the option's own entry says */
+} cli_takes;
+
+/* Texts are plain: an empty line is between paragraphs, a paragraph that begins with two blanks is
+ * shown as it is, and lines are broken where they are shown. */
 typedef struct cli_command {
     const char *name;
     int (*run)(cli *c);
-    uint32_t options;
-    int min, max;      /* how many words it takes; max -1: any number */
-    bool stop;         /* options end at the first word */
-    const char *wants; /* what it needs, when there are too few words */
+    const char *group; /* its heading on the first page */
+    const char *line;  /* what it does, in a few words */
+    const char *usage; /* what stands behind its name; a line each */
+    const char *text;  /* what it does */
+    cli_takes
+        takes[24]; /* its options in the order of the help; -C and the like come by themselves */
+    const char *exits;     /* NULL, or what its exit codes mean beyond the common ones */
+    const char *examples;  /* command lines, a line each */
+    const char *see;       /* NULL, or the commands that go with it, with a blank between them */
+    int min, max;          /* how many words it takes; max -1: any number */
+    const char *wants;     /* what it needs, when there are too few words */
+    const char *offers[3]; /* what each word can be; the last one counts for all that follow */
+    bool stop;             /* options end at the first word */
+    bool raw;              /* all words are another program's; only a plain --help is ours */
 } cli_command;
 
-int command_init(cli *c);
-int command_write(cli *c);
-int command_rm(cli *c);
-int command_restore(cli *c);
-int command_show(cli *c);
-int command_diff(cli *c);
-int command_ls(cli *c);
-int command_status(cli *c);
-int command_log(cli *c);
-int command_trace(cli *c);
-int command_import(cli *c);
-int command_lock(cli *c);
-int command_git(cli *c);
+/* What several commands take. */
+#define TAKES_CALLER                                                                               \
+    {OPT_ACTOR, NULL}, {                                                                           \
+        OPT_SESSION, NULL                                                                          \
+    }
+#define TAKES_CHANGE                                                                               \
+    TAKES_CALLER, {OPT_SUMMARY, NULL}, {OPT_EXPECT, NULL}, {OPT_YES, NULL},                        \
+        {OPT_DURABILITY, NULL}, {OPT_PUBLISH, NULL}, {                                             \
+        OPT_JSON, NULL                                                                             \
+    }
+#define TAKES_FILTERS                                                                              \
+    {OPT_BY, NULL}, {OPT_TYPE, "only plan, context, log, reference or scratch"},                   \
+        {OPT_ACTION, NULL}, {OPT_SESSION, "of one session"}, {                                     \
+        OPT_SINCE, NULL                                                                            \
+    }
+
+extern const cli_command cli_init, cli_status;
+extern const cli_command cli_write, cli_rm, cli_restore, cli_show, cli_ls;
+extern const cli_command cli_log, cli_diff, cli_trace, cli_git;
+extern const cli_command cli_import, cli_lock;
+
+/* The n-th command, in the order of the help; NULL behind the last. */
+const cli_command *command_at(size_t n);
+/* NULL if there is none of that name. */
+const cli_command *command_find(const char *name);
+/* Every option it takes, as a set. */
+uint64_t command_options(const cli_command *command);
 
 /* ---- help (help.c) ---- */
 
 void help_all(bool to_stderr);
-/* false if there is no such command. */
-bool help_one(const char *command);
+void help_one(const cli_command *command);
 
 #endif /* AGENT_TRACE_CLI_H */

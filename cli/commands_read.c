@@ -69,7 +69,7 @@ static void show_print_json(const show *s) {
     json_close(&j, '}');
 }
 
-int command_show(cli *c) {
+static int command_show(cli *c) {
     const agt_document empty = AGT_DOCUMENT_INIT;
     show s = {.document = empty};
     agt_error err;
@@ -132,7 +132,7 @@ static void diff_print_json(const char *path, uint32_t from, uint32_t to, const 
     json_close(&j, '}');
 }
 
-int command_diff(cli *c) {
+static int command_diff(cli *c) {
     uint32_t from = 0, to = 0;
     agt_error err;
     agt_bytes patch = {0};
@@ -176,25 +176,27 @@ static void ls_json(out_json *j, const agt_document *d) {
     json_close(j, '}');
 }
 
-/* "scratch  v3  2026-11-24 01:54:45  1.2 KB  notes.md" and what is special about it. */
+/* "scratch  v3  3 min ago  1.2 KB  notes.md" and what is special about it; in a pipe that has a
+ * column of its own, and the size is in bytes. */
 static void ls_row(const cli *c, out_table *t, const agt_document *d) {
     char shown[AGT_MAX_PATH * 4], time[CLI_TIME_TEXT], size[24], mark[AGT_MAX_PATH * 4 + 32];
+    const char *type = agt_type_name((agt_type)d->type);
+    const char *state = !d->exists ? "deleted" : d->modified_outside ? "modified outside" : "";
+    out_style style = !d->exists ? OUT_DIM : d->modified_outside ? OUT_YELLOW : OUT_PLAIN;
     cli_shown(c, d->path, strlen(d->path), shown, sizeof shown);
-    const char *state = !d->exists            ? "  (deleted)"
-                        : d->modified_outside ? "  (modified outside)"
-                                              : "";
-    int n = snprintf(mark, sizeof mark, "%s%s", shown, state);
-    out_cellf(t, OUT_CYAN, "%s", agt_type_name((agt_type)d->type));
+    out_cell(t, out_type_style(type, strlen(type)), type, strlen(type));
     out_cellf(t, OUT_PLAIN, "v%u", d->version);
-    out_cellf(t, OUT_DIM, "%s",
-              out_columns() ? time_brief(d->changed_unix_ms, time_now(), time)
-                            : time_shown(d->changed_unix_ms, time));
+    out_cellf(t, OUT_DIM, "%s", out_time(d->changed_unix_ms, time));
+    if (!out_columns()) {
+        out_cellf(t, OUT_PLAIN, "%llu", (unsigned long long)d->size_bytes);
+        out_cellf(t, style, "%s", state);
+        out_cell(t, style, shown, strlen(shown));
+        return;
+    }
+    int n = snprintf(mark, sizeof mark, "%s%s%s%s", shown, state[0] ? "  (" : "", state,
+                     state[0] ? ")" : "");
     out_cellf(t, OUT_PLAIN, "%s", d->exists ? out_bytes(d->size_bytes, size) : "-");
-    out_cell_tail(t,
-                  !d->exists            ? OUT_DIM
-                  : d->modified_outside ? OUT_YELLOW
-                                        : OUT_PLAIN,
-                  mark, n < 0 ? 0 : (size_t)n, strlen(state));
+    out_cell_tail(t, style, mark, n < 0 ? 0 : (size_t)n, state[0] ? strlen(state) + 4 : 0);
 }
 
 typedef struct listing {
@@ -237,13 +239,14 @@ static agt_status ls_one(cli *c, const agt_list_options *o, listing *l, agt_erro
     return l->count || (st != AGT_OK && st != AGT_NOT_FOUND) ? st : AGT_NOT_FOUND;
 }
 
-int command_ls(cli *c) {
+static int command_ls(cli *c) {
     agt_error err;
     agt_list_options o = AGT_LIST_OPTIONS_INIT;
     char under[AGT_MAX_PATH * 4] = "";
-    listing l = {.c = c,
-                 .table = {.columns = 5, .right = 1u << 1 | 1u << 3, .shrink = 4},
-                 .json = {.lines = true}};
+    listing l = {
+        .c = c,
+        .table = {.columns = out_columns() ? 5 : 6, .right = 1u << 1 | 1u << 3, .shrink = 4},
+        .json = {.lines = true}};
     o.deleted = c->args.value[OPT_DELETED] != NULL;
     o.look = 1;
     int code = cli_type(c, &o.type);
@@ -264,3 +267,62 @@ int command_ls(cli *c) {
         out_note("there is no document to list");
     return cli_close(c, code);
 }
+
+/* ---- what they are ---- */
+
+const cli_command cli_show = {
+    .name = "show",
+    .run = command_show,
+    .group = "documents",
+    .line = "print a document, or one of its versions",
+    .usage = "PATH [VERSION] [--disk]",
+    .text = "Prints the bytes of a version, unchanged; without VERSION those of the newest one.",
+    .takes = {{OPT_DISK, NULL},
+              {OPT_JSON,
+               "content and what is known about the document, as JSON; content that is no "
+               "text is in base64"}},
+    .examples = "agent-trace show docs/plan.md 3 > plan-3.md",
+    .see = "log diff restore",
+    .min = 1,
+    .max = 2,
+    .wants = "a PATH",
+    .offers = {OFFER_DOCUMENT, NULL},
+};
+
+const cli_command cli_diff = {
+    .name = "diff",
+    .run = command_diff,
+    .group = "history",
+    .line = "compare two versions, or a version and the file",
+    .usage = "PATH [FROM] [TO]",
+    .text =
+        "Prints a patch from version FROM to version TO. Without TO it compares with the file on "
+        "disk, without FROM from the newest version: what was edited outside. Prints nothing "
+        "where both are equal.",
+    .takes = {{OPT_JSON, "path, from, to (null: the file), encoding and patch, as JSON"}},
+    .examples = "agent-trace diff docs/plan.md\n"
+                "agent-trace diff docs/plan.md 2 5",
+    .see = "log show",
+    .min = 1,
+    .max = 3,
+    .wants = "a PATH",
+    .offers = {OFFER_DOCUMENT, NULL},
+};
+
+const cli_command cli_ls = {
+    .name = "ls",
+    .run = command_ls,
+    .group = "documents",
+    .line = "list documents",
+    .usage = "[PATH] [options]",
+    .text =
+        "Lists the documents, or those in a folder: type, version, time of the last change, size "
+        "and path, and whether somebody edited the file outside agent-trace.",
+    .takes = {{OPT_TYPE, "only plan, context, log, reference or scratch"},
+              {OPT_DELETED, NULL},
+              {OPT_JSON, "an array of documents"}},
+    .examples = "agent-trace ls docs --type plan",
+    .see = "status log",
+    .max = 1,
+    .offers = {OFFER_PLACE},
+};

@@ -29,7 +29,7 @@ enum { RUN_CANNOT = 126, RUN_NO_SUCH = 127, RUN_SIGNAL = 128 }; /* as shells ans
 static void lock_holder_text(const agt_lock_holder *h, char *out, size_t size) {
     char time[CLI_TIME_TEXT], since[64] = "";
     if (h->since_unix_ms)
-        (void)snprintf(since, sizeof since, ", since %s", time_shown(h->since_unix_ms, time));
+        (void)snprintf(since, sizeof since, ", since %s", time_exact(h->since_unix_ms, time));
     (void)snprintf(out, size, "%s, process %lld on %s%s",
                    h->program[0] ? h->program : "a program without a name", (long long)h->pid,
                    h->host[0] ? h->host : "an unknown host", since);
@@ -189,7 +189,7 @@ static int lock_hold(cli *c, char **argv) {
     return code;
 }
 
-int command_lock(cli *c) {
+static int command_lock(cli *c) {
     const char *what = c->args.words[0];
     char **words = c->args.words;
     bool hold = strcmp(what, "hold") == 0;
@@ -199,7 +199,10 @@ int command_lock(cli *c) {
     int code = args_read(&c->args, c->command, c->args.count, words, &at,
                          OPTS_ALWAYS | OPT(JSON) | (hold ? OPT(TIMEOUT) : 0), hold);
     if (code != CLI_DONE) return code;
-    if (c->args.value[OPT_HELP]) return help_one(c->command) ? CLI_DONE : CLI_ERROR;
+    if (c->args.value[OPT_HELP]) {
+        help_one(&cli_lock);
+        return CLI_DONE;
+    }
     c->json = c->args.value[OPT_JSON] != NULL;
     if (hold && c->args.count == 0) return out_usage(c->command, "lock hold needs a COMMAND");
     if (!hold && c->args.count > 0)
@@ -271,7 +274,7 @@ static void git_note_pending(cli *c) {
         out_note("git may not have the newest changes: the store is busy or may only be read");
 }
 
-int command_git(cli *c) {
+static int command_git(cli *c) {
     agt_error err;
     int code = cli_open_to_publish(c);
     if (code != CLI_DONE) return code;
@@ -285,3 +288,53 @@ int command_git(cli *c) {
     c->store = NULL;
     return code == CLI_DONE ? git_exec(c) : code;
 }
+
+/* ---- what they are ---- */
+
+const cli_command cli_lock = {
+    .name = "lock",
+    .run = command_lock,
+    .group = "more",
+    .line = "the poll lock: one leader among all processes",
+    .usage = "status\n"
+             "try\n"
+             "hold [--timeout SECONDS] [--] COMMAND [ARGS]",
+    .text =
+        "The lock is that of the store around the current folder; the library's needs no store. "
+        "status says who holds the lock. try answers whether it can be had: exit code 0 or 5. "
+        "hold waits for it, runs COMMAND while holding it and exits as COMMAND does; 5 if "
+        "somebody else keeps it. The lock is free again when COMMAND ends, however it ends. If "
+        "agent-trace is killed before that, the lock stays with COMMAND, and with what COMMAND "
+        "has started, for as long as they live; status then still names the process of "
+        "agent-trace.",
+    .takes = {{OPT_TIMEOUT, "how long hold waits (default " CLI_QUOTE(CLI_LOCK_WAIT_S) "; 0: one "
+                                                                                       "try)"},
+              {OPT_JSON, "print who holds it as JSON"}},
+    .exits = "hold exits as COMMAND does, with 126 or 127 where it cannot be run, and with 128 and "
+             "the signal's number where a signal ended it",
+    .examples = "agent-trace lock hold --timeout 0 -- ./poll-changes",
+    .see = "status",
+    .min = 1,
+    .max = -1,
+    .wants = "status, try or hold",
+    .offers = {"status try hold", OFFER_FILE},
+    .stop = true,
+};
+
+const cli_command cli_git = {
+    .name = "git",
+    .run = command_git,
+    .group = "history",
+    .line = "run git on the store's repository",
+    .usage = "ARGS",
+    .text = "Publishes what is pending, then runs git on the repository in .agent-trace/git. On a "
+            "store that may only be read nothing is published.",
+    .exits = "as git exits; 126 or 127 where it cannot be run",
+    .examples = "agent-trace git log --oneline -- docs/plan.md",
+    .see = "log status",
+    .min = 1,
+    .max = -1,
+    .wants = "something to do",
+    .offers = {OFFER_FILE},
+    .raw = true,
+};

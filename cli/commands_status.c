@@ -135,9 +135,7 @@ static void status_print_last(const cli *c, const status *s) {
         return;
     }
     int n = snprintf(text, sizeof text, "%llu, %s: %s", (unsigned long long)s->info.last_seq,
-                     out_columns() ? time_brief(s->last_ms, time_now(), time)
-                                   : time_shown(s->last_ms, time),
-                     s->last);
+                     out_time(s->last_ms, time), s->last);
     size_t used = n < 0 ? 0 : (size_t)n;
     if (s->last_path[0])
         (void)snprintf(text + used, sizeof text - used, " %s",
@@ -205,7 +203,7 @@ static void status_print(const cli *c, const status *s) {
     status_print_modified(c, s);
 }
 
-int command_status(cli *c) {
+static int command_status(cli *c) {
     const agt_store_info info = AGT_STORE_INFO_INIT;
     const agt_lock_holder leader = AGT_LOCK_HOLDER_INIT;
     status s = {.info = info, .leader = leader};
@@ -224,3 +222,17 @@ int command_status(cli *c) {
     free(s.modified);
     return cli_close(c, code);
 }
+
+const cli_command cli_status = {
+    .name = "status",
+    .run = command_status,
+    .group = "store",
+    .line = "how the store is",
+    .usage = "",
+    .text =
+        "Says where the store is, how much is in it, what git does not have yet, who leads, and "
+        "which files were edited outside agent-trace.",
+    .takes = {{OPT_JSON, "the same as JSON"}},
+    .examples = "agent-trace -C ~/project status",
+    .see = "ls log",
+};

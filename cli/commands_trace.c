@@ -133,14 +133,12 @@ static agt_text log_summary(const agt_event *e) {
     return s;
 }
 
-/* "2026-11-24 01:54:45  agent:claude  modify  v3  +12 -1  docs/plan.md  summary" */
+/* "3 min ago  agent:claude  modify  v3  +12 -1  docs/plan.md  summary" */
 static void log_row(const cli *c, out_table *t, const agt_event *e) {
     char time[CLI_TIME_TEXT], shown[AGT_MAX_PATH * 4];
     agt_text summary = log_summary(e);
-    out_cellf(t, OUT_DIM, "%s",
-              out_columns() ? time_brief(e->at_unix_ms, time_now(), time)
-                            : time_shown(e->at_unix_ms, time));
-    out_cell(t, OUT_CYAN, e->actor.data, e->actor.len);
+    out_cellf(t, OUT_DIM, "%s", out_time(e->at_unix_ms, time));
+    out_cell(t, out_actor_style(e->actor.data, e->actor.len), e->actor.data, e->actor.len);
     out_cell(t, log_style(e->action), e->action.data, e->action.len);
     if (e->version) {
         out_cellf(t, OUT_PLAIN, "v%u", e->version);
@@ -277,7 +275,7 @@ static int log_show(cli *c, agt_trace_options *o, log_state *l) {
     return l->damaged ? CLI_ERROR : CLI_DONE;
 }
 
-int command_log(cli *c) {
+static int command_log(cli *c) {
     agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
     log_state l = {.table = {.columns = 8, .right = 7u << 3, .below = true, .shrink = 6},
                    .json = {.lines = true}};
@@ -310,7 +308,7 @@ static agt_status trace_print(agt_cursor *cursor, bool follow, uint64_t limit, b
     return AGT_OK;
 }
 
-int command_trace(cli *c) {
+static int command_trace(cli *c) {
     agt_error err;
     agt_cursor *cursor = NULL;
     agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
@@ -341,3 +339,47 @@ int command_trace(cli *c) {
         code = CLI_ERROR;
     return cli_close(c, code);
 }
+
+/* ---- what they are ---- */
+
+const cli_command cli_log = {
+    .name = "log",
+    .run = command_log,
+    .group = "history",
+    .line = "who changed what, newest first",
+    .usage = "[PATH] [options]",
+    .text =
+        "Lists the changes of the store, of one document or of what is in a folder, newest first: "
+        "time, who, what, version, lines added and removed, path. Refused writes are listed too. "
+        "On a terminal times are local and as people say them, and long paths are cut in the "
+        "middle. In a pipe there is one event a line, with tabs between the columns: time, actor, "
+        "action, version, lines added, lines removed, path, summary.",
+    .takes = {TAKES_FILTERS,
+              {OPT_LIMIT, "the newest N (default " CLI_QUOTE(CLI_LOG_LIMIT) "; 0: all)"},
+              {OPT_FOLLOW, "the newest last, then wait for more; ends with Ctrl-C"},
+              {OPT_JSON, "an array of events"}},
+    .examples = "agent-trace log docs/plan.md --actor agent --since 2d",
+    .see = "diff show trace",
+    .max = 1,
+    .offers = {OFFER_PLACE},
+};
+
+const cli_command cli_trace = {
+    .name = "trace",
+    .run = command_trace,
+    .group = "history",
+    .line = "print the events as JSON Lines",
+    .usage = "[options]",
+    .text = "Prints the lines of the trace as they are, oldest first.",
+    .takes = {{OPT_PATH,
+               "of one document; a filter like the others: where there is no such document "
+               "nothing is printed, and the exit code is 0"},
+              TAKES_FILTERS,
+              {OPT_SEQ, NULL},
+              {OPT_LIMIT, "the newest N; with --seq the first N from there on"},
+              {OPT_FOLLOW, "then wait for new ones; ends with Ctrl-C or when the reader goes"},
+              {OPT_JSON, "changes nothing: the lines are JSON already"}},
+    .examples = "agent-trace trace --action violation\n"
+                "agent-trace trace --follow --since now | jq .path",
+    .see = "log",
+};

@@ -121,7 +121,7 @@ static int init_parents(const char *folder) {
     return CLI_DONE;
 }
 
-int command_init(cli *c) {
+static int command_init(cli *c) {
     agt_error err;
     agt_open_options o = AGT_OPEN_OPTIONS_INIT;
     const char *folder = c->args.count ? c->args.words[0] : ".";
@@ -351,20 +351,98 @@ static change change_new(change_kind kind) {
     return ch;
 }
 
-int command_write(cli *c) {
+static int command_write(cli *c) {
     change ch = change_new(CHANGE_WRITE);
     int code = run_change(c, &ch);
     free(ch.bytes.data);
     return code;
 }
 
-int command_rm(cli *c) {
+static int command_rm(cli *c) {
     change ch = change_new(CHANGE_DELETE);
     return run_change(c, &ch);
 }
 
-int command_restore(cli *c) {
+static int command_restore(cli *c) {
     change ch = change_new(CHANGE_RESTORE);
     int code = args_version(c->args.words[1], "the version", 1, &ch.version);
     return code == CLI_DONE ? run_change(c, &ch) : code;
 }
+
+/* ---- what they are ---- */
+
+const cli_command cli_init = {
+    .name = "init",
+    .run = command_init,
+    .group = "store",
+    .line = "make a store in a folder",
+    .usage = "[DIR]",
+    .text =
+        "Makes a store in DIR (default: the current folder): the folder .agent-trace and nothing "
+        "else, but the folders that are missing on the way. A git repository that is there is "
+        "left alone. Where there is a store already, nothing happens.",
+    .takes = {{OPT_JSON, NULL}},
+    .examples = "agent-trace init ~/project",
+    .see = "status write",
+    .max = 1,
+    .offers = {OFFER_FOLDER},
+};
+
+const cli_command cli_write = {
+    .name = "write",
+    .run = command_write,
+    .group = "documents",
+    .line = "write a document",
+    .usage = "PATH [--content TEXT | --file FILE] [options]",
+    .text =
+        "Writes a document from TEXT, from FILE or from stdin, as a new version. The same bytes "
+        "again make none. An edit that is found in the file is recorded first and never lost. "
+        "Whoever may not write is refused, and the refusal is recorded.",
+    .takes = {{OPT_CONTENT, NULL},
+              {OPT_FILE, NULL},
+              {OPT_TYPE, "of a new document: plan, context, log, reference, scratch (default)"},
+              TAKES_CHANGE},
+    .examples = "agent-trace write notes.md --content 'remember the milk'\n"
+                "make report | agent-trace --actor agent:claude write docs/report.md --type plan",
+    .see = "show log restore",
+    .min = 1,
+    .max = 1,
+    .wants = "a PATH",
+    .offers = {OFFER_FILE},
+};
+
+const cli_command cli_rm = {
+    .name = "rm",
+    .run = command_rm,
+    .group = "documents",
+    .line = "delete a document",
+    .usage = "PATH [options]",
+    .text =
+        "Deletes a document. Its versions stay: log names them, show prints them, restore brings "
+        "one back.",
+    .takes = {TAKES_CHANGE},
+    .examples = "agent-trace rm docs/draft.md --summary 'merged into plan.md'",
+    .see = "log show restore",
+    .min = 1,
+    .max = 1,
+    .wants = "a PATH",
+    .offers = {OFFER_DOCUMENT},
+};
+
+const cli_command cli_restore = {
+    .name = "restore",
+    .run = command_restore,
+    .group = "documents",
+    .line = "bring an earlier version back",
+    .usage = "PATH VERSION [options]",
+    .text =
+        "Writes the bytes of VERSION as a new version, of a deleted document too. Nothing of what "
+        "came since is lost.",
+    .takes = {TAKES_CHANGE},
+    .examples = "agent-trace restore docs/plan.md 3",
+    .see = "log show diff",
+    .min = 2,
+    .max = 2,
+    .wants = "a PATH and a VERSION",
+    .offers = {OFFER_DOCUMENT, NULL},
+};

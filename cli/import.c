@@ -276,7 +276,7 @@ static int import_code(const import_state *s, bool whole) {
     return s->denied ? CLI_DENIED : CLI_DONE;
 }
 
-int command_import(cli *c) {
+static int command_import(cli *c) {
     import_state s = {.c = c};
     int code = import_options(&s);
     if (code == CLI_DONE) code = cli_find(c);
@@ -302,3 +302,37 @@ int command_import(cli *c) {
     free(s.results);
     return cli_close(c, code);
 }
+
+const cli_command cli_import = {
+    .name = "import",
+    .run = command_import,
+    .group = "more",
+    .line = "take in a stream of changes",
+    .usage = "FILE [options]",
+    .text =
+        "Makes every change of FILE (-: stdin; a name that ends in .gz is unpacked), one JSON "
+        "object a line, in their order, each with its own permission check, record and commit:\n"
+        "\n"
+        "  {\"actor\": \"agent:claude\", \"action\": \"modify\", \"path\": \"docs/plan.md\",\n"
+        "   \"content\": \"...\", \"type\": \"plan\", \"ts\": 1733179244, \"session\": \"s1\"}\n"
+        "\n"
+        "action is create, modify or delete; type, ts (unix seconds or RFC 3339) and session may "
+        "be missing; other members are ignored. A line that fails stops nothing else. Lines are "
+        "counted from 1, bytes in them from 0. Ctrl-C ends it behind the changes at hand, with "
+        "the summary; the exit code is 1 then.",
+    .takes = {{OPT_ACTOR, "who acts where a line does not say"},
+              {OPT_BATCH, "N changes share one sync (default " CLI_QUOTE(CLI_BATCH) ")"},
+              {OPT_ACK, NULL},
+              {OPT_STRICT, NULL},
+              {OPT_YES, NULL},
+              {OPT_DURABILITY, "full (default) or process"},
+              {OPT_PUBLISH, NULL},
+              {OPT_JSON, "the summary as JSON"}},
+    .exits = "0 everything was made, 3 some changes were denied, 1 some failed",
+    .examples = "agent-trace import history.jsonl.gz",
+    .see = "write trace",
+    .min = 1,
+    .max = 1,
+    .wants = "a FILE, or - for stdin",
+    .offers = {OFFER_FILE},
+};

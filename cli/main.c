@@ -7,40 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define OPTS_CHANGE                                                                                \
-    (OPTS_ALWAYS | OPT(JSON) | OPT(ACTOR) | OPT(PUBLISH) | OPT(SESSION) | OPT(SUMMARY) |           \
-     OPT(EXPECT) | OPT(YES) | OPT(DURABILITY))
-#define OPTS_FILTER                                                                                \
-    (OPTS_ALWAYS | OPT(JSON) | OPT(BY) | OPT(TYPE) | OPT(ACTION) | OPT(SESSION) | OPT(SINCE) |     \
-     OPT(LIMIT))
-
-static const cli_command commands[] = {
-    {"init", command_init, OPTS_ALWAYS | OPT(JSON), 0, 1, false, NULL},
-    {"write", command_write, OPTS_CHANGE | OPT(CONTENT) | OPT(FILE) | OPT(TYPE), 1, 1, false,
-     "a PATH"},
-    {"rm", command_rm, OPTS_CHANGE, 1, 1, false, "a PATH"},
-    {"show", command_show, OPTS_ALWAYS | OPT(JSON) | OPT(DISK), 1, 2, false, "a PATH"},
-    {"log", command_log, OPTS_FILTER | OPT(FOLLOW), 0, 1, false, NULL},
-    {"diff", command_diff, OPTS_ALWAYS | OPT(JSON), 1, 3, false, "a PATH"},
-    {"restore", command_restore, OPTS_CHANGE, 2, 2, false, "a PATH and a VERSION"},
-    {"ls", command_ls, OPTS_ALWAYS | OPT(JSON) | OPT(TYPE) | OPT(DELETED), 0, 1, false, NULL},
-    {"status", command_status, OPTS_ALWAYS | OPT(JSON), 0, 0, false, NULL},
-    {"import", command_import,
-     OPTS_ALWAYS | OPT(JSON) | OPT(ACTOR) | OPT(PUBLISH) | OPT(YES) | OPT(DURABILITY) | OPT(BATCH) |
-         OPT(ACK) | OPT(STRICT),
-     1, 1, false, "a FILE, or - for stdin"},
-    {"trace", command_trace, OPTS_FILTER | OPT(PATH) | OPT(SEQ) | OPT(FOLLOW), 0, 0, false, NULL},
-    {"lock", command_lock, OPTS_ALWAYS | OPT(JSON), 1, -1, true, "status, try or hold"},
-    {"git", command_git, 0, 1, -1, true, "something to do"},
-};
-#define COMMANDS (sizeof commands / sizeof commands[0])
-
-static const cli_command *main_find(const char *name) {
-    for (size_t i = 0; i < COMMANDS; i++)
-        if (strcmp(commands[i].name, name) == 0) return &commands[i];
-    return NULL;
-}
-
 /* How many letters have to be changed, added or taken away; words are short. */
 static size_t main_distance(const char *a, const char *b) {
     size_t row[32], n = strlen(b);
@@ -64,39 +30,42 @@ static size_t main_distance(const char *a, const char *b) {
 static int main_unknown(const char *name) {
     const char *near = NULL;
     size_t best = 3; /* farther is no slip of the finger */
-    for (size_t i = 0; i <= COMMANDS; i++) {
-        const char *known = i < COMMANDS ? commands[i].name : "help";
+    for (size_t i = 0;; i++) {
+        const cli_command *command = command_at(i);
+        const char *known = command ? command->name : "help";
         size_t distance = main_distance(name, known);
         if (distance < best && distance < strlen(known)) {
             best = distance;
             near = known;
         }
+        if (!command) break;
     }
     if (near) return out_usage(NULL, "unknown command '%s', perhaps %s", name, near);
     return out_usage(NULL, "unknown command '%s'", name);
 }
 
 static int main_help(const cli_args *a) {
-    if (a->count == 0)
+    const cli_command *command = a->count ? command_find(a->words[0]) : NULL;
+    if (a->count && !command) return main_unknown(a->words[0]);
+    if (command)
+        help_one(command);
+    else
         help_all(false);
-    else if (!help_one(a->words[0]))
-        return main_unknown(a->words[0]);
     return CLI_DONE;
 }
 
 /* The command's own options and words. */
 static int main_words(cli *c, const cli_command *command, int argc, char **argv, int at) {
-    bool raw = command->options == 0;
-    if (c->args.value[OPT_JSON] && !(command->options & OPT(JSON)))
+    uint64_t options = command_options(command);
+    if (c->args.value[OPT_JSON] && !(options & OPT(JSON)))
         return out_usage(command->name, "%s has no --json", command->name);
-    if (raw) { /* everything but a plain request for help is the other program's */
+    if (command->raw) { /* everything but a plain request for help is the other program's */
         c->args.words = argv + at;
         c->args.count = argc - at;
         bool help = c->args.count == 1 && strcmp(argv[at], "--help") == 0;
         if (help) c->args.value[OPT_HELP] = "";
     } else {
-        int code =
-            args_read(&c->args, command->name, argc, argv, &at, command->options, command->stop);
+        int code = args_read(&c->args, command->name, argc, argv, &at, options, command->stop);
         if (code != CLI_DONE) return code;
     }
     if (c->args.value[OPT_HELP]) return CLI_DONE;
@@ -107,6 +76,10 @@ static int main_words(cli *c, const cli_command *command, int argc, char **argv,
     return CLI_DONE;
 }
 
+static int main_output(const cli_args *a) {
+    return out_options(a->value[OPT_COLOR], a->value[OPT_UTC] != NULL);
+}
+
 static int main_run(cli *c, int argc, char **argv) {
     int at = 1;
     int code = args_read(&c->args, NULL, argc, argv, &at, OPTS_FRONT, true);
@@ -115,6 +88,8 @@ static int main_run(cli *c, int argc, char **argv) {
         (void)printf("agent-trace %s\n", agt_version());
         return CLI_DONE;
     }
+    code = main_output(&c->args);
+    if (code != CLI_DONE) return code;
     if (c->args.count == 0 && c->args.value[OPT_HELP]) return main_help(&c->args);
     if (c->args.count == 0) {
         help_all(true);
@@ -126,13 +101,17 @@ static int main_run(cli *c, int argc, char **argv) {
         c->args.count = argc - at;
         return main_help(&c->args);
     }
-    const cli_command *command = main_find(c->command);
+    const cli_command *command = command_find(c->command);
     if (!command) return main_unknown(c->command);
     code = main_words(c, command, argc, argv, at);
+    if (code == CLI_DONE) code = main_output(&c->args);
     if (code != CLI_DONE) return code;
-    if (c->args.value[OPT_HELP]) return help_one(c->command) ? CLI_DONE : CLI_ERROR;
+    if (c->args.value[OPT_HELP]) {
+        help_one(command);
+        return CLI_DONE;
+    }
     /* in front of a command that only looks, --actor cannot say who acts */
-    if ((command->options & OPT(BY)) && !c->args.value[OPT_BY])
+    if ((command_options(command) & OPT(BY)) && !c->args.value[OPT_BY])
         c->args.value[OPT_BY] = c->args.value[OPT_ACTOR];
     c->json = c->args.value[OPT_JSON] != NULL;
     return command->run(c);

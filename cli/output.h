@@ -2,8 +2,9 @@
  *
  * (1) Text that comes from a store is printed for people with control characters and the like
  *     replaced; in JSON it is escaped. Only document bytes and trace lines are printed as they are.
- * (2) Colour only on a terminal, without NO_COLOR and with a TERM that is not "dumb".
- * (3) A reader that goes away ends the program quietly; any other failure to print is an error. */
+ * (2) Colour only on a terminal, without NO_COLOR and with a TERM that is not "dumb", unless
+ * --color says otherwise. (3) A reader that goes away ends the program quietly; any other failure
+ * to print is an error. */
 #ifndef AGENT_TRACE_CLI_OUTPUT_H
 #define AGENT_TRACE_CLI_OUTPUT_H
 
@@ -22,6 +23,8 @@
 
 /* Looks at the streams and the environment, makes sure that 0 to 2 are open, ignores SIGPIPE. */
 void out_init(void);
+/* What --color and --utc say; color may be NULL. An exit code; what is wrong was reported. */
+int out_options(const char *color, bool utc);
 /* A terminal on stdin, stdout, stderr (0, 1, 2)? */
 bool out_is_terminal(int fd);
 /* Columns of the terminal on stdout; 0 if there is none. */
@@ -60,6 +63,8 @@ typedef enum out_style {
     OUT_RED,
     OUT_GREEN,
     OUT_YELLOW,
+    OUT_BLUE,
+    OUT_MAGENTA,
     OUT_CYAN
 } out_style;
 
@@ -70,11 +75,18 @@ void out_text(const char *s, size_t n);
 void out_styled(out_style style, const char *s);
 /* The text, shortened in its middle if it needs more columns. Returns its bytes in `text`. */
 size_t out_shorten(const char *s, size_t n, int columns, char *text, size_t size);
+/* Who acts (user, agent, system) and what a document is have colours of their own. */
+out_style out_actor_style(const char *actor, size_t n);
+out_style out_type_style(const char *type, size_t n);
+/* On a terminal as people say it, in local time: "3 min ago", "yesterday 14:02"; in a pipe, or with
+ * --utc, exactly. Returns out. */
+const char *out_time(int64_t unix_ms, char out[CLI_TIME_TEXT]);
 /* "1.2 MB". Returns out. */
 const char *out_bytes(uint64_t n, char out[24]);
 
-/* Rows of cells whose columns line up. Nothing is padded at the end of a line. With `below` a last
- * cell that does not fit the terminal's line gets one of its own, cut where even that is short. */
+/* Rows of cells. On a terminal the columns line up and nothing is padded at the end of a line; with
+ * `below` a last cell that does not fit the line gets one of its own, cut where even that is short.
+ * In a pipe every cell is whole, with one tab between two. */
 #define OUT_COLUMNS 8
 typedef struct out_table {
     int columns;

@@ -1,5 +1,5 @@
-/* times: what is printed and what is typed. Everything is UTC; the calendar is computed, so that no
- * time zone and no locale of the machine has a say. */
+/* times: what is printed and what is typed. The calendar is computed, and in UTC, so that no locale
+ * of the machine has a say; only what is said to people (time_relative) is in their time zone. */
 #include "cli.h"
 
 #include "text.h"
@@ -41,18 +41,41 @@ const char *time_rfc3339(int64_t unix_ms, char text[CLI_TIME_TEXT]) {
     return text;
 }
 
-const char *time_shown(int64_t unix_ms, char text[CLI_TIME_TEXT]) {
+const char *time_exact(int64_t unix_ms, char text[CLI_TIME_TEXT]) {
     time_rfc3339(unix_ms, text);
-    text[10] = ' ';
-    text[19] = 0;
+    text[19] = 'Z';
+    text[20] = 0;
     return text;
 }
 
-const char *time_brief(int64_t unix_ms, int64_t now, char text[CLI_TIME_TEXT]) {
-    bool plain = unix_ms <= now + TIME_DAY_S * 1000 && unix_ms > now - 300 * TIME_DAY_S * 1000;
-    time_shown(unix_ms, text);
-    text[plain ? 16 : 10] = 0;
-    return plain ? text + 5 : text;
+/* The local calendar: days since 1970-01-01 and minutes of the day; UTC where it cannot be told. */
+static void time_local(int64_t unix_ms, int64_t *day, int *minute) {
+    time_t seconds = (time_t)(unix_ms / 1000);
+    struct tm tm;
+    *day = unix_ms / 1000 / TIME_DAY_S;
+    *minute = (int)(unix_ms / 1000 % TIME_DAY_S / 60);
+    if ((int64_t)seconds != unix_ms / 1000 || !localtime_r(&seconds, &tm)) return;
+    *day = time_days(tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday);
+    *minute = tm.tm_hour * 60 + tm.tm_min;
+}
+
+const char *time_relative(int64_t unix_ms, int64_t now, char text[CLI_TIME_TEXT]) {
+    int64_t day, today, ago_s = (now - unix_ms) / 1000;
+    int minute, unused;
+    char date[CLI_TIME_TEXT];
+    time_local(unix_ms, &day, &minute);
+    time_local(now, &today, &unused);
+    if (ago_s >= 0 && ago_s < 60)
+        (void)snprintf(text, CLI_TIME_TEXT, ago_s ? "%d s ago" : "now", (int)ago_s);
+    else if (ago_s >= 0 && ago_s < 3600)
+        (void)snprintf(text, CLI_TIME_TEXT, "%d min ago", (int)(ago_s / 60));
+    else if (day == today || day == today - 1)
+        (void)snprintf(text, CLI_TIME_TEXT, "%s %02d:%02d", day == today ? "today" : "yesterday",
+                       minute / 60 % 24, minute % 60);
+    else
+        (void)snprintf(text, CLI_TIME_TEXT, "%.10s",
+                       time_exact((day < 0 ? 0 : day) * TIME_DAY_S * 1000, date));
+    return text;
 }
 
 int64_t time_now(void) {

@@ -226,16 +226,29 @@ TEST(cli_time, every_day_is_printed_and_read_back) {
     CHECK(days > 200000);
     CHECK_STR(time_rfc3339(TIME_MAX_MS, text), "9999-12-31T23:59:59.999Z");
     CHECK_STR(time_rfc3339(INT64_C(1733179244000), text), "2024-12-02T22:40:44.000Z");
-    CHECK_STR(time_shown(INT64_C(1733179244999), text), "2024-12-02 22:40:44");
+    CHECK_STR(time_exact(INT64_C(1733179244999), text), "2024-12-02T22:40:44Z");
 }
 
-TEST(cli_time, a_brief_time_has_its_year_where_that_is_not_plain) {
+TEST(cli_time, a_relative_time_is_what_people_say_in_their_time_zone) {
     char text[CLI_TIME_TEXT];
-    int64_t at = INT64_C(1733179244999), day = INT64_C(86400000);
-    CHECK_STR(time_brief(at, at, text), "12-02 22:40");
-    CHECK_STR(time_brief(at, at + 299 * day, text), "12-02 22:40");
-    CHECK_STR(time_brief(at, at + 301 * day, text), "2024-12-02");
-    CHECK_STR(time_brief(at, at - 2 * day, text), "2024-12-02");
+    int64_t at = INT64_C(1733179244999), hour = INT64_C(3600000);
+    CHECK(setenv("TZ", "EAST-2", 1) == 0); /* two hours east: 2024-12-03 00:40:44 */
+    tzset();
+    CHECK_STR(time_relative(at, at, text), "now");
+    CHECK_STR(time_relative(at, at + 1000, text), "1 s ago");
+    CHECK_STR(time_relative(at, at + 59999, text), "59 s ago");
+    CHECK_STR(time_relative(at, at + 60000, text), "1 min ago");
+    CHECK_STR(time_relative(at, at + hour - 1, text), "59 min ago");
+    CHECK_STR(time_relative(at, at + hour, text), "today 00:40");
+    CHECK_STR(time_relative(at, at + 23 * hour, text), "today 00:40");
+    CHECK_STR(time_relative(at, at + 24 * hour, text), "yesterday 00:40");
+    CHECK_STR(time_relative(at, at + 48 * hour, text), "2024-12-03");
+    CHECK_STR(time_relative(at, at - hour / 2, text), "today 00:40"); /* a clock that is behind */
+    CHECK_STR(time_relative(at, at - 48 * hour, text), "2024-12-03");
+    CHECK(setenv("TZ", "UTC", 1) == 0);
+    tzset();
+    CHECK_STR(time_relative(at, at + 3 * hour, text), "yesterday 22:40");
+    CHECK_STR(time_relative(0, at, text), "1970-01-01");
 }
 
 TEST(cli_time, rfc_3339_is_read_with_offsets_and_fractions) {
