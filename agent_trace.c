@@ -14485,7 +14485,7 @@ AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err) {
     p->result.version = p->now.exists ? p->now.version : 0;
     if (p->row->pending && t->atomic)
         return agt__fail(err, AGT_INVALID, "%s stands twice in the batch", shown);
-    if (managing && !p->now.version) return write_exists(p, err);
+    if (managing && !p->now.exists) return write_exists(p, err);
     agt_status st = write_permit(t, p, err);
     if (st == AGT_OK && !p->now.exists && !managing) st = write_clash(t, index, err);
     if (st == AGT_OK) st = write_doc_id(t, &p->now, err);
@@ -15046,7 +15046,6 @@ AGT_PRIVATE agt_status agt__manage_target(agt_txn *t, agt_plan *p, agt_error *er
         return agt__fail(err, AGT_INVALID, "%s is the document's path already", shown);
     p->to_row = agt__catalog_touch(&s->catalog, p->to_path, p->to_len);
     if (!p->to_row) return agt__nomem(err);
-    /* touching may have moved nothing: rows are allocated one by one */
     if (p->to_row->exists)
         return agt__fail(err, AGT_CONFLICT, "%s is another document; delete or rename it first",
                          shown);

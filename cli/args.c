@@ -36,7 +36,8 @@ static const cli_option_spec args_specs[] = {
      "only if this is the current version; 0: only if there is none"},
     {OPT_DISK, "disk", 0, NULL, NULL, "the file as it is, with edits that no version has yet"},
     {OPT_DELETED, "deleted", 0, NULL, NULL, "deleted documents too"},
-    {OPT_ACTION, "action", 0, "ACTION", "create modify delete restore violation",
+    {OPT_ACTION, "action", 0, "ACTION",
+     "create modify delete restore rename untrack reclassify unlock revoke violation",
      "create, modify, delete, restore, violation, ..."},
     {OPT_SINCE, "since", 0, "TIME", NULL,
      "30m, 2h, 3d, 1w, 2026-11-24 or 2026-11-24T01:54:45Z; in UTC"},
@@ -49,6 +50,13 @@ static const cli_option_spec args_specs[] = {
     {OPT_ACK, "ack", 0, NULL, NULL, "print each line's number once its change is safe"},
     {OPT_STRICT, "strict", 0, NULL, NULL,
      "stop at the first line that fails; one change at a time"},
+    {OPT_FOR, "for", 0, "ACTOR", "agent system user",
+     "whom: agent:<name>, agent (any agent), system or user"},
+    {OPT_DURATION, "duration", 0, "TIME", NULL,
+     "how long: minutes, or 90s, 2h, 3d (default " CLI_QUOTE(
+         CLI_UNLOCK_MIN) " minutes, at most 7d)"},
+    {OPT_REVOKE, "revoke", 0, NULL, NULL, "end it now"},
+    {OPT_DIFF, "diff", 0, NULL, NULL, "as a patch against the document"},
 };
 #define ARGS_SPECS (sizeof args_specs / sizeof args_specs[0])
 

@@ -41,6 +41,7 @@ int cli_exit_code(agt_status status);
 #define CLI_LOG_LIMIT   50
 #define CLI_BATCH       64
 #define CLI_LOCK_WAIT_S 5
+#define CLI_UNLOCK_MIN  10
 #define CLI_QUOTE_(x)   #x
 #define CLI_QUOTE(x)    CLI_QUOTE_(x)
 
@@ -77,6 +78,10 @@ typedef enum cli_option {
     OPT_BATCH,
     OPT_ACK,
     OPT_STRICT,
+    OPT_FOR,
+    OPT_DURATION,
+    OPT_REVOKE,
+    OPT_DIFF,
     OPT_COUNT
 } cli_option;
 
@@ -175,6 +180,8 @@ const char *cli_env_actor(void);
 /* --type as an agt_type; 0 if it is not given. */
 int cli_type(const cli *c, uint32_t *out);
 int cli_durability(const cli *c, uint32_t *out);
+/* The type that a word names; CLI_USAGE (reported) if it is none. */
+int cli_type_word(const cli *c, const char *word, agt_type *out);
 
 /* ---- times (times.c) ---- */
 
@@ -244,6 +251,8 @@ typedef struct cli_command {
 
 extern const cli_command cli_init, cli_status;
 extern const cli_command cli_write, cli_rm, cli_restore, cli_show, cli_ls;
+extern const cli_command cli_add, cli_mv, cli_untrack, cli_reclassify, cli_unlock;
+extern const cli_command cli_violations, cli_info;
 extern const cli_command cli_log, cli_diff, cli_trace, cli_git;
 extern const cli_command cli_import, cli_lock;
 
@@ -253,6 +262,9 @@ const cli_command *command_at(size_t n);
 const cli_command *command_find(const char *name);
 /* Every option it takes, as a set. */
 uint64_t command_options(const cli_command *command);
+
+/* A patch in unified format, with colours on a terminal (commands_read.c). */
+void diff_print(const char *patch, size_t len);
 
 /* ---- help (help.c) ---- */
 

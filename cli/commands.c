@@ -5,10 +5,12 @@
 #include <string.h>
 
 static const cli_command *const commands[] = {
-    &cli_init,   &cli_status,                                   /* store */
-    &cli_write,  &cli_rm,     &cli_restore, &cli_show, &cli_ls, /* documents */
-    &cli_log,    &cli_diff,   &cli_trace,   &cli_git,           /* history */
-    &cli_import, &cli_lock,                                     /* more */
+    &cli_init,    &cli_status, /* store */
+    &cli_write,   &cli_add,        &cli_mv,     &cli_rm,
+    &cli_restore, &cli_show,       &cli_ls,     &cli_info,       /* documents */
+    &cli_untrack, &cli_reclassify, &cli_unlock, &cli_violations, /* permissions */
+    &cli_log,     &cli_diff,       &cli_trace,  &cli_git,        /* history */
+    &cli_import,  &cli_lock,                                     /* more */
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

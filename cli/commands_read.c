@@ -101,7 +101,7 @@ static out_style diff_style(const char *line, size_t n) {
 }
 
 /* The patch with colours, which only the header's lines before the first "@@" could confuse. */
-static void diff_print(const char *patch, size_t len) {
+void diff_print(const char *patch, size_t len) {
     bool header = true;
     for (size_t n; len > 0; patch += n, len -= n) {
         const char *end = memchr(patch, '\n', len);

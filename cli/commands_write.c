@@ -1,10 +1,9 @@
 /* commands_write: init, write, rm and restore.
  *
- * The three that change a document are one procedure (run_change): read what is to be written, find
- * the store, decide who acts, ask the library, ask the person where the library says so, report.
- * Nothing is opened before the arguments and the bytes are known to be good. */
+ * The three that change a document are one procedure (change.c). */
 #include "cli.h"
 
+#include "change.h"
 #include "output.h"
 
 #include <errno.h>
@@ -148,12 +147,7 @@ static int command_init(cli *c) {
 
 /* ---- the bytes to write ---- */
 
-typedef struct write_bytes {
-    unsigned char *data;
-    size_t len, cap;
-} write_bytes;
-
-static int write_read_all(int fd, const char *name, write_bytes *b) {
+static int write_read_all(int fd, const char *name, change_bytes *b) {
     struct stat st;
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0)
         b->cap = (uint64_t)st.st_size < AGT_MAX_DOCUMENT ? (size_t)st.st_size + 1 : 0;
@@ -174,7 +168,7 @@ static int write_read_all(int fd, const char *name, write_bytes *b) {
     }
 }
 
-static int write_input(const cli *c, write_bytes *b) {
+static int write_input(const cli *c, change_bytes *b) {
     const char *content = c->args.value[OPT_CONTENT], *file = c->args.value[OPT_FILE];
     if (content && file) return out_usage(c->command, "give --content or --file, not both");
     if (content) {
@@ -196,177 +190,23 @@ static int write_input(const cli *c, write_bytes *b) {
     return code;
 }
 
-/* ---- one change ---- */
-
-typedef enum change_kind { CHANGE_WRITE = 0, CHANGE_DELETE, CHANGE_RESTORE } change_kind;
-
-typedef struct change {
-    change_kind kind;
-    char path[AGT_MAX_PATH * 4];
-    write_bytes bytes;
-    uint32_t version; /* to restore */
-    agt_caller caller;
-    agt_write_options options;
-    agt_write_result result;
-} change;
-
-static agt_status change_make(cli *c, change *ch, agt_error *err) {
-    if (ch->kind == CHANGE_WRITE)
-        return agt_write(c->store, &ch->caller, ch->path, ch->bytes.data, ch->bytes.len,
-                         &ch->options, &ch->result, err);
-    if (ch->kind == CHANGE_RESTORE)
-        return agt_restore(c->store, &ch->caller, ch->path, ch->version, &ch->options, &ch->result,
-                           err);
-    return agt_remove(c->store, &ch->caller, ch->path, &ch->options, &ch->result, err);
-}
-
-/* Asks on the terminal. Only "y" and "yes" are a yes. */
-static bool change_confirmed(const char *why) {
-    char answer[64];
-    if (!out_is_terminal(0)) return false;
-    out_note("%s", why);
-    (void)fputs("do it all the same? [y/N] ", stderr);
-    ssize_t n = read(0, answer, sizeof answer - 1);
-    if (n < 0) n = 0;
-    answer[n] = 0;
-    answer[strcspn(answer, "\r\n")] = 0;
-    return strcmp(answer, "y") == 0 || strcmp(answer, "yes") == 0;
-}
-
-/* To the rules a restoration is a write; to who asked for it, it is what was asked for. */
-static void change_denied(const change *ch, const char *message, char *out, size_t size) {
-    static const char *const verbs[] = {" may not modify ", " may not create "};
-    (void)snprintf(out, size, "%s", message);
-    for (size_t i = 0; ch->kind == CHANGE_RESTORE && i < 2; i++) {
-        const char *at = strstr(message, verbs[i]);
-        if (!at) continue;
-        (void)snprintf(out, size, "%.*s may not restore %s", (int)(at - message), message,
-                       at + strlen(verbs[i]));
-        return;
-    }
-}
-
-static int change_refused(cli *c, agt_status st, const change *ch, const agt_error *err) {
-    char why[sizeof err->message + 32];
-    c->failure.status = st;
-    c->failure.seq = ch->result.seq;
-    c->failure.version = ch->result.version;
-    c->failure.has_version = st == AGT_CONFLICT;
-    c->failure.outcome_unknown = err->outcome_unknown != 0;
-    if (st == AGT_NEEDS_CONFIRMATION)
-        return out_fail(CLI_DENIED, "%s; nothing was changed, repeat with --yes to do it",
-                        err->message);
-    if (err->outcome_unknown)
-        return out_fail(CLI_ERROR, "%s; the change may or may not appear later", err->message);
-    if (st != AGT_DENIED) return cli_failed(c, st, err);
-    change_denied(ch, err->message, why, sizeof why);
-    if (!ch->result.seq) return out_fail(CLI_DENIED, "denied: %s", why);
-    return out_fail(CLI_DENIED, "denied: %s (recorded as event %llu)", why,
-                    (unsigned long long)ch->result.seq);
-}
-
-static void change_print_json(const change *ch) {
-    static const char *const done[] = {"write", "delete", "restore"};
-    const agt_write_result *r = &ch->result;
-    out_json j = {0};
-    json_open(&j, NULL, '{');
-    json_put(&j, "path", ch->path);
-    json_put(&j, "action", done[ch->kind]);
-    json_put_u64(&j, "version", r->version);
-    json_put_u64(&j, "seq", r->seq);
-    json_put_bool(&j, "unchanged", r->unchanged != 0);
-    json_put_bool(&j, "edit_recorded", r->edit_recorded != 0);
-    json_put_bool(&j, "edit_kept_aside", r->edit_kept_aside != 0);
-    json_put_bool(&j, "apply_pending", r->apply_pending != 0);
-    json_close(&j, '}');
-}
-
-static void change_print(const cli *c, const change *ch) {
-    const agt_write_result *r = &ch->result;
-    char shown[AGT_MAX_PATH * 4];
-    cli_shown(c, ch->path, strlen(ch->path), shown, sizeof shown);
-    out_text(shown, strlen(shown));
-    if (r->unchanged)
-        (void)printf(": unchanged, still version %u\n", r->version);
-    else if (ch->kind == CHANGE_RESTORE)
-        (void)printf(": version %u is back, as version %u\n", ch->version, r->version);
-    else if (ch->kind == CHANGE_DELETE)
-        (void)printf(": deleted, version %u\n", r->version);
-    else
-        (void)printf(": version %u\n", r->version);
-}
-
-static void change_notes(const agt_write_result *r) {
-    /* the version that the edit made is the one before this change's own */
-    if (r->edit_recorded && r->version == (r->unchanged ? 1 : 2))
-        out_note("the file was not a document yet; it was recorded first, as version 1");
-    else if (r->edit_recorded)
-        out_note("somebody had edited the file; that edit was recorded first, as a version of its "
-                 "own");
-    if (r->edit_kept_aside) out_note("an edit met this write; it is kept in .agent-trace/aside");
-    if (r->apply_pending)
-        out_note("the change is recorded, but something stands in the file's way; the file follows "
-                 "when that is gone");
-}
-
-static int change_options(cli *c, change *ch) {
-    const char *expect = c->args.value[OPT_EXPECT];
-    ch->options.summary = c->args.value[OPT_SUMMARY];
-    int code = cli_type(c, &ch->options.type);
-    if (code == CLI_DONE) code = cli_durability(c, &ch->options.durability);
-    if (code == CLI_DONE && expect) {
-        ch->options.check_version = 1;
-        code = args_version(expect, "--expect", 0, &ch->options.expected_version);
-    }
-    return code;
-}
-
-static int run_change(cli *c, change *ch) {
-    agt_error err;
-    int code = change_options(c, ch);
-    if (code == CLI_DONE) code = cli_caller(c, "cli", &ch->caller);
-    if (code == CLI_DONE) code = cli_find(c);
-    if (code == CLI_DONE) code = cli_document_path(c, c->args.words[0], ch->path, sizeof ch->path);
-    if (code == CLI_DONE && ch->kind == CHANGE_WRITE) code = write_input(c, &ch->bytes);
-    if (code == CLI_DONE) code = cli_open(c, true);
-    if (code != CLI_DONE) return code;
-    agt_status st = change_make(c, ch, &err);
-    if (st == AGT_NEEDS_CONFIRMATION && change_confirmed(err.message)) {
-        ch->caller.confirm = 1;
-        st = change_make(c, ch, &err);
-    }
-    if (st != AGT_OK) return cli_close(c, change_refused(c, st, ch, &err));
-    if (c->json)
-        change_print_json(ch);
-    else
-        change_print(c, ch);
-    change_notes(&ch->result);
-    return cli_close(c, CLI_DONE);
-}
-
-static change change_new(change_kind kind) {
-    const agt_write_options options = AGT_WRITE_OPTIONS_INIT;
-    const agt_write_result result = AGT_WRITE_RESULT_INIT;
-    change ch = {.kind = kind, .options = options, .result = result};
-    return ch;
-}
-
 static int command_write(cli *c) {
     change ch = change_new(CHANGE_WRITE);
-    int code = run_change(c, &ch);
+    ch.read_bytes = write_input;
+    int code = change_run(c, &ch);
     free(ch.bytes.data);
     return code;
 }
 
 static int command_rm(cli *c) {
     change ch = change_new(CHANGE_DELETE);
-    return run_change(c, &ch);
+    return change_run(c, &ch);
 }
 
 static int command_restore(cli *c) {
     change ch = change_new(CHANGE_RESTORE);
     int code = args_version(c->args.words[1], "the version", 1, &ch.version);
-    return code == CLI_DONE ? run_change(c, &ch) : code;
+    return code == CLI_DONE ? change_run(c, &ch) : code;
 }
 
 /* ---- what they are ---- */

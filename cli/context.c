@@ -316,6 +316,13 @@ int cli_type(const cli *c, uint32_t *out) {
                     "--type '%s' is unknown; use plan, context, log, reference or scratch", name);
 }
 
+int cli_type_word(const cli *c, const char *word, agt_type *out) {
+    *out = agt_type_from_name(word);
+    if (*out) return CLI_DONE;
+    return out_usage(c->command, "'%s' is no type; use plan, context, log, reference or scratch",
+                     word);
+}
+
 int cli_durability(const cli *c, uint32_t *out) {
     const char *name = c->args.value[OPT_DURABILITY];
     *out = AGT_DURABLE_DEFAULT;

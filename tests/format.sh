@@ -104,7 +104,7 @@ imported() {
             printf '{"actor":"agent:a%d","action":"%s","path":"d%d/f.md","content":"text %d\\n","ts":%d,"session":"s%d"}\n' \
                 $((n % 3)) "$([ $n -gt 7 ] && echo modify || echo create)" $((n % 7)) $n $((1733179244 + n)) $((n % 4))
         done >"$WORK/import.jsonl" && at imported import "$WORK/import.jsonl" --batch 16 && at imported git log &&
-        agrees imported 'git: commit' 'documents: version chain' && again imported && agrees imported 'catalog: row'
+        agrees imported 'git: commit' 'documents: create' && again imported && agrees imported 'catalog: row'
 }
 # Nothing is left in the end, and a folder's name becomes a document's.
 emptied() {
@@ -121,6 +121,18 @@ long() {
             n=$((n + 1))
         done >"$WORK/long.jsonl" && at long import "$WORK/long.jsonl" --batch 500 --durability process && at long git log &&
         timeout 60 $reader "$WORK/long" | grep '^  5000  git: commit$'
+}
+# What changes no bytes.
+managed() {
+    mkdir "$WORK/managed" && at managed init && put managed user a.md one --type plan && put managed agent:heron b.md two &&
+        echo three >"$WORK/managed/c.md" && at managed add reference c.md && at managed mv a.md d/a.md && at managed mv b.md a.md &&
+        put managed agent:owl b.md another && at managed reclassify d/a.md scratch && at managed untrack b.md &&
+        at managed unlock c.md --for agent:heron && at managed unlock c.md --for agent && at managed unlock a.md --for system --duration 2h &&
+        { ! at managed --actor agent:owl mv c.md x.md || true; } 2>/dev/null && at managed unlock c.md --for agent --revoke &&
+        put managed agent:heron c.md unlocked && at managed mv c.md e.md && { ! put managed agent:owl e.md refused 2>/dev/null || true; } &&
+        at managed git log && agrees managed 'documents: rename' 'documents: reclassify' 'documents: untrack' 'documents: unlock' \
+        'documents: revoke' 'documents: violation' 'git: commit' && again managed && put managed user d/a.md later &&
+        agrees managed 'catalog: header' 'catalog: row' 'git: packed_head' && at managed mv d/a.md f.md && again managed && agrees managed 'catalog: row'
 }
 copied() {
     cp -a "$WORK/published" "$WORK/copied" && put copied user plan.md 'in the copy' && at copied git log &&
@@ -187,6 +199,7 @@ case_ 'a published store' published
 case_ 'a store left unpublished, after two recoveries' unpublished
 case_ 'a batch, content in a side file, a checkpoint' batch
 case_ 'an import with times of long ago' imported
+case_ 'documents that were renamed, untracked, given another type, unlocked' managed
 case_ 'nothing is left' emptied
 case_ 'five thousand commits' long
 case_ 'a copy that was written to' copied

@@ -1,15 +1,13 @@
 """read_store.py ROOT: reads a store and checks that all of it agrees. Made from FORMAT.md alone, of
 which (4) is a chapter. Prints what was checked, how often; exits 1 if any is WRONG. Needs git."""
 import collections, datetime, hashlib, json, os, re, struct, subprocess, sys, types
-from functools import reduce
-from pathlib import Path
+from functools import reduce; from pathlib import Path
 HEADER, STATE = "<16s Q 8xQ Q 48s Q Q 20s 4xQ 84xI", "<4s 4xQ 64s Q Q 28xI 48s Q Q 40s 84xI"
 TYPES = ["", "plan", "context", "log", "reference", "scratch"]
 CRC = [reduce(lambda c, _: c >> 1 ^ (c & 1) * 0x82F63B78, range(8), byte) for byte in range(256)]
 NOTHING = types.SimpleNamespace(seq=0, version=0, doc=None, blob=None, end=b"\1" + bytes(47))
 events, docs, sizes, heads = [NOTHING], {}, {None: 0}, {0: bytes(20)}  # by seq, path, id, seq
 counts, trees = collections.Counter(), collections.defaultdict(dict)  # by what, folder
-
 def check(what, good, about=""):
     counts[what if good else f"WRONG   {what} {about}"] += 1
 def crc32c(seed, data):
@@ -26,13 +24,15 @@ def git(*args, text=""):
     return subprocess.run(("git", "--git-dir=git") + args, input=text.encode(), capture_output=True)
 def ms(text):
     return round(datetime.datetime.fromisoformat(text[:-1] + "+00:00").timestamp() * 1000)
+def happen(e, docs, kinds):  # what it makes of the documents and their types (7.3)
+    if e.version or e.action == "reclassify": kinds[e.doc] = e.doc_type
+    if e.version: docs.pop(e.came, None), docs.update({e.path: e})
 def newer(name, layout, second):  # of the two copies that end with their checksum (4.1, 5)
     data, size = Path(name).read_bytes(), struct.calcsize(layout)
     copies = [data[at:at + size] for at in (0, second) if any(data[at:at + size])]
     good = [c for c in copies if crc32c(0, c[:-4]) == int.from_bytes(c[-4:], "little")]
     check(name + ": crc", good == copies)
     return max((struct.unpack(layout, c) for c in good), key=lambda fields: fields[1])
-
 def read_trace():  # (7)
     for path in sorted(Path("trace").glob("*.jsonl")):
         segment, at = int(path.stem), 0
@@ -40,24 +40,20 @@ def read_trace():  # (7)
         for line in path.read_bytes().splitlines(True):
             e, prev = json.loads(line), events[-1].end[16:].hex()
             again = json.dumps(e, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-            e = types.SimpleNamespace(**{"recorded_at": e["timestamp"], "rejected": None, **e})
+            came, e["recorded_at"] = e.get("from", e["path"]), e.get("recorded_at", e["timestamp"])
+            e = types.SimpleNamespace(**{"rejected": None, "came": came, **e})
             check("trace: line", (e.seq, e.prev, line) == (len(events), prev, again), e.seq)
             e.line, e.id, e.place, at = line, e.blob or e.rejected, [segment, at], at + len(line)
             e.end = struct.pack("<QQ", segment, at) + hashlib.sha256(line).digest()
-            events.append(e)
-            old = docs.get(e.path, NOTHING)
-            if e.action == "violation":
-                check("documents: violation", (e.doc_prev, e.version) == (old.seq, 0), e.seq)
-            elif e.version:
-                want = old.seq, old.version + 1, old.doc or e.doc
-                check("documents: version chain", (e.doc_prev, e.version, e.doc) == want, e.seq)
-                docs[e.path], e.file = e, Path("..", e.path)
-
+            old, e.file = docs.get(e.came, NOTHING), Path("..", e.path or ".")
+            want = old.seq * bool(e.doc), (old.version + 1) * bool(e.version), e.doc and old.doc
+            check("documents: " + e.action, want == (e.doc_prev, e.version, old.doc and e.doc), at)
+            happen(e, docs, {}), events.append(e)
 def walk(what, data, at, seq, gen, seed):  # the records: next seq, where they end, next seed (4.2)
     while at + 80 <= len(data):
         magic, crc, length, n, of, first, *place, time = struct.unpack_from("<4s 3I 4Q q", data, at)
-        if (magic, crc, of, first) != (b"AGTR", crc32c(seed, data[at + 8:at + length]), gen, seq):
-            break
+        want = b"AGTR", crc32c(seed, data[at + 8:at + length]), gen, seq
+        if (magic, crc, of, first) != want: break
         at, end, seed = at + 64, at + length, crc
         for e in events[seq:seq + n]:
             line_len, flags, size = struct.unpack_from("<IIQ", data, at)
@@ -65,18 +61,18 @@ def walk(what, data, at, seq, gen, seed):  # the records: next seq, where they e
             check("records: line", (line, time) == (e.line, ms(e.recorded_at)), e.seq)
             x = Path(f"unpublished/side-{e.seq}").read_bytes() if flags == 3 else data[at:at + size]
             sizes[e.id], at = size, (at + size * (flags == 1) + 7) // 8 * 8
-            check(what + ": bytes", size == len(x) and e.id in (ids(x) if flags else [None]), seq)
+            same = e.id in ids(x) if flags else e.id == e.rejected
+            check(what + ": bytes", size == len(x) and same, seq)
         check(what, at == end and [e.place for e in events[seq:seq + n][:1]] == [place], seq)
         seq += n
     return seq, at, seed
-
 def read_git():  # the commits; their ids, by the newest seq in each (11)
     seq, time, parent, tree = 0, 0, [], put("", None)
     log = git("log", "-z", "--reverse", "--format=%H%n%B", "refs/heads/main").stdout.decode()
     for text in log.split("\0")[:-1]:  # made again, a commit has the same id
         es = events[seq + 1:seq + 1 + text.count("\nevent: {")]
         e, seq, commit = es[0], es[-1].seq, text[:40]
-        tree = [tree, *(put(v.path, v.blob) for v in es if v.version)][-1]
+        for v in es: tree = v.version and put(v.came, None) and put(v.path, v.blob) or tree
         time = max(time, ms(e.recorded_at) // 1000)
         who = {"user": "User", "system": "agent-trace"}.get(e.actor, f"Agent: {e.agent_name}")
         who += f" <{e.actor.split(':')[0]}@agent-trace>"
@@ -91,24 +87,30 @@ def read_git():  # the commits; their ids, by the newest seq in each (11)
         heads[seq], parent = bytes.fromhex(commit), [f"parent {commit}"]
     there = git("cat-file", "--batch-check", text="\n".join(e.blob or "" for e in events)).stdout
     sizes.update((i, int(size)) for i, size in re.findall(r"(\w+) blob (\d+)", there.decode()))
-
 def check_catalog(data, next_seq):  # (6)
-    docs = {e.path: e for e in events[:next_seq] if e.version}
-    agents = {e.path: e.agent_name or "" for e in events[:next_seq] if e.version == 1}
-    texts, live = data[576 + 144 * len(docs):], sum(e.blob is not None for e in docs.values())
-    want = b"AGTCAT02", crc32c(0, data[12:]), len(docs), next_seq, len(texts), live
-    check("catalog: header", struct.unpack_from("<8s 2I 3Q", data) == want)
+    docs, kinds, grants = {}, {}, {}
+    for e in events[1:next_seq]: happen(e, docs, kinds)
+    agents = {e.doc: e.agent_name or "" for e in events[:next_seq] if e.version == 1}
+    for e in [e for e in events[1:next_seq] if e.action in ("unlock", "revoke")]:
+        key, now, who = e.doc + e.grant, ms(e.recorded_at), e.grant.encode()
+        grants = {k: g for k, g in grants.items() if k != key and now < g[3]}
+        if e.action[0] == "u": grants[key] = e.doc.encode(), len(who), now, ms(e.until), who
+    given = b"".join(struct.pack("<36sI2q72s", *g) for g in grants.values())
+    live, rest = sum(e.blob is not None for e in docs.values()), data[576 + 144 * len(docs):]
+    texts, head = rest[len(given):], struct.unpack_from("<8s 2I 3Q 4xI", data)
+    want = crc32c(0, data[12:]), len(docs), next_seq, len(texts), live, len(grants)
+    check("catalog: header", head == (b"AGTCAT02", *want) and rest.startswith(given))
     for i, e in enumerate(sorted(docs.values(), key=lambda e: (e.path.encode().lower(), e.path))):
-        at, n, by, m, *row = struct.unpack_from("<7I 4xQ q Q 32x20s 36s", data, 576 + 144 * i)
+        at, n, by, m, *row = struct.unpack_from("<8I Q q Q 32x20s 36s", data, 576 + 144 * i)
         row += texts[at:at + n].decode(), texts[by:by + m].decode()
-        want = [TYPES.index(e.doc_type), e.blob is not None, e.version, e.seq, ms(e.timestamp)]
-        want += [sizes.get(e.blob), bytes.fromhex(e.blob or "0" * 40), e.doc.encode()]
-        check("catalog: row", row == want + [e.path, agents[e.path]], e.path)
+        want = [TYPES.index(kinds[e.doc]), e.blob is not None, e.version, e.action == "untrack"]
+        want += [e.seq, ms(e.timestamp), sizes.get(e.blob), bytes.fromhex(e.blob or "0" * 40)]
+        check("catalog: row", row == want + [e.doc.encode(), e.path, agents[e.doc]], e.path)
     for e in [e for e in events[1:next_seq] if e.action == "violation"][-64:]:
-        text = b"".join((word or "").encode() + b"\xff" for word in (e.actor, e.path, e.rejected))
+        words = map(lambda x: (x or "").encode(), (e.actor, e.change_kind, e.path, e.rejected))
+        text = b"\xff".join((*words, b""))
         number = reduce(lambda n, b: (n ^ b) * 0x100000001B3 % 2**64, text, 0xCBF29CE484222325)
         check("catalog: refusal", number in struct.unpack_from("<64Q", data, 64), e.seq)
-
 def read_store():
     config, data = Path("config.toml").read_text("utf-8"), Path("journal").read_bytes()
     check("config", re.search(r'(?m)^\[store]\nid = "[\da-f-]{36}"\n(.+\n)*format = 2$', config))
@@ -140,10 +142,8 @@ def read_store():
     for e in docs.values():
         same = e.blob in ids(e.file.read_bytes()) if e.file.is_file() else not e.blob
         check("documents: " + ("newest version" if same else "edited by somebody else"), True)
-
 try:
-    os.chdir(Path(sys.argv[1], ".agent-trace"))
-    read_store()
+    os.chdir(Path(sys.argv[1], ".agent-trace")), read_store()
 except Exception as e:
     check("the store can be read", False, f"{type(e).__name__}: {e}")
 print("\n".join(f"{n:6}  {what}" for what, n in sorted(counts.items())))

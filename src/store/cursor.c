@@ -130,7 +130,7 @@ static bool cursor_differs(agt_store *s, const agt_row *row) {
     int rc = s->sys->stat(s->sys->ctx, folder, name, &now);
     s->sys->close(s->sys->ctx, folder);
     if (rc < 0) return row->exists;
-    if (!row->exists) return true;
+    if (!row->exists) return !row->untracked;
     if (row->ino && now.ino == row->ino && now.dev == row->dev && now.size == row->size &&
         now.mtime_ns == row->mtime_ns && now.ctime_ns == row->ctime_ns)
         return false;

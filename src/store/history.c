@@ -21,7 +21,7 @@ AGT_PRIVATE void agt__describe(const agt_row *row, bool modified, agt_document *
     d.size_bytes = row->size;
     d.last_seq = row->last_seq;
     d.changed_unix_ms = row->changed_unix_ms;
-    d.modified_outside = modified;
+    d.modified_outside = modified && !row->untracked;
     memcpy(d.id, row->doc, sizeof row->doc);
     if (row->exists) agt__hex(row->blob.id, 20, d.blob);
     (void)agt__copy_text(d.path, sizeof d.path, row->path, row->path_len);

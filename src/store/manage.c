@@ -30,7 +30,6 @@ AGT_PRIVATE agt_status agt__manage_target(agt_txn *t, agt_plan *p, agt_error *er
         return agt__fail(err, AGT_INVALID, "%s is the document's path already", shown);
     p->to_row = agt__catalog_touch(&s->catalog, p->to_path, p->to_len);
     if (!p->to_row) return agt__nomem(err);
-    /* touching may have moved nothing: rows are allocated one by one */
     if (p->to_row->exists)
         return agt__fail(err, AGT_CONFLICT, "%s is another document; delete or rename it first",
                          shown);

@@ -50,7 +50,8 @@ AGT_PRIVATE agt_status agt__look_pending(agt_store *s, const agt_waiting *waitin
     pending_look p = {s, row, look, false};
     *pending = false;
     if (row->last_seq < s->journal.header.next_seq || row->last_seq < waiting->from) return AGT_OK;
-    if (row->ino) return AGT_OK; /* this handle saw it in place */
+    if (row->ino) return AGT_OK;       /* this handle saw it in place */
+    if (row->untracked) return AGT_OK; /* nothing is to be put there */
     bool had = agt__catalog_base(&s->catalog, row->path, row->path_len, &base) && base.exists;
     p.known = agt__look_is(look, had, &base.blob);
     agt_status st = AGT_OK;

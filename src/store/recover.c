@@ -9,7 +9,8 @@
  *     (after a power cut) is empty or torn. Anything else is somebody's edit and stays: the next
  *     change of that document records it first. Torn bytes are kept aside all the same.
  * (4) Every step may be done again; the shared state becomes valid last.
- * (5) Contents that are damaged cost the document or the refusal that has them, not the store:
+ * (5) What is untracked was durable before that was recorded, and is a person's since.
+ * (6) Contents that are damaged cost the document or the refusal that has them, not the store:
  *     the file stays as it is, and reading that version says what is damaged. */
 #include "store.h"
 
@@ -88,7 +89,7 @@ static agt_status recover_record(recover_run *run, const agt_record *r, uint64_t
         if (st == AGT_OK)
             st = agt__keep_rejected(s, ev.rejected, bytes, (size_t)e.content_len, err);
         else if (st == AGT_CORRUPT || st == AGT_NOT_FOUND)
-            st = AGT_OK; /* (5) */
+            st = AGT_OK; /* (6) */
         agt__buf_free(&side);
     }
     if (st != AGT_OK || at < run->from) return st;
@@ -201,16 +202,32 @@ static agt_status recover_copy_aside(agt_store *s, const agt_row *row, const agt
     return rc < 0 ? agt__fail_io(err, rc, "cannot keep torn bytes in .agent-trace/aside") : st;
 }
 
+/* Was it renamed to a name that leads to the same file here, which is in its new place? */
+static bool recover_is_other_name(agt_store *s, const agt_row *row, const agt_look *look) {
+    agt_row other;
+    agt_look at;
+    agt_buf bytes = agt__buf(&s->mem);
+    if (!row->moved || !look->on_disk ||
+        !agt__catalog_case_clash(&s->catalog, row->path, row->path_len, &other))
+        return false;
+    agt_status st = agt__look(s, other.path, other.path_len, &bytes, &at, NULL);
+    agt__buf_free(&bytes);
+    return st == AGT_OK && at.on_disk && at.stat.dev == look->stat.dev &&
+           at.stat.ino == look->stat.ino;
+}
+
 /* (3) for one document. */
 static agt_status recover_document(recover_run *run, agt_row *row, agt_error *err) {
     agt_store *s = run->s;
     agt_place p;
     agt_look look;
     size_t n;
+    if (row->untracked) return AGT_OK; /* (5) */
     agt_status st = agt__look(s, row->path, row->path_len, &s->old, &look, err);
     /* a link, a folder, a file in the way of a folder, or one that is too large: a person's */
     if (st == AGT_INVALID || st == AGT_LIMIT) return AGT_OK;
     if (st != AGT_OK) return st;
+    if (recover_is_other_name(s, row, &look)) return AGT_OK;
     bool same = agt__look_is(&look, row->exists, &row->blob);
     if (same && run->mode != AGT_REPLAY_REWRITE) {
         if (row->exists) agt__row_stat(row, &look.stat);
@@ -238,7 +255,7 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
         bool damaged = st == AGT_CORRUPT || st == AGT_NOT_FOUND;
         if (st == AGT_OK) st = agt__restage(s, &p, bytes.data, bytes.len, err);
         agt__buf_free(&bytes);
-        if (damaged) return AGT_OK; /* (5) */
+        if (damaged) return AGT_OK; /* (6) */
         if (st != AGT_OK) return st;
     }
     st = agt__place(s, &p, err);

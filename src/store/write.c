@@ -261,7 +261,7 @@ AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err) {
     p->result.version = p->now.exists ? p->now.version : 0;
     if (p->row->pending && t->atomic)
         return agt__fail(err, AGT_INVALID, "%s stands twice in the batch", shown);
-    if (managing && !p->now.version) return write_exists(p, err);
+    if (managing && !p->now.exists) return write_exists(p, err);
     agt_status st = write_permit(t, p, err);
     if (st == AGT_OK && !p->now.exists && !managing) st = write_clash(t, index, err);
     if (st == AGT_OK) st = write_doc_id(t, &p->now, err);
