@@ -14,7 +14,7 @@ mkdir -p "$out"
 build() { # FOLDER
     (cd "$1" && $cc -std=gnu11 -O1 -w -D_GNU_SOURCE -DAGT_PRIVATE=extern -I. src/agent_trace.c \
         tests/main.c tests/machine.c tests/test_power.c tests/test_faults.c tests/test_person.c \
-        tests/test_side.c tests/test_mend.c \
+        tests/test_side.c tests/test_mend.c tests/test_manage_power.c \
         $(pkg-config --cflags --libs libgit2 zlib) -pthread -o tests.bin)
 }
 
@@ -61,7 +61,7 @@ PY
 
 # The tests of a build: 0 they pass, 1 one of them failed, 2 they took too long.
 judge() { # FOLDER
-    for topic in mend_ side_ power_ faults_ person_; do
+    for topic in mend_ side_ manage_ power_ faults_ person_; do
         rc=0
         (cd "$1" && timeout 400 ./tests.bin --jobs "$jobs" --first --filter "$topic") >"$1/log" 2>&1 || rc=$?
         case $rc in
@@ -130,6 +130,10 @@ mutant edits-not-looked-for src/store/write.c \
     'if (!pending) return write_add_edit(t, p, look, now, err);' 'if (!pending) return AGT_OK;'
 mutant replaced-file-not-checked src/store/apply.c \
     'if (now.size != seen->size) return false;' 'return true;'
+mutant untracked-not-synced src/store/manage.c \
+    'return agt__sync_document(t->s, p->path, p->path_len, err);' 'return AGT_OK;'
+mutant untracked-is-removed src/store/recover.c 'if (row->untracked) return AGT_OK; /* (5) */' ''
+mutant old-path-forgotten src/state/catalog.c '    from->last_seq = e->seq;' ''
 
 rmdir "$out" 2>/dev/null || true
 echo "$passed passed, $failed failed, 0 skipped"
