@@ -4219,6 +4219,32 @@ AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *who
  * of ours left. Forgets remembered trees and ends an open transaction. */
 AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err);
 
+/* ---- one pack for all ---- */
+
+/* What a repacking did. */
+typedef struct agt_git_repacked {
+    uint64_t objects;       /* in the new pack: all that a ref leads to */
+    uint64_t missing;       /* objects that another ref than main leads to and nobody has */
+    uint64_t packs_removed; /* whose objects are all in the new one */
+    uint64_t packs;         /* that are there now */
+    uint64_t loose_removed;
+    uint64_t loose; /* loose objects that are left: nothing leads to them */
+} agt_git_repacked;
+
+/* Packs everything that a ref leads to into one pack with the best deltas, durably; then deletes
+ * the packs and the loose files that hold nothing else. What no ref leads to stays, and with it the
+ * pack it is in; so does a pack that has a .keep. Temporaries that are a day old go. On failure
+ * nothing is lost. Needs 90 bytes of memory for each object, and up to 100 MB for comparing.
+ *
+ *   breathe  NULL, or called between objects; its failure is the answer.
+ *
+ * AGT_CORRUPT: an object that main leads to is damaged or gone; nothing was changed. */
+AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
+                                       agt_status (*breathe)(void *ctx, agt_error *err), void *ctx,
+                                       agt_git_repacked *out, agt_error *err);
+/* Looks which packs there are, and lets go of those that are there no more. */
+AGT_PRIVATE agt_status agt__git_list_again(agt_git *git, agt_error *err);
+
 #endif /* AGT_GIT_H */
 /* end src/git/git.h */
 #ifdef AGENT_TRACE_NO_GIT
@@ -4338,14 +4364,27 @@ AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err) {
     (void)git;
     return none_answer(err);
 }
+
+AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
+                                       agt_status (*breathe)(void *ctx, agt_error *err), void *ctx,
+                                       agt_git_repacked *out, agt_error *err) {
+    (void)git, (void)breathe, (void)ctx;
+    memset(out, 0, sizeof *out);
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_list_again(agt_git *git, agt_error *err) {
+    (void)git;
+    return none_answer(err);
+}
 /* end src/git/none.c */
 #else
 /* begin src/git/codec.c */
 /* codec: zlib streams and git's deltas.
  *
- * A zlib stream of ours is either compressed at level 1 or stored as it is. Stored is for bytes
- * that gain nothing: a delta of a few dozen bytes, a loose file that fills one block of the disk
- * anyway, a tree of thousands of entries, which is mostly ids.
+ * A zlib stream of ours is either compressed, at level 1 unless it is to stay for long, or stored
+ * as it is. Stored is for bytes that gain nothing: a delta of a few dozen bytes, a loose file that
+ * fills one block of the disk anyway, a tree of thousands of entries, which is mostly ids.
  *
  *     stored:  78 01  { final? len ~len bytes }...  adler32, big-endian
  *
@@ -4407,7 +4446,7 @@ AGT_PRIVATE agt_status agt__git_file_open(agt_git_file *f, agt_git *git, agt_fd 
                                           const char *name, uint32_t mode, bool hashed,
                                           agt_error *err);
 AGT_PRIVATE void agt__git_file_put(agt_git_file *f, const void *data, size_t n, agt_error *err);
-/* Puts the zlib stream of head and data together: compressed at level 1, or only stored. */
+/* Puts the zlib stream of head and data together: compressed, or only stored. */
 AGT_PRIVATE void agt__git_file_zip(agt_git_file *f, const void *head, size_t head_len,
                                    const void *data, size_t len, bool stored, agt_error *err);
 /* Writes what is gathered; sha covers it then. */
@@ -4475,6 +4514,21 @@ AGT_PRIVATE agt_status agt__git_load_loose(agt_git *git, agt_fd folder, const ch
                                            agt_error *err);
 AGT_PRIVATE void agt__git_objects_free(agt_git *git);
 
+/* Calls `each` for every id that a pack's index names. AGT_NOT_FOUND: the pack is gone, or its
+ * index is one that only libgit2 reads; AGT_CORRUPT; AGT_IO. */
+typedef void (*agt_git_id_fn)(void *ctx, const agt_oid *id);
+AGT_PRIVATE agt_status agt__git_pack_ids(agt_git *git, agt_git_pack *pack, agt_git_id_fn each,
+                                         void *ctx, agt_error *err);
+/* Closes a pack's files: what is deleted next gives its room back. */
+AGT_PRIVATE void agt__git_pack_close(agt_git *git, agt_git_pack *pack);
+
+/* ---- whole: what an object names ---- */
+
+/* Calls `each` for every object that this one names; kind 0: what a tag names may be any. A name is
+ * an entry's of a tree. Bytes that git cannot have written end the list. */
+typedef void (*agt_git_link_fn)(void *ctx, const agt_oid *id, int kind, agt_text name);
+AGT_PRIVATE void agt__git_links(int kind, const agt_buf *bytes, agt_git_link_fn each, void *ctx);
+
 /* ---- libgit2: what is left to it ---- */
 
 AGT_PRIVATE agt_status agt__git_foreign_load(agt_git *git, const agt_oid *id, int *kind,
@@ -4521,10 +4575,65 @@ AGT_PRIVATE agt_status agt__git_txn_add(agt_git *git, const agt_git_object *obje
 AGT_PRIVATE agt_status agt__git_txn_bytes(agt_git *git, uint32_t object, agt_buf *out,
                                           agt_error *err);
 
+/* ---- packfile: a pack and its index ---- */
+
+#define AGT_GIT_STEM 46 /* "pack-", 40 digits, NUL */
+
+/* A pack to be written: `count` objects, which `fill` puts one after another, each by
+ * agt__git_put_entry. What fill answers, but AGT_OK, is the answer. */
+typedef struct agt_git_pack_job {
+    agt_git_object *objects;
+    uint32_t count;
+    agt_status (*fill)(void *ctx, agt_git_file *f, agt_error *err);
+    void *ctx;
+} agt_git_pack_job;
+
+/* Puts an object's entry: `data` is the object, or a delta on `base`, which was put before. Fills
+ * its offset and crc. */
+AGT_PRIVATE void agt__git_put_entry(agt_git_file *f, agt_git_object *o, const agt_git_object *base,
+                                    const void *data, size_t len, bool stored, agt_error *err);
+/* Writes the pack and its index; both are durable on return. `stem` is their name. */
+AGT_PRIVATE agt_status agt__git_pack_write(agt_git *git, const agt_git_pack_job *job,
+                                           char stem[AGT_GIT_STEM], agt_error *err);
+/* Heap sort of object numbers. */
+AGT_PRIVATE void agt__git_sort(const agt_git_object *objects, uint32_t *v, size_t n,
+                               bool (*before)(const agt_git_object *, uint32_t, uint32_t));
 /* Puts the index of a pack: n objects with id, offset and crc, in the order they stand; `order`
  * holds 0 to n - 1 and is sorted here. `sum` is the pack's last 20 bytes. */
 AGT_PRIVATE void agt__git_put_index(agt_git_file *f, const agt_git_object *objects, uint32_t *order,
                                     uint32_t n, const unsigned char sum[20], agt_error *err);
+
+/* ---- reach: all that the refs lead to ---- */
+
+typedef struct agt_git_reach {
+    agt_git *git;
+    agt_git_object *objects; /* base and crc are hashes of its first path */
+    uint32_t count, cap;
+    uint32_t *slots; /* hash table over ids: index + 1 */
+    uint32_t slot_count;
+    uint64_t missing; /* objects that could not be read; they are not among the others */
+    agt_status (*breathe)(void *ctx, agt_error *err); /* called between objects; NULL: not */
+    void *breathe_ctx;
+    /* while it walks */
+    agt_buf commits, trees; /* numbers of objects to be read */
+    agt_buf bytes;
+    bool strict; /* what is missing is damage: main leads there */
+    bool nomem;
+    uint32_t path_base, path_crc; /* hashes of the tree that is read */
+} agt_git_reach;
+
+/* Finds every object that a ref leads to, main's first, the newest first. What another ref than
+ * main leads to and cannot be read is counted, not an error. Set git (and breathe) before; free
+ * afterwards, on failure too. */
+AGT_PRIVATE agt_status agt__git_reach_all(agt_git_reach *r, agt_error *err);
+AGT_PRIVATE void agt__git_reach_free(agt_git_reach *r);
+/* The object's number, or AGT_GIT_NONE. */
+AGT_PRIVATE uint32_t agt__git_reach_find(const agt_git_reach *r, const agt_oid *id);
+/* Calls `each` with every id that HEAD, refs/ and packed-refs name, main's first. */
+AGT_PRIVATE agt_status agt__git_each_ref(agt_git *git,
+                                         agt_status (*each)(void *ctx, const agt_oid *id,
+                                                            bool is_main, agt_error *err),
+                                         void *ctx, agt_error *err);
 
 /* ---- tree: the folders of the commit to come ---- */
 
@@ -4559,6 +4668,7 @@ struct agt_git {
     /* codec */
     z_stream zip, unzip;
     bool zip_ready, unzip_ready;
+    int zip_level, zip_made; /* wanted (0: 1), and of `zip` */
     agt_buf io, in;
     /* objects */
     agt_git_pack **packs;
@@ -4622,12 +4732,15 @@ static void codec_free(voidpf ctx, voidpf address) {
 }
 
 static bool codec_deflate_ready(agt_git *git) {
-    if (git->zip_ready) return deflateReset(&git->zip) == Z_OK;
+    int level = git->zip_level ? git->zip_level : 1;
+    if (git->zip_ready && git->zip_made == level) return deflateReset(&git->zip) == Z_OK;
+    if (git->zip_ready) (void)deflateEnd(&git->zip);
+    git->zip_made = level;
     memset(&git->zip, 0, sizeof git->zip);
     git->zip.zalloc = codec_alloc;
     git->zip.zfree = codec_free;
     git->zip.opaque = &git->mem;
-    git->zip_ready = deflateInit(&git->zip, 1) == Z_OK;
+    git->zip_ready = deflateInit(&git->zip, level) == Z_OK;
     return git->zip_ready;
 }
 
@@ -5388,6 +5501,29 @@ static agt_status objects_pack_find(agt_git *git, const agt_git_pack *p, const a
     return AGT_OK;
 }
 
+AGT_PRIVATE void agt__git_pack_close(agt_git *git, agt_git_pack *pack) {
+    objects_pack_close(git, pack);
+}
+
+AGT_PRIVATE agt_status agt__git_pack_ids(agt_git *git, agt_git_pack *pack, agt_git_id_fn each,
+                                         void *ctx, agt_error *err) {
+    unsigned char ids[OBJECTS_WINDOW * 20];
+    agt_oid id;
+    agt_status status = objects_pack_ready(git, pack, err);
+    for (uint32_t at = 0; status == AGT_OK && at < pack->count;) {
+        uint32_t n = pack->count - at < OBJECTS_WINDOW ? pack->count - at : OBJECTS_WINDOW;
+        int64_t rc = objects_get(git, pack->idx, ids, n * 20u, OBJECTS_IDS + 20 * (uint64_t)at);
+        if (rc == OBJECTS_SHORT) return agt__fail(err, AGT_CORRUPT, "%s.idx is short", pack->name);
+        if (rc < 0) return agt__fail_io(err, rc, "cannot read %s.idx", pack->name);
+        for (uint32_t i = 0; i < n; i++) {
+            memcpy(id.id, ids + 20 * (size_t)i, sizeof id.id);
+            each(ctx, &id);
+        }
+        at += n;
+    }
+    return status;
+}
+
 typedef struct objects_entry {
     int kind;      /* 1 to 4, or a delta's */
     uint64_t data; /* offset of the zlib stream */
@@ -5594,6 +5730,12 @@ AGT_PRIVATE agt_status agt__git_read(agt_git *git, const agt_oid *id, agt_buf *o
     uint32_t object = agt__git_txn_find(git, id);
     if (object != AGT_GIT_NONE) return agt__git_txn_bytes(git, object, out, err);
     return agt__git_load(git, id, &kind, out, err);
+}
+
+AGT_PRIVATE agt_status agt__git_list_again(agt_git *git, agt_error *err) {
+    bool news;
+    agt_status status = objects_list(git, &news, err);
+    return status == AGT_NOT_FOUND ? AGT_OK : status;
 }
 
 AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *packed,
@@ -6295,6 +6437,315 @@ AGT_PRIVATE agt_status agt__git_forest_seal(agt_git *git, agt_oid *out, agt_erro
     return AGT_OK;
 }
 /* end src/git/tree.c */
+/* begin src/git/packfile.c */
+/* packfile: a pack and its index, from the first byte to their names.
+ *
+ *     pack    "PACK" version count, entries, SHA-1; an entry is kind and size (4 bits, then 7 a
+ *             byte), for a delta the distance back to its base, and a zlib stream
+ *     index   ids sorted, with crc32 and offset, so that a reader need not read the pack
+ *
+ * (1) Both are written under names that only we give, and synced; then the pack gets its name, and
+ *     its index after it; then the folder is synced. A named pack is whole.
+ * (2) A name that is taken is never written over: a run that failed or died left it, and after a
+ *     sync that failed no later one tells whether the disk has it. */
+
+#define PACKFILE_LARGE ((uint64_t)1 << 31)
+#define PACKFILE_TRIES 64
+
+/* ---- entries ---- */
+
+static void packfile_be32(unsigned char *p, uint32_t v) {
+    p[0] = (unsigned char)(v >> 24);
+    p[1] = (unsigned char)(v >> 16);
+    p[2] = (unsigned char)(v >> 8);
+    p[3] = (unsigned char)v;
+}
+
+/* An entry's kind and size. */
+static size_t packfile_entry_head(int kind, size_t size, unsigned char out[16]) {
+    size_t n = 0;
+    unsigned char c = (unsigned char)(kind << 4 | (int)(size & 15));
+    for (size >>= 4; size; size >>= 7) {
+        out[n++] = (unsigned char)(c | 128);
+        c = (unsigned char)(size & 127);
+    }
+    out[n++] = c;
+    return n;
+}
+
+/* The distance to a delta's base: 7 bits a byte, high first, one less in each but the last. */
+static size_t packfile_entry_distance(uint64_t distance, unsigned char out[16]) {
+    unsigned char b[16];
+    size_t at = sizeof b;
+    b[--at] = distance & 127;
+    while (distance >>= 7)
+        b[--at] = (unsigned char)(128 | (--distance & 127));
+    memcpy(out, b + at, sizeof b - at);
+    return sizeof b - at;
+}
+
+AGT_PRIVATE void agt__git_put_entry(agt_git_file *f, agt_git_object *o, const agt_git_object *base,
+                                    const void *data, size_t len, bool stored, agt_error *err) {
+    unsigned char head[32];
+    o->offset = f->at;
+    f->crc = 0;
+    size_t n = packfile_entry_head(base ? AGT_GIT_OFS_DELTA : o->kind, len, head);
+    if (base) n += packfile_entry_distance(o->offset - base->offset, head + n);
+    agt__git_file_put(f, head, n, err);
+    agt__git_file_zip(f, NULL, 0, data, len, stored, err);
+    o->crc = f->crc;
+}
+
+/* Ends a file with the SHA-1 of all before it. */
+static void packfile_put_sum(agt_git_file *f, unsigned char sum[20], agt_error *err) {
+    agt__git_file_flush(f, err);
+    f->hashed = false;
+    agt__sha1_final(&f->sha, f->git->cpu, sum);
+    agt__git_file_put(f, sum, 20, err);
+}
+
+/* Writes the pack under its temporary name, synced. */
+static agt_status packfile_write_pack(agt_git *git, const agt_git_pack_job *job, agt_git_file *f,
+                                      agt_fd folder, const char *tmp, unsigned char sum[20],
+                                      agt_error *err) {
+    unsigned char head[12] = {'P', 'A', 'C', 'K', 0, 0, 0, 2};
+    agt_status status = agt__git_file_open(f, git, folder, tmp, 0444, true, err);
+    if (status != AGT_OK) return status;
+    packfile_be32(head + 8, job->count);
+    agt__git_file_put(f, head, sizeof head, err);
+    status = job->fill(job->ctx, f, err);
+    if (status != AGT_OK) {
+        agt__git_file_drop(f);
+        return status;
+    }
+    packfile_put_sum(f, sum, err);
+    return agt__git_file_end(f, true, err);
+}
+
+/* ---- the index of a pack ---- */
+
+static bool packfile_before(const agt_git_object *objects, uint32_t a, uint32_t b) {
+    return memcmp(&objects[a].id, &objects[b].id, sizeof(agt_oid)) < 0;
+}
+
+AGT_PRIVATE void agt__git_sort(const agt_git_object *objects, uint32_t *v, size_t n,
+                               bool (*before)(const agt_git_object *, uint32_t, uint32_t)) {
+    for (size_t start = n / 2, end = n; end > 1;) {
+        uint32_t one;
+        if (start) {
+            one = v[--start];
+        } else {
+            one = v[--end];
+            v[end] = v[0];
+        }
+        size_t hole = start, kid;
+        while ((kid = 2 * hole + 1) < end) {
+            if (kid + 1 < end && before(objects, v[kid], v[kid + 1])) kid++;
+            if (!before(objects, one, v[kid])) break;
+            v[hole] = v[kid];
+            hole = kid;
+        }
+        v[hole] = one;
+    }
+}
+
+static void packfile_put_fan(agt_git_file *f, const agt_git_object *objects, const uint32_t *order,
+                             uint32_t n, agt_error *err) {
+    static const unsigned char magic[8] = {0xff, 't', 'O', 'c', 0, 0, 0, 2};
+    unsigned char fan[1024];
+    agt__git_file_put(f, magic, sizeof magic, err);
+    for (uint32_t byte = 0, i = 0; byte < 256; byte++) {
+        while (i < n && objects[order[i]].id.id[0] <= byte)
+            i++;
+        packfile_be32(fan + 4 * (size_t)byte, i);
+    }
+    agt__git_file_put(f, fan, sizeof fan, err);
+}
+
+AGT_PRIVATE void agt__git_put_index(agt_git_file *f, const agt_git_object *objects, uint32_t *order,
+                                    uint32_t n, const unsigned char sum[20], agt_error *err) {
+    unsigned char word[8], own[20];
+    uint32_t large = 0;
+    agt__git_sort(objects, order, n, packfile_before);
+    packfile_put_fan(f, objects, order, n, err);
+    for (uint32_t i = 0; i < n; i++)
+        agt__git_file_put(f, objects[order[i]].id.id, 20, err);
+    for (uint32_t i = 0; i < n; i++) {
+        packfile_be32(word, objects[order[i]].crc);
+        agt__git_file_put(f, word, 4, err);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t offset = objects[order[i]].offset;
+        packfile_be32(word, offset < PACKFILE_LARGE ? (uint32_t)offset : 0x80000000u | large++);
+        agt__git_file_put(f, word, 4, err);
+    }
+    for (uint32_t i = 0; i < n && large; i++) {
+        uint64_t offset = objects[order[i]].offset;
+        if (offset < PACKFILE_LARGE) continue;
+        packfile_be32(word, (uint32_t)(offset >> 32));
+        packfile_be32(word + 4, (uint32_t)offset);
+        agt__git_file_put(f, word, 8, err);
+    }
+    agt__git_file_put(f, sum, 20, err);
+    packfile_put_sum(f, own, err);
+}
+
+static agt_status packfile_write_index(agt_git *git, const agt_git_pack_job *job, agt_git_file *f,
+                                       agt_fd folder, const char *tmp, const unsigned char sum[20],
+                                       agt_error *err) {
+    agt__git_reuse(&git->scratch);
+    if (!agt__buf_reserve(&git->scratch, job->count * sizeof(uint32_t))) return agt__nomem(err);
+    uint32_t *order = (uint32_t *)(void *)git->scratch.data;
+    for (uint32_t i = 0; i < job->count; i++)
+        order[i] = i;
+    agt_status status = agt__git_file_open(f, git, folder, tmp, 0444, true, err);
+    if (status != AGT_OK) return status;
+    agt__git_put_index(f, job->objects, order, job->count, sum, err);
+    return agt__git_file_end(f, true, err);
+}
+
+/* ---- names ---- */
+
+/* The next one in the chain of a pack's names. */
+static void packfile_next(agt_git *git, unsigned char sum[20]) {
+    agt_sha1_state sha;
+    agt__sha1_init(&sha);
+    agt__sha1_update(&sha, git->cpu, sum, 20);
+    agt__sha1_final(&sha, git->cpu, sum);
+}
+
+static bool packfile_is_taken(agt_git *git, agt_fd folder, char *name, char *ext) {
+    agt_stat st;
+    memcpy(ext, ".pack", 6);
+    return git->sys->stat(git->sys->ctx, folder, name, &st) == 0;
+}
+
+/* The name of a pack, of its checksum; where that is taken, of the checksum of that, and so on: a
+ * run that failed or died left it, and after a sync that failed no later one tells whether the disk
+ * has it. */
+static void packfile_name(agt_git *git, agt_fd folder, const unsigned char sum[20], char *name) {
+    unsigned char next[20];
+    memcpy(next, sum, sizeof next);
+    memcpy(name, "pack-", 5);
+    agt__hex(next, sizeof next, name + 5);
+    for (int i = 0;
+         i < PACKFILE_TRIES && packfile_is_taken(git, folder, name, name + 5 + AGT_GIT_HEX); i++) {
+        packfile_next(git, next);
+        agt__hex(next, sizeof next, name + 5);
+    }
+}
+
+/* What such runs left goes, once the same is there under `name`. */
+static void packfile_drop_twins(agt_git *git, agt_fd folder, const unsigned char sum[20],
+                                const char *name) {
+    unsigned char next[20];
+    char twin[5 + AGT_GIT_HEX + 6] = "pack-", *ext = twin + 5 + AGT_GIT_HEX;
+    memcpy(next, sum, sizeof next);
+    for (int i = 0; i < PACKFILE_TRIES; i++) {
+        agt__hex(next, sizeof next, twin + 5);
+        if (memcmp(twin + 5, name + 5, AGT_GIT_HEX) == 0) return;
+        memcpy(ext, ".idx", 5);
+        (void)git->sys->remove(git->sys->ctx, folder, twin);
+        memcpy(ext, ".pack", 6);
+        (void)git->sys->remove(git->sys->ctx, folder, twin);
+        packfile_next(git, next);
+    }
+}
+
+typedef struct packfile_litter {
+    char name[64];
+} packfile_litter;
+
+static int packfile_find_litter(void *ctx, const char *name) {
+    packfile_litter *l = ctx;
+    size_t n = strlen(name);
+    bool ours = n < sizeof l->name && n > 12 && memcmp(name + n - 4, "_agt", 4) == 0 &&
+                (memcmp(name, "tmp_pack_", 9) == 0 || memcmp(name, "tmp_idx_", 8) == 0);
+    if (ours) memcpy(l->name, name, n + 1);
+    return ours;
+}
+
+/* Publishers exclude one another: what lies there was left by one that died. */
+static void packfile_drop_litter(agt_git *git, agt_fd folder) {
+    packfile_litter l;
+    for (int i = 0; i < PACKFILE_TRIES; i++) {
+        if (git->sys->list(git->sys->ctx, folder, packfile_find_litter, &l) != 1) return;
+        if (git->sys->remove(git->sys->ctx, folder, l.name) < 0) return;
+    }
+}
+
+/* Temporaries have names that were never there, for the reason that packs have. */
+static agt_status packfile_temporary(agt_git *git, char pack[32], char idx[32], agt_error *err) {
+    unsigned char word[4];
+    int rc = git->sys->random(git->sys->ctx, word, sizeof word);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot get random bytes");
+    memcpy(pack, "tmp_pack_", 9);
+    agt__hex(word, sizeof word, pack + 9);
+    memcpy(pack + 17, "_agt", 5);
+    memcpy(idx, "tmp_idx_", 8);
+    agt__hex(word, sizeof word, idx + 8);
+    memcpy(idx + 16, "_agt", 5);
+    return AGT_OK;
+}
+
+/* Both files get their names; what does not get one is deleted. */
+static agt_status packfile_name_both(agt_git_file *pack, agt_git_file *idx, agt_fd folder,
+                                     const char *stem, agt_error *err) {
+    char name[AGT_GIT_STEM + 5];
+    size_t n = strlen(stem);
+    memcpy(name, stem, n);
+    memcpy(name + n, ".pack", 6);
+    agt_status status = agt__git_file_name(pack, folder, name, err);
+    if (status != AGT_OK) {
+        (void)idx->git->sys->remove(idx->git->sys->ctx, folder, idx->name);
+        return status;
+    }
+    memcpy(name + n, ".idx", 5);
+    return agt__git_file_name(idx, folder, name, err);
+}
+
+/* (1) */
+static agt_status packfile_write_both(agt_git *git, const agt_git_pack_job *job, agt_fd folder,
+                                      char stem[AGT_GIT_STEM], agt_error *err) {
+    agt_git_file f, g;
+    unsigned char sum[20];
+    char name[AGT_GIT_STEM + 5], pack[32], idx[32];
+    packfile_drop_litter(git, folder);
+    agt_status status = packfile_temporary(git, pack, idx, err);
+    if (status == AGT_OK) status = packfile_write_pack(git, job, &f, folder, pack, sum, err);
+    if (status != AGT_OK) return status;
+    status = packfile_write_index(git, job, &g, folder, idx, sum, err);
+    if (status != AGT_OK) {
+        (void)git->sys->remove(git->sys->ctx, folder, pack);
+        return status;
+    }
+    packfile_name(git, folder, sum, name);
+    memcpy(stem, name, AGT_GIT_STEM - 1);
+    stem[AGT_GIT_STEM - 1] = 0;
+    status = packfile_name_both(&f, &g, folder, stem, err);
+    if (status != AGT_OK) return status;
+    int rc = git->sys->sync(git->sys->ctx, folder);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot sync objects/pack");
+    packfile_drop_twins(git, folder, sum, stem);
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__git_pack_write(agt_git *git, const agt_git_pack_job *job,
+                                           char stem[AGT_GIT_STEM], agt_error *err) {
+    agt_fd objects, folder;
+    agt_status status = agt__git_objects(git, true, &objects, err);
+    if (status != AGT_OK) return status;
+    status = agt__open_folder(git->sys, objects, "pack", true, &folder, err);
+    if (status != AGT_OK) return status;
+    status = packfile_write_both(git, job, folder, stem, err);
+    git->sys->close(git->sys->ctx, folder);
+    if (status != AGT_OK) return status;
+    /* the folders on the way may be new, too */
+    int rc = git->sys->sync(git->sys->ctx, objects);
+    if (rc == 0) rc = git->sys->sync(git->sys->ctx, git->dir);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot sync the git folder") : AGT_OK;
+}
+/* end src/git/packfile.c */
 /* begin src/git/pack.c */
 /* pack: a transaction, from begin to the files it leaves.
  *
@@ -6311,8 +6762,7 @@ AGT_PRIVATE agt_status agt__git_forest_seal(agt_git *git, agt_oid *out, agt_erro
  * (1) A failure at any point ends the transaction and forgets the trees; the handle goes on.
  * (2) Every object the transaction made is written, in both ways: whether a file of that name is
  *     there already says nothing, for it may be empty. No object is twice in a pack.
- * (3) A pack gets its name after it was synced, its index after that, and both names are synced
- *     before write returns: a named pack is whole.
+ * (3) A pack is durable before write returns (packfile.c).
  * (4) What no commit has sealed is not written.
  * (5) Ids depend on the calls alone, never on how objects are stored or grouped. */
 
@@ -6322,8 +6772,6 @@ AGT_PRIVATE agt_status agt__git_forest_seal(agt_git *git, agt_oid *out, agt_erro
 #define PACK_STORE_LOOSE (64u * 1024)   /* trees longer than that are stored, not compressed: */
 #define PACK_STORE       (1024u * 1024) /* a loose one goes soon, a packed one stays */
 #define PACK_DELTA       (1024u * 1024) /* longer blobs are not compared */
-#define PACK_LARGE       ((uint64_t)1 << 31)
-#define PACK_TRIES       64
 #define PACK_MAX_TIME    253402300799LL
 
 /* ---- the transaction's objects ---- */
@@ -6699,36 +7147,6 @@ static agt_status pack_write_loose(agt_git *git, agt_error *err) {
 
 /* ---- writing a pack ---- */
 
-static void pack_be32(unsigned char *p, uint32_t v) {
-    p[0] = (unsigned char)(v >> 24);
-    p[1] = (unsigned char)(v >> 16);
-    p[2] = (unsigned char)(v >> 8);
-    p[3] = (unsigned char)v;
-}
-
-/* An entry's kind and size. */
-static size_t pack_entry_head(int kind, size_t size, unsigned char out[16]) {
-    size_t n = 0;
-    unsigned char c = (unsigned char)(kind << 4 | (int)(size & 15));
-    for (size >>= 4; size; size >>= 7) {
-        out[n++] = (unsigned char)(c | 128);
-        c = (unsigned char)(size & 127);
-    }
-    out[n++] = c;
-    return n;
-}
-
-/* The distance to a delta's base: 7 bits a byte, high first, one less in each but the last. */
-static size_t pack_entry_distance(uint64_t distance, unsigned char out[16]) {
-    unsigned char b[16];
-    size_t at = sizeof b;
-    b[--at] = distance & 127;
-    while (distance >>= 7)
-        b[--at] = (unsigned char)(128 | (--distance & 127));
-    memcpy(out, b + at, sizeof b - at);
-    return sizeof b - at;
-}
-
 /* Tries to make a delta of an object that only has a similar one (5: never changes an id). */
 static void pack_try_delta(agt_git *git, agt_git_object *o) {
     const agt_git_object *base = o->base == AGT_GIT_NONE ? NULL : &git->txn.objects[o->base];
@@ -6743,9 +7161,8 @@ static void pack_try_delta(agt_git *git, agt_git_object *o) {
 }
 
 static void pack_put_entry(agt_git *git, agt_git_file *f, agt_git_object *o, agt_error *err) {
-    unsigned char head[32];
     const unsigned char *data = o->data;
-    size_t len = o->len, n;
+    size_t len = o->len;
     bool delta = o->is_delta;
     if (!delta) {
         pack_try_delta(git, o);
@@ -6753,240 +7170,24 @@ static void pack_put_entry(agt_git *git, agt_git_file *f, agt_git_object *o, agt
         if (delta) data = git->scratch.data;
         if (delta) len = git->scratch.len;
     }
-    o->offset = f->at;
-    f->crc = 0;
-    n = pack_entry_head(delta ? AGT_GIT_OFS_DELTA : o->kind, len, head);
-    if (delta) n += pack_entry_distance(o->offset - git->txn.objects[o->base].offset, head + n);
-    agt__git_file_put(f, head, n, err);
     bool stored = o->kind == AGT_GIT_TREE && len > PACK_STORE;
-    agt__git_file_zip(f, NULL, 0, data, len, stored, err);
-    o->crc = f->crc;
+    agt__git_put_entry(f, o, delta ? &git->txn.objects[o->base] : NULL, data, len, stored, err);
 }
 
-/* Ends a file with the SHA-1 of all before it. */
-static void pack_put_sum(agt_git_file *f, unsigned char sum[20], agt_error *err) {
-    agt__git_file_flush(f, err);
-    f->hashed = false;
-    agt__sha1_final(&f->sha, f->git->cpu, sum);
-    agt__git_file_put(f, sum, 20, err);
-}
-
-/* Writes the pack under its temporary name, synced. */
-static agt_status pack_write_pack(agt_git *git, agt_git_file *f, agt_fd folder, const char *tmp,
-                                  unsigned char sum[20], agt_error *err) {
+static agt_status pack_put_entries(void *ctx, agt_git_file *f, agt_error *err) {
+    agt_git *git = ctx;
     agt_git_txn *t = &git->txn;
-    unsigned char head[12] = {'P', 'A', 'C', 'K', 0, 0, 0, 2};
-    agt_status status = agt__git_file_open(f, git, folder, tmp, 0444, true, err);
-    if (status != AGT_OK) return status;
-    pack_be32(head + 8, t->kept);
-    agt__git_file_put(f, head, sizeof head, err);
     for (int kind = AGT_GIT_COMMIT; kind <= AGT_GIT_BLOB; kind++) {
         for (uint32_t i = 0; i < t->kept && f->status == AGT_OK; i++)
             if (t->objects[i].kind == kind) pack_put_entry(git, f, &t->objects[i], err);
     }
-    pack_put_sum(f, sum, err);
-    return agt__git_file_end(f, true, err);
-}
-
-/* ---- the index of a pack ---- */
-
-static bool pack_before(const agt_git_object *objects, uint32_t a, uint32_t b) {
-    return memcmp(&objects[a].id, &objects[b].id, sizeof(agt_oid)) < 0;
-}
-
-/* Heap sort of object numbers by id. */
-static void pack_sort(const agt_git_object *objects, uint32_t *v, size_t n) {
-    for (size_t start = n / 2, end = n; end > 1;) {
-        uint32_t one;
-        if (start) {
-            one = v[--start];
-        } else {
-            one = v[--end];
-            v[end] = v[0];
-        }
-        size_t hole = start, kid;
-        while ((kid = 2 * hole + 1) < end) {
-            if (kid + 1 < end && pack_before(objects, v[kid], v[kid + 1])) kid++;
-            if (!pack_before(objects, one, v[kid])) break;
-            v[hole] = v[kid];
-            hole = kid;
-        }
-        v[hole] = one;
-    }
-}
-
-static void pack_put_fan(agt_git_file *f, const agt_git_object *objects, const uint32_t *order,
-                         uint32_t n, agt_error *err) {
-    static const unsigned char magic[8] = {0xff, 't', 'O', 'c', 0, 0, 0, 2};
-    unsigned char fan[1024];
-    agt__git_file_put(f, magic, sizeof magic, err);
-    for (uint32_t byte = 0, i = 0; byte < 256; byte++) {
-        while (i < n && objects[order[i]].id.id[0] <= byte)
-            i++;
-        pack_be32(fan + 4 * (size_t)byte, i);
-    }
-    agt__git_file_put(f, fan, sizeof fan, err);
-}
-
-AGT_PRIVATE void agt__git_put_index(agt_git_file *f, const agt_git_object *objects, uint32_t *order,
-                                    uint32_t n, const unsigned char sum[20], agt_error *err) {
-    unsigned char word[8], own[20];
-    uint32_t large = 0;
-    pack_sort(objects, order, n);
-    pack_put_fan(f, objects, order, n, err);
-    for (uint32_t i = 0; i < n; i++)
-        agt__git_file_put(f, objects[order[i]].id.id, 20, err);
-    for (uint32_t i = 0; i < n; i++) {
-        pack_be32(word, objects[order[i]].crc);
-        agt__git_file_put(f, word, 4, err);
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        uint64_t offset = objects[order[i]].offset;
-        pack_be32(word, offset < PACK_LARGE ? (uint32_t)offset : 0x80000000u | large++);
-        agt__git_file_put(f, word, 4, err);
-    }
-    for (uint32_t i = 0; i < n && large; i++) {
-        uint64_t offset = objects[order[i]].offset;
-        if (offset < PACK_LARGE) continue;
-        pack_be32(word, (uint32_t)(offset >> 32));
-        pack_be32(word + 4, (uint32_t)offset);
-        agt__git_file_put(f, word, 8, err);
-    }
-    agt__git_file_put(f, sum, 20, err);
-    pack_put_sum(f, own, err);
-}
-
-static agt_status pack_write_index(agt_git *git, agt_git_file *f, agt_fd folder, const char *tmp,
-                                   const unsigned char sum[20], agt_error *err) {
-    agt_git_txn *t = &git->txn;
-    agt__git_reuse(&git->scratch);
-    if (!agt__buf_reserve(&git->scratch, t->kept * sizeof(uint32_t))) return agt__nomem(err);
-    uint32_t *order = (uint32_t *)(void *)git->scratch.data;
-    for (uint32_t i = 0; i < t->kept; i++)
-        order[i] = i;
-    agt_status status = agt__git_file_open(f, git, folder, tmp, 0444, true, err);
-    if (status != AGT_OK) return status;
-    agt__git_put_index(f, t->objects, order, t->kept, sum, err);
-    return agt__git_file_end(f, true, err);
-}
-
-/* The next one in the chain of a pack's names. */
-static void pack_next(agt_git *git, unsigned char sum[20]) {
-    agt_sha1_state sha;
-    agt__sha1_init(&sha);
-    agt__sha1_update(&sha, git->cpu, sum, 20);
-    agt__sha1_final(&sha, git->cpu, sum);
-}
-
-static bool pack_is_taken(agt_git *git, agt_fd folder, char *name, char *ext) {
-    agt_stat st;
-    memcpy(ext, ".pack", 6);
-    return git->sys->stat(git->sys->ctx, folder, name, &st) == 0;
-}
-
-/* The name of a pack, of its checksum; where that is taken, of the checksum of that, and so on: a
- * run that failed or died left it, and after a sync that failed no later one tells whether the disk
- * has it. */
-static void pack_name(agt_git *git, agt_fd folder, const unsigned char sum[20], char *name) {
-    unsigned char next[20];
-    memcpy(next, sum, sizeof next);
-    memcpy(name, "pack-", 5);
-    agt__hex(next, sizeof next, name + 5);
-    for (int i = 0; i < PACK_TRIES && pack_is_taken(git, folder, name, name + 5 + AGT_GIT_HEX);
-         i++) {
-        pack_next(git, next);
-        agt__hex(next, sizeof next, name + 5);
-    }
-}
-
-/* What such runs left goes, once the same is there under `name`. */
-static void pack_drop_twins(agt_git *git, agt_fd folder, const unsigned char sum[20],
-                            const char *name) {
-    unsigned char next[20];
-    char twin[5 + AGT_GIT_HEX + 6] = "pack-", *ext = twin + 5 + AGT_GIT_HEX;
-    memcpy(next, sum, sizeof next);
-    for (int i = 0; i < PACK_TRIES; i++) {
-        agt__hex(next, sizeof next, twin + 5);
-        if (memcmp(twin + 5, name + 5, AGT_GIT_HEX) == 0) return;
-        memcpy(ext, ".idx", 5);
-        (void)git->sys->remove(git->sys->ctx, folder, twin);
-        memcpy(ext, ".pack", 6);
-        (void)git->sys->remove(git->sys->ctx, folder, twin);
-        pack_next(git, next);
-    }
-}
-
-typedef struct pack_litter {
-    char name[64];
-} pack_litter;
-
-static int pack_find_litter(void *ctx, const char *name) {
-    pack_litter *l = ctx;
-    size_t n = strlen(name);
-    bool ours = n < sizeof l->name && n > 12 && memcmp(name + n - 4, "_agt", 4) == 0 &&
-                (memcmp(name, "tmp_pack_", 9) == 0 || memcmp(name, "tmp_idx_", 8) == 0);
-    if (ours) memcpy(l->name, name, n + 1);
-    return ours;
-}
-
-/* Publishers exclude one another: what lies there was left by one that died. */
-static void pack_drop_litter(agt_git *git, agt_fd folder) {
-    pack_litter l;
-    for (int i = 0; i < PACK_TRIES; i++) {
-        if (git->sys->list(git->sys->ctx, folder, pack_find_litter, &l) != 1) return;
-        if (git->sys->remove(git->sys->ctx, folder, l.name) < 0) return;
-    }
-}
-
-/* Temporaries have names that were never there, for the reason that packs have. */
-static agt_status pack_temporary(agt_git *git, char pack[32], char idx[32], agt_error *err) {
-    unsigned char word[4];
-    int rc = git->sys->random(git->sys->ctx, word, sizeof word);
-    if (rc < 0) return agt__fail_io(err, rc, "cannot get random bytes");
-    memcpy(pack, "tmp_pack_", 9);
-    agt__hex(word, sizeof word, pack + 9);
-    memcpy(pack + 17, "_agt", 5);
-    memcpy(idx, "tmp_idx_", 8);
-    agt__hex(word, sizeof word, idx + 8);
-    memcpy(idx + 16, "_agt", 5);
-    return AGT_OK;
-}
-
-/* (3) */
-static agt_status pack_write_both(agt_git *git, agt_fd folder, agt_error *err) {
-    agt_git_file f;
-    unsigned char sum[20];
-    char name[5 + AGT_GIT_HEX + 6] = "pack-", *ext = name + 5 + AGT_GIT_HEX, pack[32], idx[32];
-    pack_drop_litter(git, folder);
-    agt_status status = pack_temporary(git, pack, idx, err);
-    if (status == AGT_OK) status = pack_write_pack(git, &f, folder, pack, sum, err);
-    if (status != AGT_OK) return status;
-    pack_name(git, folder, sum, name);
-    memcpy(ext, ".pack", 6);
-    status = agt__git_file_name(&f, folder, name, err);
-    if (status == AGT_OK) status = pack_write_index(git, &f, folder, idx, sum, err);
-    memcpy(ext, ".idx", 5);
-    if (status == AGT_OK) status = agt__git_file_name(&f, folder, name, err);
-    if (status != AGT_OK) return status;
-    int rc = git->sys->sync(git->sys->ctx, folder);
-    if (rc < 0) return agt__fail_io(err, rc, "cannot sync objects/pack");
-    pack_drop_twins(git, folder, sum, name);
-    return AGT_OK;
+    return f->status;
 }
 
 static agt_status pack_write_packed(agt_git *git, agt_error *err) {
-    agt_fd objects, folder;
-    agt_status status = agt__git_objects(git, true, &objects, err);
-    if (status != AGT_OK) return status;
-    status = agt__open_folder(git->sys, objects, "pack", true, &folder, err);
-    if (status != AGT_OK) return status;
-    status = pack_write_both(git, folder, err);
-    git->sys->close(git->sys->ctx, folder);
-    if (status != AGT_OK) return status;
-    /* the folders on the way may be new, too */
-    int rc = git->sys->sync(git->sys->ctx, objects);
-    if (rc == 0) rc = git->sys->sync(git->sys->ctx, git->dir);
-    return rc < 0 ? agt__fail_io(err, rc, "cannot sync the git folder") : AGT_OK;
+    char stem[AGT_GIT_STEM];
+    agt_git_pack_job job = {git->txn.objects, git->txn.kept, pack_put_entries, git};
+    return agt__git_pack_write(git, &job, stem, err);
 }
 
 /* Removes the loose files of what a pack holds now, and no others: there may be a person's. */
@@ -7075,31 +7276,56 @@ static void whole_add(whole_walk *w, const unsigned char raw[20]) {
     if (w->todo.failed) w->nomem = true;
 }
 
+/* ---- what an object names ---- */
+
 /* "tree <id>", "parent <id>", "object <id>": the lines in front of the first empty one. */
-static void whole_lines(whole_walk *w) {
-    static const char *const words[] = {"tree ", "parent ", "object "};
-    const char *p = (const char *)w->bytes.data, *end = p ? p + w->bytes.len : p, *line_end;
-    unsigned char id[20];
+static void whole_lines(const agt_buf *bytes, agt_git_link_fn each, void *ctx) {
+    static const struct {
+        const char *word;
+        int kind;
+    } words[] = {{"tree ", AGT_GIT_TREE}, {"parent ", AGT_GIT_COMMIT}, {"object ", 0}};
+    const char *p = (const char *)bytes->data, *end = p ? p + bytes->len : p, *line_end;
+    agt_oid id;
     for (; p && p < end && *p != '\n'; p = line_end + 1) {
         line_end = memchr(p, '\n', (size_t)(end - p));
         if (!line_end) return;
         for (size_t i = 0; i < AGT_COUNT(words); i++) {
-            size_t n = strlen(words[i]);
-            if ((size_t)(line_end - p) == n + AGT_GIT_HEX && memcmp(p, words[i], n) == 0 &&
-                agt__unhex(p + n, AGT_GIT_HEX, id, sizeof id))
-                whole_add(w, id);
+            size_t n = strlen(words[i].word);
+            if ((size_t)(line_end - p) == n + AGT_GIT_HEX && memcmp(p, words[i].word, n) == 0 &&
+                agt__unhex(p + n, AGT_GIT_HEX, id.id, sizeof id.id))
+                each(ctx, &id, words[i].kind, (agt_text){NULL, 0});
         }
     }
 }
 
 /* "<mode> <name>\0<id>" after another; what is in a submodule is elsewhere. */
-static void whole_entries(whole_walk *w) {
-    const unsigned char *p = w->bytes.data, *end = p ? p + w->bytes.len : p, *name_end;
+static void whole_entries(const agt_buf *bytes, agt_git_link_fn each, void *ctx) {
+    const unsigned char *p = bytes->data, *end = p ? p + bytes->len : p, *name_end, *name;
+    agt_oid id;
     for (; p && p < end; p = name_end + 21) {
         name_end = memchr(p, 0, (size_t)(end - p));
         if (!name_end || end - name_end < 21) return;
-        if (memcmp(p, "160000", 6) != 0) whole_add(w, name_end + 1);
+        name = memchr(p, ' ', (size_t)(name_end - p));
+        if (!name || memcmp(p, "160000", 6) == 0) continue;
+        memcpy(id.id, name_end + 1, sizeof id.id);
+        bool tree = p[0] == (unsigned char)'4' || (p[0] == (unsigned char)'0' && p[1] == '4');
+        each(ctx, &id, tree ? AGT_GIT_TREE : AGT_GIT_BLOB,
+             (agt_text){(const char *)name + 1, (size_t)(name_end - name - 1)});
     }
+}
+
+AGT_PRIVATE void agt__git_links(int kind, const agt_buf *bytes, agt_git_link_fn each, void *ctx) {
+    if (kind == AGT_GIT_TREE)
+        whole_entries(bytes, each, ctx);
+    else if (kind != AGT_GIT_BLOB)
+        whole_lines(bytes, each, ctx);
+}
+
+/* ---- the walk ---- */
+
+static void whole_link(void *ctx, const agt_oid *id, int kind, agt_text name) {
+    (void)kind, (void)name;
+    whole_add(ctx, id->id);
 }
 
 static agt_status whole_one(whole_walk *w, const agt_oid *id, bool *there, agt_error *err) {
@@ -7116,10 +7342,7 @@ static agt_status whole_one(whole_walk *w, const agt_oid *id, bool *there, agt_e
     }
     if (status != AGT_OK && err) *err = mine;
     if (status != AGT_OK) return status;
-    if (kind == AGT_GIT_TREE)
-        whole_entries(w);
-    else if (kind != AGT_GIT_BLOB)
-        whole_lines(w);
+    agt__git_links(kind, &w->bytes, whole_link, w);
     return w->nomem ? agt__nomem(err) : AGT_OK;
 }
 
@@ -7142,6 +7365,757 @@ AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *who
     return status;
 }
 /* end src/git/whole.c */
+/* begin src/git/reach.c */
+/* reach: everything that the refs lead to, for a pack that takes the place of all others.
+ *
+ * Refs are read as they are: main, HEAD where it names a commit, every file beneath refs/, the
+ * lines of packed-refs. Commits are walked from the newest back, and each one's trees right after
+ * it, so that the numbers of the objects follow their age.
+ *
+ * (1) Commits, trees and tags are read, and so checked; blobs that main leads to are only named:
+ *     whoever packs them reads them.
+ * (2) What main leads to must be there. Another ref may be anybody's and name what is not (a part
+ *     of somebody's history that was fetched); that is counted, and whoever removes something must
+ *     look whether it was found.
+ * (3) An object's first path is kept as two hashes: one of its last 16 characters, as git's own, so
+ *     that files of like names come together, and one of all, so that each path's versions do. */
+
+#define REACH_REF_MAX  4096u
+#define REACH_PACKED   (64u * 1024 * 1024)
+#define REACH_DEPTH    16u
+#define REACH_REF_PATH 1024u
+
+/* ---- the refs ---- */
+
+typedef struct reach_refs {
+    agt_git *git;
+    agt_status (*each)(void *ctx, const agt_oid *id, bool is_main, agt_error *err);
+    void *ctx;
+    agt_buf todo; /* folders still to be visited, each with its NUL */
+    agt_buf names;
+} reach_refs;
+
+/* A file that names an object: HEAD or a ref. One that names a ref, or nothing, is passed over. */
+static agt_status reach_ref_file(reach_refs *w, agt_fd folder, const char *name, agt_error *err) {
+    agt_oid id;
+    agt_error mine;
+    agt_buf b = agt__buf(&w->git->mem);
+    agt_status status = agt__read_file(w->git->sys, folder, name, REACH_REF_MAX, &b, &mine);
+    size_t n = b.len;
+    while (n && (b.data[n - 1] == '\n' || b.data[n - 1] == '\r'))
+        n--;
+    bool found = status == AGT_OK && n == AGT_GIT_HEX &&
+                 agt__unhex((const char *)b.data, n, id.id, sizeof id.id);
+    agt__buf_free(&b);
+    if (found) return w->each(w->ctx, &id, false, err);
+    if (status == AGT_IO || status == AGT_NOMEM) {
+        if (err) *err = mine;
+        return status;
+    }
+    return AGT_OK;
+}
+
+static agt_status reach_packed_refs(reach_refs *w, agt_error *err) {
+    agt_oid id;
+    agt_error mine;
+    agt_buf b = agt__buf(&w->git->mem);
+    agt_status status =
+        agt__read_file(w->git->sys, w->git->dir, "packed-refs", REACH_PACKED, &b, &mine);
+    const char *p = (const char *)b.data, *end = p ? p + b.len : p, *line_end;
+    if (status != AGT_OK && status != AGT_NOT_FOUND && err) *err = mine;
+    if (status == AGT_NOT_FOUND) status = AGT_OK;
+    for (; p && status == AGT_OK && p < end; p = line_end + 1) {
+        line_end = memchr(p, '\n', (size_t)(end - p));
+        if (!line_end) line_end = end;
+        if (line_end - p > (ptrdiff_t)AGT_GIT_HEX && p[AGT_GIT_HEX] == ' ' &&
+            agt__unhex(p, AGT_GIT_HEX, id.id, sizeof id.id))
+            status = w->each(w->ctx, &id, false, err);
+    }
+    agt__buf_free(&b);
+    return status;
+}
+
+static int reach_name(void *ctx, const char *name) {
+    agt__buf_put(ctx, name, strlen(name) + 1);
+    return ((agt_buf *)ctx)->failed;
+}
+
+/* One folder beneath refs/: its files are refs, its folders come later. */
+static agt_status reach_ref_folder(reach_refs *w, const char *path, agt_error *err) {
+    const agt_sys *sys = w->git->sys;
+    agt_stat st;
+    size_t depth = 0;
+    agt_status status = AGT_OK;
+    for (const char *p = path; *p; p++)
+        depth += *p == '/';
+    agt_fd folder = sys->walk(sys->ctx, w->git->dir, path);
+    if (folder < 0 && AGT_SYS_CLASS(folder) == AGT_SYS_NOENT) return AGT_OK;
+    if (folder < 0) return agt__fail_io(err, folder, "cannot open %.100s in the git folder", path);
+    w->names.len = 0;
+    int rc = sys->list(sys->ctx, folder, reach_name, &w->names);
+    if (w->names.failed) status = agt__nomem(err);
+    if (rc < 0) status = agt__fail_io(err, rc, "cannot list %.100s in the git folder", path);
+    for (size_t at = 0; status == AGT_OK && at < w->names.len;) {
+        const char *name = (const char *)w->names.data + at;
+        at += strlen(name) + 1;
+        rc = sys->stat(sys->ctx, folder, name, &st);
+        if (rc == 0 && st.kind == AGT_FILE_REGULAR) status = reach_ref_file(w, folder, name, err);
+        if (rc < 0 || st.kind != AGT_FILE_FOLDER || depth >= REACH_DEPTH) continue;
+        agt__buf_text(&w->todo, path);
+        agt__buf_byte(&w->todo, '/');
+        agt__buf_put(&w->todo, name, strlen(name) + 1);
+        if (w->todo.failed) status = agt__nomem(err);
+    }
+    sys->close(sys->ctx, folder);
+    return status;
+}
+
+static agt_status reach_ref_folders(reach_refs *w, agt_error *err) {
+    agt_status status = AGT_OK;
+    agt__buf_put(&w->todo, "refs", 5);
+    if (w->todo.failed) return agt__nomem(err);
+    while (status == AGT_OK && w->todo.len) {
+        char path[REACH_REF_PATH];
+        size_t start = w->todo.len - 1;
+        while (start && w->todo.data[start - 1])
+            start--;
+        const char *last = (const char *)w->todo.data + start;
+        if (!agt__copy_text(path, sizeof path, last, strlen(last)))
+            return agt__fail(err, AGT_LIMIT, "refs in the git folder has too long a name in it");
+        w->todo.len = start;
+        status = reach_ref_folder(w, path, err);
+    }
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__git_each_ref(agt_git *git,
+                                         agt_status (*each)(void *ctx, const agt_oid *id,
+                                                            bool is_main, agt_error *err),
+                                         void *ctx, agt_error *err) {
+    reach_refs w = {git, each, ctx, agt__buf(&git->mem), agt__buf(&git->mem)};
+    agt_oid main_id;
+    bool found;
+    agt_status status = agt__git_head(git, &main_id, &found, err);
+    if (status == AGT_OK && found) status = each(ctx, &main_id, true, err);
+    if (status == AGT_OK) status = reach_ref_file(&w, git->dir, "HEAD", err);
+    if (status == AGT_OK) status = reach_packed_refs(&w, err);
+    if (status == AGT_OK) status = reach_ref_folders(&w, err);
+    agt__buf_free(&w.todo);
+    agt__buf_free(&w.names);
+    return status;
+}
+
+/* ---- the table of objects ---- */
+
+static uint32_t reach_slot(const agt_git_reach *r, const agt_oid *id) {
+    uint32_t at = agt__get32(id->id) & (r->slot_count - 1);
+    while (r->slots[at] && memcmp(&r->objects[r->slots[at] - 1].id, id, sizeof *id) != 0)
+        at = (at + 1) & (r->slot_count - 1);
+    return at;
+}
+
+AGT_PRIVATE uint32_t agt__git_reach_find(const agt_git_reach *r, const agt_oid *id) {
+    uint32_t found = r->slot_count ? r->slots[reach_slot(r, id)] : 0;
+    return found ? found - 1 : AGT_GIT_NONE;
+}
+
+static bool reach_grow(agt_git_reach *r) {
+    const agt_mem *mem = &r->git->mem;
+    uint32_t cap = r->cap ? r->cap * 2 : 1024, slot_count = cap * 2;
+    size_t slots_size, objects_size;
+    if (cap > UINT32_MAX / 8 || !agt__mul_size(slot_count, sizeof *r->slots, &slots_size) ||
+        !agt__mul_size(cap, sizeof *r->objects, &objects_size))
+        return false;
+    agt_git_object *objects = agt__realloc(mem, r->objects, r->cap * sizeof *objects, objects_size);
+    if (!objects) return false;
+    r->objects = objects;
+    r->cap = cap;
+    uint32_t *slots = agt__zalloc(mem, slots_size);
+    if (!slots) return false;
+    agt__free(mem, r->slots, r->slot_count * sizeof *slots);
+    r->slots = slots;
+    r->slot_count = slot_count;
+    for (uint32_t i = 0; i < r->count; i++)
+        slots[reach_slot(r, &objects[i].id)] = i + 1;
+    return true;
+}
+
+/* The object's number; *fresh: it was not known. AGT_GIT_NONE: no memory. */
+static uint32_t reach_add(agt_git_reach *r, const agt_oid *id, int kind, bool *fresh) {
+    *fresh = false;
+    if (r->count >= r->slot_count / 2 && !reach_grow(r)) {
+        r->nomem = true;
+        return AGT_GIT_NONE;
+    }
+    uint32_t slot = reach_slot(r, id);
+    if (r->slots[slot]) return r->slots[slot] - 1;
+    r->objects[r->count] = (agt_git_object){.id = *id, .kind = (uint8_t)kind, .base = AGT_GIT_NONE};
+    r->slots[slot] = ++r->count;
+    *fresh = true;
+    return r->count - 1;
+}
+
+static void reach_later(agt_git_reach *r, agt_buf *todo, uint32_t object) {
+    agt__buf_put(todo, &object, sizeof object);
+    if (todo->failed) r->nomem = true;
+}
+
+static bool reach_last(agt_buf *todo, uint32_t *object) {
+    if (!todo->len) return false;
+    todo->len -= sizeof *object;
+    memcpy(object, todo->data + todo->len, sizeof *object);
+    return true;
+}
+
+/* ---- the walk ---- */
+
+/* (3) Git's hash, and FNV-1a, going on behind the folder's. */
+static void reach_path(const agt_git_reach *r, agt_text name, agt_git_object *o) {
+    uint32_t tail = r->path_base, all = r->path_crc;
+    bool root = !tail && !all;
+    if (root) all = 0x811c9dc5u;
+    for (size_t i = 0; i <= name.len; i++) {
+        unsigned char c = i ? (unsigned char)name.data[i - 1] : '/';
+        if (!i && root) continue;
+        all = (all ^ c) * 0x01000193u;
+        if (c != ' ') tail = (tail >> 2) + ((uint32_t)c << 24);
+    }
+    o->base = tail;
+    o->crc = all;
+}
+
+static void reach_link(void *ctx, const agt_oid *id, int kind, agt_text name) {
+    agt_git_reach *r = ctx;
+    bool fresh;
+    uint32_t object = reach_add(r, id, kind ? kind : AGT_GIT_COMMIT, &fresh);
+    if (!fresh) return;
+    agt_git_object *o = &r->objects[object];
+    o->base = o->crc = 0;
+    if (name.data) reach_path(r, name, o);
+    if (kind == AGT_GIT_TREE)
+        reach_later(r, &r->trees, object);
+    else if (kind != AGT_GIT_BLOB)
+        reach_later(r, &r->commits, object);
+    else if (!r->strict)
+        reach_later(r, &r->trees, object); /* (2): is it there? */
+}
+
+/* Reads an object and what it names. */
+static agt_status reach_one(agt_git_reach *r, uint32_t object, agt_error *err) {
+    agt_oid id = r->objects[object].id;
+    int kind = 0, want = r->objects[object].kind;
+    agt_error mine;
+    agt_status status = r->breathe ? r->breathe(r->breathe_ctx, err) : AGT_OK;
+    if (status != AGT_OK) return status;
+    agt__git_reuse(&r->bytes);
+    status = agt__git_load(r->git, &id, &kind, &r->bytes, &mine);
+    bool typed = want == AGT_GIT_TREE || want == AGT_GIT_BLOB; /* a ref may name a tag, or any */
+    if (status == AGT_OK && typed && kind != want)
+        status = agt__fail(&mine, AGT_CORRUPT, "a git object is not of the kind that it is named");
+    if (!r->strict && (status == AGT_NOT_FOUND || status == AGT_CORRUPT)) { /* (2) */
+        r->objects[object].kind = 0;
+        r->missing++;
+        return AGT_OK;
+    }
+    if (status == AGT_NOT_FOUND) status = AGT_CORRUPT;
+    if (status != AGT_OK) {
+        if (err) *err = mine;
+        if (err) err->status = status;
+        return status;
+    }
+    r->objects[object].kind = (uint8_t)kind;
+    r->objects[object].size = r->bytes.len;
+    r->path_base = kind == AGT_GIT_TREE ? r->objects[object].base : 0;
+    r->path_crc = kind == AGT_GIT_TREE ? r->objects[object].crc : 0;
+    agt__git_links(kind, &r->bytes, reach_link, r);
+    return r->nomem ? agt__nomem(err) : AGT_OK;
+}
+
+/* Everything that is left to be read: after each commit its trees. */
+static agt_status reach_walk(agt_git_reach *r, agt_error *err) {
+    uint32_t object;
+    agt_status status = AGT_OK;
+    while (status == AGT_OK && (reach_last(&r->trees, &object) || reach_last(&r->commits, &object)))
+        status = reach_one(r, object, err);
+    return status;
+}
+
+static agt_status reach_ref(void *ctx, const agt_oid *id, bool is_main, agt_error *err) {
+    agt_git_reach *r = ctx;
+    bool fresh;
+    uint32_t object = reach_add(r, id, AGT_GIT_COMMIT, &fresh);
+    r->strict = is_main;
+    if (fresh) r->objects[object].base = r->objects[object].crc = 0;
+    if (fresh) reach_later(r, &r->commits, object);
+    if (r->nomem) return agt__nomem(err);
+    return reach_walk(r, err);
+}
+
+/* What could not be read is forgotten. */
+static void reach_gather(agt_git_reach *r) {
+    uint32_t kept = 0;
+    if (!r->missing) return;
+    for (uint32_t i = 0; i < r->count; i++)
+        if (r->objects[i].kind) r->objects[kept++] = r->objects[i];
+    r->count = kept;
+    memset(r->slots, 0, r->slot_count * sizeof *r->slots);
+    for (uint32_t i = 0; i < kept; i++)
+        r->slots[reach_slot(r, &r->objects[i].id)] = i + 1;
+}
+
+AGT_PRIVATE agt_status agt__git_reach_all(agt_git_reach *r, agt_error *err) {
+    r->commits = r->trees = r->bytes = agt__buf(&r->git->mem);
+    agt_status status = agt__git_each_ref(r->git, reach_ref, r, err);
+    if (status == AGT_OK) reach_gather(r);
+    agt__buf_free(&r->commits);
+    agt__buf_free(&r->trees);
+    agt__buf_free(&r->bytes);
+    return status;
+}
+
+AGT_PRIVATE void agt__git_reach_free(agt_git_reach *r) {
+    const agt_mem *mem = &r->git->mem;
+    agt__free(mem, r->objects, r->cap * sizeof *r->objects);
+    agt__free(mem, r->slots, r->slot_count * sizeof *r->slots);
+    r->objects = NULL;
+    r->slots = NULL;
+    r->count = r->cap = r->slot_count = 0;
+}
+/* end src/git/reach.c */
+/* begin src/git/repack.c */
+/* repack: one pack for everything that the refs lead to.
+ *
+ * Objects are put kind by kind, the versions of a path together, the newest first. Each is compared
+ * with the ones put before it: the last ten, and the one that began the chain. The shortest delta
+ * wins, so that the newest version is whole and quick to read.
+ *
+ *     version   0 whole   1 .. 49 each on one before   50 on 0   51 .. 98   99 on 50 ...
+ *
+ * (1) Every object is read and its hash compared before it is put: a pack that holds damage is
+ *     never the only copy of anything.
+ * (2) The new pack is durable, and has its name, before anything goes. Then a pack goes if the new
+ *     one has every object that its index names; a loose file if the new one has its object. What
+ *     nothing leads to is nobody's to delete: a git command may be about to name it.
+ * (3) All .pack files go before the first .idx, with a sync between: an index without its pack is
+ *     nothing to any reader and known to be nobody's, a pack without an index may be on its way.
+ * (4) Memory: an object's record, its slot and its place in the order; eleven objects that are
+ *     compared, of REPACK_DELTA bytes at most; the object that is read. */
+
+#define REPACK_WINDOW  10u
+#define REPACK_ANCHOR  REPACK_WINDOW      /* the place of the one that began the chain */
+#define REPACK_DELTA   (8u * 1024 * 1024) /* longer objects are not compared */
+#define REPACK_LEVEL   6                  /* of zlib: it is written once and read for long */
+#define REPACK_ENOUGH  32u                /* a delta that short is not worth a search */
+#define REPACK_STALE_S (24 * 60 * 60)
+
+/* An object that others are compared with. */
+typedef struct repack_base {
+    agt_buf bytes;
+    uint32_t object; /* AGT_GIT_NONE: none */
+} repack_base;
+
+typedef struct repack_run {
+    agt_git *git;
+    agt_git_reach reach;
+    uint32_t *order; /* the objects' numbers, as they are put */
+    repack_base base[REPACK_WINDOW + 1];
+    uint32_t next; /* the place in the window that is filled next */
+    agt_buf bytes, best, trial;
+    agt_git_repacked *out;
+} repack_run;
+
+/* ---- deltas ---- */
+
+/* A delta longer than that is worth less than the object, compressed. */
+static size_t repack_limit(size_t size) {
+    return size > 64 ? size / 2 : 0;
+}
+
+static void repack_try(repack_run *run, const repack_base *base, const agt_git_object *o,
+                       uint32_t *chosen) {
+    size_t limit = *chosen == AGT_GIT_NONE ? repack_limit(o->size) : run->best.len - 1;
+    const agt_git_object *b = &run->reach.objects[base->object];
+    if (b->kind != o->kind || b->chain + 1 >= AGT_GIT_CHAIN) return;
+    if (o->size > b->size && o->size - b->size > limit) return; /* so much is to be inserted */
+    run->trial.len = 0;
+    if (!agt__git_delta_make(base->bytes.data, base->bytes.len, run->bytes.data, run->bytes.len,
+                             limit, &run->trial))
+        return;
+    agt_buf swap = run->best;
+    run->best = run->trial;
+    run->trial = swap;
+    *chosen = base->object;
+}
+
+/* Looks for the best delta; AGT_GIT_NONE if none is worth it, else its base, and it is in `best`.
+ */
+static uint32_t repack_search(repack_run *run, const agt_git_object *o, bool *anchored) {
+    uint32_t chosen = AGT_GIT_NONE;
+    *anchored = false;
+    if (o->size > REPACK_DELTA || !repack_limit(o->size)) return AGT_GIT_NONE;
+    for (uint32_t i = 1; i <= REPACK_WINDOW; i++) {
+        const repack_base *b = &run->base[(run->next + REPACK_WINDOW - i) % REPACK_WINDOW];
+        if (b->object == AGT_GIT_NONE) break;
+        repack_try(run, b, o, &chosen);
+        if (chosen != AGT_GIT_NONE && run->best.len <= REPACK_ENOUGH) return chosen;
+    }
+    uint32_t before = chosen;
+    if (run->base[REPACK_ANCHOR].object != AGT_GIT_NONE)
+        repack_try(run, &run->base[REPACK_ANCHOR], o, &chosen);
+    *anchored = chosen != before;
+    return chosen;
+}
+
+static bool repack_copy(repack_base *to, const agt_buf *bytes, uint32_t object) {
+    to->bytes.len = 0;
+    to->object = object;
+    agt__buf_put(&to->bytes, bytes->data, bytes->len);
+    return !to->bytes.failed;
+}
+
+/* The object that was just put can be a base from now on. */
+static bool repack_remember(repack_run *run, uint32_t object, bool anchored) {
+    const agt_git_object *o = &run->reach.objects[object];
+    if (o->size > REPACK_DELTA) return true;
+    if ((!o->chain || anchored) && !repack_copy(&run->base[REPACK_ANCHOR], &run->bytes, object))
+        return false;
+    if (!repack_copy(&run->base[run->next], &run->bytes, object)) return false;
+    run->next = (run->next + 1) % REPACK_WINDOW;
+    return true;
+}
+
+/* ---- the new pack ---- */
+
+static bool repack_before(const agt_git_object *objects, uint32_t a, uint32_t b) {
+    const agt_git_object *x = &objects[a], *y = &objects[b];
+    if (x->kind != y->kind) return x->kind < y->kind;
+    if (x->base != y->base) return x->base < y->base;
+    if (x->crc != y->crc) return x->crc < y->crc;
+    return a < b;
+}
+
+static agt_status repack_order(repack_run *run, agt_error *err) {
+    const agt_git_reach *r = &run->reach;
+    run->order = agt__alloc(&run->git->mem, r->count * sizeof *run->order);
+    if (!run->order) return agt__nomem(err);
+    for (uint32_t i = 0; i < r->count; i++)
+        run->order[i] = i;
+    agt__git_sort(r->objects, run->order, r->count, repack_before);
+    return AGT_OK;
+}
+
+/* Reads one object, which must be what it was found to be. */
+static agt_status repack_load(repack_run *run, agt_git_object *o, agt_error *err) {
+    int kind = 0;
+    run->bytes.len = 0;
+    agt_status status = agt__git_load(run->git, &o->id, &kind, &run->bytes, err);
+    if (status == AGT_OK && kind != o->kind)
+        status = agt__fail(err, AGT_CORRUPT, "a git object is not of the kind that it is named");
+    if (status == AGT_NOT_FOUND)
+        status = agt__fail(err, AGT_CORRUPT,
+                           "git lost an object while it was repacked; restore the git folder "
+                           "from a copy");
+    o->size = run->bytes.len;
+    return status;
+}
+
+static agt_status repack_fill(void *ctx, agt_git_file *f, agt_error *err) {
+    repack_run *run = ctx;
+    agt_git_reach *r = &run->reach;
+    agt_status status = AGT_OK;
+    for (uint32_t i = 0; i < r->count && f->status == AGT_OK; i++) {
+        uint32_t object = run->order[i];
+        agt_git_object *o = &r->objects[object];
+        bool anchored;
+        if (r->breathe) status = r->breathe(r->breathe_ctx, err);
+        if (status == AGT_OK) status = repack_load(run, o, err);
+        if (status != AGT_OK) return status;
+        uint32_t base = repack_search(run, o, &anchored);
+        const agt_git_object *b = base == AGT_GIT_NONE ? NULL : &r->objects[base];
+        const agt_buf *data = b ? &run->best : &run->bytes;
+        o->chain = b ? (uint8_t)(b->chain + 1) : 0;
+        agt__git_put_entry(f, o, b, data->data, data->len, false, err);
+        if (!repack_remember(run, object, anchored)) return agt__nomem(err);
+    }
+    return f->status;
+}
+
+/* ---- what the new pack makes superfluous ---- */
+
+typedef struct repack_folder {
+    repack_run *run;
+    agt_fd fd;
+    agt_buf names; /* one after another, each with its NUL */
+} repack_folder;
+
+static int repack_name(void *ctx, const char *name) {
+    agt__buf_put(ctx, name, strlen(name) + 1);
+    return ((agt_buf *)ctx)->failed;
+}
+
+/* AGT_NOT_FOUND: there is no such folder. */
+static agt_status repack_folder_open(repack_folder *d, repack_run *run, agt_fd parent,
+                                     const char *name, agt_error *err) {
+    const agt_sys *sys = run->git->sys;
+    d->run = run;
+    d->names = agt__buf(&run->git->mem);
+    d->fd = sys->open(sys->ctx, parent, name, AGT_O_READ | AGT_O_FOLDER, 0);
+    if (d->fd < 0 && AGT_SYS_CLASS(d->fd) == AGT_SYS_NOENT) return AGT_NOT_FOUND;
+    if (d->fd < 0) return agt__fail_io(err, d->fd, "cannot open %s in the git folder", name);
+    int rc = sys->list(sys->ctx, d->fd, repack_name, &d->names);
+    if (rc >= 0 && !d->names.failed) return AGT_OK;
+    sys->close(sys->ctx, d->fd);
+    bool failed = d->names.failed;
+    agt__buf_free(&d->names);
+    return failed ? agt__nomem(err) : agt__fail_io(err, rc, "cannot list %s", name);
+}
+
+static void repack_folder_close(repack_folder *d) {
+    d->run->git->sys->close(d->run->git->sys->ctx, d->fd);
+    agt__buf_free(&d->names);
+}
+
+/* The next name in the folder; NULL behind the last. */
+static const char *repack_folder_next(const repack_folder *d, size_t *at) {
+    if (*at >= d->names.len) return NULL;
+    const char *name = (const char *)d->names.data + *at;
+    *at += strlen(name) + 1;
+    return name;
+}
+
+static agt_status repack_remove(const repack_folder *d, const char *name, agt_error *err) {
+    const agt_sys *sys = d->run->git->sys;
+    int rc = sys->remove(sys->ctx, d->fd, name);
+    if (rc == 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
+    return agt__fail_io(err, rc, "cannot delete %.100s in the git folder", name);
+}
+
+static agt_status repack_sync(const repack_folder *d, agt_error *err) {
+    int rc = d->run->git->sys->sync(d->run->git->sys->ctx, d->fd);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot sync objects/pack") : AGT_OK;
+}
+
+/* Does a file `stem`.`ext` stand in the folder? */
+static bool repack_has(const repack_folder *d, const char *stem, const char *ext) {
+    char name[96];
+    agt_stat st;
+    size_t n = strlen(stem);
+    if (n + strlen(ext) >= sizeof name) return true; /* none of ours */
+    memcpy(name, stem, n);
+    memcpy(name + n, ext, strlen(ext) + 1);
+    return d->run->git->sys->stat(d->run->git->sys->ctx, d->fd, name, &st) == 0;
+}
+
+typedef struct repack_judge {
+    const agt_git_reach *reach;
+    bool all;
+} repack_judge;
+
+static void repack_judge_id(void *ctx, const agt_oid *id) {
+    repack_judge *j = ctx;
+    if (agt__git_reach_find(j->reach, id) == AGT_GIT_NONE) j->all = false;
+}
+
+/* (2) The stems of packs that the new one makes superfluous, each with its NUL. */
+static agt_status repack_superseded(repack_run *run, const repack_folder *d, const char *fresh,
+                                    agt_buf *out, agt_error *err) {
+    agt_git *git = run->git;
+    for (size_t i = 0; i < git->pack_count; i++) {
+        agt_git_pack *p = git->packs[i];
+        repack_judge j = {&run->reach, true};
+        agt_error mine;
+        if (strcmp(p->name, fresh) == 0 || repack_has(d, p->name, ".keep") ||
+            repack_has(d, p->name, ".promisor"))
+            continue;
+        agt_status status = agt__git_pack_ids(git, p, repack_judge_id, &j, &mine);
+        if (status == AGT_IO || status == AGT_NOMEM) {
+            if (err) *err = mine;
+            return status;
+        }
+        if (status != AGT_OK || !j.all) continue; /* damaged, or only libgit2 can read it */
+        agt__git_pack_close(git, p);
+        agt__buf_put(out, p->name, strlen(p->name) + 1);
+        run->out->packs_removed++;
+    }
+    return out->failed ? agt__nomem(err) : AGT_OK;
+}
+
+/* Removes the files of every stem in `stems`: its .pack, or all others. */
+static agt_status repack_remove_files(const repack_folder *d, const agt_buf *stems, bool packs,
+                                      agt_error *err) {
+    static const char *const others[] = {".idx", ".rev", ".bitmap", ".mtimes"};
+    agt_status status = AGT_OK;
+    for (size_t at = 0; status == AGT_OK && at < stems->len;) {
+        char name[96];
+        const char *stem = (const char *)stems->data + at;
+        size_t n = strlen(stem);
+        at += n + 1;
+        memcpy(name, stem, n);
+        memcpy(name + n, ".pack", 6);
+        if (packs) status = repack_remove(d, name, err);
+        for (size_t i = 0; !packs && status == AGT_OK && i < AGT_COUNT(others); i++) {
+            memcpy(name + n, others[i], strlen(others[i]) + 1);
+            status = repack_remove(d, name, err);
+        }
+    }
+    return status;
+}
+
+static bool repack_stale(const repack_folder *d, const char *name) {
+    agt_stat st;
+    const agt_sys *sys = d->run->git->sys;
+    if (sys->stat(sys->ctx, d->fd, name, &st) != 0 || st.kind != AGT_FILE_REGULAR) return false;
+    return sys->now_unix_ms(sys->ctx) / 1000 - st.mtime_ns / 1000000000 > REPACK_STALE_S;
+}
+
+/* Is it an index without its pack (3), or a pack that has waited for its index for a day? */
+static bool repack_half(const repack_folder *d, const char *name) {
+    char stem[96];
+    size_t n = strlen(name);
+    if (n <= 9 || n >= sizeof stem || memcmp(name, "pack-", 5) != 0) return false;
+    bool index = memcmp(name + n - 4, ".idx", 4) == 0;
+    if (!index && memcmp(name + n - 5, ".pack", 5) != 0) return false;
+    memcpy(stem, name, n);
+    stem[n - (index ? 4 : 5)] = 0;
+    if (repack_has(d, stem, ".keep")) return false;
+    return index ? !repack_has(d, stem, ".pack")
+                 : !repack_has(d, stem, ".idx") && repack_stale(d, name);
+}
+
+/* What a crash left, of ours or of git's. */
+static agt_status repack_litter(const repack_folder *d, agt_error *err) {
+    const char *name;
+    agt_status status = AGT_OK;
+    for (size_t at = 0; status == AGT_OK && (name = repack_folder_next(d, &at));)
+        if (repack_half(d, name) || (strncmp(name, "tmp_", 4) == 0 && repack_stale(d, name)))
+            status = repack_remove(d, name, err);
+    return status;
+}
+
+static agt_status repack_packs(repack_run *run, agt_fd objects, const char *fresh, agt_error *err) {
+    repack_folder d;
+    agt_buf stems = agt__buf(&run->git->mem);
+    agt_status status = repack_folder_open(&d, run, objects, "pack", err);
+    if (status != AGT_OK) return status == AGT_NOT_FOUND ? AGT_OK : status;
+    status = repack_superseded(run, &d, fresh, &stems, err);
+    if (status == AGT_OK && stems.len) {
+        /* an index over all packs, which git makes again: it would name what is gone */
+        status = repack_remove(&d, "multi-pack-index", err);
+        if (status == AGT_OK) status = repack_remove_files(&d, &stems, true, err);
+        if (status == AGT_OK) status = repack_sync(&d, err);
+        if (status == AGT_OK) status = repack_remove_files(&d, &stems, false, err);
+    }
+    if (status == AGT_OK) status = repack_litter(&d, err);
+    if (status == AGT_OK) status = repack_sync(&d, err);
+    agt__buf_free(&stems);
+    repack_folder_close(&d);
+    return status;
+}
+
+/* One of the 256 folders of loose objects. */
+static agt_status repack_fan_out(repack_run *run, agt_fd objects, const char *prefix,
+                                 agt_error *err) {
+    repack_folder d;
+    const char *name;
+    char hex[AGT_GIT_HEX];
+    agt_oid id;
+    uint64_t left = 0;
+    agt_status status = repack_folder_open(&d, run, objects, prefix, err);
+    if (status != AGT_OK) return status == AGT_NOT_FOUND ? AGT_OK : status;
+    memcpy(hex, prefix, 2);
+    for (size_t at = 0; status == AGT_OK && (name = repack_folder_next(&d, &at));) {
+        bool object = strlen(name) == AGT_GIT_HEX - 2;
+        if (object) memcpy(hex + 2, name, AGT_GIT_HEX - 2);
+        object = object && agt__unhex(hex, sizeof hex, id.id, sizeof id.id);
+        if (object && agt__git_reach_find(&run->reach, &id) != AGT_GIT_NONE) {
+            status = repack_remove(&d, name, err);
+            run->out->loose_removed++;
+        } else if (strncmp(name, "tmp_obj_", 8) == 0 && repack_stale(&d, name)) {
+            status = repack_remove(&d, name, err);
+        } else {
+            run->out->loose += object;
+            left++;
+        }
+    }
+    repack_folder_close(&d);
+    if (status == AGT_OK && !left) /* git makes it again */
+        (void)run->git->sys->remove_folder(run->git->sys->ctx, objects, prefix);
+    return status;
+}
+
+static agt_status repack_loose(repack_run *run, agt_fd objects, agt_error *err) {
+    repack_folder d;
+    const char *name;
+    unsigned char byte;
+    agt_status status = repack_folder_open(&d, run, run->git->dir, "objects", err);
+    if (status != AGT_OK) return status == AGT_NOT_FOUND ? AGT_OK : status;
+    for (size_t at = 0; status == AGT_OK && (name = repack_folder_next(&d, &at));) {
+        if (strlen(name) == 2 && agt__unhex(name, 2, &byte, 1))
+            status = repack_fan_out(run, objects, name, err);
+        else if (strncmp(name, "tmp_", 4) == 0 && repack_stale(&d, name))
+            status = repack_remove(&d, name, err);
+    }
+    repack_folder_close(&d);
+    return status;
+}
+
+/* ---- all of it ---- */
+
+static agt_status repack_write(repack_run *run, char stem[AGT_GIT_STEM], agt_error *err) {
+    agt_git *git = run->git;
+    agt_status status = repack_order(run, err);
+    if (status != AGT_OK) return status;
+    git->zip_level = REPACK_LEVEL;
+    agt_git_pack_job job = {run->reach.objects, run->reach.count, repack_fill, run};
+    status = agt__git_pack_write(git, &job, stem, err);
+    git->zip_level = 0;
+    if (status == AGT_OK) run->out->objects = run->reach.count;
+    return status;
+}
+
+/* (2) */
+static agt_status repack_clean(repack_run *run, const char *stem, agt_error *err) {
+    agt_fd objects;
+    agt_git *git = run->git;
+    agt_status status = agt__git_objects(git, false, &objects, err);
+    if (status == AGT_NOT_FOUND) return AGT_OK;
+    if (status == AGT_OK) status = agt__git_list_again(git, err);
+    if (status == AGT_OK) status = repack_packs(run, objects, stem, err);
+    if (status == AGT_OK) status = repack_loose(run, objects, err);
+    if (status == AGT_OK) status = agt__git_list_again(git, err);
+    run->out->packs = git->pack_count;
+    return status;
+}
+
+static void repack_free(repack_run *run) {
+    agt__free(&run->git->mem, run->order, run->reach.count * sizeof *run->order);
+    agt__git_reach_free(&run->reach);
+    for (size_t i = 0; i < AGT_COUNT(run->base); i++)
+        agt__buf_free(&run->base[i].bytes);
+    agt__buf_free(&run->bytes);
+    agt__buf_free(&run->best);
+    agt__buf_free(&run->trial);
+}
+
+AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
+                                       agt_status (*breathe)(void *ctx, agt_error *err), void *ctx,
+                                       agt_git_repacked *out, agt_error *err) {
+    char stem[AGT_GIT_STEM] = "";
+    repack_run run = {.git = git, .reach = {.git = git, .breathe = breathe, .breathe_ctx = ctx}};
+    memset(out, 0, sizeof *out);
+    run.out = out;
+    run.bytes = run.best = run.trial = agt__buf(&git->mem);
+    for (size_t i = 0; i < AGT_COUNT(run.base); i++)
+        run.base[i] = (repack_base){agt__buf(&git->mem), AGT_GIT_NONE};
+    agt__git_abort(git);
+    agt_status status = agt__git_reach_all(&run.reach, err);
+    out->missing = run.reach.missing;
+    if (status == AGT_OK && run.reach.count) status = repack_write(&run, stem, err);
+    if (status == AGT_OK) status = repack_clean(&run, stem, err);
+    repack_free(&run);
+    return status;
+}
+/* end src/git/repack.c */
 /* begin src/git/repo.c */
 /* repo: the repository's few fixed files, the handle, the ref, and the broom.
  *
@@ -11740,6 +12714,10 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
  * new journal file if `new_file` (after a failed sync). AGT_BUSY while a record waits to be
  * applied. */
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err);
+/* Under the publish lock: publishes if asked to, then checkpoints if the journal reaches beyond the
+ * byte `above` by then. */
+AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t above,
+                                           agt_error *err);
 /* Before a write: checkpoints if the journal is half full, without waiting for other publishers
  * unless it is nearly full. */
 AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err);
@@ -16416,8 +17394,8 @@ AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_e
     return agt__store_reload(s, err);
 }
 
-/* `above`: only if the journal reaches beyond that byte by then. */
-static agt_status checkpoint_run(agt_store *s, bool publish, uint64_t above, agt_error *err) {
+AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t above,
+                                           agt_error *err) {
     agt_status st = publish && s->git ? agt__publish_locked(s, true, err) : AGT_OK;
     if (st == AGT_OK) st = checkpoint_presync(s, err);
     if (st == AGT_OK) st = agt__store_lock(s, err);
@@ -16431,14 +17409,14 @@ AGT_PRIVATE void agt__checkpoint_packed(agt_store *s) {
     if (agt__store_enter(s, NULL) != AGT_OK) return;
     bool news = s->shared.packed_seq > s->journal.header.packed_seq;
     agt__store_leave(s);
-    if (news) (void)checkpoint_run(s, false, 0, NULL);
+    if (news) (void)agt__checkpoint_run(s, false, 0, NULL);
 }
 
 AGENT_TRACE_API agt_status agt_checkpoint(agt_store *store, agt_error *err) {
     AGENT_TRACE_ASSERT(store);
     agt_status st = agt__publish_enter(store, store->timeout_ms, err);
     if (st != AGT_OK) return st;
-    st = checkpoint_run(store, true, AGT_JOURNAL_START, err);
+    st = agt__checkpoint_run(store, true, AGT_JOURNAL_START, err);
     agt__publish_leave(store);
     return st;
 }
@@ -16446,7 +17424,7 @@ AGENT_TRACE_API agt_status agt_checkpoint(agt_store *store, agt_error *err) {
 AGT_PRIVATE agt_status agt__empty_journal(agt_store *s, agt_error *err) {
     agt_status st = agt__publish_enter(s, s->timeout_ms, err);
     if (st != AGT_OK) return st;
-    st = checkpoint_run(s, false, AGT_JOURNAL_START, err);
+    st = agt__checkpoint_run(s, false, AGT_JOURNAL_START, err);
     agt__publish_leave(s);
     return st;
 }
@@ -16462,7 +17440,7 @@ AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err) {
     bool tight = end > AGT_JOURNAL_HALF / 2 * 3;
     st = agt__publish_enter(s, tight ? s->timeout_ms : AGT_TRY, &mine);
     if (st == AGT_OK) {
-        st = checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, &mine);
+        st = agt__checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, &mine);
         agt__publish_leave(s);
     }
     /* somebody is at it, or something waits: there may still be room */
@@ -16482,6 +17460,261 @@ AGENT_TRACE_API agt_status agt_store_idle(agt_store *store, agt_error *err) {
     return st;
 }
 /* end src/store/checkpoint.c */
+/* begin src/store/gc.c */
+/* gc: what a store takes on disk, and how it takes less.
+ *
+ *   under the publish lock   clear tmp/; publish and checkpoint; repack git; measure
+ *
+ * (1) Writers are not kept waiting: the publish lock is held, the store lock is not. A journal that
+ *     gets full meanwhile is checkpointed from here, because a writer could not.
+ * (2) Nothing is removed that anything may still need: of tmp/ what the records tell to be nobody's
+ *     edit, of git what the new pack holds, of other temporaries what is a day old.
+ * (3) What a person decides about is only counted: aside/, rejected/, torn ends of the trace. */
+
+#define GC_BREATHE  16u /* objects between two looks at the journal */
+#define GC_STALE_MS (24 * 60 * 60 * 1000LL)
+#define GC_PATH     1024u
+#define GC_DEPTH    16u
+
+/* ---- measuring ---- */
+
+typedef struct gc_walk {
+    agt_store *s;
+    agt_disk_parts *parts;
+    uint32_t torn;
+    agt_buf names; /* of the folder that is read, each with its NUL */
+    agt_buf todo;  /* paths of folders still to be read */
+} gc_walk;
+
+static bool gc_ends(const char *name, const char *end) {
+    size_t n = strlen(name), m = strlen(end);
+    return n >= m && memcmp(name + n - m, end, m) == 0;
+}
+
+/* Is `path` this name, or beneath the folder of this name? */
+static bool gc_in(const char *path, const char *name) {
+    size_t n = strlen(name);
+    return strncmp(path, name, n) == 0 && (!path[n] || path[n] == '/');
+}
+
+static agt_disk_use *gc_part(agt_disk_parts *p, const char *path) {
+    const struct {
+        const char *name;
+        agt_disk_use *use;
+    } all[] = {{"git", &p->git},
+               {"journal", &p->journal},
+               {"trace", &p->trace},
+               {"unpublished", &p->unpublished},
+               {"rejected", &p->rejected},
+               {"aside", &p->aside},
+               {"tmp", &p->tmp}};
+    for (size_t i = 0; i < AGT_COUNT(all); i++)
+        if (gc_in(path, all[i].name)) return all[i].use;
+    return &p->other;
+}
+
+static int gc_name(void *ctx, const char *name) {
+    agt__buf_put(ctx, name, strlen(name) + 1);
+    return ((agt_buf *)ctx)->failed;
+}
+
+/* The names in an open folder into `out`, emptied first. */
+static agt_status gc_names(agt_store *s, agt_fd folder, agt_buf *out, agt_error *err) {
+    out->len = 0;
+    int rc = s->sys->list(s->sys->ctx, folder, gc_name, out);
+    if (out->failed) return agt__nomem(err);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot list a folder of .agent-trace") : AGT_OK;
+}
+
+static bool gc_join(char out[GC_PATH], const char *folder, const char *name) {
+    size_t n = strlen(folder), m = strlen(name);
+    if (n + m + 2 > GC_PATH) return false;
+    memcpy(out, folder, n);
+    if (n) out[n++] = '/';
+    memcpy(out + n, name, m + 1);
+    return true;
+}
+
+/* One name in an open folder: what goes away meanwhile does not count. */
+static void gc_count(gc_walk *w, agt_fd folder, const char *path, const char *name) {
+    char whole[GC_PATH];
+    agt_stat st;
+    size_t depth = 0;
+    if (!gc_join(whole, path, name)) return;
+    if (w->s->sys->stat(w->s->sys->ctx, folder, name, &st) != 0) return;
+    for (const char *p = whole; *p; p++)
+        depth += *p == '/';
+    if (st.kind == AGT_FILE_FOLDER && depth < GC_DEPTH)
+        agt__buf_put(&w->todo, whole, strlen(whole) + 1);
+    if (st.kind != AGT_FILE_REGULAR) return;
+    agt_disk_use *use = gc_part(w->parts, whole);
+    use->files++;
+    use->bytes += st.size;
+    w->torn += gc_in(whole, "trace") && gc_ends(name, ".torn");
+}
+
+static agt_status gc_folder(gc_walk *w, const char *path, agt_error *err) {
+    agt_store *s = w->s;
+    agt_fd folder = agt__walk_folder(s->sys, s->at, path, false);
+    if (folder < 0 && AGT_SYS_CLASS(folder) == AGT_SYS_NOENT) return AGT_OK;
+    if (folder < 0) return agt__fail_io(err, folder, "cannot open .agent-trace/%.100s", path);
+    agt_status st = gc_names(s, folder, &w->names, err);
+    for (size_t at = 0; st == AGT_OK && at < w->names.len;) {
+        const char *name = (const char *)w->names.data + at;
+        at += strlen(name) + 1;
+        gc_count(w, folder, path, name);
+    }
+    s->sys->close(s->sys->ctx, folder);
+    return st == AGT_OK && w->todo.failed ? agt__nomem(err) : st;
+}
+
+static agt_status gc_measure(agt_store *s, agt_disk_parts *out, uint32_t *torn, agt_error *err) {
+    gc_walk w = {s, out, 0, agt__buf(&s->mem), agt__buf(&s->mem)};
+    memset(out, 0, sizeof *out);
+    agt_status st = gc_folder(&w, "", err);
+    while (st == AGT_OK && w.todo.len) {
+        char path[GC_PATH];
+        size_t start = w.todo.len - 1;
+        while (start && w.todo.data[start - 1])
+            start--;
+        memcpy(path, w.todo.data + start, w.todo.len - start);
+        w.todo.len = start;
+        st = gc_folder(&w, path, err);
+    }
+    *torn = w.torn;
+    agt__buf_free(&w.names);
+    agt__buf_free(&w.todo);
+    return st;
+}
+
+/* ---- temporaries (2) ---- */
+
+/* What dead writers left in tmp/. While nothing waits to be applied, nobody else needs it; an edit
+ * among it goes to aside/, as a recovery would do it. */
+static agt_status gc_tmp(agt_store *s, agt_error *err) {
+    bool pending = false;
+    agt_buf names = agt__buf(&s->mem);
+    agt_status st = agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    st = gc_names(s, s->tmp, &names, err);
+    if (st == AGT_OK && names.len && s->shared.applied == s->shared.end)
+        st = agt__replay_records(s, s->shared.end, AGT_REPLAY_LEFT, &pending, err);
+    agt__store_unlock(s);
+    agt__buf_free(&names);
+    return st;
+}
+
+/* Writes that did not end: nobody is at one for a day. */
+static agt_status gc_stale(agt_store *s, agt_fd folder, agt_error *err) {
+    agt_stat found;
+    agt_buf names = agt__buf(&s->mem);
+    agt_status st = gc_names(s, folder, &names, err);
+    for (size_t at = 0; st == AGT_OK && at < names.len;) {
+        const char *name = (const char *)names.data + at;
+        at += strlen(name) + 1;
+        if (!gc_ends(name, ".tmp") || s->sys->stat(s->sys->ctx, folder, name, &found) != 0 ||
+            found.kind != AGT_FILE_REGULAR ||
+            s->sys->now_unix_ms(s->sys->ctx) - found.mtime_ns / 1000000 < GC_STALE_MS)
+            continue;
+        int rc = s->sys->remove(s->sys->ctx, folder, name);
+        if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOENT)
+            st = agt__fail_io(err, rc, "cannot delete .agent-trace's %.100s", name);
+    }
+    agt__buf_free(&names);
+    return st;
+}
+
+/* ---- git ---- */
+
+typedef struct gc_breath {
+    agt_store *s;
+    uint32_t count;
+} gc_breath;
+
+/* (1) */
+static agt_status gc_breathe(void *ctx, agt_error *err) {
+    gc_breath *b = ctx;
+    agt_store *s = b->s;
+    agt_shared now;
+    if (++b->count % GC_BREATHE) return AGT_OK;
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    bool full = agt__store_peek(s, &now) && now.end > AGT_JOURNAL_HALF;
+    agt__store_leave(s);
+    /* what fails here a writer will be told */
+    if (full) (void)agt__checkpoint_run(s, false, AGT_JOURNAL_HALF, NULL);
+    return AGT_OK;
+}
+
+/* Other handles on the repository let go of what is gone, so that the disk gets its room back. */
+static void gc_let_go(agt_store *s) {
+    (void)agt__git_list_again(s->git, NULL);
+    s->sys->mutex_lock(s->sys->ctx, s->reader_mutex);
+    if (s->reader_dir != AGT_FD_NONE) (void)agt__git_list_again(s->reader, NULL);
+    s->sys->mutex_unlock(s->sys->ctx, s->reader_mutex);
+}
+
+/* A handle of its own: the publisher's keeps the trees that it remembers. */
+static agt_status gc_repack(agt_store *s, agt_gc_result *out, agt_error *err) {
+    agt_git *git;
+    agt_git_repacked did;
+    gc_breath breath = {s, 0};
+    agt_status st = agt__git_open(&git, s->sys, s->git_dir, &s->mem, s->cpu, err);
+    if (st != AGT_OK) return st;
+    st = agt__git_repack(git, gc_breathe, &breath, &did, err);
+    agt__git_close(git);
+    gc_let_go(s);
+    out->objects = did.objects;
+    out->packs = did.packs;
+    out->packs_removed = did.packs_removed;
+    out->loose = did.loose;
+    out->loose_removed = did.loose_removed;
+    out->missing = did.missing;
+    return st;
+}
+
+/* ---- the call ---- */
+
+static agt_status gc_run(agt_store *s, agt_gc_result *out, agt_error *err) {
+    agt_status st = gc_tmp(s, err);
+    if (st == AGT_OK) st = agt__checkpoint_run(s, true, AGT_JOURNAL_START, err);
+    if (st != AGT_OK) return st;
+    agt__checkpoint_packed(s); /* records that packs hold by now */
+    st = gc_stale(s, s->at, err);
+    if (st == AGT_OK) st = gc_stale(s, s->rejected, err);
+    return st == AGT_OK && s->git ? gc_repack(s, out, err) : st;
+}
+
+static agt_status gc_hard(agt_store *s, bool measure, agt_gc_result *out, agt_error *err) {
+    agt_status st = agt__store_enter(s, err); /* not in a fork's child */
+    if (st != AGT_OK) return st;
+    agt__store_leave(s);
+    if (!measure && (st = agt__publish_enter(s, s->timeout_ms, err)) != AGT_OK) return st;
+    st = gc_measure(s, &out->before, &out->torn, err);
+    if (st == AGT_OK && !measure) st = gc_run(s, out, err);
+    if (st == AGT_OK) st = gc_measure(s, &out->after, &out->torn, err);
+    if (!measure) agt__publish_leave(s);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_gc(agt_store *store, const agt_gc_options *opts, agt_gc_result *out,
+                                  agt_error *err) {
+    agt_gc_options o;
+    agt_gc_result r = AGT_GC_RESULT_INIT, known;
+    agt_error mine;
+    AGENT_TRACE_ASSERT(store);
+    mine.status = AGT_OK;
+    agt_status st = agt__options(&o, sizeof o, opts, "agt_gc_options", err);
+    if (st == AGT_OK && out) st = agt__options(&known, sizeof known, out, "agt_gc_result", err);
+    if (st != AGT_OK) return st;
+    if (o.measure > 1) return agt__fail(err, AGT_INVALID, "measure is 0 or 1");
+    st = gc_hard(store, o.measure == 1, &r, &mine);
+    if (st != AGT_OK || !out) return agt__answer(st, &mine, err);
+    r.size = out->size;
+    memcpy(out, &r, out->size < sizeof r ? out->size : sizeof r);
+    return AGT_OK;
+}
+/* end src/store/gc.c */
 /* begin src/store/history.c */
 /* history: reading documents, their versions, and the trace.
  *

@@ -366,6 +366,72 @@ AGENT_TRACE_API agt_status agt_checkpoint(agt_store *store, agt_error *err);
  */
 AGENT_TRACE_API agt_status agt_store_idle(agt_store *store, agt_error *err);
 
+/* ---- What a store takes on disk ------------------------------------------------------------- */
+
+/* How much of something there is: regular files and the bytes in them. */
+typedef struct agt_disk_use {
+    uint64_t files, bytes;
+} agt_disk_use;
+
+/* The parts of .agent-trace. */
+typedef struct agt_disk_parts {
+    agt_disk_use git;         /* the repository */
+    agt_disk_use journal;     /* as long as when it was made, whatever is in it */
+    agt_disk_use trace;       /* never gets smaller */
+    agt_disk_use unpublished; /* what git has not yet */
+    agt_disk_use rejected;    /* bytes of refused writes */
+    agt_disk_use aside;       /* edits that met a write: a person decides */
+    agt_disk_use tmp;
+    agt_disk_use other; /* catalog, state, locks, config.toml, and what is not ours */
+} agt_disk_parts;
+
+typedef struct agt_gc_options {
+    uint32_t size;
+    uint32_t measure; /* 1: change nothing, only fill before and after; a read-only handle may */
+} agt_gc_options;
+#define AGT_GC_OPTIONS_INIT                                                                        \
+    { sizeof(agt_gc_options), 0 }
+
+/* What agt_gc found and did. */
+typedef struct agt_gc_result {
+    uint32_t size;
+    uint32_t torn;          /* trace/<segment>.torn that are there: a person decides */
+    uint64_t objects;       /* in git's one pack */
+    uint64_t packs;         /* that are there now; more than one: see agt_gc */
+    uint64_t packs_removed; /* whose objects are all in the new one */
+    uint64_t loose;         /* loose objects that nothing leads to, left alone */
+    uint64_t loose_removed;
+    uint64_t missing; /* objects that somebody's ref leads to and the repository has not */
+    agt_disk_parts before, after;
+} agt_gc_result;
+#define AGT_GC_RESULT_INIT                                                                         \
+    {                                                                                              \
+        sizeof(agt_gc_result), 0, 0, 0, 0, 0, 0, 0,                                                \
+            {{0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}}, {                    \
+            {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {                              \
+                0, 0                                                                               \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+/* Makes the store small: checkpoints, packs everything that a ref of the repository leads to into
+ * one pack, and removes what it makes superfluous and what dead processes left. Blocks, for as long
+ * as reading the whole history takes; writers go on meanwhile, other publishers wait. It may be
+ * interrupted or fail at any point, and nothing is lost.
+ *
+ * What no ref leads to stays, and with it the pack it is in, and a pack that has a .keep: it may be
+ * somebody's. Temporary files of other programs go once they are a day old. It needs 90 bytes of
+ * memory for each object of the history and up to 100 MB for comparing.
+ *
+ *   opts  may be NULL.       out  an initialised result, or NULL.
+ *
+ * Returns  as agt_checkpoint; AGT_CORRUPT also where main leads to an object that is damaged or
+ *          gone: the repository is as it was then. A build without git checkpoints and removes.
+ * Disk     as agt_checkpoint; one pack in .agent-trace/git/objects/pack in the place of others.
+ */
+AGENT_TRACE_API agt_status agt_gc(agt_store *store, const agt_gc_options *opts, agt_gc_result *out,
+                                  agt_error *err);
+
 /* ---- Permissions -------------------------------------------------------------------------- */
 
 typedef enum agt_type {

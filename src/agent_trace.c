@@ -48,8 +48,11 @@
 #include "git/objects.c"
 #include "git/libgit2.c"
 #include "git/tree.c"
+#include "git/packfile.c"
 #include "git/pack.c"
 #include "git/whole.c"
+#include "git/reach.c"
+#include "git/repack.c"
 #include "git/repo.c"
 #endif
 /* floor 3 */
@@ -79,5 +82,6 @@
 #include "store/records.c"
 #include "store/publish.c"
 #include "store/checkpoint.c"
+#include "store/gc.c"
 #include "store/history.c"
 #include "store/cursor.c"

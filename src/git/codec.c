@@ -1,8 +1,8 @@
 /* codec: zlib streams and git's deltas.
  *
- * A zlib stream of ours is either compressed at level 1 or stored as it is. Stored is for bytes
- * that gain nothing: a delta of a few dozen bytes, a loose file that fills one block of the disk
- * anyway, a tree of thousands of entries, which is mostly ids.
+ * A zlib stream of ours is either compressed, at level 1 unless it is to stay for long, or stored
+ * as it is. Stored is for bytes that gain nothing: a delta of a few dozen bytes, a loose file that
+ * fills one block of the disk anyway, a tree of thousands of entries, which is mostly ids.
  *
  *     stored:  78 01  { final? len ~len bytes }...  adler32, big-endian
  *
@@ -56,12 +56,15 @@ static void codec_free(voidpf ctx, voidpf address) {
 }
 
 static bool codec_deflate_ready(agt_git *git) {
-    if (git->zip_ready) return deflateReset(&git->zip) == Z_OK;
+    int level = git->zip_level ? git->zip_level : 1;
+    if (git->zip_ready && git->zip_made == level) return deflateReset(&git->zip) == Z_OK;
+    if (git->zip_ready) (void)deflateEnd(&git->zip);
+    git->zip_made = level;
     memset(&git->zip, 0, sizeof git->zip);
     git->zip.zalloc = codec_alloc;
     git->zip.zfree = codec_free;
     git->zip.opaque = &git->mem;
-    git->zip_ready = deflateInit(&git->zip, 1) == Z_OK;
+    git->zip_ready = deflateInit(&git->zip, level) == Z_OK;
     return git->zip_ready;
 }
 

@@ -95,4 +95,30 @@ AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *who
  * of ours left. Forgets remembered trees and ends an open transaction. */
 AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err);
 
+/* ---- one pack for all ---- */
+
+/* What a repacking did. */
+typedef struct agt_git_repacked {
+    uint64_t objects;       /* in the new pack: all that a ref leads to */
+    uint64_t missing;       /* objects that another ref than main leads to and nobody has */
+    uint64_t packs_removed; /* whose objects are all in the new one */
+    uint64_t packs;         /* that are there now */
+    uint64_t loose_removed;
+    uint64_t loose; /* loose objects that are left: nothing leads to them */
+} agt_git_repacked;
+
+/* Packs everything that a ref leads to into one pack with the best deltas, durably; then deletes
+ * the packs and the loose files that hold nothing else. What no ref leads to stays, and with it the
+ * pack it is in; so does a pack that has a .keep. Temporaries that are a day old go. On failure
+ * nothing is lost. Needs 90 bytes of memory for each object, and up to 100 MB for comparing.
+ *
+ *   breathe  NULL, or called between objects; its failure is the answer.
+ *
+ * AGT_CORRUPT: an object that main leads to is damaged or gone; nothing was changed. */
+AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
+                                       agt_status (*breathe)(void *ctx, agt_error *err), void *ctx,
+                                       agt_git_repacked *out, agt_error *err);
+/* Looks which packs there are, and lets go of those that are there no more. */
+AGT_PRIVATE agt_status agt__git_list_again(agt_git *git, agt_error *err);
+
 #endif /* AGT_GIT_H */

@@ -114,3 +114,16 @@ AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err) {
     (void)git;
     return none_answer(err);
 }
+
+AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
+                                       agt_status (*breathe)(void *ctx, agt_error *err), void *ctx,
+                                       agt_git_repacked *out, agt_error *err) {
+    (void)git, (void)breathe, (void)ctx;
+    memset(out, 0, sizeof *out);
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_list_again(agt_git *git, agt_error *err) {
+    (void)git;
+    return none_answer(err);
+}

@@ -365,6 +365,29 @@ static agt_status objects_pack_find(agt_git *git, const agt_git_pack *p, const a
     return AGT_OK;
 }
 
+AGT_PRIVATE void agt__git_pack_close(agt_git *git, agt_git_pack *pack) {
+    objects_pack_close(git, pack);
+}
+
+AGT_PRIVATE agt_status agt__git_pack_ids(agt_git *git, agt_git_pack *pack, agt_git_id_fn each,
+                                         void *ctx, agt_error *err) {
+    unsigned char ids[OBJECTS_WINDOW * 20];
+    agt_oid id;
+    agt_status status = objects_pack_ready(git, pack, err);
+    for (uint32_t at = 0; status == AGT_OK && at < pack->count;) {
+        uint32_t n = pack->count - at < OBJECTS_WINDOW ? pack->count - at : OBJECTS_WINDOW;
+        int64_t rc = objects_get(git, pack->idx, ids, n * 20u, OBJECTS_IDS + 20 * (uint64_t)at);
+        if (rc == OBJECTS_SHORT) return agt__fail(err, AGT_CORRUPT, "%s.idx is short", pack->name);
+        if (rc < 0) return agt__fail_io(err, rc, "cannot read %s.idx", pack->name);
+        for (uint32_t i = 0; i < n; i++) {
+            memcpy(id.id, ids + 20 * (size_t)i, sizeof id.id);
+            each(ctx, &id);
+        }
+        at += n;
+    }
+    return status;
+}
+
 typedef struct objects_entry {
     int kind;      /* 1 to 4, or a delta's */
     uint64_t data; /* offset of the zlib stream */
@@ -571,6 +594,12 @@ AGT_PRIVATE agt_status agt__git_read(agt_git *git, const agt_oid *id, agt_buf *o
     uint32_t object = agt__git_txn_find(git, id);
     if (object != AGT_GIT_NONE) return agt__git_txn_bytes(git, object, out, err);
     return agt__git_load(git, id, &kind, out, err);
+}
+
+AGT_PRIVATE agt_status agt__git_list_again(agt_git *git, agt_error *err) {
+    bool news;
+    agt_status status = objects_list(git, &news, err);
+    return status == AGT_NOT_FOUND ? AGT_OK : status;
 }
 
 AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *packed,

@@ -13,8 +13,7 @@
  * (1) A failure at any point ends the transaction and forgets the trees; the handle goes on.
  * (2) Every object the transaction made is written, in both ways: whether a file of that name is
  *     there already says nothing, for it may be empty. No object is twice in a pack.
- * (3) A pack gets its name after it was synced, its index after that, and both names are synced
- *     before write returns: a named pack is whole.
+ * (3) A pack is durable before write returns (packfile.c).
  * (4) What no commit has sealed is not written.
  * (5) Ids depend on the calls alone, never on how objects are stored or grouped. */
 #include "parts.h"
@@ -25,8 +24,6 @@
 #define PACK_STORE_LOOSE (64u * 1024)   /* trees longer than that are stored, not compressed: */
 #define PACK_STORE       (1024u * 1024) /* a loose one goes soon, a packed one stays */
 #define PACK_DELTA       (1024u * 1024) /* longer blobs are not compared */
-#define PACK_LARGE       ((uint64_t)1 << 31)
-#define PACK_TRIES       64
 #define PACK_MAX_TIME    253402300799LL
 
 /* ---- the transaction's objects ---- */
@@ -402,36 +399,6 @@ static agt_status pack_write_loose(agt_git *git, agt_error *err) {
 
 /* ---- writing a pack ---- */
 
-static void pack_be32(unsigned char *p, uint32_t v) {
-    p[0] = (unsigned char)(v >> 24);
-    p[1] = (unsigned char)(v >> 16);
-    p[2] = (unsigned char)(v >> 8);
-    p[3] = (unsigned char)v;
-}
-
-/* An entry's kind and size. */
-static size_t pack_entry_head(int kind, size_t size, unsigned char out[16]) {
-    size_t n = 0;
-    unsigned char c = (unsigned char)(kind << 4 | (int)(size & 15));
-    for (size >>= 4; size; size >>= 7) {
-        out[n++] = (unsigned char)(c | 128);
-        c = (unsigned char)(size & 127);
-    }
-    out[n++] = c;
-    return n;
-}
-
-/* The distance to a delta's base: 7 bits a byte, high first, one less in each but the last. */
-static size_t pack_entry_distance(uint64_t distance, unsigned char out[16]) {
-    unsigned char b[16];
-    size_t at = sizeof b;
-    b[--at] = distance & 127;
-    while (distance >>= 7)
-        b[--at] = (unsigned char)(128 | (--distance & 127));
-    memcpy(out, b + at, sizeof b - at);
-    return sizeof b - at;
-}
-
 /* Tries to make a delta of an object that only has a similar one (5: never changes an id). */
 static void pack_try_delta(agt_git *git, agt_git_object *o) {
     const agt_git_object *base = o->base == AGT_GIT_NONE ? NULL : &git->txn.objects[o->base];
@@ -446,9 +413,8 @@ static void pack_try_delta(agt_git *git, agt_git_object *o) {
 }
 
 static void pack_put_entry(agt_git *git, agt_git_file *f, agt_git_object *o, agt_error *err) {
-    unsigned char head[32];
     const unsigned char *data = o->data;
-    size_t len = o->len, n;
+    size_t len = o->len;
     bool delta = o->is_delta;
     if (!delta) {
         pack_try_delta(git, o);
@@ -456,240 +422,24 @@ static void pack_put_entry(agt_git *git, agt_git_file *f, agt_git_object *o, agt
         if (delta) data = git->scratch.data;
         if (delta) len = git->scratch.len;
     }
-    o->offset = f->at;
-    f->crc = 0;
-    n = pack_entry_head(delta ? AGT_GIT_OFS_DELTA : o->kind, len, head);
-    if (delta) n += pack_entry_distance(o->offset - git->txn.objects[o->base].offset, head + n);
-    agt__git_file_put(f, head, n, err);
     bool stored = o->kind == AGT_GIT_TREE && len > PACK_STORE;
-    agt__git_file_zip(f, NULL, 0, data, len, stored, err);
-    o->crc = f->crc;
+    agt__git_put_entry(f, o, delta ? &git->txn.objects[o->base] : NULL, data, len, stored, err);
 }
 
-/* Ends a file with the SHA-1 of all before it. */
-static void pack_put_sum(agt_git_file *f, unsigned char sum[20], agt_error *err) {
-    agt__git_file_flush(f, err);
-    f->hashed = false;
-    agt__sha1_final(&f->sha, f->git->cpu, sum);
-    agt__git_file_put(f, sum, 20, err);
-}
-
-/* Writes the pack under its temporary name, synced. */
-static agt_status pack_write_pack(agt_git *git, agt_git_file *f, agt_fd folder, const char *tmp,
-                                  unsigned char sum[20], agt_error *err) {
+static agt_status pack_put_entries(void *ctx, agt_git_file *f, agt_error *err) {
+    agt_git *git = ctx;
     agt_git_txn *t = &git->txn;
-    unsigned char head[12] = {'P', 'A', 'C', 'K', 0, 0, 0, 2};
-    agt_status status = agt__git_file_open(f, git, folder, tmp, 0444, true, err);
-    if (status != AGT_OK) return status;
-    pack_be32(head + 8, t->kept);
-    agt__git_file_put(f, head, sizeof head, err);
     for (int kind = AGT_GIT_COMMIT; kind <= AGT_GIT_BLOB; kind++) {
         for (uint32_t i = 0; i < t->kept && f->status == AGT_OK; i++)
             if (t->objects[i].kind == kind) pack_put_entry(git, f, &t->objects[i], err);
     }
-    pack_put_sum(f, sum, err);
-    return agt__git_file_end(f, true, err);
-}
-
-/* ---- the index of a pack ---- */
-
-static bool pack_before(const agt_git_object *objects, uint32_t a, uint32_t b) {
-    return memcmp(&objects[a].id, &objects[b].id, sizeof(agt_oid)) < 0;
-}
-
-/* Heap sort of object numbers by id. */
-static void pack_sort(const agt_git_object *objects, uint32_t *v, size_t n) {
-    for (size_t start = n / 2, end = n; end > 1;) {
-        uint32_t one;
-        if (start) {
-            one = v[--start];
-        } else {
-            one = v[--end];
-            v[end] = v[0];
-        }
-        size_t hole = start, kid;
-        while ((kid = 2 * hole + 1) < end) {
-            if (kid + 1 < end && pack_before(objects, v[kid], v[kid + 1])) kid++;
-            if (!pack_before(objects, one, v[kid])) break;
-            v[hole] = v[kid];
-            hole = kid;
-        }
-        v[hole] = one;
-    }
-}
-
-static void pack_put_fan(agt_git_file *f, const agt_git_object *objects, const uint32_t *order,
-                         uint32_t n, agt_error *err) {
-    static const unsigned char magic[8] = {0xff, 't', 'O', 'c', 0, 0, 0, 2};
-    unsigned char fan[1024];
-    agt__git_file_put(f, magic, sizeof magic, err);
-    for (uint32_t byte = 0, i = 0; byte < 256; byte++) {
-        while (i < n && objects[order[i]].id.id[0] <= byte)
-            i++;
-        pack_be32(fan + 4 * (size_t)byte, i);
-    }
-    agt__git_file_put(f, fan, sizeof fan, err);
-}
-
-AGT_PRIVATE void agt__git_put_index(agt_git_file *f, const agt_git_object *objects, uint32_t *order,
-                                    uint32_t n, const unsigned char sum[20], agt_error *err) {
-    unsigned char word[8], own[20];
-    uint32_t large = 0;
-    pack_sort(objects, order, n);
-    pack_put_fan(f, objects, order, n, err);
-    for (uint32_t i = 0; i < n; i++)
-        agt__git_file_put(f, objects[order[i]].id.id, 20, err);
-    for (uint32_t i = 0; i < n; i++) {
-        pack_be32(word, objects[order[i]].crc);
-        agt__git_file_put(f, word, 4, err);
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        uint64_t offset = objects[order[i]].offset;
-        pack_be32(word, offset < PACK_LARGE ? (uint32_t)offset : 0x80000000u | large++);
-        agt__git_file_put(f, word, 4, err);
-    }
-    for (uint32_t i = 0; i < n && large; i++) {
-        uint64_t offset = objects[order[i]].offset;
-        if (offset < PACK_LARGE) continue;
-        pack_be32(word, (uint32_t)(offset >> 32));
-        pack_be32(word + 4, (uint32_t)offset);
-        agt__git_file_put(f, word, 8, err);
-    }
-    agt__git_file_put(f, sum, 20, err);
-    pack_put_sum(f, own, err);
-}
-
-static agt_status pack_write_index(agt_git *git, agt_git_file *f, agt_fd folder, const char *tmp,
-                                   const unsigned char sum[20], agt_error *err) {
-    agt_git_txn *t = &git->txn;
-    agt__git_reuse(&git->scratch);
-    if (!agt__buf_reserve(&git->scratch, t->kept * sizeof(uint32_t))) return agt__nomem(err);
-    uint32_t *order = (uint32_t *)(void *)git->scratch.data;
-    for (uint32_t i = 0; i < t->kept; i++)
-        order[i] = i;
-    agt_status status = agt__git_file_open(f, git, folder, tmp, 0444, true, err);
-    if (status != AGT_OK) return status;
-    agt__git_put_index(f, t->objects, order, t->kept, sum, err);
-    return agt__git_file_end(f, true, err);
-}
-
-/* The next one in the chain of a pack's names. */
-static void pack_next(agt_git *git, unsigned char sum[20]) {
-    agt_sha1_state sha;
-    agt__sha1_init(&sha);
-    agt__sha1_update(&sha, git->cpu, sum, 20);
-    agt__sha1_final(&sha, git->cpu, sum);
-}
-
-static bool pack_is_taken(agt_git *git, agt_fd folder, char *name, char *ext) {
-    agt_stat st;
-    memcpy(ext, ".pack", 6);
-    return git->sys->stat(git->sys->ctx, folder, name, &st) == 0;
-}
-
-/* The name of a pack, of its checksum; where that is taken, of the checksum of that, and so on: a
- * run that failed or died left it, and after a sync that failed no later one tells whether the disk
- * has it. */
-static void pack_name(agt_git *git, agt_fd folder, const unsigned char sum[20], char *name) {
-    unsigned char next[20];
-    memcpy(next, sum, sizeof next);
-    memcpy(name, "pack-", 5);
-    agt__hex(next, sizeof next, name + 5);
-    for (int i = 0; i < PACK_TRIES && pack_is_taken(git, folder, name, name + 5 + AGT_GIT_HEX);
-         i++) {
-        pack_next(git, next);
-        agt__hex(next, sizeof next, name + 5);
-    }
-}
-
-/* What such runs left goes, once the same is there under `name`. */
-static void pack_drop_twins(agt_git *git, agt_fd folder, const unsigned char sum[20],
-                            const char *name) {
-    unsigned char next[20];
-    char twin[5 + AGT_GIT_HEX + 6] = "pack-", *ext = twin + 5 + AGT_GIT_HEX;
-    memcpy(next, sum, sizeof next);
-    for (int i = 0; i < PACK_TRIES; i++) {
-        agt__hex(next, sizeof next, twin + 5);
-        if (memcmp(twin + 5, name + 5, AGT_GIT_HEX) == 0) return;
-        memcpy(ext, ".idx", 5);
-        (void)git->sys->remove(git->sys->ctx, folder, twin);
-        memcpy(ext, ".pack", 6);
-        (void)git->sys->remove(git->sys->ctx, folder, twin);
-        pack_next(git, next);
-    }
-}
-
-typedef struct pack_litter {
-    char name[64];
-} pack_litter;
-
-static int pack_find_litter(void *ctx, const char *name) {
-    pack_litter *l = ctx;
-    size_t n = strlen(name);
-    bool ours = n < sizeof l->name && n > 12 && memcmp(name + n - 4, "_agt", 4) == 0 &&
-                (memcmp(name, "tmp_pack_", 9) == 0 || memcmp(name, "tmp_idx_", 8) == 0);
-    if (ours) memcpy(l->name, name, n + 1);
-    return ours;
-}
-
-/* Publishers exclude one another: what lies there was left by one that died. */
-static void pack_drop_litter(agt_git *git, agt_fd folder) {
-    pack_litter l;
-    for (int i = 0; i < PACK_TRIES; i++) {
-        if (git->sys->list(git->sys->ctx, folder, pack_find_litter, &l) != 1) return;
-        if (git->sys->remove(git->sys->ctx, folder, l.name) < 0) return;
-    }
-}
-
-/* Temporaries have names that were never there, for the reason that packs have. */
-static agt_status pack_temporary(agt_git *git, char pack[32], char idx[32], agt_error *err) {
-    unsigned char word[4];
-    int rc = git->sys->random(git->sys->ctx, word, sizeof word);
-    if (rc < 0) return agt__fail_io(err, rc, "cannot get random bytes");
-    memcpy(pack, "tmp_pack_", 9);
-    agt__hex(word, sizeof word, pack + 9);
-    memcpy(pack + 17, "_agt", 5);
-    memcpy(idx, "tmp_idx_", 8);
-    agt__hex(word, sizeof word, idx + 8);
-    memcpy(idx + 16, "_agt", 5);
-    return AGT_OK;
-}
-
-/* (3) */
-static agt_status pack_write_both(agt_git *git, agt_fd folder, agt_error *err) {
-    agt_git_file f;
-    unsigned char sum[20];
-    char name[5 + AGT_GIT_HEX + 6] = "pack-", *ext = name + 5 + AGT_GIT_HEX, pack[32], idx[32];
-    pack_drop_litter(git, folder);
-    agt_status status = pack_temporary(git, pack, idx, err);
-    if (status == AGT_OK) status = pack_write_pack(git, &f, folder, pack, sum, err);
-    if (status != AGT_OK) return status;
-    pack_name(git, folder, sum, name);
-    memcpy(ext, ".pack", 6);
-    status = agt__git_file_name(&f, folder, name, err);
-    if (status == AGT_OK) status = pack_write_index(git, &f, folder, idx, sum, err);
-    memcpy(ext, ".idx", 5);
-    if (status == AGT_OK) status = agt__git_file_name(&f, folder, name, err);
-    if (status != AGT_OK) return status;
-    int rc = git->sys->sync(git->sys->ctx, folder);
-    if (rc < 0) return agt__fail_io(err, rc, "cannot sync objects/pack");
-    pack_drop_twins(git, folder, sum, name);
-    return AGT_OK;
+    return f->status;
 }
 
 static agt_status pack_write_packed(agt_git *git, agt_error *err) {
-    agt_fd objects, folder;
-    agt_status status = agt__git_objects(git, true, &objects, err);
-    if (status != AGT_OK) return status;
-    status = agt__open_folder(git->sys, objects, "pack", true, &folder, err);
-    if (status != AGT_OK) return status;
-    status = pack_write_both(git, folder, err);
-    git->sys->close(git->sys->ctx, folder);
-    if (status != AGT_OK) return status;
-    /* the folders on the way may be new, too */
-    int rc = git->sys->sync(git->sys->ctx, objects);
-    if (rc == 0) rc = git->sys->sync(git->sys->ctx, git->dir);
-    return rc < 0 ? agt__fail_io(err, rc, "cannot sync the git folder") : AGT_OK;
+    char stem[AGT_GIT_STEM];
+    agt_git_pack_job job = {git->txn.objects, git->txn.kept, pack_put_entries, git};
+    return agt__git_pack_write(git, &job, stem, err);
 }
 
 /* Removes the loose files of what a pack holds now, and no others: there may be a person's. */

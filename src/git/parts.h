@@ -49,7 +49,7 @@ AGT_PRIVATE agt_status agt__git_file_open(agt_git_file *f, agt_git *git, agt_fd 
                                           const char *name, uint32_t mode, bool hashed,
                                           agt_error *err);
 AGT_PRIVATE void agt__git_file_put(agt_git_file *f, const void *data, size_t n, agt_error *err);
-/* Puts the zlib stream of head and data together: compressed at level 1, or only stored. */
+/* Puts the zlib stream of head and data together: compressed, or only stored. */
 AGT_PRIVATE void agt__git_file_zip(agt_git_file *f, const void *head, size_t head_len,
                                    const void *data, size_t len, bool stored, agt_error *err);
 /* Writes what is gathered; sha covers it then. */
@@ -117,6 +117,21 @@ AGT_PRIVATE agt_status agt__git_load_loose(agt_git *git, agt_fd folder, const ch
                                            agt_error *err);
 AGT_PRIVATE void agt__git_objects_free(agt_git *git);
 
+/* Calls `each` for every id that a pack's index names. AGT_NOT_FOUND: the pack is gone, or its
+ * index is one that only libgit2 reads; AGT_CORRUPT; AGT_IO. */
+typedef void (*agt_git_id_fn)(void *ctx, const agt_oid *id);
+AGT_PRIVATE agt_status agt__git_pack_ids(agt_git *git, agt_git_pack *pack, agt_git_id_fn each,
+                                         void *ctx, agt_error *err);
+/* Closes a pack's files: what is deleted next gives its room back. */
+AGT_PRIVATE void agt__git_pack_close(agt_git *git, agt_git_pack *pack);
+
+/* ---- whole: what an object names ---- */
+
+/* Calls `each` for every object that this one names; kind 0: what a tag names may be any. A name is
+ * an entry's of a tree. Bytes that git cannot have written end the list. */
+typedef void (*agt_git_link_fn)(void *ctx, const agt_oid *id, int kind, agt_text name);
+AGT_PRIVATE void agt__git_links(int kind, const agt_buf *bytes, agt_git_link_fn each, void *ctx);
+
 /* ---- libgit2: what is left to it ---- */
 
 AGT_PRIVATE agt_status agt__git_foreign_load(agt_git *git, const agt_oid *id, int *kind,
@@ -163,10 +178,65 @@ AGT_PRIVATE agt_status agt__git_txn_add(agt_git *git, const agt_git_object *obje
 AGT_PRIVATE agt_status agt__git_txn_bytes(agt_git *git, uint32_t object, agt_buf *out,
                                           agt_error *err);
 
+/* ---- packfile: a pack and its index ---- */
+
+#define AGT_GIT_STEM 46 /* "pack-", 40 digits, NUL */
+
+/* A pack to be written: `count` objects, which `fill` puts one after another, each by
+ * agt__git_put_entry. What fill answers, but AGT_OK, is the answer. */
+typedef struct agt_git_pack_job {
+    agt_git_object *objects;
+    uint32_t count;
+    agt_status (*fill)(void *ctx, agt_git_file *f, agt_error *err);
+    void *ctx;
+} agt_git_pack_job;
+
+/* Puts an object's entry: `data` is the object, or a delta on `base`, which was put before. Fills
+ * its offset and crc. */
+AGT_PRIVATE void agt__git_put_entry(agt_git_file *f, agt_git_object *o, const agt_git_object *base,
+                                    const void *data, size_t len, bool stored, agt_error *err);
+/* Writes the pack and its index; both are durable on return. `stem` is their name. */
+AGT_PRIVATE agt_status agt__git_pack_write(agt_git *git, const agt_git_pack_job *job,
+                                           char stem[AGT_GIT_STEM], agt_error *err);
+/* Heap sort of object numbers. */
+AGT_PRIVATE void agt__git_sort(const agt_git_object *objects, uint32_t *v, size_t n,
+                               bool (*before)(const agt_git_object *, uint32_t, uint32_t));
 /* Puts the index of a pack: n objects with id, offset and crc, in the order they stand; `order`
  * holds 0 to n - 1 and is sorted here. `sum` is the pack's last 20 bytes. */
 AGT_PRIVATE void agt__git_put_index(agt_git_file *f, const agt_git_object *objects, uint32_t *order,
                                     uint32_t n, const unsigned char sum[20], agt_error *err);
+
+/* ---- reach: all that the refs lead to ---- */
+
+typedef struct agt_git_reach {
+    agt_git *git;
+    agt_git_object *objects; /* base and crc are hashes of its first path */
+    uint32_t count, cap;
+    uint32_t *slots; /* hash table over ids: index + 1 */
+    uint32_t slot_count;
+    uint64_t missing; /* objects that could not be read; they are not among the others */
+    agt_status (*breathe)(void *ctx, agt_error *err); /* called between objects; NULL: not */
+    void *breathe_ctx;
+    /* while it walks */
+    agt_buf commits, trees; /* numbers of objects to be read */
+    agt_buf bytes;
+    bool strict; /* what is missing is damage: main leads there */
+    bool nomem;
+    uint32_t path_base, path_crc; /* hashes of the tree that is read */
+} agt_git_reach;
+
+/* Finds every object that a ref leads to, main's first, the newest first. What another ref than
+ * main leads to and cannot be read is counted, not an error. Set git (and breathe) before; free
+ * afterwards, on failure too. */
+AGT_PRIVATE agt_status agt__git_reach_all(agt_git_reach *r, agt_error *err);
+AGT_PRIVATE void agt__git_reach_free(agt_git_reach *r);
+/* The object's number, or AGT_GIT_NONE. */
+AGT_PRIVATE uint32_t agt__git_reach_find(const agt_git_reach *r, const agt_oid *id);
+/* Calls `each` with every id that HEAD, refs/ and packed-refs name, main's first. */
+AGT_PRIVATE agt_status agt__git_each_ref(agt_git *git,
+                                         agt_status (*each)(void *ctx, const agt_oid *id,
+                                                            bool is_main, agt_error *err),
+                                         void *ctx, agt_error *err);
 
 /* ---- tree: the folders of the commit to come ---- */
 
@@ -201,6 +271,7 @@ struct agt_git {
     /* codec */
     z_stream zip, unzip;
     bool zip_ready, unzip_ready;
+    int zip_level, zip_made; /* wanted (0: 1), and of `zip` */
     agt_buf io, in;
     /* objects */
     agt_git_pack **packs;

@@ -52,31 +52,56 @@ static void whole_add(whole_walk *w, const unsigned char raw[20]) {
     if (w->todo.failed) w->nomem = true;
 }
 
+/* ---- what an object names ---- */
+
 /* "tree <id>", "parent <id>", "object <id>": the lines in front of the first empty one. */
-static void whole_lines(whole_walk *w) {
-    static const char *const words[] = {"tree ", "parent ", "object "};
-    const char *p = (const char *)w->bytes.data, *end = p ? p + w->bytes.len : p, *line_end;
-    unsigned char id[20];
+static void whole_lines(const agt_buf *bytes, agt_git_link_fn each, void *ctx) {
+    static const struct {
+        const char *word;
+        int kind;
+    } words[] = {{"tree ", AGT_GIT_TREE}, {"parent ", AGT_GIT_COMMIT}, {"object ", 0}};
+    const char *p = (const char *)bytes->data, *end = p ? p + bytes->len : p, *line_end;
+    agt_oid id;
     for (; p && p < end && *p != '\n'; p = line_end + 1) {
         line_end = memchr(p, '\n', (size_t)(end - p));
         if (!line_end) return;
         for (size_t i = 0; i < AGT_COUNT(words); i++) {
-            size_t n = strlen(words[i]);
-            if ((size_t)(line_end - p) == n + AGT_GIT_HEX && memcmp(p, words[i], n) == 0 &&
-                agt__unhex(p + n, AGT_GIT_HEX, id, sizeof id))
-                whole_add(w, id);
+            size_t n = strlen(words[i].word);
+            if ((size_t)(line_end - p) == n + AGT_GIT_HEX && memcmp(p, words[i].word, n) == 0 &&
+                agt__unhex(p + n, AGT_GIT_HEX, id.id, sizeof id.id))
+                each(ctx, &id, words[i].kind, (agt_text){NULL, 0});
         }
     }
 }
 
 /* "<mode> <name>\0<id>" after another; what is in a submodule is elsewhere. */
-static void whole_entries(whole_walk *w) {
-    const unsigned char *p = w->bytes.data, *end = p ? p + w->bytes.len : p, *name_end;
+static void whole_entries(const agt_buf *bytes, agt_git_link_fn each, void *ctx) {
+    const unsigned char *p = bytes->data, *end = p ? p + bytes->len : p, *name_end, *name;
+    agt_oid id;
     for (; p && p < end; p = name_end + 21) {
         name_end = memchr(p, 0, (size_t)(end - p));
         if (!name_end || end - name_end < 21) return;
-        if (memcmp(p, "160000", 6) != 0) whole_add(w, name_end + 1);
+        name = memchr(p, ' ', (size_t)(name_end - p));
+        if (!name || memcmp(p, "160000", 6) == 0) continue;
+        memcpy(id.id, name_end + 1, sizeof id.id);
+        bool tree = p[0] == (unsigned char)'4' || (p[0] == (unsigned char)'0' && p[1] == '4');
+        each(ctx, &id, tree ? AGT_GIT_TREE : AGT_GIT_BLOB,
+             (agt_text){(const char *)name + 1, (size_t)(name_end - name - 1)});
     }
+}
+
+AGT_PRIVATE void agt__git_links(int kind, const agt_buf *bytes, agt_git_link_fn each, void *ctx) {
+    if (kind == AGT_GIT_TREE)
+        whole_entries(bytes, each, ctx);
+    else if (kind != AGT_GIT_BLOB)
+        whole_lines(bytes, each, ctx);
+}
+
+/* ---- the walk ---- */
+
+static void whole_link(void *ctx, const agt_oid *id, int kind, agt_text name) {
+    (void)kind, (void)name;
+    whole_add(ctx, id->id);
 }
 
 static agt_status whole_one(whole_walk *w, const agt_oid *id, bool *there, agt_error *err) {
@@ -93,10 +118,7 @@ static agt_status whole_one(whole_walk *w, const agt_oid *id, bool *there, agt_e
     }
     if (status != AGT_OK && err) *err = mine;
     if (status != AGT_OK) return status;
-    if (kind == AGT_GIT_TREE)
-        whole_entries(w);
-    else if (kind != AGT_GIT_BLOB)
-        whole_lines(w);
+    agt__git_links(kind, &w->bytes, whole_link, w);
     return w->nomem ? agt__nomem(err) : AGT_OK;
 }
 

@@ -413,8 +413,8 @@ AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_e
     return agt__store_reload(s, err);
 }
 
-/* `above`: only if the journal reaches beyond that byte by then. */
-static agt_status checkpoint_run(agt_store *s, bool publish, uint64_t above, agt_error *err) {
+AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t above,
+                                           agt_error *err) {
     agt_status st = publish && s->git ? agt__publish_locked(s, true, err) : AGT_OK;
     if (st == AGT_OK) st = checkpoint_presync(s, err);
     if (st == AGT_OK) st = agt__store_lock(s, err);
@@ -428,14 +428,14 @@ AGT_PRIVATE void agt__checkpoint_packed(agt_store *s) {
     if (agt__store_enter(s, NULL) != AGT_OK) return;
     bool news = s->shared.packed_seq > s->journal.header.packed_seq;
     agt__store_leave(s);
-    if (news) (void)checkpoint_run(s, false, 0, NULL);
+    if (news) (void)agt__checkpoint_run(s, false, 0, NULL);
 }
 
 AGENT_TRACE_API agt_status agt_checkpoint(agt_store *store, agt_error *err) {
     AGENT_TRACE_ASSERT(store);
     agt_status st = agt__publish_enter(store, store->timeout_ms, err);
     if (st != AGT_OK) return st;
-    st = checkpoint_run(store, true, AGT_JOURNAL_START, err);
+    st = agt__checkpoint_run(store, true, AGT_JOURNAL_START, err);
     agt__publish_leave(store);
     return st;
 }
@@ -443,7 +443,7 @@ AGENT_TRACE_API agt_status agt_checkpoint(agt_store *store, agt_error *err) {
 AGT_PRIVATE agt_status agt__empty_journal(agt_store *s, agt_error *err) {
     agt_status st = agt__publish_enter(s, s->timeout_ms, err);
     if (st != AGT_OK) return st;
-    st = checkpoint_run(s, false, AGT_JOURNAL_START, err);
+    st = agt__checkpoint_run(s, false, AGT_JOURNAL_START, err);
     agt__publish_leave(s);
     return st;
 }
@@ -459,7 +459,7 @@ AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err) {
     bool tight = end > AGT_JOURNAL_HALF / 2 * 3;
     st = agt__publish_enter(s, tight ? s->timeout_ms : AGT_TRY, &mine);
     if (st == AGT_OK) {
-        st = checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, &mine);
+        st = agt__checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, &mine);
         agt__publish_leave(s);
     }
     /* somebody is at it, or something waits: there may still be room */

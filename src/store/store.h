@@ -197,6 +197,10 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
  * new journal file if `new_file` (after a failed sync). AGT_BUSY while a record waits to be
  * applied. */
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err);
+/* Under the publish lock: publishes if asked to, then checkpoints if the journal reaches beyond the
+ * byte `above` by then. */
+AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t above,
+                                           agt_error *err);
 /* Before a write: checkpoints if the journal is half full, without waiting for other publishers
  * unless it is nearly full. */
 AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err);
