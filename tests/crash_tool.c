@@ -9,6 +9,7 @@
  *     crash_tool remove ROOT          removes a document
  *     crash_tool publish ROOT         agt_publish
  *     crash_tool checkpoint ROOT      agt_checkpoint
+ *     crash_tool gc ROOT              agt_gc
  *     crash_tool recover ROOT         opens and closes
  *     crash_tool check ROOT ACKFILE   tells the first thing that is wrong, or nothing
  *
@@ -103,12 +104,15 @@ static void do_remove(agt_store *s, const char *path) {
     say_acks(&a, 1);
 }
 
-static void do_publish(agt_store *s, bool checkpoint) {
+/* what: publish, checkpoint or gc */
+static void do_publish(agt_store *s, const char *what) {
     agt_error err;
     agt_store_info info = AGT_STORE_INFO_INIT;
     char line[60];
-    agt_status st = checkpoint ? agt_checkpoint(s, &err) : agt_publish(s, &err);
-    if (st != AGT_OK) crash_fail("%s: %s", checkpoint ? "checkpoint" : "publish", err.message);
+    agt_status st = *what == 'p'   ? agt_publish(s, &err)
+                    : *what == 'c' ? agt_checkpoint(s, &err)
+                                   : agt_gc(s, NULL, NULL, &err);
+    if (st != AGT_OK) crash_fail("%s: %s", what, err.message);
     if (agt_store_get_info(s, &info, &err) != AGT_OK) crash_fail("info: %s", err.message);
     snprintf(line, sizeof line, "published %" PRIu64 "\n", info.last_seq);
     say(line);
@@ -119,9 +123,9 @@ static void do_prepare(agt_store *s) {
     write_one(s, "docs/b.md", "p");
     write_one(s, "gone.md", "p");
     write_one(s, "docs/removed.md", "p");
-    do_publish(s, true);
+    do_publish(s, "checkpoint");
     write_one(s, "a.md", "p");
-    do_publish(s, false);
+    do_publish(s, "publish");
     do_remove(s, "docs/removed.md");
     write_one(s, "docs/b.md", "p");
 }
@@ -169,8 +173,9 @@ int main(int argc, char **argv) {
         do_changes(s, what[0] == 'b');
     else if (strcmp(what, "remove") == 0)
         do_remove(s, "docs/b.md");
-    else if (strcmp(what, "publish") == 0 || strcmp(what, "checkpoint") == 0)
-        do_publish(s, what[0] == 'c');
+    else if (strcmp(what, "publish") == 0 || strcmp(what, "checkpoint") == 0 ||
+             strcmp(what, "gc") == 0)
+        do_publish(s, what);
     else if (strcmp(what, "recover") != 0)
         return fprintf(stderr, "crash_tool: unknown command %s\n", what), 2;
     if (agt_close(s, &err) != AGT_OK) crash_fail("close: %s", err.message);
