@@ -4,14 +4,36 @@
 
 #include <string.h>
 
+/* clang-format off */
 static const cli_command *const commands[] = {
-    &cli_init,    &cli_status, /* store */
-    &cli_write,   &cli_add,        &cli_mv,     &cli_rm,
-    &cli_restore, &cli_show,       &cli_ls,     &cli_info,       /* documents */
-    &cli_untrack, &cli_reclassify, &cli_unlock, &cli_violations, /* permissions */
-    &cli_log,     &cli_diff,       &cli_trace,  &cli_git,        /* history */
-    &cli_import,  &cli_lock,                                     /* more */
+    /* store */
+    &cli_init,
+    &cli_status,
+    &cli_gc,
+    /* documents */
+    &cli_write,
+    &cli_add,
+    &cli_mv,
+    &cli_rm,
+    &cli_restore,
+    &cli_show,
+    &cli_ls,
+    &cli_info,
+    /* permissions */
+    &cli_untrack,
+    &cli_reclassify,
+    &cli_unlock,
+    &cli_violations,
+    /* history */
+    &cli_log,
+    &cli_diff,
+    &cli_trace,
+    &cli_git,
+    /* more */
+    &cli_import,
+    &cli_lock,
 };
+/* clang-format on */
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
 const cli_command *command_at(size_t n) {
