@@ -16,6 +16,7 @@ static const cli_option_spec args_specs[] = {
     {OPT_COLOR, "color", 0, "WHEN", "auto always never",
      "auto (default): on a terminal, unless NO_COLOR is set or TERM is dumb; always or never"},
     {OPT_UTC, "utc", 0, NULL, NULL, "exact times in UTC on a terminal too, as in a pipe"},
+    {OPT_NO_PAGER, "no-pager", 0, NULL, NULL, "print to the terminal without a pager"},
     {OPT_JSON, "json", 0, NULL, NULL, "print the result as JSON"},
     {OPT_ACTOR, "actor", 0, "WHO",
      "user system agent:", "user, system or agent:NAME; default: AGENT_TRACE_ACTOR, else user"},

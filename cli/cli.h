@@ -54,6 +54,7 @@ typedef enum cli_option {
     OPT_VERSION,
     OPT_COLOR,
     OPT_UTC,
+    OPT_NO_PAGER,
     OPT_JSON,
     OPT_ACTOR, /* who acts */
     OPT_PUBLISH,
@@ -86,7 +87,7 @@ typedef enum cli_option {
 } cli_option;
 
 #define OPT(name)   (UINT64_C(1) << OPT_##name)
-#define OPTS_ALWAYS (OPT(DIR) | OPT(HELP) | OPT(COLOR) | OPT(UTC))
+#define OPTS_ALWAYS (OPT(DIR) | OPT(HELP) | OPT(COLOR) | OPT(UTC) | OPT(NO_PAGER))
 /* taken in front of the command by every command */
 #define OPTS_FRONT (OPTS_ALWAYS | OPT(VERSION) | OPT(JSON) | OPT(ACTOR) | OPT(PUBLISH))
 

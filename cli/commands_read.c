@@ -69,6 +69,24 @@ static void show_print_json(const show *s) {
     json_close(&j, '}');
 }
 
+/* What nobody can read is not printed on a terminal, but how to have it. */
+static void show_print(const cli *c, const show *s) {
+    const char *bytes = (const char *)s->bytes.data;
+    char size[24];
+    bool binary = s->bytes.len && memchr(bytes, 0, s->bytes.len) != NULL;
+    if (!binary || !out_is_terminal(1)) {
+        out_document(bytes, s->bytes.len);
+        return;
+    }
+    out_text(c->args.words[0], strlen(c->args.words[0]));
+    (void)printf(": %s that are no text; 'agent-trace show", out_bytes(s->bytes.len, size));
+    for (int i = 0; i < c->args.count; i++) {
+        (void)putchar(' ');
+        out_text(c->args.words[i], strlen(c->args.words[i]));
+    }
+    (void)puts(" > FILE' has them");
+}
+
 static int command_show(cli *c) {
     const agt_document empty = AGT_DOCUMENT_INIT;
     show s = {.document = empty};
@@ -85,7 +103,7 @@ static int command_show(cli *c) {
     if (c->json)
         show_print_json(&s);
     else
-        (void)fwrite(s.bytes.data, 1, s.bytes.len, stdout);
+        show_print(c, &s);
     agt_bytes_free(&s.bytes);
     return cli_close(c, CLI_DONE);
 }
@@ -94,25 +112,27 @@ static int command_show(cli *c) {
 
 static out_style diff_style(const char *line, size_t n) {
     if (n >= 4 && (memcmp(line, "--- ", 4) == 0 || memcmp(line, "+++ ", 4) == 0)) return OUT_BOLD;
+    if (n == 0) return OUT_PLAIN;
     if (line[0] == '@') return OUT_CYAN;
     if (line[0] == '+') return OUT_GREEN;
     if (line[0] == '-') return OUT_RED;
+    if (line[0] == '\\') return OUT_DIM;
     return line[0] == ' ' ? OUT_PLAIN : OUT_BOLD;
 }
 
 /* The patch with colours, which only the header's lines before the first "@@" could confuse. */
 void diff_print(const char *patch, size_t len) {
     bool header = true;
+    if (len) out_page();
     for (size_t n; len > 0; patch += n, len -= n) {
         const char *end = memchr(patch, '\n', len);
         n = end ? (size_t)(end - patch) + 1 : len;
         size_t text = end ? n - 1 : n;
         if (patch[0] == '@') header = false;
         out_style style = diff_style(patch, text);
-        if (!header && style == OUT_BOLD && patch[0] != '\\')
-            style = patch[0] == '+' ? OUT_GREEN : OUT_RED;
+        if (!header && style == OUT_BOLD) style = patch[0] == '+' ? OUT_GREEN : OUT_RED;
         if (style != OUT_PLAIN) out_set(style);
-        (void)fwrite(patch, 1, text, stdout);
+        out_document(patch, text);
         if (style != OUT_PLAIN) out_set(OUT_PLAIN);
         if (end) (void)putchar('\n');
     }
@@ -276,7 +296,8 @@ const cli_command cli_show = {
     .group = "documents",
     .line = "print a document, or one of its versions",
     .usage = "PATH [VERSION] [--disk]",
-    .text = "Prints the bytes of a version, unchanged; without VERSION those of the newest one.",
+    .text = "Prints the bytes of a version, unchanged; without VERSION those of the newest one. On "
+            "a terminal control characters are made visible, and what is no text is not printed.",
     .takes = {{OPT_DISK, NULL},
               {OPT_JSON,
                "content and what is known about the document, as JSON; content that is no "

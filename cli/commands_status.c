@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STATUS_LABEL 12 /* columns */
-#define STATUS_SHOWN 20 /* documents named before the rest is only counted */
+#define STATUS_LABEL  12 /* columns */
+#define STATUS_BESIDE 24 /* with fewer columns left, a path stands on the next line */
+#define STATUS_SHOWN  20 /* documents named before the rest is only counted */
 
 typedef struct status {
     agt_store_info info;
@@ -137,10 +138,12 @@ static void status_print_last(const cli *c, const status *s) {
     int n = snprintf(text, sizeof text, "%llu, %s: %s", (unsigned long long)s->info.last_seq,
                      out_time(s->last_ms, time), s->last);
     size_t used = n < 0 ? 0 : (size_t)n;
-    if (s->last_path[0])
-        (void)snprintf(text + used, sizeof text - used, " %s",
-                       status_path(c, s->last_path, used + 1, path, sizeof path));
+    int left = out_columns() - STATUS_LABEL - (int)used - 1;
+    bool below = out_columns() && left < STATUS_BESIDE && (int)strlen(s->last_path) > left;
+    status_path(c, s->last_path, below ? 0 : used + 1, path, sizeof path);
+    if (s->last_path[0] && !below) (void)snprintf(text + used, sizeof text - used, " %s", path);
     status_line("last event", OUT_PLAIN, text);
+    if (below) status_line("", OUT_PLAIN, path);
 }
 
 static void status_print_git(const status *s) {

@@ -49,7 +49,8 @@ static agt_status trace_step(agt_cursor *cursor, agt_event *e, agt_error *err, b
         agt_status st = agt_trace_next(cursor, e, err);
         if (st != AGT_CORRUPT) return st;
         *damaged = true;
-        (void)out_fail(CLI_ERROR, "%s", err->message);
+        (void)out_fail(CLI_ERROR, "a line of the trace is damaged: %s; what follows it is read on",
+                       err->message);
         if (out_is_broken()) return AGT_END;
     }
 }
@@ -174,6 +175,7 @@ static bool log_wanted(const void *ctx, const agt_event *e) {
 
 static void log_add(cli *c, log_state *l, const agt_event *e) {
     if (c->json && !l->count) json_open(&l->json, NULL, '[');
+    if (!c->json && !l->count && !c->args.value[OPT_FOLLOW]) out_page();
     l->count++;
     if (c->json)
         json_put_raw(&l->json, NULL, e->line.data, e->line.len - 1);
@@ -302,7 +304,8 @@ static agt_status trace_print(agt_cursor *cursor, bool follow, uint64_t limit, b
         if (st == AGT_END && !(follow && trace_wait())) return AGT_OK;
         if (st == AGT_END) continue;
         if (st != AGT_OK) return st;
-        (void)fwrite(e.line.data, 1, e.line.len, stdout);
+        if (!follow && !n) out_page();
+        json_raw(e.line.data, e.line.len);
         n++;
     }
     return AGT_OK;

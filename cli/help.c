@@ -24,6 +24,7 @@ static const cli_takes help_common[] = {
      "is known"},
     {OPT_COLOR, NULL},
     {OPT_UTC, NULL},
+    {OPT_NO_PAGER, NULL},
     {OPT_HELP, "explain"},
     {OPT_VERSION, NULL},
 };
@@ -130,7 +131,7 @@ void help_one(const cli_command *command) {
     help_lines(f, "  ", "  ", "", command->examples);
     if (command->raw) return;
     (void)fputc('\n', f);
-    help_text(f, "-C, --color and --utc go with every command: 'agent-trace help'");
+    help_text(f, "-C, --color, --no-pager and --utc go with every command: 'agent-trace help'");
 }
 
 static void help_first(FILE *f) {

@@ -77,7 +77,8 @@ static int main_words(cli *c, const cli_command *command, int argc, char **argv,
 }
 
 static int main_output(const cli_args *a) {
-    return out_options(a->value[OPT_COLOR], a->value[OPT_UTC] != NULL);
+    return out_options(a->value[OPT_COLOR], a->value[OPT_UTC] != NULL,
+                       a->value[OPT_NO_PAGER] != NULL);
 }
 
 static int main_run(cli *c, int argc, char **argv) {

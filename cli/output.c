@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include "output.h"
+#include "pager.h"
 #include "text.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 static struct {
-    bool terminal[3], colour, utc;
+    bool terminal[3], colour, utc, no_pager;
     int columns;
     char failure[1024];
 } out;
@@ -58,8 +59,9 @@ void out_init(void) {
     out.columns = out_window();
 }
 
-int out_options(const char *color, bool utc) {
+int out_options(const char *color, bool utc, bool no_pager) {
     out.utc = utc;
+    out.no_pager = no_pager;
     if (!color || strcmp(color, "auto") == 0) return CLI_DONE;
     out.colour = strcmp(color, "always") == 0;
     if (out.colour || strcmp(color, "never") == 0) return CLI_DONE;
@@ -88,13 +90,20 @@ bool out_reader_gone(int timeout_ms) {
     return poll(&reader, 1, timeout_ms) > 0 && (reader.revents & (POLLERR | POLLHUP)) != 0;
 }
 
+void out_page(void) {
+    if (out.terminal[1] && !out.no_pager) pager_start();
+}
+
 int out_finish(int code) {
     errno = 0;
     bool broken = ferror(stdout) != 0;
     if (fflush(stdout) != 0) broken = true;
-    if (!broken || errno == EPIPE || out_reader_gone(0)) return code;
+    if (errno == EPIPE || (broken && out_reader_gone(0))) broken = false;
+    int why = errno;
+    pager_end();
+    if (!broken) return code;
     return out_fail(CLI_ERROR, "cannot print the result: %s",
-                    errno ? strerror(errno) : "stdout failed");
+                    why ? strerror(why) : "stdout failed");
 }
 
 /* ---- problems ---- */
@@ -176,6 +185,27 @@ void out_set(out_style style) {
 
 void out_text(const char *s, size_t n) {
     out_safe(stdout, s, n);
+}
+
+void out_document(const char *s, size_t n) {
+    uint32_t code = 0;
+    if (!out.terminal[1]) {
+        (void)fwrite(s, 1, n, stdout);
+        return;
+    }
+    for (size_t i = 0, len; i < n; i += len ? len : 1) {
+        unsigned char c = (unsigned char)s[i];
+        len = text_next(s + i, n - i, &code);
+        bool line_end = c == '\r' && i + 1 < n && s[i + 1] == '\n';
+        if (len == 0)
+            (void)printf("<%02X>", c);
+        else if (!text_unsafe(code) || c == '\n' || c == '\t' || line_end)
+            (void)fwrite(s + i, 1, len, stdout);
+        else if (c < 0x80)
+            (void)printf("^%c", c ^ 0x40);
+        else
+            (void)printf("<U+%04X>", (unsigned)code);
+    }
 }
 
 void out_styled(out_style style, const char *s) {

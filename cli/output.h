@@ -1,7 +1,8 @@
 /* output: everything that is printed. Results go to stdout, one line per problem to stderr.
  *
  * (1) Text that comes from a store is printed for people with control characters and the like
- *     replaced; in JSON it is escaped. Only document bytes and trace lines are printed as they are.
+ *     replaced; in JSON it is escaped. Only document bytes and trace lines are printed as they are,
+ *     and only in a pipe: on a terminal they are made safe, too.
  * (2) Colour only on a terminal, without NO_COLOR and with a TERM that is not "dumb", unless
  * --color says otherwise. (3) A reader that goes away ends the program quietly; any other failure
  * to print is an error. */
@@ -23,8 +24,8 @@
 
 /* Looks at the streams and the environment, makes sure that 0 to 2 are open, ignores SIGPIPE. */
 void out_init(void);
-/* What --color and --utc say; color may be NULL. An exit code; what is wrong was reported. */
-int out_options(const char *color, bool utc);
+/* What --color, --utc and --no-pager say; color may be NULL. An exit code; reported. */
+int out_options(const char *color, bool utc, bool no_pager);
 /* A terminal on stdin, stdout, stderr (0, 1, 2)? */
 bool out_is_terminal(int fd);
 /* Columns of the terminal on stdout; 0 if there is none. */
@@ -33,7 +34,11 @@ int out_columns(void);
 bool out_is_broken(void);
 /* Has the reader of the pipe on stdout gone, or does it go within so many milliseconds? */
 bool out_reader_gone(int timeout_ms);
-/* Flushes stdout. Returns `code`, or CLI_ERROR (reported) if something could not be printed. */
+/* What follows goes through a pager, if stdout is a terminal and nobody said otherwise. To be
+ * called when there is something to print, so that nobody sees an empty page. */
+void out_page(void);
+/* Flushes stdout and waits for the pager. Returns `code`, or CLI_ERROR (reported) if something
+ * could not be printed. */
 int out_finish(int code);
 /* Undoes what out_init changed that a child process would inherit. For use between fork and exec,
  * or before exec. */
@@ -72,6 +77,9 @@ typedef enum out_style {
 void out_set(out_style style);
 /* Prints text made safe (1). */
 void out_text(const char *s, size_t n);
+/* Prints bytes of a document: as they are in a pipe; on a terminal what could fool it as "^[",
+ * "<U+202E>" or, where it is no UTF-8, "<9B>". */
+void out_document(const char *s, size_t n);
 void out_styled(out_style style, const char *s);
 /* The text, shortened in its middle if it needs more columns. Returns its bytes in `text`. */
 size_t out_shorten(const char *s, size_t n, int columns, char *text, size_t size);
@@ -103,6 +111,7 @@ typedef struct out_table {
     } * cells;
     size_t count, room;
     int width[OUT_COLUMNS];
+    int tail; /* columns of the widest one */
 } out_table;
 
 void out_cell(out_table *t, out_style style, const char *s, size_t n);
@@ -136,7 +145,8 @@ void json_put_i64(out_json *j, const char *key, int64_t value);
 void json_put_bool(out_json *j, const char *key, bool value);
 /* RFC 3339 in UTC, or null for 0. */
 void json_put_time(out_json *j, const char *key, int64_t unix_ms);
-/* Text that is JSON already. */
+/* Text that is JSON already; on a terminal what could fool it is escaped. */
+void json_raw(const char *s, size_t n);
 void json_put_raw(out_json *j, const char *key, const char *s, size_t n);
 /* Base64 of the bytes, as a string. */
 void json_put_base64(out_json *j, const char *key, const unsigned char *s, size_t n);

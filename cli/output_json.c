@@ -16,13 +16,14 @@ bool json_was_printed(void) {
 static void json_string(const char *s, size_t n) {
     static const char from[] = "\b\t\n\f\r\"\\", to[] = "btnfr\"\\";
     size_t plain = 0, i = 0;
+    bool terminal = out_is_terminal(1);
     (void)fputc('"', stdout);
     while (i < n) {
         unsigned char c = (unsigned char)s[i];
         const char *known = c ? strchr(from, c) : NULL;
-        uint32_t code;
+        uint32_t code = c;
         size_t len = c < 0x80 ? 1 : text_next(s + i, n - i, &code);
-        if (len && !known && c >= 0x20) {
+        if (len && !known && c >= 0x20 && !(terminal && text_unsafe(code))) {
             i += len;
             continue;
         }
@@ -32,11 +33,26 @@ static void json_string(const char *s, size_t n) {
         else if (known)
             (void)printf("\\%c", to[known - from]);
         else
-            (void)printf("\\u%04x", c);
+            (void)printf("\\u%04x", (unsigned)code);
         plain = i += len ? len : 1;
     }
     (void)fwrite(s + plain, 1, n - plain, stdout);
     (void)fputc('"', stdout);
+}
+
+void json_raw(const char *s, size_t n) {
+    size_t plain = 0;
+    uint32_t code;
+    for (size_t i = 0, len; i < n && out_is_terminal(1); i += len) {
+        len = text_next(s + i, n - i, &code);
+        bool safe = len == 0 || (unsigned char)s[i] < 0x7f || !text_unsafe(code);
+        if (len == 0) len = 1;
+        if (safe) continue;
+        (void)fwrite(s + plain, 1, i - plain, stdout);
+        (void)printf("\\u%04x", (unsigned)code);
+        plain = i + len;
+    }
+    (void)fwrite(s + plain, 1, n - plain, stdout);
 }
 
 /* The comma before a value, and its key. */
@@ -102,7 +118,7 @@ void json_put_time(out_json *j, const char *key, int64_t unix_ms) {
 
 void json_put_raw(out_json *j, const char *key, const char *s, size_t n) {
     json_lead(j, key);
-    (void)fwrite(s, 1, n, stdout);
+    json_raw(s, n);
 }
 
 void json_put_base64(out_json *j, const char *key, const unsigned char *s, size_t n) {

@@ -47,6 +47,8 @@ void out_cell(out_table *t, out_style style, const char *s, size_t n) {
 void out_cell_tail(out_table *t, out_style style, const char *s, size_t n, size_t tail) {
     out_cell(t, style, s, n);
     t->cells[t->count - 1].tail = tail;
+    int columns = out_width(s + n - tail, tail);
+    if (columns > t->tail) t->tail = columns;
 }
 
 void out_cellf(out_table *t, out_style style, const char *format, ...) {
@@ -169,21 +171,48 @@ static void out_row(const out_table *t, const struct out_cell *cells, int limit)
     (void)fputc('\n', stdout);
 }
 
+/* A long text on a line of its own, which may be several: broken between words. */
+static void out_put_broken(const out_table *t, const struct out_cell *cell, int columns) {
+    struct out_cell part = *cell;
+    const char *s = t->text + cell->at;
+    for (size_t left = cell->len; left > 0;) {
+        size_t fits = out_fits(s, left, columns), n = fits;
+        if (fits == 0) fits = n = left;
+        while (fits < left && n > 0 && s[n] != ' ')
+            n--;
+        if (n == 0) n = fits;
+        part.at = (size_t)(s - t->text);
+        part.len = n;
+        out_put_text(t, &part, n);
+        while (n < left && s[n] == ' ')
+            n++;
+        s += n;
+        left -= n;
+        if (left) (void)printf("\n%*s", OUT_INDENT, "");
+    }
+}
+
 /* On a terminal too narrow for columns: cell behind cell, on as many lines as it takes. */
 static void out_row_folded(const out_table *t, const struct out_cell *cells) {
     int at = 0, room = out_columns() > 2 * OUT_INDENT ? out_columns() : 2 * OUT_INDENT;
     for (int i = 0; i < t->columns; i++) {
         const struct out_cell *cell = &cells[i];
+        bool shrinks = t->shrink && i == t->shrink;
+        int left = room - at - 2, wants = cell->columns;
         if (!cell->len) continue;
-        bool fits = at + 2 + cell->columns <= room;
+        int least = OUT_FOLD + out_width(t->text + cell->at + cell->len - cell->tail, cell->tail);
+        if (shrinks && left >= least && wants > left) wants = left;
+        bool fits = wants <= left;
         if (at && !fits) (void)printf("\n%*s", OUT_INDENT, "");
         if (at && fits) (void)fputs("  ", stdout);
         if (at) at = fits ? at + 2 : OUT_INDENT;
-        if (at + cell->columns > room && i == t->shrink)
+        if (shrinks && cell->columns > room - at)
             out_put_shortened(t, cell, room - at);
+        else if (cell->columns > room - at)
+            out_put_broken(t, cell, room - OUT_INDENT);
         else
             out_put_text(t, cell, cell->len);
-        at += cell->columns;
+        at += wants;
     }
     (void)fputc('\n', stdout);
 }
@@ -199,7 +228,7 @@ static void out_row_tabs(const out_table *t, const struct out_cell *cells) {
 
 void out_rows(out_table *t) {
     int limit = out_limit(t), left = out_columns() - out_fixed(t);
-    bool folded = t->shrink ? left < OUT_FOLD && t->width[t->shrink] > left : left < 0;
+    bool folded = t->shrink ? left < OUT_FOLD + t->tail && t->width[t->shrink] > left : left < 0;
     for (size_t i = 0; i < t->count; i += (size_t)t->columns) {
         if (!out_columns())
             out_row_tabs(t, t->cells + i);

@@ -9,8 +9,8 @@ case $program in /*) ;; *) program=$(pwd)/$program ;; esac
     exit 2
 }
 unset AGENT_TRACE_ACTOR AGENT_TRACE_PUBLISH NO_COLOR GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
-TERM=xterm
-export TERM
+TERM=xterm AGENT_TRACE_PAGER=
+export TERM AGENT_TRACE_PAGER
 
 T=$(mktemp -d "${TMPDIR:-/tmp}/agent-trace-cli.XXXXXX") || exit 2
 T=$(cd "$T" && pwd -P)
