@@ -13588,7 +13588,8 @@ AGENT_TRACE_API agt_status agt_store_find(const char *start, char *out, size_t s
  *     (after a power cut) is empty or torn. Anything else is somebody's edit and stays: the next
  *     change of that document records it first. Torn bytes are kept aside all the same.
  * (4) Every step may be done again; the shared state becomes valid last.
- * (5) Contents that are damaged cost the document or the refusal that has them, not the store:
+ * (5) What is untracked was durable before that was recorded, and is a person's since.
+ * (6) Contents that are damaged cost the document or the refusal that has them, not the store:
  *     the file stays as it is, and reading that version says what is damaged. */
 
 #include <stdlib.h>
@@ -13666,7 +13667,7 @@ static agt_status recover_record(recover_run *run, const agt_record *r, uint64_t
         if (st == AGT_OK)
             st = agt__keep_rejected(s, ev.rejected, bytes, (size_t)e.content_len, err);
         else if (st == AGT_CORRUPT || st == AGT_NOT_FOUND)
-            st = AGT_OK; /* (5) */
+            st = AGT_OK; /* (6) */
         agt__buf_free(&side);
     }
     if (st != AGT_OK || at < run->from) return st;
@@ -13779,16 +13780,32 @@ static agt_status recover_copy_aside(agt_store *s, const agt_row *row, const agt
     return rc < 0 ? agt__fail_io(err, rc, "cannot keep torn bytes in .agent-trace/aside") : st;
 }
 
+/* Was it renamed to a name that leads to the same file here, which is in its new place? */
+static bool recover_is_other_name(agt_store *s, const agt_row *row, const agt_look *look) {
+    agt_row other;
+    agt_look at;
+    agt_buf bytes = agt__buf(&s->mem);
+    if (!row->moved || !look->on_disk ||
+        !agt__catalog_case_clash(&s->catalog, row->path, row->path_len, &other))
+        return false;
+    agt_status st = agt__look(s, other.path, other.path_len, &bytes, &at, NULL);
+    agt__buf_free(&bytes);
+    return st == AGT_OK && at.on_disk && at.stat.dev == look->stat.dev &&
+           at.stat.ino == look->stat.ino;
+}
+
 /* (3) for one document. */
 static agt_status recover_document(recover_run *run, agt_row *row, agt_error *err) {
     agt_store *s = run->s;
     agt_place p;
     agt_look look;
     size_t n;
+    if (row->untracked) return AGT_OK; /* (5) */
     agt_status st = agt__look(s, row->path, row->path_len, &s->old, &look, err);
     /* a link, a folder, a file in the way of a folder, or one that is too large: a person's */
     if (st == AGT_INVALID || st == AGT_LIMIT) return AGT_OK;
     if (st != AGT_OK) return st;
+    if (recover_is_other_name(s, row, &look)) return AGT_OK;
     bool same = agt__look_is(&look, row->exists, &row->blob);
     if (same && run->mode != AGT_REPLAY_REWRITE) {
         if (row->exists) agt__row_stat(row, &look.stat);
@@ -13816,7 +13833,7 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
         bool damaged = st == AGT_CORRUPT || st == AGT_NOT_FOUND;
         if (st == AGT_OK) st = agt__restage(s, &p, bytes.data, bytes.len, err);
         agt__buf_free(&bytes);
-        if (damaged) return AGT_OK; /* (5) */
+        if (damaged) return AGT_OK; /* (6) */
         if (st != AGT_OK) return st;
     }
     st = agt__place(s, &p, err);
@@ -14573,7 +14590,8 @@ AGT_PRIVATE agt_status agt__look_pending(agt_store *s, const agt_waiting *waitin
     pending_look p = {s, row, look, false};
     *pending = false;
     if (row->last_seq < s->journal.header.next_seq || row->last_seq < waiting->from) return AGT_OK;
-    if (row->ino) return AGT_OK; /* this handle saw it in place */
+    if (row->ino) return AGT_OK;       /* this handle saw it in place */
+    if (row->untracked) return AGT_OK; /* nothing is to be put there */
     bool had = agt__catalog_base(&s->catalog, row->path, row->path_len, &base) && base.exists;
     p.known = agt__look_is(look, had, &base.blob);
     agt_status st = AGT_OK;
@@ -17738,7 +17756,7 @@ AGT_PRIVATE void agt__describe(const agt_row *row, bool modified, agt_document *
     d.size_bytes = row->size;
     d.last_seq = row->last_seq;
     d.changed_unix_ms = row->changed_unix_ms;
-    d.modified_outside = modified;
+    d.modified_outside = modified && !row->untracked;
     memcpy(d.id, row->doc, sizeof row->doc);
     if (row->exists) agt__hex(row->blob.id, 20, d.blob);
     (void)agt__copy_text(d.path, sizeof d.path, row->path, row->path_len);
@@ -18332,7 +18350,7 @@ static bool cursor_differs(agt_store *s, const agt_row *row) {
     int rc = s->sys->stat(s->sys->ctx, folder, name, &now);
     s->sys->close(s->sys->ctx, folder);
     if (rc < 0) return row->exists;
-    if (!row->exists) return true;
+    if (!row->exists) return !row->untracked;
     if (row->ino && now.ino == row->ino && now.dev == row->dev && now.size == row->size &&
         now.mtime_ns == row->mtime_ns && now.ctime_ns == row->ctime_ns)
         return false;

@@ -9,7 +9,8 @@ usage() {
 usage: ./build.sh COMMAND
 
   setup [WHAT...]           install what the commands need (WHAT: build test check all fuzz)
-  build                     the program build/agent-trace and the library, static and shared
+  build                     the program build/agent-trace, its manual pages and the library, static
+                            and shared
   demo                      a store of real documents in a temporary folder, and what can be done with it
   test [FILTER]             the tests; with FILTER only the unit tests whose topic_name contains it
   test --VARIANT [FILTER]   one build of them: shipped nogit plain asan tsan valgrind s390x armhf
@@ -21,7 +22,8 @@ usage: ./build.sh COMMAND
   check [NAME...]           everything that is compared rather than run
   amalgamate [--check]      make agent_trace.c from src/
   install --prefix P [--destdir D]
-                            program, header, libraries, pkg-config file and documents, below D if given
+                            program, manual pages, completion of shells, header, libraries, pkg-config
+                            file and documents, below D if given
   uninstall --prefix P [--destdir D]
                             removes what install put there, and nothing else
 

@@ -22,6 +22,20 @@ build_objects() {
     fi
     jobs_run
 }
+# The manual pages and the completion of shells come from the program's own tables, by itself.
+build_pages() {
+    [ "$(cat "$B/pages.key" 2>/dev/null)" != "$(cat "$B/agent-trace.key")" ] || return 0
+    rm -rf "$B/man" "$B/completion" "$B/pages.key"
+    mkdir -p "$B/man" "$B/completion"
+    "$B/agent-trace" help --man >"$B/man/agent-trace.1" || return 1
+    for name in $("$B/agent-trace" help --names); do
+        "$B/agent-trace" help --man "$name" >"$B/man/agent-trace-$name.1" || return 1
+    done
+    for shell in bash zsh fish; do
+        "$B/agent-trace" completion "$shell" >"$B/completion/$shell" || return 1
+    done
+    cp "$B/agent-trace.key" "$B/pages.key"
+}
 # What the program is linked with: not libgit2, where late_libgit2.c loads it, and zlib, which is
 # small, inside it where there is a static one. A process that lives for a millisecond is mostly
 # spent in loading its libraries.
@@ -51,5 +65,6 @@ command_build() {
     if [ -n "$program_objects" ]; then
         link_program "$B/agent-trace" "$CC" ${LDFLAGS-} $program_objects "$lib" $(program_libs) -pthread ||
             die "the program failed"
+        build_pages || die "the manual pages failed"
     fi
 }

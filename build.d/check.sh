@@ -9,7 +9,7 @@ FUNCTION_LINES=80 # functions above are listed, not refused
 CODES_TESTED=99    # per cent of the documented (function, status) pairs that a test must name
 
 CHECKS="scripts version layers calls amalgamation header warnings_gcc warnings_clang plain_compile symbols
-    globals switches program comments codes readme_code readme_tables format sizes words parity"
+    globals switches program help comments codes readme_code readme_tables format sizes words parity"
 
 public_functions() {
     sed -n 's/^AGENT_TRACE_API .*[ *]\(agt_[a-z0-9_]*\)(.*/\1/p' agent_trace.h | sort
@@ -279,6 +279,12 @@ check_program() { # the program, under both compilers
 }
 
 # ---- what is written twice ----
+
+check_help() { # the parser, the help, the manual pages and the completion of shells
+    ls cli/*.c >/dev/null 2>&1 || return 0
+    command_build || return 1
+    python3 build.d/help.py "$B/agent-trace" "$B/man" "$B/completion"
+}
 
 check_comments() { python3 build.d/header.py comments; }
 check_codes() { python3 build.d/header.py codes "$CODES_TESTED" "$B/codes.txt"; }

@@ -112,7 +112,7 @@ NEED_BUILD="compiler libc pkg-config libgit2 zlib"
 NEED_DEMO="$NEED_BUILD git python3"
 NEED_TEST="$NEED_DEMO make strace"
 NEED_FUZZ="$NEED_BUILD clang-14 clang-rt llvm-symbolizer-14"
-NEED_CHECK="$NEED_TEST g++ clang-14 clang-format-14"
+NEED_CHECK="$NEED_TEST g++ clang-14 clang-format-14 mandoc"
 NEED_ALL="$NEED_CHECK clang-rt llvm-symbolizer-14 valgrind afl-clang-fast fusermount3 fuse3 mkfs.ext4
     s390x-linux-gnu-gcc libc-s390x qemu-s390x-static
     arm-linux-gnueabihf-gcc libc-armhf qemu-arm-static

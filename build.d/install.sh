@@ -1,4 +1,5 @@
-# install and uninstall --prefix P [--destdir D]: program, header, libraries, pkg-config file, documents.
+# install and uninstall --prefix P [--destdir D]: program, manual pages, completion of shells, header,
+# libraries, pkg-config file, documents.
 # What was put there, and the folders that were made for it, is written down in P's
 # share/agent_trace/installed. uninstall goes by that list, so it knows an older version's files too.
 INSTALL_LIST=share/agent_trace/installed
@@ -31,6 +32,14 @@ install_options() { # COMMAND OPTION...: sets prefix, dest and list
 # that the link holds).
 install_what() {
     [ ! -e "$B/agent-trace" ] || echo "755 bin/agent-trace $B/agent-trace"
+    for f in "$B"/man/*.1; do
+        [ ! -e "$f" ] || echo "644 share/man/man1/$(basename "$f") $f"
+    done
+    if [ -e "$B/completion/bash" ]; then
+        echo "644 share/bash-completion/completions/agent-trace $B/completion/bash"
+        echo "644 share/zsh/site-functions/_agent-trace $B/completion/zsh"
+        echo "644 share/fish/vendor_completions.d/agent-trace.fish $B/completion/fish"
+    fi
     echo "644 include/agent_trace.h agent_trace.h"
     echo "644 lib/libagent_trace.a $B/libagent_trace.a"
     if [ -e "$B/$soname" ]; then

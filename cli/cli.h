@@ -230,6 +230,7 @@ typedef struct cli_command {
     int min, max;          /* how many words it takes; max -1: any number */
     const char *wants;     /* what it needs, when there are too few words */
     const char *offers[3]; /* what each word can be; the last one counts for all that follow */
+    bool pages;            /* it goes through a pager on a terminal */
     bool stop;             /* options end at the first word */
     bool raw;              /* all words are another program's; only a plain --help is ours */
 } cli_command;
@@ -255,7 +256,7 @@ extern const cli_command cli_write, cli_rm, cli_restore, cli_show, cli_ls;
 extern const cli_command cli_add, cli_mv, cli_untrack, cli_reclassify, cli_unlock;
 extern const cli_command cli_violations, cli_info;
 extern const cli_command cli_log, cli_diff, cli_trace, cli_git;
-extern const cli_command cli_import, cli_lock;
+extern const cli_command cli_import, cli_lock, cli_completion;
 
 /* The n-th command, in the order of the help; NULL behind the last. */
 const cli_command *command_at(size_t n);
@@ -267,9 +268,25 @@ uint64_t command_options(const cli_command *command);
 /* A patch in unified format, with colours on a terminal (commands_read.c). */
 void diff_print(const char *patch, size_t len);
 
-/* ---- help (help.c) ---- */
+/* ---- help (help.c), manual pages (man.c), completion (completion.c) ---- */
+
+#define HELP_WHAT "documents with versions, permissions and a trace of every change"
+#define HELP_ABOUT                                                                                 \
+    "A folder with .agent-trace in it is a store; the store is the one around the current "        \
+    "folder. "                                                                                     \
+    "Its documents are ordinary files. Every change has an author, who may be a person or an "     \
+    "agent, needs the right to be made, becomes a version that can be read and brought back, and " \
+    "is an event in a trace that loses nothing. Git has one commit for each."
+
+/* What the first page tells of; every command takes those of OPTS_ALWAYS. */
+extern const cli_takes help_common[];
+extern const size_t help_common_count;
 
 void help_all(bool to_stderr);
 void help_one(const cli_command *command);
+/* The names of all commands, a line each. */
+void help_names(void);
+void man_all(void);
+void man_command(const cli_command *command);
 
 #endif /* AGENT_TRACE_CLI_H */

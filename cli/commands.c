@@ -32,6 +32,7 @@ static const cli_command *const commands[] = {
     /* more */
     &cli_import,
     &cli_lock,
+    &cli_completion,
 };
 /* clang-format on */
 #define COMMANDS (sizeof commands / sizeof commands[0])

@@ -313,6 +313,7 @@ const cli_command cli_show = {
 const cli_command cli_diff = {
     .name = "diff",
     .run = command_diff,
+    .pages = true,
     .group = "history",
     .line = "compare two versions, or a version and the file",
     .usage = "PATH [FROM] [TO]",

@@ -123,27 +123,36 @@ static void status_line(const char *label, out_style style, const char *value) {
 static const char *status_path(const cli *c, const char *path, size_t before, char *out,
                                size_t size) {
     char shown[AGT_MAX_PATH * 4];
-    int room = out_columns() - STATUS_LABEL - (int)before;
+    int room = out_columns() ? out_columns() - STATUS_LABEL - (int)before : INT_MAX;
     cli_shown(c, path, strlen(path), shown, sizeof shown);
-    (void)out_shorten(shown, strlen(shown), out_columns() ? room : INT_MAX, out, size);
+    (void)out_shorten(shown, strlen(shown), room, out, size);
     return out;
 }
 
+/* "7, 3 min ago: agent:claude modify docs/plan.md", on two or three lines where one is too short.
+ */
 static void status_print_last(const cli *c, const status *s) {
-    char text[AGT_MAX_PATH * 4 + 512], time[CLI_TIME_TEXT], path[AGT_MAX_PATH * 4];
+    char text[512], time[CLI_TIME_TEXT], path[AGT_MAX_PATH * 4];
     if (!s->has_last) {
         status_line("last event", OUT_PLAIN, "none yet");
         return;
     }
-    int n = snprintf(text, sizeof text, "%llu, %s: %s", (unsigned long long)s->info.last_seq,
-                     out_time(s->last_ms, time), s->last);
-    size_t used = n < 0 ? 0 : (size_t)n;
-    int left = out_columns() - STATUS_LABEL - (int)used - 1;
-    bool below = out_columns() && left < STATUS_BESIDE && (int)strlen(s->last_path) > left;
-    status_path(c, s->last_path, below ? 0 : used + 1, path, sizeof path);
-    if (s->last_path[0] && !below) (void)snprintf(text + used, sizeof text - used, " %s", path);
-    status_line("last event", OUT_PLAIN, text);
-    if (below) status_line("", OUT_PLAIN, path);
+    int when = snprintf(text, sizeof text, "%llu, %s", (unsigned long long)s->info.last_seq,
+                        out_time(s->last_ms, time));
+    int room = out_columns() ? out_columns() - STATUS_LABEL : INT_MAX;
+    int left = room - when - 2 - (int)strlen(s->last);
+    status_label("last event");
+    (void)printf("%s%s", text, left < 0 ? "\n" : ": ");
+    if (left < 0) status_label("");
+    out_text(s->last, strlen(s->last));
+    left = left < 0 ? room - (int)strlen(s->last) - 1 : left - 1;
+    bool below = left < STATUS_BESIDE && (int)strlen(s->last_path) > left;
+    if (s->last_path[0] && below) (void)putchar('\n');
+    if (s->last_path[0] && below) status_label("");
+    status_path(c, s->last_path, (size_t)(below ? 0 : room - left), path, sizeof path);
+    if (s->last_path[0] && !below) (void)putchar(' ');
+    out_text(path, strlen(path));
+    (void)putchar('\n');
 }
 
 static void status_print_git(const status *s) {

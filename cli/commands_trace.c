@@ -348,6 +348,7 @@ static int command_trace(cli *c) {
 const cli_command cli_log = {
     .name = "log",
     .run = command_log,
+    .pages = true,
     .group = "history",
     .line = "who changed what, newest first",
     .usage = "[PATH] [options]",
@@ -370,6 +371,7 @@ const cli_command cli_log = {
 const cli_command cli_trace = {
     .name = "trace",
     .run = command_trace,
+    .pages = true,
     .group = "history",
     .line = "print the events as JSON Lines",
     .usage = "[options]",

@@ -12,10 +12,7 @@
 #define HELP_NARROW  60 /* narrower an option's text does not stand beside it */
 #define HELP_AT      23 /* where the texts of options begin */
 
-#define HELP_WHAT "documents with versions, write permissions and a trace of every change"
-
-/* What the first page tells of; every command takes the first ones. */
-static const cli_takes help_common[] = {
+const cli_takes help_common[] = {
     {OPT_DIR, NULL},
     {OPT_ACTOR, "who acts: user, system or agent:NAME; default: AGENT_TRACE_ACTOR, else user; in "
                 "front of log and trace it filters"},
@@ -28,7 +25,7 @@ static const cli_takes help_common[] = {
     {OPT_HELP, "explain"},
     {OPT_VERSION, NULL},
 };
-#define HELP_COMMON (sizeof help_common / sizeof help_common[0])
+const size_t help_common_count = sizeof help_common / sizeof help_common[0];
 
 static int help_width(void) {
     int columns = out_columns();
@@ -151,11 +148,17 @@ void help_all(bool to_stderr) {
     FILE *f = to_stderr ? stderr : stdout;
     help_first(f);
     (void)fputs("\noptions, in front of the command or behind it\n", f);
-    for (size_t i = 0; i < HELP_COMMON; i++)
+    for (size_t i = 0; i < help_common_count; i++)
         help_option(f, help_common[i].option, help_common[i].text);
     (void)fputc('\n', f);
     help_text(f, "exit codes: 0 done, 1 error, 2 wrong use, 3 denied or needs confirmation, 4 not "
                  "found, 5 busy or conflict\n"
                  "\n"
                  "'agent-trace help COMMAND' explains a command, with an example");
+}
+
+void help_names(void) {
+    const cli_command *command;
+    for (size_t i = 0; (command = command_at(i)); i++)
+        (void)puts(command->name);
 }

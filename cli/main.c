@@ -44,11 +44,21 @@ static int main_unknown(const char *name) {
     return out_usage(NULL, "unknown command '%s'", name);
 }
 
-static int main_help(const cli_args *a) {
-    const cli_command *command = a->count ? command_find(a->words[0]) : NULL;
-    if (a->count && !command) return main_unknown(a->words[0]);
-    if (command)
-        help_one(command);
+/* "help [COMMAND]". For the build: "help --man [COMMAND]" is its manual page, "help --names" all
+ * commands. */
+static int main_help(cli_args *a) {
+    bool man = a->count && strcmp(a->words[0], "--man") == 0;
+    bool names = a->count == 1 && strcmp(a->words[0], "--names") == 0;
+    const char *name = a->count > man ? a->words[man] : NULL;
+    const cli_command *command = name && !names ? command_find(name) : NULL;
+    if (names)
+        help_names();
+    else if (name && !command)
+        return main_unknown(name);
+    else if (command)
+        (man ? man_command : help_one)(command);
+    else if (man)
+        man_all();
     else
         help_all(false);
     return CLI_DONE;
