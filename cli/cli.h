@@ -124,6 +124,8 @@ int args_read(cli_args *a, const char *command, int argc, char **argv, int *at, 
               bool stop);
 /* "3" or "v3", from `min` on. Reports what it is not. */
 int args_version(const char *s, const char *what, uint32_t min, uint32_t *out);
+/* A number; NULL leaves *out alone. Reports what it is not. */
+int args_number(const char *s, const char *what, uint64_t *out);
 
 /* ---- context (context.c) ---- */
 
@@ -146,6 +148,8 @@ typedef struct cli {
 
 /* Reports what the library answered, on stderr and for --json. Returns the exit code. */
 int cli_failed(cli *c, agt_status status, const agt_error *err);
+/* Reports a line of the trace that cannot be read, as AGT_CORRUPT says of it. Returns CLI_ERROR. */
+int cli_damaged_line(const agt_error *err);
 /* With --json an unsuccessful answer is a JSON object too, unless something was printed already.
  * Returns code. */
 int cli_failure_json(const cli *c, int code);
@@ -267,6 +271,9 @@ uint64_t command_options(const cli_command *command);
 
 /* A patch in unified format, with colours on a terminal (commands_read.c). */
 void diff_print(const char *patch, size_t len);
+/* Bytes of a document; on a terminal made safe, and where they are no text only how to have them.
+ */
+void show_bytes(const cli *c, const agt_bytes *bytes);
 
 /* ---- help (help.c), manual pages (man.c), completion (completion.c) ---- */
 

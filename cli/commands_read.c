@@ -70,16 +70,14 @@ static void show_print_json(const show *s) {
 }
 
 /* What nobody can read is not printed on a terminal, but how to have it. */
-static void show_print(const cli *c, const show *s) {
-    const char *bytes = (const char *)s->bytes.data;
+void show_bytes(const cli *c, const agt_bytes *bytes) {
     char size[24];
-    bool binary = s->bytes.len && memchr(bytes, 0, s->bytes.len) != NULL;
+    bool binary = bytes->len && memchr(bytes->data, 0, bytes->len) != NULL;
     if (!binary || !out_is_terminal(1)) {
-        out_document(bytes, s->bytes.len);
+        if (bytes->len) out_document((const char *)bytes->data, bytes->len);
         return;
     }
-    out_text(c->args.words[0], strlen(c->args.words[0]));
-    (void)printf(": %s that are no text; 'agent-trace show", out_bytes(s->bytes.len, size));
+    (void)printf("%s that are no text; 'agent-trace %s", out_bytes(bytes->len, size), c->command);
     for (int i = 0; i < c->args.count; i++) {
         (void)putchar(' ');
         out_text(c->args.words[i], strlen(c->args.words[i]));
@@ -103,7 +101,7 @@ static int command_show(cli *c) {
     if (c->json)
         show_print_json(&s);
     else
-        show_print(c, &s);
+        show_bytes(c, &s.bytes);
     agt_bytes_free(&s.bytes);
     return cli_close(c, CLI_DONE);
 }

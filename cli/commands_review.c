@@ -45,19 +45,12 @@ static void review_row(const cli *c, review *r, const agt_event *e) {
 
 static void review_add(const cli *c, review *r, const agt_event *e) {
     if (c->json && !r->count) json_open(&r->json, NULL, '[');
+    if (!c->json && !r->count) out_page();
     r->count++;
     if (c->json)
         json_put_raw(&r->json, NULL, e->line.data, e->line.len - 1);
     else
         review_row(c, r, e);
-}
-
-static int review_limit(const cli *c, uint64_t *out) {
-    uint32_t n = CLI_LOG_LIMIT;
-    int code = CLI_DONE;
-    if (c->args.value[OPT_LIMIT]) code = args_version(c->args.value[OPT_LIMIT], "--limit", 0, &n);
-    *out = n;
-    return code;
 }
 
 static int review_list(cli *c) {
@@ -67,7 +60,8 @@ static int review_list(cli *c) {
     agt_error err;
     review r = {.table = {.columns = 8, .right = 1, .below = true, .shrink = 6}};
     r.json.lines = true;
-    int code = review_limit(c, &o.limit);
+    o.limit = CLI_LOG_LIMIT;
+    int code = args_number(c->args.value[OPT_LIMIT], "--limit", &o.limit);
     if (code == CLI_DONE) code = cli_find(c);
     if (code == CLI_DONE) code = cli_open(c, false);
     if (code != CLI_DONE) return code;
@@ -78,7 +72,7 @@ static int review_list(cli *c) {
     if (st != AGT_OK) return cli_close(c, cli_failed(c, st, &err));
     while (!out_is_broken() && (st = agt_trace_next(cursor, &e, &err)) != AGT_END) {
         if (st == AGT_OK) review_add(c, &r, &e);
-        if (st == AGT_CORRUPT) code = out_fail(CLI_ERROR, "%s", err.message);
+        if (st == AGT_CORRUPT) code = cli_damaged_line(&err);
         if (st != AGT_OK && st != AGT_CORRUPT) break;
     }
     agt_cursor_close(cursor);
@@ -125,9 +119,9 @@ static int review_show(cli *c) {
     agt_cursor *cursor = NULL;
     agt_bytes bytes = {NULL, 0, NULL};
     agt_error err;
-    uint32_t seq;
+    uint64_t seq = 0;
     char path[AGT_MAX_PATH + 1];
-    int code = args_version(c->args.words[1], "the violation's number", 1, &seq);
+    int code = args_number(c->args.words[1], "the violation's number", &seq);
     if (code == CLI_DONE && c->json)
         code = out_usage(c->command, "'violations show' prints bytes; leave --json out");
     if (code == CLI_DONE) code = cli_find(c);
@@ -135,7 +129,7 @@ static int review_show(cli *c) {
     if (code != CLI_DONE) return code;
     agt_status st = agt_read_refused(c->store, seq, &bytes, &err);
     if (st == AGT_OK && !c->args.value[OPT_DIFF])
-        (void)fwrite(bytes.data, 1, bytes.len, stdout);
+        show_bytes(c, &bytes);
     else if (st == AGT_OK) {
         st = review_event(c, seq, &cursor, &e, &err);
         if (st == AGT_OK) {
@@ -259,7 +253,7 @@ static void info_print(cli *c, const info *i) {
     char time[CLI_TIME_TEXT], bytes[24], text[200];
     const agt_document *d = &i->document;
     const char *type = agt_type_name((agt_type)d->type);
-    out_table t = {.columns = 2, .shrink = 1};
+    out_table t = {.columns = 2, .wrap = true};
     info_line(&t, "path", OUT_BOLD, d->path);
     info_line(&t, "type", out_type_style(type, strlen(type)), type);
     info_who(c, i, text, sizeof text);
@@ -311,6 +305,7 @@ static int command_info(cli *c) {
 const cli_command cli_violations = {
     .name = "violations",
     .run = command_violations,
+    .pages = true,
     .group = "permissions",
     .line = "what was refused, by whom and why",
     .usage = "[options]\nshow NUMBER [--diff]",
@@ -320,7 +315,7 @@ const cli_command cli_violations = {
             "as it "
             "is. The number is the first column.",
     .takes = {{OPT_BY, NULL},
-              {OPT_LIMIT, "the newest N (default 50); 0: all"},
+              {OPT_LIMIT, "the newest N (default " CLI_QUOTE(CLI_LOG_LIMIT) "; 0: all)"},
               {OPT_DIFF, NULL},
               {OPT_JSON, "an array of events"}},
     .examples = "agent-trace violations --actor agent\n"

@@ -21,11 +21,6 @@ static int trace_by(const char *actor) {
                     actor);
 }
 
-static int trace_number(const char *s, const char *what, uint64_t *out) {
-    if (!s || text_number(s, INT64_MAX, out)) return CLI_DONE;
-    return out_fail(CLI_USAGE, "%s '%s' is no number", what, s);
-}
-
 /* Everything but the path. */
 static int trace_filters(const cli *c, agt_trace_options *o) {
     const char *const *value = c->args.value;
@@ -34,8 +29,8 @@ static int trace_filters(const cli *c, agt_trace_options *o) {
     o->action = value[OPT_ACTION];
     o->session = value[OPT_SESSION];
     if (code == CLI_DONE && o->actor) code = trace_by(o->actor);
-    if (code == CLI_DONE) code = trace_number(value[OPT_LIMIT], "--limit", &o->limit);
-    if (code == CLI_DONE) code = trace_number(value[OPT_SEQ], "--seq", &o->from_seq);
+    if (code == CLI_DONE) code = args_number(value[OPT_LIMIT], "--limit", &o->limit);
+    if (code == CLI_DONE) code = args_number(value[OPT_SEQ], "--seq", &o->from_seq);
     if (code != CLI_DONE || !value[OPT_SINCE]) return code;
     if (time_parse_since(value[OPT_SINCE], time_now(), &o->since_unix_ms)) return CLI_DONE;
     return out_fail(CLI_USAGE,
@@ -49,8 +44,7 @@ static agt_status trace_step(agt_cursor *cursor, agt_event *e, agt_error *err, b
         agt_status st = agt_trace_next(cursor, e, err);
         if (st != AGT_CORRUPT) return st;
         *damaged = true;
-        (void)out_fail(CLI_ERROR, "a line of the trace is damaged: %s; what follows it is read on",
-                       err->message);
+        (void)cli_damaged_line(err);
         if (out_is_broken()) return AGT_END;
     }
 }

@@ -51,6 +51,11 @@ int cli_failed(cli *c, agt_status status, const agt_error *err) {
     return out_fail(cli_exit_code(status), "%s", err->message);
 }
 
+int cli_damaged_line(const agt_error *err) {
+    return out_fail(CLI_ERROR, "a line of the trace is damaged: %s; what follows it is read on",
+                    err->message);
+}
+
 /* What the program itself refuses has no status of the library's: the nearest one. */
 static agt_status context_status(const cli *c, int code) {
     if (c->failure.status != AGT_OK) return c->failure.status;

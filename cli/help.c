@@ -147,7 +147,7 @@ static void help_first(FILE *f) {
 void help_all(bool to_stderr) {
     FILE *f = to_stderr ? stderr : stdout;
     help_first(f);
-    (void)fputs("\noptions, in front of the command or behind it\n", f);
+    (void)fputs("\noptions, before COMMAND or behind it\n", f);
     for (size_t i = 0; i < help_common_count; i++)
         help_option(f, help_common[i].option, help_common[i].text);
     (void)fputc('\n', f);

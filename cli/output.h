@@ -100,6 +100,7 @@ typedef struct out_table {
     int columns;
     unsigned right; /* bit n: column n is aligned to the right */
     bool below;
+    bool wrap;  /* the last cell is broken over lines between words */
     int shrink; /* 0, or a column that is shortened in the middle where a terminal is narrow */
     char *text;
     size_t len, cap;

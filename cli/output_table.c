@@ -143,6 +143,28 @@ static void out_put_shortened(const out_table *t, const struct out_cell *cell, i
     if (cell->style != OUT_PLAIN) out_set(OUT_PLAIN);
 }
 
+/* A long text, broken between words over lines that begin at `indent`. */
+static void out_put_broken(const out_table *t, const struct out_cell *cell, int columns,
+                           int indent) {
+    struct out_cell part = *cell;
+    const char *s = t->text + cell->at;
+    for (size_t left = cell->len; left > 0;) {
+        size_t fits = out_fits(s, left, columns), n = fits;
+        if (fits == 0) fits = n = left;
+        while (fits < left && n > 0 && s[n] != ' ')
+            n--;
+        if (n == 0) n = fits;
+        part.at = (size_t)(s - t->text);
+        part.len = n;
+        out_put_text(t, &part, n);
+        while (n < left && s[n] == ' ')
+            n++;
+        s += n;
+        left -= n;
+        if (left) (void)printf("\n%*s", indent, "");
+    }
+}
+
 static void out_row(const out_table *t, const struct out_cell *cells, int limit) {
     int last = t->columns - 1, at = 0, gap = 0;
     while (last > 0 && !cells[last].len) /* nothing is padded for what does not come */
@@ -163,33 +185,14 @@ static void out_row(const out_table *t, const struct out_cell *cells, int limit)
         out_pad(gap + (right ? pad : 0));
         if (cut)
             out_put_shortened(t, &cells[i], limit);
+        else if (t->wrap && i == last && out_columns() - at - gap >= OUT_LEAST)
+            out_put_broken(t, &cells[i], out_columns() - at - gap, at + gap);
         else
             out_put_text(t, &cells[i], cells[i].len);
         at += gap + columns + (right ? pad : 0);
         gap = 2 + (right ? 0 : pad);
     }
     (void)fputc('\n', stdout);
-}
-
-/* A long text on a line of its own, which may be several: broken between words. */
-static void out_put_broken(const out_table *t, const struct out_cell *cell, int columns) {
-    struct out_cell part = *cell;
-    const char *s = t->text + cell->at;
-    for (size_t left = cell->len; left > 0;) {
-        size_t fits = out_fits(s, left, columns), n = fits;
-        if (fits == 0) fits = n = left;
-        while (fits < left && n > 0 && s[n] != ' ')
-            n--;
-        if (n == 0) n = fits;
-        part.at = (size_t)(s - t->text);
-        part.len = n;
-        out_put_text(t, &part, n);
-        while (n < left && s[n] == ' ')
-            n++;
-        s += n;
-        left -= n;
-        if (left) (void)printf("\n%*s", OUT_INDENT, "");
-    }
 }
 
 /* On a terminal too narrow for columns: cell behind cell, on as many lines as it takes. */
@@ -209,7 +212,7 @@ static void out_row_folded(const out_table *t, const struct out_cell *cells) {
         if (shrinks && cell->columns > room - at)
             out_put_shortened(t, cell, room - at);
         else if (cell->columns > room - at)
-            out_put_broken(t, cell, room - OUT_INDENT);
+            out_put_broken(t, cell, room - OUT_INDENT, OUT_INDENT);
         else
             out_put_text(t, cell, cell->len);
         at += wants;
@@ -228,7 +231,9 @@ static void out_row_tabs(const out_table *t, const struct out_cell *cells) {
 
 void out_rows(out_table *t) {
     int limit = out_limit(t), left = out_columns() - out_fixed(t);
-    bool folded = t->shrink ? left < OUT_FOLD + t->tail && t->width[t->shrink] > left : left < 0;
+    bool folded = left < 0;
+    if (t->shrink) folded = left < OUT_FOLD + t->tail && t->width[t->shrink] > left;
+    if (t->wrap) folded = false;
     for (size_t i = 0; i < t->count; i += (size_t)t->columns) {
         if (!out_columns())
             out_row_tabs(t, t->cells + i);

@@ -38,6 +38,7 @@ mkdir "$S" && cd "$S" || exit 2
     "$P" write "$COMBINED" --content x --type log --yes --summary combined
     "$P" write style.md --content law --type reference --summary plain
     "$P" --actor agent:codex write style.md --content anarchy
+    "$P" --actor agent:codex write style.md --content "$(printf 'ruin\033]0;me\007')"
 } >/dev/null 2>&1
 printf 'by \033[31mhand\033[0m \302\233 \342\200\256 \377 end\rover\n' >style.md
 
@@ -56,12 +57,12 @@ print(most)'
 }
 fits() {
     for width in 80 56 40; do
-        for words in log 'ls --deleted' status help 'help log'; do
+        for words in log 'ls --deleted' status violations 'info plan.md' help 'help log'; do
             # shellcheck disable=SC2086
             screen "${width}x24" $words >"$WORK/screen" || return 1
             [ -s "$WORK/screen" ] || return 1
             # what is to be typed or copied as it is, is whole: examples, and the store's folder
-            grep -a -v -e '^  agent-trace' -e '"' -e '^.\[2mstore' "$WORK/screen" >"$WORK/cut"
+            grep -a -v -e '^  *agent-trace ' -e '^usage: ' -e '"' -e '^.\[2mstore' "$WORK/screen" >"$WORK/cut"
             wide=$(columns <"$WORK/cut")
             [ "$wide" -le "$width" ] || {
                 echo "$words at $width takes $wide:"
@@ -153,7 +154,7 @@ said_times() {
     screen 100x24 --color never log >"$WORK/terminal" && grep -aEq '^(now|[0-9]+ (s|min) ago)  ' "$WORK/terminal" &&
         ! grep -aEq "$exact" "$WORK/terminal" && screen 100x24 --color never log --utc >"$WORK/utc" &&
         grep -aEq "^$exact  " "$WORK/utc" && "$P" log >"$WORK/pipe" && grep -aEq "^$exact	" "$WORK/pipe" &&
-        screen 100x24 --color never --utc status | grep -aEq "^last event +7, $exact: " &&
+        screen 100x24 --color never --utc status | grep -aEq "^last event +8, $exact: " &&
         "$P" ls | grep -aEq "	$exact	"
 }
 case_ 'times are relative on a terminal, exact with --utc and in a pipe' said_times
@@ -172,14 +173,14 @@ safe() {
     "$P" write odd.md --content x --summary "$summary" >/dev/null || return 1
     seen=0
     for words in 'show style.md --disk' 'diff style.md' 'log odd.md' 'log odd.md --json' \
-        'trace --path odd.md' 'show style.md --disk --json' 'ls' 'status'; do
+        'trace --path odd.md' 'show style.md --disk --json' ls status 'violations show 8' 'violations show 8 --diff'; do
         # shellcheck disable=SC2086
         screen 80x24 --color never $words >"$WORK/screen" || return 1
         [ -s "$WORK/screen" ] || { echo "$words printed nothing" && return 1; }
         ! raw plain <"$WORK/screen" || { echo "$words:" && cat -v "$WORK/screen" && return 1; }
         seen=$((seen + 1))
     done
-    [ "$seen" = 8 ] && screen 80x24 show style.md --disk | grep -aqF 'by ^[[31mhand^[[0m <U+009B> <U+202E> <FF> end^Mover' &&
+    [ "$seen" = 10 ] && screen 80x24 show style.md --disk | grep -aqF 'by ^[[31mhand^[[0m <U+009B> <U+202E> <FF> end^Mover' &&
         screen 80x24 trace --path odd.md | python3 -c "
 import json, sys
 sys.exit(json.loads(sys.stdin.read())['summary'] != sys.argv[1])" "$summary"
@@ -191,7 +192,7 @@ exact() { # in a pipe bytes are bytes
 case_ 'in a pipe documents are the bytes they are' exact
 binary() {
     printf 'a\0b' >"$WORK/bytes" && "$P" write bytes.dat --file "$WORK/bytes" >/dev/null &&
-        [ "$(screen 80x24 show bytes.dat)" = "bytes.dat: 3 B that are no text; 'agent-trace show bytes.dat > FILE' has them" ] &&
+        [ "$(screen 80x24 show bytes.dat)" = "3 B that are no text; 'agent-trace show bytes.dat > FILE' has them" ] &&
         "$P" show bytes.dat | cmp - "$WORK/bytes"
 }
 case_ 'what is no text is not printed on a terminal' binary
@@ -199,14 +200,14 @@ case_ 'what is no text is not printed on a terminal' binary
 # ---- the pager ----
 
 through() { # log, diff and trace go through it, with what stdout would have had
-    for words in log 'diff plan.md 1 2' 'trace'; do
+    for words in log 'diff plan.md 1 2' 'trace' 'violations'; do
         # shellcheck disable=SC2086
         screen 80x24 --color never --utc $words >"$WORK/plain" &&
             paged 'sed s/^/:/' '' --color never --utc $words | sed 's/^://' >"$WORK/paged" &&
             [ -s "$WORK/plain" ] && cmp "$WORK/plain" "$WORK/paged" || return 1
     done
 }
-case_ 'log, diff and trace go through the pager' through
+case_ 'log, diff, trace and violations go through the pager' through
 not_through() {
     for words in ls status 'show plan.md' 'log --json' 'log nosuch.md' '--no-pager log' 'log --no-pager'; do
         # shellcheck disable=SC2086
