@@ -788,6 +788,37 @@ AGT_PRIVATE agt_status agt__path_normalise(const char *path, size_t len, char *o
 /* ASCII case folded comparison, for names that clash on some systems; order by folded bytes. */
 AGT_PRIVATE int agt__path_fold_compare(const char *a, size_t alen, const char *b, size_t blen);
 
+/* ---- ignore: patterns in the language of .gitignore ---- */
+
+#define AGT_IGNORE_MAX_LINE 1024 /* bytes in one pattern */
+
+typedef struct agt_ignore_rule {
+    const char *pattern; /* inside the text that was read */
+    uint16_t len;
+    uint16_t plain; /* bytes in front of the first wildcard */
+    bool negative, folder_only, name_only;
+} agt_ignore_rule;
+
+typedef enum agt_ignore_answer {
+    AGT_IGNORE_UNSAID = 0, /* no pattern matches */
+    AGT_IGNORE_WANTED,     /* one that begins with ! */
+    AGT_IGNORE_LEFT_OUT
+} agt_ignore_answer;
+
+/* How many rules the text may hold at most: its lines. */
+AGT_PRIVATE size_t agt__ignore_lines(const char *text, size_t n);
+/* Reads the text into `rules`, which has room for agt__ignore_lines; they point into it. AGT_LIMIT
+ * with the byte of a line that is too long. */
+AGT_PRIVATE agt_status agt__ignore_read(const char *text, size_t n, agt_ignore_rule *rules,
+                                        size_t *count, agt_error *err);
+/* What the rules say about this path alone (relative, no slash at its end); the last one that
+ * matches decides. Who goes down the folders does not enter one that is left out: so all in it is
+ * left out, too. */
+AGT_PRIVATE agt_ignore_answer agt__ignore_one(const agt_ignore_rule *rules, size_t count,
+                                              const char *path, size_t len, bool folder);
+/* The patterns that come before the user's own: secrets, and what tools leave behind. */
+AGT_PRIVATE const char *agt__ignore_usual(size_t *len);
+
 /* ---- names ---- */
 
 /* "user", "system" or "agent:<name>" where name is 1 to 64 bytes of UTF-8 without control bytes,
@@ -3148,6 +3179,330 @@ AGT_PRIVATE void agt__lines_changed(const agt_mem *mem, const void *old, size_t 
     *removed = (int64_t)((edits + n - m) / 2);
 }
 /* end src/data/lines.c */
+/* begin src/data/ignore.c */
+/* ignore: which paths a list of patterns leaves out, in the language of .gitignore.
+ *
+ * A pattern is matched as it stands in the text, without being translated first: the set of places
+ * in the pattern that the path read so far may have led to is kept as bits, and moved on by each
+ * byte of the path. So a pattern of p bytes and a path of n cost at most p * n steps whatever is in
+ * them, no byte is allocated, and nothing calls itself.
+ *
+ * Where git's own manual and git differ, it is git that is followed: `a**` after letters crosses
+ * folders, a set without its end matches nothing, one `\r` before a newline does not count.
+ */
+
+#define IGNORE_WORDS (AGT_IGNORE_MAX_LINE / 64 + 1)
+
+typedef struct ignore_bits {
+    uint64_t word[IGNORE_WORDS];
+} ignore_bits;
+
+static void ignore_set(ignore_bits *b, size_t i) {
+    b->word[i / 64] |= (uint64_t)1 << i % 64;
+}
+
+static bool ignore_has(const ignore_bits *b, size_t i) {
+    return b->word[i / 64] >> i % 64 & 1;
+}
+
+/* ---- reading ---- */
+
+static bool ignore_special(char c) {
+    return c == '*' || c == '?' || c == '[' || c == '\\';
+}
+
+/* The line without blanks at its end that no backslash keeps. */
+static size_t ignore_trim(const char *line, size_t n) {
+    size_t last = n, i = 0;
+    for (; i < n; i++) {
+        if (line[i] == ' ') {
+            if (last == n) last = i;
+            continue;
+        }
+        last = n;
+        if (line[i] == '\\' && ++i >= n) return n;
+    }
+    return last;
+}
+
+static void ignore_rule(agt_ignore_rule *r, const char *p, size_t n) {
+    memset(r, 0, sizeof *r);
+    if (n && *p == '!') {
+        r->negative = true;
+        p++, n--;
+    }
+    if (n && p[n - 1] == '/') {
+        r->folder_only = true;
+        n--;
+    }
+    r->name_only = !n || !memchr(p, '/', n);
+    if (n && *p == '/') p++, n--; /* only a slash at the beginning or in the middle anchors */
+    r->pattern = p;
+    r->len = (uint16_t)n;
+    while (r->plain < n && !ignore_special(p[r->plain]))
+        r->plain++;
+}
+
+AGT_PRIVATE size_t agt__ignore_lines(const char *text, size_t n) {
+    size_t lines = n && text[n - 1] != '\n';
+    for (size_t i = 0; i < n; i++)
+        lines += text[i] == '\n';
+    return lines;
+}
+
+AGT_PRIVATE agt_status agt__ignore_read(const char *text, size_t n, agt_ignore_rule *rules,
+                                        size_t *count, agt_error *err) {
+    size_t line = 1, end;
+    *count = 0;
+    for (size_t at = n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0; at < n;
+         at = end + 1, line++) {
+        const char *newline = memchr(text + at, '\n', n - at);
+        end = newline ? (size_t)(newline - text) : n;
+        size_t len = end - at;
+        const char *nul = memchr(text + at, 0, len);
+        if (len && text[end - 1] == '\r') len--;
+        if (nul && (size_t)(nul - text) < at + len) len = (size_t)(nul - text) - at;
+        if (!len || text[at] == '#') continue;
+        len = ignore_trim(text + at, len);
+        if (len > AGT_IGNORE_MAX_LINE)
+            return agt__fail_at(err, AGT_LIMIT, (int64_t)at,
+                                "line %zu has more than %d bytes; make it shorter", line,
+                                AGT_IGNORE_MAX_LINE);
+        ignore_rule(&rules[(*count)++], text + at, len);
+    }
+    return AGT_OK;
+}
+
+/* ---- one element of a pattern ---- */
+
+typedef enum ignore_kind {
+    IGNORE_BYTE, /* just that byte */
+    IGNORE_ANY,  /* ?: any but a slash */
+    IGNORE_SET,  /* [...] */
+    IGNORE_STAR, /* any number of bytes that are no slash */
+    IGNORE_DEEP, /* any number of any bytes */
+    IGNORE_DIRS, /* nothing, or any bytes and a slash behind them */
+    IGNORE_NEVER /* malformed: no path gets past it */
+} ignore_kind;
+
+typedef struct ignore_item {
+    ignore_kind kind;
+    size_t len; /* in the pattern */
+} ignore_item;
+
+static bool ignore_in_class(const char *name, size_t n, unsigned char c) {
+    bool lower = c >= 'a' && c <= 'z', upper = c >= 'A' && c <= 'Z', digit = c >= '0' && c <= '9';
+    bool graph = c > ' ' && c < 0x7f, is = false;
+    const struct {
+        const char *name;
+        bool is;
+    } classes[] = {{"alnum", lower || upper || digit},
+                   {"alpha", lower || upper},
+                   {"blank", c == ' ' || c == '\t'},
+                   {"cntrl", c < ' ' || c == 0x7f},
+                   {"digit", digit},
+                   {"graph", graph},
+                   {"lower", lower},
+                   {"print", graph || c == ' '},
+                   {"punct", graph && !lower && !upper && !digit},
+                   {"space", c == ' ' || (c >= '\t' && c <= '\r')},
+                   {"upper", upper},
+                   {"xdigit", digit || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')}};
+    for (size_t i = 0; i < AGT_COUNT(classes); i++)
+        if (strlen(classes[i].name) == n && !memcmp(name, classes[i].name, n)) is = classes[i].is;
+    return is;
+}
+
+static bool ignore_known_class(const char *name, size_t n) {
+    for (unsigned c = 0; c < 128; c++)
+        if (ignore_in_class(name, n, (unsigned char)c)) return true;
+    return false;
+}
+
+/* Is the '[' at p[0] that of a class `[:name:]`? Its name's length and its own. If not, it is a
+ * byte like any other. */
+static bool ignore_class(const char *p, size_t n, size_t *name, size_t *past) {
+    const char *close = n < 2 || p[1] != ':' ? NULL : memchr(p + 2, ']', n - 2);
+    size_t len = close ? (size_t)(close - p) : 0;
+    if (len < 3 || p[len - 1] != ':') return false;
+    *past = len + 1;
+    *name = len - 3;
+    return true;
+}
+
+/* The set at p[0] == '[': its length, 0 if it is malformed. Sets *in if c is in it. */
+static size_t ignore_in_set(const char *p, size_t n, unsigned char c, bool *in) {
+    size_t at = 1, past = 0, name = 0;
+    bool negated = n > 1 && (p[1] == '!' || p[1] == '^'), found = false;
+    int before = -1; /* the byte that a range may begin with */
+    if (negated) at++;
+    for (bool first = true; at < n && (first || p[at] != ']'); first = false) {
+        unsigned char b = (unsigned char)p[at];
+        if (b == '-' && before >= 0 && at + 1 < n && p[at + 1] != ']') {
+            if (p[++at] == '\\') at++;
+            if (at >= n) return 0;
+            found |= c >= before && c <= (unsigned char)p[at];
+            before = -1;
+            at++;
+        } else if (b == '[' && at + 1 < n && p[at + 1] == ':' && !memchr(p + at, ']', n - at)) {
+            return 0;
+        } else if (b == '[' && ignore_class(p + at, n - at, &name, &past)) {
+            if (!ignore_known_class(p + at + 2, name)) return 0;
+            found |= ignore_in_class(p + at + 2, name, c);
+            before = -1;
+            at += past;
+        } else {
+            if (b == '\\' && ++at >= n) return 0;
+            before = (unsigned char)p[at++];
+            found |= c == before;
+        }
+    }
+    *in = found != negated;
+    return at < n ? at + 1 : 0;
+}
+
+/* A run of stars at r->pattern[at]. Two or more between slashes cross folders. */
+static ignore_item ignore_stars(const agt_ignore_rule *r, size_t at) {
+    const char *p = r->pattern;
+    size_t end = at;
+    while (end < r->len && p[end] == '*')
+        end++;
+    ignore_item item = {IGNORE_STAR, end - at};
+    /* git compares the plain beginning apart, and what follows begins anew */
+    bool begins = at == 0 || at == r->plain || p[at - 1] == '/';
+    bool slash = end < r->len && p[end] == '/';
+    bool escaped = end + 1 < r->len && p[end] == '\\' && p[end + 1] == '/';
+    if (r->name_only || item.len < 2 || !begins || (end < r->len && !slash && !escaped))
+        return item;
+    item.kind = slash ? IGNORE_DIRS : IGNORE_DEEP;
+    item.len += slash;
+    return item;
+}
+
+/* The element at `at`; *byte is what IGNORE_BYTE wants, *in whether c is in the set. */
+static ignore_item ignore_next(const agt_ignore_rule *r, size_t at, unsigned char c, char *byte,
+                               bool *in) {
+    const char *p = r->pattern + at;
+    size_t left = r->len - at;
+    ignore_item item = {IGNORE_BYTE, 1};
+    *byte = *p;
+    if (*p == '*') return ignore_stars(r, at);
+    if (*p == '?') item.kind = IGNORE_ANY;
+    if (*p == '\\') {
+        if (left < 2) return (ignore_item){IGNORE_NEVER, 1};
+        *byte = p[1];
+        item.len = 2;
+    }
+    if (*p == '[') {
+        item.len = ignore_in_set(p, left, c, in);
+        item.kind = item.len ? IGNORE_SET : IGNORE_NEVER;
+    }
+    return item;
+}
+
+/* ---- matching ---- */
+
+/* Moves the set on by one byte c, or (c < 0) only over what may match nothing. `inside` has the
+ * places of DIRS that have begun to match something. */
+static void ignore_step(const agt_ignore_rule *r, int c, ignore_bits *here, ignore_bits *inside,
+                        ignore_bits *next, ignore_bits *next_inside) {
+    for (size_t at = 0; at < r->len; at++) {
+        char byte = 0;
+        bool in = false;
+        if (!ignore_has(here, at) && !ignore_has(inside, at)) {
+            if (!here->word[at / 64] && !inside->word[at / 64]) at |= 63; /* none in this word */
+            continue;
+        }
+        ignore_item item = ignore_next(r, at, (unsigned char)c, &byte, &in);
+        size_t past = at + item.len;
+        if (item.kind >= IGNORE_STAR && item.kind <= IGNORE_DIRS && ignore_has(here, at))
+            ignore_set(here, past);
+        if (c < 0) continue;
+        if (item.kind == IGNORE_DIRS) ignore_set(next_inside, at);
+        if ((item.kind == IGNORE_STAR && c != '/') || item.kind == IGNORE_DEEP)
+            ignore_set(next, at);
+        if ((item.kind == IGNORE_BYTE && c == (unsigned char)byte) ||
+            (item.kind == IGNORE_ANY && c != '/') || (item.kind == IGNORE_SET && in && c != '/') ||
+            (item.kind == IGNORE_DIRS && c == '/'))
+            ignore_set(next, past);
+    }
+}
+
+static bool ignore_glob(const agt_ignore_rule *r, const char *s, size_t n) {
+    ignore_bits sets[4];
+    size_t words = (size_t)r->len / 64 + 1, now = 0;
+    memset(sets, 0, sizeof sets);
+    ignore_set(&sets[0], r->plain);
+    for (size_t i = 0; i < n; i++, now ^= 2) {
+        ignore_bits *next = &sets[now ^ 2];
+        memset(next[0].word, 0, words * sizeof(uint64_t));
+        memset(next[1].word, 0, words * sizeof(uint64_t));
+        ignore_step(r, (unsigned char)s[i], &sets[now], &sets[now + 1], next, next + 1);
+        uint64_t any = 0;
+        for (size_t w = 0; w < words; w++)
+            any |= next[0].word[w] | next[1].word[w];
+        if (!any) return false;
+    }
+    ignore_step(r, -1, &sets[now], &sets[now + 1], NULL, NULL);
+    return ignore_has(&sets[now], r->len);
+}
+
+static bool ignore_matches(const agt_ignore_rule *r, const char *path, size_t len, size_t name) {
+    if (r->name_only) path += name, len -= name;
+    if (r->plain > len || memcmp(r->pattern, path, r->plain) != 0) return false;
+    if (r->plain == r->len) return len == r->len;
+    if (r->pattern[r->plain] == '*' && r->name_only) { /* most are *.ending */
+        size_t tail = r->len - r->plain - 1u, i = r->plain + 1u;
+        while (i < r->len && !ignore_special(r->pattern[i]))
+            i++;
+        if (i == r->len)
+            return len - r->plain >= tail &&
+                   memcmp(r->pattern + r->plain + 1, path + len - tail, tail) == 0;
+    }
+    return ignore_glob(r, path + r->plain, len - r->plain);
+}
+
+AGT_PRIVATE agt_ignore_answer agt__ignore_one(const agt_ignore_rule *rules, size_t count,
+                                              const char *path, size_t len, bool folder) {
+    size_t name = len;
+    while (name && path[name - 1] != '/')
+        name--;
+    while (count--) { /* the last that matches decides */
+        const agt_ignore_rule *r = &rules[count];
+        if ((folder || !r->folder_only) && ignore_matches(r, path, len, name))
+            return r->negative ? AGT_IGNORE_WANTED : AGT_IGNORE_LEFT_OUT;
+    }
+    return AGT_IGNORE_UNSAID;
+}
+
+/* ---- what is kept out of sight unless a pattern of the user's wants it ---- */
+
+/* Nothing in here may hide what people write: `credentials.md` is about credentials, `build/` and
+ * `vendor/` often hold sources. */
+static const char ignore_usual[] =
+    /* secrets: settings with passwords in them */
+    ".env\n.env.*\n*.env\n.envrc\n!.env.example\n!.env.sample\n!.env.template\n"
+    "credentials*\n!credentials*.md\nsecrets.json\nsecrets.toml\nsecrets.yml\nsecrets.yaml\n"
+    ".secrets\nservice-account*.json\n*.tfstate\n*.tfstate.*\n"
+    /* secrets: keys, certificates with keys, and their stores */
+    "*.pem\n*.key\n*.p12\n*.pfx\n*.jks\n*.keystore\n*.kdbx\n*.kdb\n*.ppk\n"
+    "id_rsa*\nid_dsa*\nid_ecdsa*\nid_ed25519*\n"
+    /* secrets: what programs log in with */
+    ".netrc\n_netrc\n.npmrc\n.pypirc\n.pgpass\n.my.cnf\n.htpasswd\n.git-credentials\n.dockercfg\n"
+    ".aws/\n.azure/\n.docker/\n.gcloud/\n.gnupg/\n.kube/\n.password-store/\n.ssh/\n"
+    /* other systems' version control; .git and .agent-trace are never looked into at all */
+    ".hg/\n.svn/\n.bzr/\n.jj/\nCVS/\n"
+    /* what tools make and can make again */
+    "node_modules/\n__pycache__/\n*.pyc\n*.pyo\n.venv/\nvenv/\n.tox/\n.nox/\n.mypy_cache/\n"
+    ".pytest_cache/\n.ruff_cache/\n*.egg-info/\n.gradle/\n.terraform/\n.cache/\ntarget/\ndist/\n"
+    /* what editors and systems leave behind */
+    "*~\n*.swp\n*.swo\n.#*\n\\#*#\n~$*\n*.tmp\n.DS_Store\nThumbs.db\ndesktop.ini\n";
+
+AGT_PRIVATE const char *agt__ignore_usual(size_t *len) {
+    *len = sizeof ignore_usual - 1;
+    return ignore_usual;
+}
+/* end src/data/ignore.c */
 /* begin src/sys/sys.c */
 /* sys: what every floor above needs from an agt_sys and would otherwise write again.
  *
@@ -12533,8 +12888,9 @@ AGT_PRIVATE agt_status agt__config_write(const agt_sys *sys, agt_fd dir, const a
 #define AGT_INLINE_MAX   (1024u * 1024)     /* longer contents go to a side file */
 #define AGT_BATCH_INLINE (2u * 1024 * 1024) /* together, in one record */
 #define AGT_STORE_NAME   ".agent-trace"
-#define AGT_REJECTED_MAX (32u * 1024 * 1024) /* longer refused bytes are told by their hash alone  \
-                                              */
+#define AGT_REJECTED_MAX                                                                           \
+    (32u * 1024 * 1024) /* longer refused bytes are told by their hash alone                       \
+                         */
 
 /* How far this handle has read the journal. */
 typedef struct agt_seen {
@@ -12769,6 +13125,28 @@ AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint
 AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_entry *entry,
                                         agt_buf *out, const void **bytes, agt_error *err);
 AGT_PRIVATE void agt__side_name(uint64_t seq, char out[40]);
+
+/* ---- walk.c ---- */
+
+typedef struct agt_file {
+    const char *path; /* with a slash behind it if it is a folder */
+    size_t at, len;   /* where it lies in the paths, and its bytes */
+    uint64_t size;
+    int64_t changed_unix_ms;
+    uint32_t left_out; /* an agt_left_out */
+} agt_file;
+
+typedef struct agt_files {
+    agt_buf rows;  /* of agt_file, in byte order of their paths */
+    agt_buf paths; /* each ended by a NUL */
+} agt_files;
+
+/* The files that are no documents, in the folder `under` (empty: everywhere); with `all` what is
+ * left out of them, too. Free with agt__files_free, whatever it returns. Takes the handle's mutex.
+ */
+AGT_PRIVATE agt_status agt__walk(agt_store *s, const char *under, size_t under_len, bool all,
+                                 agt_files *out, agt_error *err);
+AGT_PRIVATE void agt__files_free(agt_files *f);
 
 /* ---- history.c ---- */
 
@@ -18218,11 +18596,273 @@ AGENT_TRACE_API agt_status agt_read_refused(agt_store *store, uint64_t seq, agt_
     return st;
 }
 /* end src/store/history.c */
-/* begin src/store/cursor.c */
-/* cursor: lists of documents, and the trace. A list is a copy made when it was asked for; a trace
- * cursor reads the segments as they are. Neither holds a lock between calls. */
+/* begin src/store/walk.c */
+/* walk: the files beneath the root that are no documents, and what is left out of that list and
+ * why.
+ *
+ * Only looked at, never read: a file that the patterns leave out may be a secret. No link is
+ * followed and at most AGT_MAX_DEPTH folders are gone down, so it ends whatever is there. .git and
+ * .agent-trace are passed by without a word at any depth; the rest of a git repository inside of
+ * the root is ordinary files. A store inside of the root is somebody else's.
+ *
+ * Folders wait in a queue, so one is open at a time, however deep they lie. No lock is held: what
+ * comes and goes meanwhile may be in the list or not.
+ */
 
-typedef enum cursor_kind { CURSOR_LIST = 1, CURSOR_TRACE } cursor_kind;
+#include <stdlib.h>
+
+#define WALK_RULES_NAME ".agent-trace-ignore"
+#define WALK_RULES_MAX  65536u /* bytes in it */
+
+typedef struct walk {
+    agt_store *s;
+    const char *under; /* only what is in this folder */
+    size_t under_len;
+    bool all; /* what is left out, too */
+    agt_files *out;
+    agt_buf text; /* of the user's patterns */
+    agt_ignore_rule *rules;
+    size_t rule_count, rule_room;
+    agt_buf queue; /* folders, each ended by a NUL */
+    size_t queue_at;
+    agt_buf names; /* of the open folder, each ended by a NUL */
+    agt_buf path;  /* of the folder with a slash behind it, then of what is in it */
+} walk;
+
+/* ---- the patterns ---- */
+
+/* The usual ones first, so that the user's decide. */
+static agt_status walk_rules(walk *w, agt_error *err) {
+    size_t usual_len, count = 0;
+    const char *usual = agt__ignore_usual(&usual_len);
+    agt_error mine;
+    agt_status st =
+        agt__read_file(w->s->sys, w->s->root, WALK_RULES_NAME, WALK_RULES_MAX, &w->text, &mine);
+    if (st == AGT_LIMIT)
+        return agt__fail(err, st, WALK_RULES_NAME " has more than %u bytes; make it shorter",
+                         WALK_RULES_MAX);
+    if (st != AGT_OK && st != AGT_NOT_FOUND)
+        return agt__fail(err, st == AGT_NOMEM ? st : AGT_IO,
+                         WALK_RULES_NAME " cannot be read, so nobody knows what it leaves out: %s",
+                         mine.message);
+    const char *text = (const char *)w->text.data;
+    w->rule_room = agt__ignore_lines(usual, usual_len) + agt__ignore_lines(text, w->text.len);
+    w->rules = agt__alloc(&w->s->mem, w->rule_room * sizeof *w->rules);
+    if (!w->rules) return agt__nomem(err);
+    (void)agt__ignore_read(usual, usual_len, w->rules, &w->rule_count, NULL);
+    st = agt__ignore_read(text, w->text.len, w->rules + w->rule_count, &count, &mine);
+    if (st != AGT_OK)
+        return agt__fail_at(err, st, mine.offset, WALK_RULES_NAME ": %s", mine.message);
+    w->rule_count += count;
+    return AGT_OK;
+}
+
+/* ---- what is found ---- */
+
+/* Adds the path in w->path; `slash` says that it is a folder. */
+static void walk_add(walk *w, const agt_stat *st, uint32_t left_out, bool slash) {
+    agt_files *f = w->out;
+    if ((left_out && !w->all) || (!slash && w->path.len <= w->under_len && w->under_len)) return;
+    agt_file file = {NULL,
+                     f->paths.len,
+                     w->path.len + slash,
+                     st ? st->size : 0,
+                     st ? st->mtime_ns / 1000000 : 0,
+                     left_out};
+    agt__buf_put(&f->paths, w->path.data, w->path.len);
+    if (slash) agt__buf_byte(&f->paths, '/');
+    agt__buf_byte(&f->paths, 0);
+    agt__buf_put(&f->rows, &file, sizeof file);
+}
+
+/* Is the path in the wanted folder, or on the way to it? */
+static bool walk_wants(const walk *w) {
+    size_t n = w->path.len < w->under_len ? w->path.len : w->under_len;
+    const char *longer = w->path.len < w->under_len ? w->under : (const char *)w->path.data;
+    if (!w->under_len) return true;
+    return memcmp(w->path.data, w->under, n) == 0 &&
+           (w->path.len == w->under_len || longer[n] == '/');
+}
+
+/* Can a document have this path (or, for a folder, one in it)? */
+static bool walk_possible(const walk *w, bool folder) {
+    char path[AGT_MAX_PATH + 1], out[AGT_MAX_PATH + 1];
+    size_t n = w->path.len;
+    if (n + 2 > AGT_MAX_PATH && (folder || n > AGT_MAX_PATH)) return false;
+    memcpy(path, w->path.data, n);
+    if (folder) {
+        memcpy(path + n, "/x", 2);
+        n += 2;
+    }
+    return agt__path_normalise(path, n, out, &n, NULL) == AGT_OK;
+}
+
+/* One name of the open folder. */
+static void walk_name(walk *w, agt_fd folder, const char *name) {
+    agt_stat st;
+    if (strcmp(name, ".git") == 0 || strcmp(name, AGT_STORE_NAME) == 0) return;
+    agt__buf_text(&w->path, name);
+    if (w->path.failed || !walk_wants(w)) return;
+    int rc = w->s->sys->stat(w->s->sys->ctx, folder, name, &st);
+    if (rc < 0) {
+        if (AGT_SYS_CLASS(rc) == AGT_SYS_NOMEM) w->path.failed = true;
+        if (AGT_SYS_CLASS(rc) != AGT_SYS_NOENT) walk_add(w, NULL, AGT_LEFT_OUT_UNREADABLE, false);
+        return;
+    }
+    bool is_folder = st.kind == AGT_FILE_FOLDER;
+    if (agt__ignore_one(w->rules, w->rule_count, (const char *)w->path.data, w->path.len,
+                        is_folder) == AGT_IGNORE_LEFT_OUT)
+        walk_add(w, &st, AGT_LEFT_OUT_IGNORED, is_folder);
+    else if (st.kind == AGT_FILE_LINK)
+        walk_add(w, &st, AGT_LEFT_OUT_LINK, false);
+    else if (st.kind == AGT_FILE_OTHER)
+        walk_add(w, &st, AGT_LEFT_OUT_OTHER, false);
+    else if (!walk_possible(w, is_folder))
+        walk_add(w, &st, AGT_LEFT_OUT_NAME, is_folder);
+    else if (!is_folder)
+        walk_add(w, &st, AGT_LEFT_OUT_NOT, false);
+    else {
+        agt__buf_put(&w->queue, w->path.data, w->path.len);
+        agt__buf_byte(&w->queue, 0);
+    }
+}
+
+/* ---- folders ---- */
+
+static int walk_collect(void *ctx, const char *name) {
+    walk *w = ctx;
+    agt__buf_put(&w->names, name, strlen(name) + 1);
+    return w->names.failed ? 1 : 0;
+}
+
+/* Is the open folder a store, or what is left of one? */
+static bool walk_is_store(const walk *w, agt_fd folder) {
+    const agt_sys *sys = w->s->sys;
+    bool there = false;
+    agt_fd at = sys->open(sys->ctx, folder, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
+    if (at < 0) return false;
+    agt_status st = agt__store_there(sys, at, AGT_STORE_NAME, &there, NULL);
+    sys->close(sys->ctx, at);
+    return there || st == AGT_CORRUPT;
+}
+
+static void walk_names(walk *w, agt_fd folder) {
+    size_t prefix = w->path.len;
+    if (prefix) w->path.data[prefix++] = '/'; /* in place of the NUL */
+    for (size_t at = 0; at < w->names.len && !w->path.failed;
+         at += strlen((const char *)w->names.data + at) + 1) {
+        w->path.len = prefix;
+        walk_name(w, folder, (const char *)w->names.data + at);
+    }
+}
+
+/* Everything in the folder whose path is in w->path; the root's is empty. */
+static agt_status walk_folder(walk *w, agt_error *err) {
+    const agt_sys *sys = w->s->sys;
+    bool root = w->path.len == 0;
+    w->names.len = 0;
+    agt_fd folder = agt__walk_folder(sys, w->s->root, (const char *)w->path.data, false);
+    int rc = folder < 0 ? (int)folder : sys->list(sys->ctx, folder, walk_collect, w);
+    int cls = rc < 0 ? AGT_SYS_CLASS(rc) : 0;
+    if (w->names.failed || cls == AGT_SYS_NOMEM)
+        w->path.failed = true;
+    else if (rc == 0 && !root && walk_is_store(w, folder))
+        walk_add(w, NULL, AGT_LEFT_OUT_STORE, true);
+    else if (rc == 0)
+        walk_names(w, folder);
+    else if (!root && cls != AGT_SYS_NOENT && cls != AGT_SYS_NOTDIR && cls != AGT_SYS_LOOP)
+        walk_add(w, NULL, AGT_LEFT_OUT_UNREADABLE, true); /* else it is gone, or no folder now */
+    if (folder >= 0) sys->close(sys->ctx, folder);
+    if (rc < 0 && root && !w->path.failed)
+        return agt__fail_io(err, rc, "the folder of the store cannot be listed");
+    return AGT_OK;
+}
+
+static agt_status walk_run(walk *w, agt_error *err) {
+    agt__buf_byte(&w->queue, 0); /* the root */
+    while (w->queue_at < w->queue.len && !w->queue.failed) {
+        const char *path = (const char *)w->queue.data + w->queue_at;
+        size_t n = strlen(path);
+        w->path.len = 0;
+        agt__buf_put(&w->path, path, n + 1);
+        if (w->path.failed) break;
+        w->path.len = n;
+        w->queue_at += n + 1;
+        agt_status st = walk_folder(w, err);
+        if (st != AGT_OK) return st;
+    }
+    agt_files *f = w->out;
+    bool failed =
+        w->queue.failed || w->names.failed || w->path.failed || f->paths.failed || f->rows.failed;
+    return failed ? agt__nomem(err) : AGT_OK;
+}
+
+/* ---- the list ---- */
+
+static int walk_by_path(const void *a, const void *b) {
+    const agt_file *x = a, *y = b;
+    size_t n = x->len < y->len ? x->len : y->len;
+    int d = memcmp(x->path, y->path, n);
+    return d ? d : (x->len > y->len) - (x->len < y->len);
+}
+
+/* Takes out what is a document by now; tells names that would clash with one's. Under the mutex. */
+static void walk_without_documents(agt_store *s, agt_files *f, bool all) {
+    agt_file *file = (agt_file *)(void *)f->rows.data;
+    size_t count = f->rows.len / sizeof *file, kept = 0;
+    agt_row row;
+    for (size_t i = 0; i < count; i++) {
+        file[i].path = (const char *)f->paths.data + file[i].at;
+        if (!file[i].left_out) {
+            if (agt__catalog_find(&s->catalog, file[i].path, file[i].len, &row) && row.exists)
+                continue;
+            if (agt__catalog_case_clash(&s->catalog, file[i].path, file[i].len, &row))
+                file[i].left_out = AGT_LEFT_OUT_NAME;
+            if (file[i].left_out && !all) continue;
+        }
+        file[kept++] = file[i];
+    }
+    f->rows.len = kept * sizeof *file;
+    if (kept) qsort(file, kept, sizeof *file, walk_by_path);
+}
+
+AGT_PRIVATE void agt__files_free(agt_files *f) {
+    agt__buf_free(&f->rows);
+    agt__buf_free(&f->paths);
+}
+
+AGT_PRIVATE agt_status agt__walk(agt_store *s, const char *under, size_t under_len, bool all,
+                                 agt_files *out, agt_error *err) {
+    walk w;
+    memset(&w, 0, sizeof w);
+    w.s = s;
+    w.under = under;
+    w.under_len = under_len;
+    w.all = all;
+    w.out = out;
+    out->rows = out->paths = w.text = w.queue = w.names = w.path = agt__buf(&s->mem);
+    agt_status st = walk_rules(&w, err);
+    if (st == AGT_OK) st = walk_run(&w, err);
+    if (st == AGT_OK) st = agt__store_enter(s, err);
+    if (st == AGT_OK) {
+        st = agt__store_look_again(s, err);
+        if (st == AGT_OK) walk_without_documents(s, out, all);
+        agt__store_leave(s);
+    }
+    agt__buf_free(&w.text);
+    agt__buf_free(&w.queue);
+    agt__buf_free(&w.names);
+    agt__buf_free(&w.path);
+    agt__free(&s->mem, w.rules, w.rule_room * sizeof *w.rules);
+    return st;
+}
+/* end src/store/walk.c */
+/* begin src/store/cursor.c */
+/* cursor: lists of documents and of files that are none, and the trace. A list is a copy made when
+ * it was asked for; a trace cursor reads the segments as they are. Neither holds a lock between
+ * calls. */
+
+typedef enum cursor_kind { CURSOR_LIST = 1, CURSOR_FILES, CURSOR_TRACE } cursor_kind;
 
 struct agt_cursor {
     cursor_kind kind;
@@ -18232,6 +18872,7 @@ struct agt_cursor {
     agt_buf paths;
     size_t at;
     bool look;
+    agt_files files; /* untracked ones */
     /* trace */
     agt_trace_reader *reader;
     agt_trace_options filter;
@@ -18253,6 +18894,7 @@ AGENT_TRACE_API void agt_cursor_close(agt_cursor *c) {
     const agt_mem *mem = &c->store->mem;
     agt__rows_free(mem, &c->rows);
     agt__buf_free(&c->paths);
+    agt__files_free(&c->files);
     agt__buf_free(&c->scratch);
     agt__buf_free(&c->ahead);
     if (c->reader) agt__trace_reader_close(c->reader);
@@ -18266,7 +18908,7 @@ static agt_cursor *cursor_new(agt_store *s, cursor_kind kind) {
     if (!c) return NULL;
     c->kind = kind;
     c->store = s;
-    c->paths = c->scratch = c->ahead = agt__buf(&s->mem);
+    c->paths = c->scratch = c->ahead = c->files.rows = c->files.paths = agt__buf(&s->mem);
     return c;
 }
 
@@ -18307,28 +18949,51 @@ static agt_status cursor_keep(agt_cursor *c, const agt_list_options *o, const ch
     return AGT_OK;
 }
 
+static agt_status cursor_list_options(const agt_list_options *opts, agt_list_options *o,
+                                      char under[AGT_MAX_PATH + 1], size_t *under_len,
+                                      agt_error *err) {
+    *under_len = 0;
+    agt_status st = agt__options(o, sizeof *o, opts, "agt_list_options", err);
+    if (st != AGT_OK) return st;
+    if (o->type > AGT_TYPE_SCRATCH) return agt__fail(err, AGT_INVALID, "unknown document type");
+    if (o->untracked > 2 || o->reserved)
+        return agt__fail(err, AGT_INVALID, "a list option has a value that is none");
+    if (o->untracked && (o->type || o->deleted || o->look))
+        return agt__fail(err, AGT_INVALID,
+                         "untracked files have no type and no versions; leave type, deleted and "
+                         "look out");
+    if (!o->under || !o->under[0]) return AGT_OK;
+    size_t n = strlen(o->under);
+    while (n > 1 && o->under[n - 1] == '/')
+        n--;
+    return agt__path_normalise(o->under, n, under, under_len, err);
+}
+
+static agt_status cursor_documents(agt_cursor *c, const agt_list_options *o, const char *under,
+                                   size_t under_len, agt_error *err) {
+    agt_store *s = c->store;
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    st = agt__store_look_again(s, err);
+    if (st == AGT_OK) st = agt__catalog_rows(&s->catalog, AGT_ROWS_ALL, &c->rows, err);
+    if (st == AGT_OK) st = cursor_keep(c, o, under, under_len, err);
+    agt__store_leave(s);
+    return st;
+}
+
 AGENT_TRACE_API agt_status agt_list(agt_store *store, const agt_list_options *opts,
                                     agt_cursor **out, agt_error *err) {
     agt_list_options o;
     char under[AGT_MAX_PATH + 1];
-    size_t under_len = 0;
+    size_t under_len;
     AGENT_TRACE_ASSERT(store && out);
     *out = NULL;
-    agt_status st = agt__options(&o, sizeof o, opts, "agt_list_options", err);
+    agt_status st = cursor_list_options(opts, &o, under, &under_len, err);
     if (st != AGT_OK) return st;
-    if (o.type > AGT_TYPE_SCRATCH) return agt__fail(err, AGT_INVALID, "unknown document type");
-    if (o.under && o.under[0]) {
-        size_t n = strlen(o.under);
-        while (n > 1 && o.under[n - 1] == '/')
-            n--;
-        if ((st = agt__path_normalise(o.under, n, under, &under_len, err)) != AGT_OK) return st;
-    }
-    if ((st = agt__store_enter(store, err)) != AGT_OK) return st;
-    agt_cursor *c = cursor_new(store, CURSOR_LIST);
-    st = c ? agt__store_look_again(store, err) : agt__nomem(err);
-    if (st == AGT_OK) st = agt__catalog_rows(&store->catalog, AGT_ROWS_ALL, &c->rows, err);
-    if (st == AGT_OK) st = cursor_keep(c, &o, under, under_len, err);
-    agt__store_leave(store);
+    agt_cursor *c = cursor_new(store, o.untracked ? CURSOR_FILES : CURSOR_LIST);
+    if (!c) return agt__nomem(err);
+    st = o.untracked ? agt__walk(store, under, under_len, o.untracked > 1, &c->files, err)
+                     : cursor_documents(c, &o, under, under_len, err);
     if (st != AGT_OK) {
         agt_cursor_close(c);
         return st;
@@ -18373,14 +19038,30 @@ static bool cursor_modified(agt_store *s, agt_row *row, const char *path) {
     return d.modified_outside;
 }
 
+static agt_status cursor_next_file(agt_cursor *c, agt_document *out, agt_error *err) {
+    agt_document d = AGT_DOCUMENT_INIT;
+    if (c->at == c->files.rows.len / sizeof(agt_file))
+        return agt__fail(err, AGT_END, "no more files");
+    const agt_file *f = (const agt_file *)(const void *)c->files.rows.data + c->at++;
+    d.size = out->size;
+    d.exists = 1;
+    d.size_bytes = f->size;
+    d.changed_unix_ms = f->changed_unix_ms;
+    d.left_out = f->left_out;
+    (void)agt__show_path(d.path, sizeof d.path, f->path, f->len);
+    memcpy(out, &d, out->size < sizeof d ? out->size : sizeof d);
+    return AGT_OK;
+}
+
 AGENT_TRACE_API agt_status agt_list_next(agt_cursor *c, agt_document *out, agt_error *err) {
     agt_document d = AGT_DOCUMENT_INIT;
     AGENT_TRACE_ASSERT(c && out);
     agt_status st = agt__options(&d, sizeof d, out, "agt_document", err);
     if (st != AGT_OK) return st;
-    if (c->kind != CURSOR_LIST)
+    if (c->kind == CURSOR_TRACE)
         return agt__fail(err, AGT_INVALID, "this cursor reads the trace; use agt_trace_next");
     if ((st = cursor_check_process(c, err)) != AGT_OK) return st;
+    if (c->kind == CURSOR_FILES) return cursor_next_file(c, out, err);
     if (c->at == c->rows.count) return agt__fail(err, AGT_END, "no more documents");
     char path[AGT_MAX_PATH + 1];
     agt_row row = c->rows.row[c->at++];

@@ -500,13 +500,10 @@ typedef struct agt_document {
     char blob[44];             /* git's id of the bytes, 40 hex; empty when deleted */
     char path[AGT_MAX_PATH + 8];
     char agent[AGT_MAX_NAME + 8]; /* the agent that made it; empty for people */
+    uint32_t left_out;            /* an agt_left_out; only in a list of untracked files */
 } agt_document;
 #define AGT_DOCUMENT_INIT                                                                          \
-    {                                                                                              \
-        sizeof(agt_document), 0, 0, 0, 0, 0, 0, 0, {0}, {0}, {0}, {                                \
-            0                                                                                      \
-        }                                                                                          \
-    }
+    { sizeof(agt_document), 0, 0, 0, 0, 0, 0, 0, {0}, {0}, {0}, {0}, 0 }
 
 typedef struct agt_write_options {
     uint32_t size;
@@ -807,23 +804,45 @@ AGENT_TRACE_API void agt_cursor_close(agt_cursor *cursor);
 
 typedef struct agt_list_options {
     uint32_t size;
-    uint32_t type;     /* an agt_type; 0: all */
-    uint32_t deleted;  /* 1: deleted documents too */
-    uint32_t look;     /* 1: look at each file for modified_outside */
-    const char *under; /* NULL, or a folder: only documents in it */
+    uint32_t type;      /* an agt_type; 0: all */
+    uint32_t deleted;   /* 1: deleted documents too */
+    uint32_t look;      /* 1: look at each file for modified_outside */
+    const char *under;  /* NULL, or a folder: only documents in it */
+    uint32_t untracked; /* 1: files that are no documents instead; 2: what is left out, too */
+    uint32_t reserved;  /* 0 */
 } agt_list_options;
 #define AGT_LIST_OPTIONS_INIT                                                                      \
-    { sizeof(agt_list_options), 0, 0, 0, 0 }
+    { sizeof(agt_list_options), 0, 0, 0, 0, 0, 0 }
+
+/* Why something in the folder is not listed among the untracked files. */
+typedef enum agt_left_out {
+    AGT_LEFT_OUT_NOT = 0,    /* it is listed */
+    AGT_LEFT_OUT_IGNORED,    /* by .agent-trace-ignore or by the usual patterns (see the README) */
+    AGT_LEFT_OUT_NAME,       /* no document can have this name: it is refused, or clashes */
+    AGT_LEFT_OUT_LINK,       /* a symbolic link */
+    AGT_LEFT_OUT_OTHER,      /* a device, a socket or a pipe */
+    AGT_LEFT_OUT_STORE,      /* a folder that is a store of its own */
+    AGT_LEFT_OUT_UNREADABLE, /* a folder that cannot be listed */
+    AGT_LEFT_OUT_LAST_       /* none: keeps the list's last comma legal in C++11 */
+} agt_left_out;
 
 /* Lists documents in byte order of their paths, as they were at this call.
  *
- * Returns  AGT_OK, AGT_INVALID, AGT_BUSY, AGT_CORRUPT, AGT_NOMEM, AGT_IO, AGT_LIMIT,
+ *   untracked  lists files instead. They have version 0, no type, id and blob, and the file's own
+ *           size and time; opts->type, deleted and look must be 0. No link is followed; .git and
+ *           .agent-trace are passed by at any depth. With 2 the rows also say what is left out
+ *           and why (left_out); a folder's path ends in a slash and stands for all in it. A name
+ *           that no document can have is shown printable and perhaps shortened.
+ *
+ * Returns  AGT_OK, AGT_INVALID, AGT_BUSY, AGT_CORRUPT, AGT_NOMEM, AGT_IO (for untracked files also:
+ *          the folder or .agent-trace-ignore cannot be read), AGT_LIMIT (.agent-trace-ignore is
+ *          larger than 64 KiB or has a line of more than 1,024 bytes),
  *          AGT_UNSUPPORTED (as agt_store_get_info).
  */
 AGENT_TRACE_API agt_status agt_list(agt_store *store, const agt_list_options *opts,
                                     agt_cursor **out, agt_error *err);
 
-/* The next document of an agt_list cursor, into an initialised struct.
+/* The next document or file of an agt_list cursor, into an initialised struct.
  *
  * Returns  AGT_OK, AGT_END, AGT_INVALID (a cursor of another kind, or from before a fork).
  */

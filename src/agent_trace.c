@@ -38,6 +38,7 @@
 #include "data/path.c"
 #include "data/toml.c"
 #include "data/lines.c"
+#include "data/ignore.c"
 #include "sys/sys.c"
 #include "sys/posix.c"
 #include "git/git.h" /* both branches need it */
@@ -84,4 +85,5 @@
 #include "store/checkpoint.c"
 #include "store/gc.c"
 #include "store/history.c"
+#include "store/walk.c"
 #include "store/cursor.c"

@@ -27,7 +27,7 @@ typedef struct codes {
     const char *path, *actor, *under;
     uint32_t version, type, expected;
     size_t count;
-    bool confirm, check, unknown, wrong_cursor, forked, moves, from_git, behind;
+    bool confirm, check, unknown, wrong_cursor, forked, moves, from_git, behind, untracked;
     char text[CODES_LONG + 1];
     agt_status each[2];                        /* of a group */
     unsigned char slot[2][AGT_JOURNAL_HEADER]; /* of the journal, where a situation changes them */
@@ -183,6 +183,7 @@ static inline agt_status call_agt_list(codes *c, agt_error *err) {
     CODES_ARG(c, agt_list_options, o, AGT_LIST_OPTIONS_INIT);
     o.v.type = c->type;
     o.v.under = c->under;
+    o.v.untracked = c->untracked;
     agt_status st = agt_list(c->s, &o.v, &out, err);
     CHECK((st == AGT_OK) == (out != NULL));
     agt_cursor_close(out);
@@ -430,6 +431,9 @@ static inline void codes_path_long(codes *c) {
 }
 static inline void codes_path_out(codes *c) {
     c->path = c->under = "../out.md";
+}
+static inline void codes_untracked(codes *c) {
+    c->untracked = true;
 }
 static inline void codes_path_none(codes *c) {
     c->path = "none.md";

@@ -120,6 +120,7 @@ TEST(codes, memory_that_runs_out_is_answered_by_every_call_that_allocates) {
     SWEEP(agt_read_version, AGT_NOMEM, kinds, NULL);
     SWEEP(agt_document_get, AGT_NOMEM, kinds, NULL);
     SWEEP(agt_list, AGT_NOMEM, kinds, NULL);
+    SWEEP(agt_list, AGT_NOMEM, kinds, codes_untracked);
     SWEEP(agt_trace, AGT_NOMEM, kinds, NULL);
     SWEEP(agt_trace_next, AGT_NOMEM, kinds, codes_escaped);
     SWEEP(agt_trace_verify, AGT_NOMEM, kinds, NULL);
@@ -149,6 +150,7 @@ TEST(codes, a_disk_that_fails_is_answered_by_every_call_that_reads_or_writes) {
     SWEEP(agt_read_version, AGT_IO, kinds, NULL);
     SWEEP(agt_document_get, AGT_IO, kinds, NULL);
     SWEEP(agt_list, AGT_IO, kinds, NULL);
+    SWEEP(agt_list, AGT_IO, kinds, codes_untracked);
     SWEEP(agt_trace, AGT_IO, kinds, NULL);
     SWEEP(agt_trace_next, AGT_IO, kinds, NULL);
     SWEEP(agt_trace_verify, AGT_IO, kinds, NULL);

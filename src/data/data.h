@@ -128,6 +128,37 @@ AGT_PRIVATE agt_status agt__path_normalise(const char *path, size_t len, char *o
 /* ASCII case folded comparison, for names that clash on some systems; order by folded bytes. */
 AGT_PRIVATE int agt__path_fold_compare(const char *a, size_t alen, const char *b, size_t blen);
 
+/* ---- ignore: patterns in the language of .gitignore ---- */
+
+#define AGT_IGNORE_MAX_LINE 1024 /* bytes in one pattern */
+
+typedef struct agt_ignore_rule {
+    const char *pattern; /* inside the text that was read */
+    uint16_t len;
+    uint16_t plain; /* bytes in front of the first wildcard */
+    bool negative, folder_only, name_only;
+} agt_ignore_rule;
+
+typedef enum agt_ignore_answer {
+    AGT_IGNORE_UNSAID = 0, /* no pattern matches */
+    AGT_IGNORE_WANTED,     /* one that begins with ! */
+    AGT_IGNORE_LEFT_OUT
+} agt_ignore_answer;
+
+/* How many rules the text may hold at most: its lines. */
+AGT_PRIVATE size_t agt__ignore_lines(const char *text, size_t n);
+/* Reads the text into `rules`, which has room for agt__ignore_lines; they point into it. AGT_LIMIT
+ * with the byte of a line that is too long. */
+AGT_PRIVATE agt_status agt__ignore_read(const char *text, size_t n, agt_ignore_rule *rules,
+                                        size_t *count, agt_error *err);
+/* What the rules say about this path alone (relative, no slash at its end); the last one that
+ * matches decides. Who goes down the folders does not enter one that is left out: so all in it is
+ * left out, too. */
+AGT_PRIVATE agt_ignore_answer agt__ignore_one(const agt_ignore_rule *rules, size_t count,
+                                              const char *path, size_t len, bool folder);
+/* The patterns that come before the user's own: secrets, and what tools leave behind. */
+AGT_PRIVATE const char *agt__ignore_usual(size_t *len);
+
 /* ---- names ---- */
 
 /* "user", "system" or "agent:<name>" where name is 1 to 64 bytes of UTF-8 without control bytes,

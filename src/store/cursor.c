@@ -1,8 +1,9 @@
-/* cursor: lists of documents, and the trace. A list is a copy made when it was asked for; a trace
- * cursor reads the segments as they are. Neither holds a lock between calls. */
+/* cursor: lists of documents and of files that are none, and the trace. A list is a copy made when
+ * it was asked for; a trace cursor reads the segments as they are. Neither holds a lock between
+ * calls. */
 #include "store.h"
 
-typedef enum cursor_kind { CURSOR_LIST = 1, CURSOR_TRACE } cursor_kind;
+typedef enum cursor_kind { CURSOR_LIST = 1, CURSOR_FILES, CURSOR_TRACE } cursor_kind;
 
 struct agt_cursor {
     cursor_kind kind;
@@ -12,6 +13,7 @@ struct agt_cursor {
     agt_buf paths;
     size_t at;
     bool look;
+    agt_files files; /* untracked ones */
     /* trace */
     agt_trace_reader *reader;
     agt_trace_options filter;
@@ -33,6 +35,7 @@ AGENT_TRACE_API void agt_cursor_close(agt_cursor *c) {
     const agt_mem *mem = &c->store->mem;
     agt__rows_free(mem, &c->rows);
     agt__buf_free(&c->paths);
+    agt__files_free(&c->files);
     agt__buf_free(&c->scratch);
     agt__buf_free(&c->ahead);
     if (c->reader) agt__trace_reader_close(c->reader);
@@ -46,7 +49,7 @@ static agt_cursor *cursor_new(agt_store *s, cursor_kind kind) {
     if (!c) return NULL;
     c->kind = kind;
     c->store = s;
-    c->paths = c->scratch = c->ahead = agt__buf(&s->mem);
+    c->paths = c->scratch = c->ahead = c->files.rows = c->files.paths = agt__buf(&s->mem);
     return c;
 }
 
@@ -87,28 +90,51 @@ static agt_status cursor_keep(agt_cursor *c, const agt_list_options *o, const ch
     return AGT_OK;
 }
 
+static agt_status cursor_list_options(const agt_list_options *opts, agt_list_options *o,
+                                      char under[AGT_MAX_PATH + 1], size_t *under_len,
+                                      agt_error *err) {
+    *under_len = 0;
+    agt_status st = agt__options(o, sizeof *o, opts, "agt_list_options", err);
+    if (st != AGT_OK) return st;
+    if (o->type > AGT_TYPE_SCRATCH) return agt__fail(err, AGT_INVALID, "unknown document type");
+    if (o->untracked > 2 || o->reserved)
+        return agt__fail(err, AGT_INVALID, "a list option has a value that is none");
+    if (o->untracked && (o->type || o->deleted || o->look))
+        return agt__fail(err, AGT_INVALID,
+                         "untracked files have no type and no versions; leave type, deleted and "
+                         "look out");
+    if (!o->under || !o->under[0]) return AGT_OK;
+    size_t n = strlen(o->under);
+    while (n > 1 && o->under[n - 1] == '/')
+        n--;
+    return agt__path_normalise(o->under, n, under, under_len, err);
+}
+
+static agt_status cursor_documents(agt_cursor *c, const agt_list_options *o, const char *under,
+                                   size_t under_len, agt_error *err) {
+    agt_store *s = c->store;
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    st = agt__store_look_again(s, err);
+    if (st == AGT_OK) st = agt__catalog_rows(&s->catalog, AGT_ROWS_ALL, &c->rows, err);
+    if (st == AGT_OK) st = cursor_keep(c, o, under, under_len, err);
+    agt__store_leave(s);
+    return st;
+}
+
 AGENT_TRACE_API agt_status agt_list(agt_store *store, const agt_list_options *opts,
                                     agt_cursor **out, agt_error *err) {
     agt_list_options o;
     char under[AGT_MAX_PATH + 1];
-    size_t under_len = 0;
+    size_t under_len;
     AGENT_TRACE_ASSERT(store && out);
     *out = NULL;
-    agt_status st = agt__options(&o, sizeof o, opts, "agt_list_options", err);
+    agt_status st = cursor_list_options(opts, &o, under, &under_len, err);
     if (st != AGT_OK) return st;
-    if (o.type > AGT_TYPE_SCRATCH) return agt__fail(err, AGT_INVALID, "unknown document type");
-    if (o.under && o.under[0]) {
-        size_t n = strlen(o.under);
-        while (n > 1 && o.under[n - 1] == '/')
-            n--;
-        if ((st = agt__path_normalise(o.under, n, under, &under_len, err)) != AGT_OK) return st;
-    }
-    if ((st = agt__store_enter(store, err)) != AGT_OK) return st;
-    agt_cursor *c = cursor_new(store, CURSOR_LIST);
-    st = c ? agt__store_look_again(store, err) : agt__nomem(err);
-    if (st == AGT_OK) st = agt__catalog_rows(&store->catalog, AGT_ROWS_ALL, &c->rows, err);
-    if (st == AGT_OK) st = cursor_keep(c, &o, under, under_len, err);
-    agt__store_leave(store);
+    agt_cursor *c = cursor_new(store, o.untracked ? CURSOR_FILES : CURSOR_LIST);
+    if (!c) return agt__nomem(err);
+    st = o.untracked ? agt__walk(store, under, under_len, o.untracked > 1, &c->files, err)
+                     : cursor_documents(c, &o, under, under_len, err);
     if (st != AGT_OK) {
         agt_cursor_close(c);
         return st;
@@ -153,14 +179,30 @@ static bool cursor_modified(agt_store *s, agt_row *row, const char *path) {
     return d.modified_outside;
 }
 
+static agt_status cursor_next_file(agt_cursor *c, agt_document *out, agt_error *err) {
+    agt_document d = AGT_DOCUMENT_INIT;
+    if (c->at == c->files.rows.len / sizeof(agt_file))
+        return agt__fail(err, AGT_END, "no more files");
+    const agt_file *f = (const agt_file *)(const void *)c->files.rows.data + c->at++;
+    d.size = out->size;
+    d.exists = 1;
+    d.size_bytes = f->size;
+    d.changed_unix_ms = f->changed_unix_ms;
+    d.left_out = f->left_out;
+    (void)agt__show_path(d.path, sizeof d.path, f->path, f->len);
+    memcpy(out, &d, out->size < sizeof d ? out->size : sizeof d);
+    return AGT_OK;
+}
+
 AGENT_TRACE_API agt_status agt_list_next(agt_cursor *c, agt_document *out, agt_error *err) {
     agt_document d = AGT_DOCUMENT_INIT;
     AGENT_TRACE_ASSERT(c && out);
     agt_status st = agt__options(&d, sizeof d, out, "agt_document", err);
     if (st != AGT_OK) return st;
-    if (c->kind != CURSOR_LIST)
+    if (c->kind == CURSOR_TRACE)
         return agt__fail(err, AGT_INVALID, "this cursor reads the trace; use agt_trace_next");
     if ((st = cursor_check_process(c, err)) != AGT_OK) return st;
+    if (c->kind == CURSOR_FILES) return cursor_next_file(c, out, err);
     if (c->at == c->rows.count) return agt__fail(err, AGT_END, "no more documents");
     char path[AGT_MAX_PATH + 1];
     agt_row row = c->rows.row[c->at++];

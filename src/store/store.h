@@ -16,8 +16,9 @@
 #define AGT_INLINE_MAX   (1024u * 1024)     /* longer contents go to a side file */
 #define AGT_BATCH_INLINE (2u * 1024 * 1024) /* together, in one record */
 #define AGT_STORE_NAME   ".agent-trace"
-#define AGT_REJECTED_MAX (32u * 1024 * 1024) /* longer refused bytes are told by their hash alone  \
-                                              */
+#define AGT_REJECTED_MAX                                                                           \
+    (32u * 1024 * 1024) /* longer refused bytes are told by their hash alone                       \
+                         */
 
 /* How far this handle has read the journal. */
 typedef struct agt_seen {
@@ -252,6 +253,28 @@ AGT_PRIVATE agt_status agt__each_record(agt_store *s, const agt_journal *j, uint
 AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_entry *entry,
                                         agt_buf *out, const void **bytes, agt_error *err);
 AGT_PRIVATE void agt__side_name(uint64_t seq, char out[40]);
+
+/* ---- walk.c ---- */
+
+typedef struct agt_file {
+    const char *path; /* with a slash behind it if it is a folder */
+    size_t at, len;   /* where it lies in the paths, and its bytes */
+    uint64_t size;
+    int64_t changed_unix_ms;
+    uint32_t left_out; /* an agt_left_out */
+} agt_file;
+
+typedef struct agt_files {
+    agt_buf rows;  /* of agt_file, in byte order of their paths */
+    agt_buf paths; /* each ended by a NUL */
+} agt_files;
+
+/* The files that are no documents, in the folder `under` (empty: everywhere); with `all` what is
+ * left out of them, too. Free with agt__files_free, whatever it returns. Takes the handle's mutex.
+ */
+AGT_PRIVATE agt_status agt__walk(agt_store *s, const char *under, size_t under_len, bool all,
+                                 agt_files *out, agt_error *err);
+AGT_PRIVATE void agt__files_free(agt_files *f);
 
 /* ---- history.c ---- */
 
