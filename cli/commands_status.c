@@ -1,6 +1,7 @@
 /* commands_status: status, the one page that says how a store is. */
 #include "cli.h"
 
+#include "files.h"
 #include "output.h"
 
 #include <limits.h>
@@ -21,6 +22,8 @@ typedef struct status {
     char last_path[AGT_MAX_PATH + 8]; /* to what */
     char **modified;                  /* documents whose file somebody edited */
     size_t modified_count;
+    files files; /* that are no documents */
+    bool knows_files;
 } status;
 
 static agt_status status_last(cli *c, status *s, agt_error *err) {
@@ -75,8 +78,27 @@ static agt_status status_read(cli *c, status *s, agt_error *err) {
     return st == AGT_NOT_FOUND ? AGT_OK : st;
 }
 
+/* A list of files that cannot be made, perhaps because nobody knows what it should leave out, does
+ * not keep anybody from the rest. */
+static void status_files(cli *c, status *s) {
+    agt_error err;
+    s->knows_files = files_read(c, &s->files, &err) == AGT_OK;
+    if (!s->knows_files) out_note("files that are no documents are not shown: %s", err.message);
+}
+
 static uint64_t status_pending(const status *s) {
     return s->info.last_seq > s->info.published_seq ? s->info.last_seq - s->info.published_seq : 0;
+}
+
+static void status_json_files(out_json *j, const files *f) {
+    json_open(j, "untracked", '[');
+    for (size_t i = 0; i < f->count; i++)
+        json_put(j, NULL, f->file[i].path);
+    json_close(j, ']');
+    json_open(j, "left_out", '{');
+    for (uint32_t i = AGT_LEFT_OUT_NOT + 1; i < AGT_LEFT_OUT_LAST_; i++)
+        json_put_u64(j, files_reason(i), f->left_out[i]);
+    json_close(j, '}');
 }
 
 static void status_print_json(const cli *c, const status *s) {
@@ -104,6 +126,7 @@ static void status_print_json(const cli *c, const status *s) {
     for (size_t n = 0; n < s->modified_count; n++)
         json_put(&j, NULL, s->modified[n]);
     json_close(&j, ']');
+    if (s->knows_files) status_json_files(&j, &s->files);
     json_close(&j, '}');
 }
 
@@ -180,6 +203,30 @@ static void status_print_modified(const cli *c, const status *s) {
     }
 }
 
+/* Rows with a `?`; on a terminal not so many that the rest scrolls away. */
+static void status_print_files(const cli *c, const status *s) {
+    static const uint32_t told[] = {AGT_LEFT_OUT_NAME, AGT_LEFT_OUT_STORE, AGT_LEFT_OUT_UNREADABLE};
+    char shown[AGT_MAX_PATH * 4 + 8], text[AGT_MAX_PATH + 80];
+    size_t most = out_columns() ? STATUS_SHOWN : s->files.count, count = s->files.count;
+    if (count) {
+        (void)snprintf(shown, sizeof shown, "%zu file%s that %s no document%s", count,
+                       count == 1 ? "" : "s", count == 1 ? "is" : "are", count == 1 ? "" : "s");
+        status_line("untracked", OUT_PLAIN, shown);
+    }
+    for (size_t i = 0; i < count && i < most; i++) {
+        memcpy(shown, "? ", 2);
+        status_path(c, s->files.file[i].path, 2, shown + 2, sizeof shown - 2);
+        status_line("", OUT_CYAN, shown);
+    }
+    if (count > most) {
+        (void)snprintf(shown, sizeof shown, "and %zu more", count - most);
+        status_line("", OUT_CYAN, shown);
+    }
+    for (size_t i = 0, n = 0; i < sizeof told / sizeof told[0]; i++)
+        if (files_left_out(&s->files, told[i], text, sizeof text))
+            status_line(n++ ? "" : "left out", OUT_PLAIN, text);
+}
+
 static void status_print_troubles(const status *s) {
     char text[160];
     if (s->info.edits_kept_aside) {
@@ -213,6 +260,7 @@ static void status_print(const cli *c, const status *s) {
     }
     status_print_troubles(s);
     status_print_modified(c, s);
+    if (s->knows_files) status_print_files(c, s);
 }
 
 static int command_status(cli *c) {
@@ -223,6 +271,7 @@ static int command_status(cli *c) {
     int code = cli_open(c, false);
     if (code != CLI_DONE) return code;
     agt_status st = status_read(c, &s, &err);
+    if (st == AGT_OK) status_files(c, &s);
     if (st != AGT_OK)
         code = cli_failed(c, st, &err);
     else if (c->json)
@@ -232,6 +281,7 @@ static int command_status(cli *c) {
     for (size_t i = 0; i < s.modified_count; i++)
         free(s.modified[i]);
     free(s.modified);
+    files_free(&s.files);
     return cli_close(c, code);
 }
 
@@ -243,7 +293,9 @@ const cli_command cli_status = {
     .usage = "",
     .text =
         "Says where the store is, how much is in it, what git does not have yet, who leads, and "
-        "which files were edited outside agent-trace.",
+        "which files were edited outside agent-trace.\n\n"
+        "Files that are no documents are shown with a ?, but for what .agent-trace-ignore (in the "
+        "language of .gitignore) or the usual patterns for secrets and leavings leave out.",
     .takes = {{OPT_JSON, "the same as JSON"}},
     .examples = "agent-trace -C ~/project status",
     .see = "ls log",

@@ -1027,6 +1027,33 @@ run status --json
 exits 0
 json "j['root'] == '$S' and j['documents'] == 1 and j['last_seq'] == 3 and j['published_seq'] == 2 and j['pending'] == 1 and j['modified_outside'] == ['a.md'] and j['leader'] is False and len(j['id']) == 36 and len(j['head']) == 40 and j['edits_kept_aside'] == 0 and j['failed'] is False"
 
+it 'status shows files that are no documents with a ?, and what was left out'
+store
+w a.md 1
+run status
+prints_not untracked
+mkdir -p sub/inner node_modules
+"$program" init sub/inner >"$T/out" 2>&1 || bad "$(cat "$T/out")"
+printf x >b.md
+printf x >sub/c.txt
+printf x >.env
+printf x >node_modules/d.md
+printf x >'what?.md'
+run status
+exits 0
+prints_like '^untracked +2 files that are no documents$' && prints_like '^ +\? b\.md$' &&
+    prints_like '^ +\? sub/c\.txt$' && prints_like '^left out +1 name that no document can have \(what\?\.md\)$' &&
+    prints_like '^ +1 store of its own \(sub/inner/\)$'
+prints_not '\.env' && prints_not node_modules && prints_not '\.agent-trace'
+run status --json
+json "j['untracked'] == ['b.md', 'sub/c.txt'] and j['left_out'] == {'ignored': 2, 'name': 1, 'link': 0, 'other': 0, 'store': 1, 'unreadable': 0}"
+printf '*.txt\n!.env\n.agent-trace-ignore\n' >.agent-trace-ignore
+run status --json
+json "j['untracked'] == ['.env', 'b.md']"
+head -c 70000 /dev/zero | tr '\0' '#' >.agent-trace-ignore
+run status
+exits 0 && complains_like 'files that are no documents are not shown: \.agent-trace-ignore has more than' && prints_not untracked
+
 # ---- publishing and git ----
 
 it 'by default git sees every finished command'
