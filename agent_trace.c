@@ -3542,6 +3542,15 @@ AGT_PRIVATE agt_status agt__write_file(const agt_sys *sys, agt_fd dir, const cha
 /* Opens a sub-folder of ours, making it (mode 0700) if `make`. */
 AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const char *name, bool make,
                                         agt_fd *out, agt_error *err);
+#define AGT_STORE_NAME ".agent-trace"
+
+/* Writes a .gitignore into the open folder .agent-trace that hides it, if there is none: a git
+ * repository around it sees nothing of it, `git clean` leaves it alone, and nothing in that
+ * repository is touched for it. */
+AGT_PRIVATE agt_status agt__hide_folder(const agt_sys *sys, agt_fd at, agt_error *err);
+/* As agt__open_folder for .agent-trace, hidden if it is made. */
+AGT_PRIVATE agt_status agt__open_private(const agt_sys *sys, agt_fd root, bool make, agt_fd *out,
+                                         agt_error *err);
 /* Opens the folder `path` ("" is dir itself: a new descriptor), making what is missing (0777 less
  * umask) if `make`. Follows no link. Returns the fd or a negative AGT_SYS_ERR. */
 AGT_PRIVATE agt_fd agt__walk_folder(const agt_sys *sys, agt_fd dir, const char *path, bool make);
@@ -3686,6 +3695,34 @@ static bool sys_component(const char *path, size_t *at, char *name, size_t size)
         end++;
     *at = path[end] ? end + 1 : end;
     return agt__copy_text(name, size, path + start, end - start);
+}
+
+AGT_PRIVATE agt_status agt__hide_folder(const agt_sys *sys, agt_fd at, agt_error *err) {
+    static const char name[] = ".gitignore", all[] = "*\n";
+    agt_error mine;
+    agt_stat st;
+    int rc = sys->stat(sys->ctx, at, name, &st);
+    if (rc >= 0) return AGT_OK;
+    if (AGT_SYS_CLASS(rc) != AGT_SYS_NOENT) return agt__fail_io(err, rc, "cannot look at %s", name);
+    mine.status = AGT_OK;
+    agt_status status = agt__write_file(sys, at, name, all, sizeof all - 1, true, &mine);
+    /* another process may do the same at the same time */
+    if (status != AGT_OK && sys->stat(sys->ctx, at, name, &st) >= 0) status = AGT_OK;
+    return agt__answer(status, &mine, err);
+}
+
+AGT_PRIVATE agt_status agt__open_private(const agt_sys *sys, agt_fd root, bool make, agt_fd *out,
+                                         agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    agt_status status = agt__open_folder(sys, root, AGT_STORE_NAME, false, out, &mine);
+    if (status != AGT_NOT_FOUND || !make) return agt__answer(status, &mine, err);
+    status = agt__open_folder(sys, root, AGT_STORE_NAME, true, out, err);
+    if (status == AGT_OK) status = agt__hide_folder(sys, *out, err);
+    if (status == AGT_OK || *out == AGT_FD_NONE) return status;
+    sys->close(sys->ctx, *out);
+    *out = AGT_FD_NONE;
+    return status;
 }
 
 AGT_PRIVATE agt_fd agt__walk_folder(const agt_sys *sys, agt_fd dir, const char *path, bool make) {
@@ -9398,7 +9435,7 @@ static agt_status poll_open_locks(const agt_sys *sys, const char *root, bool mak
         return agt__fail_sys(err, top, "cannot open the folder %s",
                              agt__show_path(shown, sizeof shown, root, strlen(root)));
     agt_fd at;
-    agt_status status = agt__open_folder(sys, top, ".agent-trace", make, &at, err);
+    agt_status status = agt__open_private(sys, top, make, &at, err);
     sys->close(sys->ctx, top);
     if (status != AGT_OK) return status;
     status = agt__open_folder(sys, at, "locks", make, out, err);
@@ -12887,7 +12924,6 @@ AGT_PRIVATE agt_status agt__config_write(const agt_sys *sys, agt_fd dir, const a
 
 #define AGT_INLINE_MAX   (1024u * 1024)     /* longer contents go to a side file */
 #define AGT_BATCH_INLINE (2u * 1024 * 1024) /* together, in one record */
-#define AGT_STORE_NAME   ".agent-trace"
 #define AGT_REJECTED_MAX                                                                           \
     (32u * 1024 * 1024) /* longer refused bytes are told by their hash alone                       \
                          */
@@ -13645,7 +13681,8 @@ static agt_status store_create(agt_store *s, agt_error *err) {
         return st;
     }
     (void)s->sys->remove(s->sys->ctx, s->at, "state");
-    st = store_journal_make(s, err);
+    st = agt__hide_folder(s->sys, s->at, err);
+    if (st == AGT_OK) st = store_journal_make(s, err);
     if (st == AGT_OK) st = agt__git_init(s->sys, s->git_dir, &s->mem, err);
     if (st == AGT_OK) st = agt__uuid(s->sys, s->config.id, err);
     if (st == AGT_OK) {
@@ -13707,7 +13744,7 @@ static agt_status store_no_store(agt_store *s, agt_error *err) {
 
 static agt_status store_open_at(agt_store *s, bool create, agt_error *err) {
     bool there;
-    agt_status st = agt__open_folder(s->sys, s->root, AGT_STORE_NAME, create, &s->at, err);
+    agt_status st = agt__open_private(s->sys, s->root, create, &s->at, err);
     if (st == AGT_NOT_FOUND) return store_no_store(s, err);
     if (st != AGT_OK) return st;
     /* an old format, or a store without its config.toml, must be refused before anything is made

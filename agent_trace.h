@@ -207,7 +207,8 @@ typedef struct agt_poll_lock_options {
  * Returns  AGT_OK, AGT_BUSY (somebody leads, in this process too), AGT_NOT_FOUND (no such folder),
  *          AGT_INVALID (a link, folder or other non-file stands in its place), AGT_NOMEM, AGT_IO,
  *          AGT_UNSUPPORTED (the file system has no flock; never an unlocked success).
- * Disk     makes .agent-trace/locks/poll.lock (the leader's pid, decimal) and poll.lock.info.
+ * Disk     makes .agent-trace (hidden from git by a .gitignore in it), locks/poll.lock in it (the
+ *          leader's pid, decimal) and poll.lock.info.
  */
 AGENT_TRACE_API agt_status agt_poll_lock_try(agt_poll_lock **out, const char *root, agt_error *err);
 
@@ -283,7 +284,7 @@ typedef struct agt_open_options {
  *          and stays as it is), AGT_UNSUPPORTED (a newer format, or a store of
  *          agent-trace 0.1.0), AGT_NOMEM, AGT_IO, AGT_LIMIT.
  * Disk     with create: .agent-trace (mode 0700) and nothing else; the folder's .git is never
- *          made, changed or read.
+ *          made, changed or read. A .gitignore in .agent-trace hides it from a git around it.
  */
 AGENT_TRACE_API agt_status agt_open(agt_store **out, const char *root, const agt_open_options *opts,
                                     agt_error *err);

@@ -191,6 +191,37 @@ const char *cli_shown(const cli *c, const char *path, size_t len, char *out, siz
 
 /* ---- the store ---- */
 
+/* A generated index without a store beside it: the folder or one above that has one. */
+static bool context_left_index(const char *cwd, char *out, size_t size) {
+    char path[4096 + 32];
+    struct stat st;
+    size_t n = strlen(cwd);
+    if (n >= size || n >= 4096) return false;
+    memcpy(out, cwd, n + 1);
+    for (;;) {
+        (void)snprintf(path, sizeof path, "%s/AGENT-TRACE.md", out);
+        if (lstat(path, &st) == 0) return true;
+        while (n > 0 && out[n - 1] != '/')
+            n--;
+        if (n <= 1) return false;
+        out[--n] = 0;
+    }
+}
+
+/* Nothing is there any more to be opened; who knows why is told what can be done. */
+static int context_no_store(cli *c, const agt_error *err) {
+    char folder[sizeof c->cwd];
+    if (!context_left_index(c->cwd, folder, sizeof folder))
+        return cli_failed(c, AGT_NOT_FOUND, err);
+    c->failure.status = AGT_NOT_FOUND;
+    return out_fail(CLI_NOT_FOUND,
+                    "no agent-trace store here or in any folder above, but %s/AGENT-TRACE.md says "
+                    "that there was one; 'git clean -x' and copies without hidden files leave "
+                    ".agent-trace out, and only a backup of it has the history: put that back, or "
+                    "begin anew with 'agent-trace init'",
+                    folder);
+}
+
 int cli_find(cli *c) {
     agt_error err;
     if (c->root[0]) return CLI_DONE;
@@ -199,7 +230,7 @@ int cli_find(cli *c) {
     agt_status st = agt_store_find(NULL, c->root, sizeof c->root, &err);
     if (st == AGT_OK) return CLI_DONE;
     c->root[0] = 0;
-    return cli_failed(c, st, &err);
+    return st == AGT_NOT_FOUND ? context_no_store(c, &err) : cli_failed(c, st, &err);
 }
 
 static int context_publish(const cli *c, uint32_t *out) {

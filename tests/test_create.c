@@ -226,3 +226,24 @@ TEST(create, a_death_in_the_making_is_never_taken_for_a_lost_config) {
     CHECK(journals > 3);
     CHECK(made > 1);
 }
+
+/* A git repository around it sees nothing of the folder, whoever makes it. */
+TEST(create, the_folder_hides_itself_from_a_repository_around_it) {
+    agt_error err;
+    agt_poll_lock *lock;
+    const char *root = test_folder();
+    CHECK_OK(agt_poll_lock_try(&lock, root, &err), err);
+    kit_disk_has(root, ".agent-trace/.gitignore", "*\n");
+    CHECK_INT(unlink(kit_path(root, ".agent-trace/.gitignore")), 0);
+    agt_poll_lock_release(lock);
+    CHECK_OK(agt_poll_lock_try(&lock, root, &err), err); /* somebody wanted it away */
+    CHECK_INT(access(kit_path(root, ".agent-trace/.gitignore"), F_OK), -1);
+    agt_poll_lock_release(lock);
+    agt_store *s = kit_open(root); /* that folder was no store yet */
+    kit_disk_has(root, ".agent-trace/.gitignore", "*\n");
+    CHECK_INT(unlink(kit_path(root, ".agent-trace/.gitignore")), 0);
+    kit_write(s, &kit_user, "a.md", "x\n");
+    kit_close(s);
+    kit_close(kit_open(root));
+    CHECK_INT(access(kit_path(root, ".agent-trace/.gitignore"), F_OK), -1);
+}

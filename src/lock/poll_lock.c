@@ -156,7 +156,7 @@ static agt_status poll_open_locks(const agt_sys *sys, const char *root, bool mak
         return agt__fail_sys(err, top, "cannot open the folder %s",
                              agt__show_path(shown, sizeof shown, root, strlen(root)));
     agt_fd at;
-    agt_status status = agt__open_folder(sys, top, ".agent-trace", make, &at, err);
+    agt_status status = agt__open_private(sys, top, make, &at, err);
     sys->close(sys->ctx, top);
     if (status != AGT_OK) return status;
     status = agt__open_folder(sys, at, "locks", make, out, err);

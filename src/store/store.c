@@ -383,7 +383,8 @@ static agt_status store_create(agt_store *s, agt_error *err) {
         return st;
     }
     (void)s->sys->remove(s->sys->ctx, s->at, "state");
-    st = store_journal_make(s, err);
+    st = agt__hide_folder(s->sys, s->at, err);
+    if (st == AGT_OK) st = store_journal_make(s, err);
     if (st == AGT_OK) st = agt__git_init(s->sys, s->git_dir, &s->mem, err);
     if (st == AGT_OK) st = agt__uuid(s->sys, s->config.id, err);
     if (st == AGT_OK) {
@@ -445,7 +446,7 @@ static agt_status store_no_store(agt_store *s, agt_error *err) {
 
 static agt_status store_open_at(agt_store *s, bool create, agt_error *err) {
     bool there;
-    agt_status st = agt__open_folder(s->sys, s->root, AGT_STORE_NAME, create, &s->at, err);
+    agt_status st = agt__open_private(s->sys, s->root, create, &s->at, err);
     if (st == AGT_NOT_FOUND) return store_no_store(s, err);
     if (st != AGT_OK) return st;
     /* an old format, or a store without its config.toml, must be refused before anything is made

@@ -15,7 +15,6 @@
 
 #define AGT_INLINE_MAX   (1024u * 1024)     /* longer contents go to a side file */
 #define AGT_BATCH_INLINE (2u * 1024 * 1024) /* together, in one record */
-#define AGT_STORE_NAME   ".agent-trace"
 #define AGT_REJECTED_MAX                                                                           \
     (32u * 1024 * 1024) /* longer refused bytes are told by their hash alone                       \
                          */

@@ -150,6 +150,34 @@ static bool sys_component(const char *path, size_t *at, char *name, size_t size)
     return agt__copy_text(name, size, path + start, end - start);
 }
 
+AGT_PRIVATE agt_status agt__hide_folder(const agt_sys *sys, agt_fd at, agt_error *err) {
+    static const char name[] = ".gitignore", all[] = "*\n";
+    agt_error mine;
+    agt_stat st;
+    int rc = sys->stat(sys->ctx, at, name, &st);
+    if (rc >= 0) return AGT_OK;
+    if (AGT_SYS_CLASS(rc) != AGT_SYS_NOENT) return agt__fail_io(err, rc, "cannot look at %s", name);
+    mine.status = AGT_OK;
+    agt_status status = agt__write_file(sys, at, name, all, sizeof all - 1, true, &mine);
+    /* another process may do the same at the same time */
+    if (status != AGT_OK && sys->stat(sys->ctx, at, name, &st) >= 0) status = AGT_OK;
+    return agt__answer(status, &mine, err);
+}
+
+AGT_PRIVATE agt_status agt__open_private(const agt_sys *sys, agt_fd root, bool make, agt_fd *out,
+                                         agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    agt_status status = agt__open_folder(sys, root, AGT_STORE_NAME, false, out, &mine);
+    if (status != AGT_NOT_FOUND || !make) return agt__answer(status, &mine, err);
+    status = agt__open_folder(sys, root, AGT_STORE_NAME, true, out, err);
+    if (status == AGT_OK) status = agt__hide_folder(sys, *out, err);
+    if (status == AGT_OK || *out == AGT_FD_NONE) return status;
+    sys->close(sys->ctx, *out);
+    *out = AGT_FD_NONE;
+    return status;
+}
+
 AGT_PRIVATE agt_fd agt__walk_folder(const agt_sys *sys, agt_fd dir, const char *path, bool make) {
     if (!path[0]) return sys->open(sys->ctx, dir, ".", AGT_O_READ | AGT_O_FOLDER, 0);
     agt_fd at = sys->walk(sys->ctx, dir, path);

@@ -26,6 +26,15 @@ AGT_PRIVATE agt_status agt__write_file(const agt_sys *sys, agt_fd dir, const cha
 /* Opens a sub-folder of ours, making it (mode 0700) if `make`. */
 AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const char *name, bool make,
                                         agt_fd *out, agt_error *err);
+#define AGT_STORE_NAME ".agent-trace"
+
+/* Writes a .gitignore into the open folder .agent-trace that hides it, if there is none: a git
+ * repository around it sees nothing of it, `git clean` leaves it alone, and nothing in that
+ * repository is touched for it. */
+AGT_PRIVATE agt_status agt__hide_folder(const agt_sys *sys, agt_fd at, agt_error *err);
+/* As agt__open_folder for .agent-trace, hidden if it is made. */
+AGT_PRIVATE agt_status agt__open_private(const agt_sys *sys, agt_fd root, bool make, agt_fd *out,
+                                         agt_error *err);
 /* Opens the folder `path` ("" is dir itself: a new descriptor), making what is missing (0777 less
  * umask) if `make`. Follows no link. Returns the fd or a negative AGT_SYS_ERR. */
 AGT_PRIVATE agt_fd agt__walk_folder(const agt_sys *sys, agt_fd dir, const char *path, bool make);

@@ -1,0 +1,214 @@
+#!/bin/sh
+# A git repository around the store: the user's own. No command changes a byte in its .git or a line
+# of its `git status`, but for the documents themselves; and git leaves the store alone. With the
+# real git, in every way that a folder can be a work tree.
+. "$(dirname "$0")/kit.sh"
+if ! git --version >/dev/null 2>&1; then
+    skip 'a git repository around the store' 'git is not installed'
+    kit_passed=1
+    kit_end
+fi
+HOME=$WORK GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=$WORK/gitconfig GIT_OPTIONAL_LOCKS=0
+export HOME GIT_CONFIG_NOSYSTEM GIT_CONFIG_GLOBAL GIT_OPTIONAL_LOCKS
+unset AGENT_TRACE_ACTOR AGENT_TRACE_PUBLISH
+git config --global user.name n
+git config --global user.email n@example.org
+git config --global init.defaultBranch trunk
+git config --global protocol.file.allow always
+git config --global safe.directory '*'
+
+# ---- what must not change ----
+
+clean_git() { # git without what a case put into the environment
+    env -u GIT_DIR -u GIT_WORK_TREE -u GIT_INDEX_FILE -u GIT_OBJECT_DIRECTORY -u GIT_COMMON_DIR \
+        -u GIT_NAMESPACE git "$@"
+}
+# Every byte, name and mode of the repositories, and the status but for the documents.
+snapshot() {
+    for tree in $TREES; do
+        clean_git -C "$tree" status --porcelain=v1 -uall |
+            grep -v ' \(.*/\)*\(doc[0-9]*\.md\|AGENT-TRACE\.md\)$'
+    done
+    for folder in $GITS; do
+        find "$folder" -printf '%p %M %s %T@ %l\n' | LC_ALL=C sort
+        find "$folder" -type f -exec sha256sum {} + | LC_ALL=C sort
+    done
+}
+commands=0
+# Runs it in $STORE and compares.
+unchanged() { # EXIT ARGS...
+    want=$1
+    shift
+    (cd "$STORE" && "$PROGRAM" "$@") >"$WORK/out" 2>&1 </dev/null
+    code=$?
+    echo "$*" >>"$WORK/commands"
+    if [ "$code" != "$want" ]; then
+        echo "agent-trace $*: exit $code, wanted $want"
+        cat "$WORK/out"
+        return 1
+    fi
+    snapshot >"$WORK/after"
+    cmp -s "$WORK/before" "$WORK/after" && return 0
+    echo "after agent-trace $*:"
+    diff "$WORK/before" "$WORK/after"
+    return 1
+}
+# Every command that there is, in the store $STORE of the work trees $TREES, whose git folders are
+# $GITS.
+every_command() {
+    printf '{"actor":"user","action":"create","path":"doc3.md","content":"3"}\n' >"$WORK/stream"
+    snapshot >"$WORK/before"
+    [ "$(wc -l <"$WORK/before")" -gt 30 ] || return 1
+    unchanged 0 init && unchanged 0 init && [ -d "$STORE/.agent-trace" ] &&
+        unchanged 0 write doc1.md --content one && unchanged 0 write doc1.md --content two &&
+        unchanged 0 write s/doc2.md --content two && unchanged 0 show doc1.md &&
+        unchanged 0 show doc1.md 1 && unchanged 0 log && unchanged 0 diff doc1.md 1 2 &&
+        unchanged 0 restore doc1.md 1 && unchanged 0 ls && unchanged 0 status &&
+        unchanged 0 import "$WORK/stream" && unchanged 0 trace && unchanged 0 lock try &&
+        unchanged 0 lock hold true && unchanged 0 git log -1 &&
+        unchanged 0 write doc4.md --content four --type reference &&
+        unchanged 3 write doc4.md --content x --actor agent:a && unchanged 0 rm doc3.md
+}
+# git leaves the store alone, however it is told to tidy up; then the store still works.
+git_leaves_it() {
+    cp -R "$STORE/.agent-trace" "$WORK/kept" && rm -rf "$WORK/kept/locks"
+    [ -z "$(clean_git -C "$STORE" ls-files -o --exclude-standard | grep agent-trace)" ] &&
+        clean_git -C "$STORE" clean -fdq -e 'doc*' && clean_git -C "$STORE" clean -ffdq -e 'doc*' &&
+        clean_git -C "$STORE" add -A && clean_git -C "$STORE" stash -q -u &&
+        clean_git -C "$STORE" stash pop -q && clean_git -C "$STORE" commit -qm docs || return 1
+    [ -z "$(clean_git -C "$STORE" ls-files | grep agent-trace)" ] || return 1
+    diff -r -x locks "$WORK/kept" "$STORE/.agent-trace" || return 1
+    rm -rf "$WORK/kept"
+    (cd "$STORE" && "$PROGRAM" write doc1.md --content again && "$PROGRAM" show doc1.md 1)
+}
+
+repository() { # NAME: a fresh repository with a commit
+    TREES=$WORK/$1 STORE=$WORK/$1 GITS=$WORK/$1/.git
+    git init -q "$STORE" && echo a >"$STORE/a" && echo b >"$STORE/untracked" && git -C "$STORE" add a &&
+        git -C "$STORE" commit -qm a && GIT_OPTIONAL_LOCKS=1 git -C "$STORE" status >/dev/null
+}
+around() { # a whole case: what stands around is made already
+    every_command && git_leaves_it
+}
+
+# ---- the ways that a folder can be a work tree ----
+
+at_the_top() { repository top && around; }
+below_the_top() { repository below && mkdir -p "$STORE/x/y" && STORE=$STORE/x/y && around; }
+linked_worktree() {
+    repository main && git -C "$STORE" worktree add -q "$WORK/linked" 2>/dev/null &&
+        GIT_OPTIONAL_LOCKS=1 git -C "$WORK/linked" status >/dev/null || return 1
+    TREES="$WORK/main $WORK/linked" STORE=$WORK/linked GITS="$WORK/main/.git $WORK/linked/.git"
+    around
+}
+submodule() {
+    repository inner && repository outer &&
+        git -C "$STORE" submodule --quiet add "$WORK/inner" sub 2>/dev/null && git -C "$STORE" commit -qm sub &&
+        GIT_OPTIONAL_LOCKS=1 git -C "$STORE" status >/dev/null &&
+        GIT_OPTIONAL_LOCKS=1 git -C "$STORE/sub" status >/dev/null || return 1
+    [ -f "$STORE/sub/.git" ] || return 1
+    TREES=$WORK/outer/sub STORE=$WORK/outer/sub GITS="$WORK/outer/.git $WORK/outer/sub/.git"
+    around
+}
+around_a_submodule() {
+    repository inner2 && repository outer2 &&
+        git -C "$STORE" submodule --quiet add "$WORK/inner2" sub 2>/dev/null && git -C "$STORE" commit -qm sub &&
+        GIT_OPTIONAL_LOCKS=1 git -C "$STORE" status >/dev/null || return 1
+    TREES="$WORK/outer2 $WORK/outer2/sub" GITS="$WORK/outer2/.git $WORK/outer2/sub/.git"
+    around
+}
+nested_repository() {
+    repository upper && GITS="$GITS $WORK/upper/n/.git" && git init -q "$STORE/n" && echo n >"$STORE/n/n" &&
+        git -C "$STORE/n" add n && git -C "$STORE/n" commit -qm n && around
+}
+# Its files are ordinary files to the store.
+documents_in_a_nested_repository() {
+    repository upper2 && git init -q "$STORE/n" && git -C "$STORE/n" commit -qm n --allow-empty || return 1
+    TREES=$STORE/n GITS="$GITS $STORE/n/.git"
+    snapshot >"$WORK/before"
+    unchanged 0 init && unchanged 0 write n/doc1.md --content 1 && unchanged 0 show n/doc1.md 1 &&
+        unchanged 2 write n/.git/config --content 1 && unchanged 2 write n/.git/hooks/doc1.md --content 1
+}
+bare_repository_beside() {
+    repository beside && git init -q --bare "$STORE/b.git" && git -C "$STORE" push -q "$STORE/b.git" HEAD &&
+        GITS="$GITS $STORE/b.git" && every_command
+}
+bare_repository_as_the_folder() {
+    TREES='' STORE=$WORK/bare.git GITS=$WORK/bare.git/objects
+    git init -q --bare "$STORE" && GITS="$GITS $STORE/hooks $STORE/info $STORE/refs" && every_command &&
+        git -C "$STORE" fsck --strict >/dev/null 2>&1
+}
+made_before_the_repository() {
+    TREES=$WORK/early STORE=$WORK/early GITS=$WORK/early/.git
+    mkdir "$STORE" && (cd "$STORE" && "$PROGRAM" init && "$PROGRAM" write doc0.md --content 0) >/dev/null &&
+        git init -q "$STORE" && echo a >"$STORE/a" && git -C "$STORE" add a && git -C "$STORE" commit -qm a &&
+        GIT_OPTIONAL_LOCKS=1 git -C "$STORE" status >/dev/null && around
+}
+with_the_environment() { # NAME=VALUE...: which other commands of git listen to
+    repository "$1" && repository other || return 1
+    STORE=$WORK/$1 TREES="$WORK/$1 $WORK/other" GITS="$WORK/$1/.git $WORK/other/.git"
+    shift
+    for setting; do export "${setting?}"; done
+    around
+    code=$?
+    for setting; do unset "${setting%%=*}"; done
+    rm -rf "$WORK/other"
+    return "$code"
+}
+another_owner() {
+    repository owned && chown -R 65534 "$STORE/.git" && around
+}
+a_git_that_is_a_link() {
+    repository linked_git && mv "$STORE/.git" "$WORK/elsewhere.git" && ln -s ../elsewhere.git "$STORE/.git" &&
+        GITS="$WORK/elsewhere.git $STORE/.git" && around
+}
+hooks_and_settings() { # that would change what is stored, or say that they ran
+    repository hooks || return 1
+    for hook in pre-commit post-commit post-checkout post-index-change reference-transaction fsmonitor; do
+        printf '#!/bin/sh\necho ran >>%s\n' "$WORK/ran" >"$STORE/.git/hooks/$hook"
+        chmod +x "$STORE/.git/hooks/$hook"
+    done
+    printf '* text=auto eol=crlf\n' >"$STORE/.gitattributes"
+    printf '*.md\n' >"$STORE/.gitignore"
+    every_command && [ ! -e "$WORK/ran" ]
+}
+
+case_ 'a store at the top of a work tree' at_the_top
+case_ 'a store below the top' below_the_top
+case_ 'a store in a linked worktree' linked_worktree
+case_ 'a store in a submodule' submodule
+case_ 'a store around a submodule' around_a_submodule
+case_ 'a store around a nested repository' nested_repository
+case_ 'documents in a nested repository, but not in its .git' documents_in_a_nested_repository
+case_ 'a bare repository beside it' bare_repository_beside
+case_ 'a bare repository as its folder' bare_repository_as_the_folder
+case_ 'a store that was there before the repository' made_before_the_repository
+case_ 'GIT_DIR and GIT_WORK_TREE that name another repository' \
+    with_the_environment dir "GIT_DIR=$WORK/other/.git" "GIT_WORK_TREE=$WORK/other"
+case_ 'GIT_INDEX_FILE, GIT_OBJECT_DIRECTORY and GIT_NAMESPACE' \
+    with_the_environment index "GIT_INDEX_FILE=$WORK/other/.git/index" \
+    "GIT_OBJECT_DIRECTORY=$WORK/other/.git/objects" GIT_NAMESPACE=n
+if [ "$(id -u)" = 0 ]; then
+    case_ 'a .git that belongs to somebody else' another_owner
+else
+    skip 'a .git that belongs to somebody else' 'only root can give it away'
+fi
+case_ 'a .git that is a link' a_git_that_is_a_link
+case_ 'hooks, attributes and ignored documents' hooks_and_settings
+
+# ---- what only `git clean -x` takes away ----
+
+the_loss_is_said() {
+    repository lost && (cd "$STORE" && "$PROGRAM" init && "$PROGRAM" write doc1.md --content 1) >/dev/null &&
+        printf '# x\n' >"$STORE/AGENT-TRACE.md" && git -C "$STORE" add AGENT-TRACE.md &&
+        git -C "$STORE" commit -qm x && git -C "$STORE" clean -fdxq && [ ! -e "$STORE/.agent-trace" ] || return 1
+    (cd "$STORE" && "$PROGRAM" ls) 2>"$WORK/err" && return 1
+    cat "$WORK/err"
+    grep -q 'no agent-trace store here' "$WORK/err" && grep -q 'git clean -x' "$WORK/err" &&
+        grep -q 'backup' "$WORK/err"
+}
+case_ 'after git clean -x it is said what is gone, and that only a backup has it' the_loss_is_said
+
+saw_them() { n=$(wc -l <"$WORK/commands") && echo "$n commands" && [ "$n" -gt 250 ]; }
+case_ 'hundreds of commands were compared' saw_them
+kit_end
