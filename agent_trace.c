@@ -4637,6 +4637,31 @@ AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
 /* Looks which packs there are, and lets go of those that are there no more. */
 AGT_PRIVATE agt_status agt__git_list_again(agt_git *git, agt_error *err);
 
+/* ---- a history that somebody else wrote: past.c ---- */
+
+/* A commit. The texts point into the buffer it was read to. */
+typedef struct agt_git_past {
+    agt_oid tree, parent; /* the first parent */
+    bool has_parent;
+    agt_text author, email, message;
+    int64_t unix_s; /* the author's time, at most the last second of 9999 */
+} agt_git_past;
+
+/* Appends the ids (20 bytes each) that may be the newest commit, the best first: what HEAD leads
+ * to, then what the reflog says it was, from the newest line back. Whether the commits are there is
+ * not looked at. None is AGT_OK. */
+AGT_PRIVATE agt_status agt__git_past_heads(agt_git *git, agt_buf *ids, agt_error *err);
+/* Reads a commit into `bytes` (emptied first). AGT_NOT_FOUND, AGT_CORRUPT. */
+AGT_PRIVATE agt_status agt__git_past_commit(agt_git *git, const agt_oid *id, agt_buf *bytes,
+                                            agt_git_past *out, agt_error *err);
+/* Tells each file that differs between two trees (NULL: an empty one), in byte order of their
+ * paths; a NULL side has it not. What a path may be, git does not say: it may be anything but a
+ * NUL. Links count as files, other repositories not at all. */
+typedef agt_status (*agt_git_change_fn)(void *ctx, agt_text path, const agt_oid *from,
+                                        const agt_oid *to, agt_error *err);
+AGT_PRIVATE agt_status agt__git_past_changes(agt_git *git, const agt_oid *from, const agt_oid *to,
+                                             agt_git_change_fn each, void *ctx, agt_error *err);
+
 #endif /* AGT_GIT_H */
 /* end src/git/git.h */
 #ifdef AGENT_TRACE_NO_GIT
@@ -4767,6 +4792,23 @@ AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
 
 AGT_PRIVATE agt_status agt__git_list_again(agt_git *git, agt_error *err) {
     (void)git;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_past_heads(agt_git *git, agt_buf *ids, agt_error *err) {
+    (void)git, (void)ids;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_past_commit(agt_git *git, const agt_oid *id, agt_buf *bytes,
+                                            agt_git_past *out, agt_error *err) {
+    (void)git, (void)id, (void)bytes, (void)out;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_past_changes(agt_git *git, const agt_oid *from, const agt_oid *to,
+                                             agt_git_change_fn each, void *ctx, agt_error *err) {
+    (void)git, (void)from, (void)to, (void)each, (void)ctx;
     return none_answer(err);
 }
 /* end src/git/none.c */
@@ -9017,6 +9059,303 @@ AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err) {
     return status;
 }
 /* end src/git/repo.c */
+/* begin src/git/past.c */
+/* past: reading a history that somebody else wrote: which commit is the newest, what stands in a
+ * commit, and which files differ between two trees.
+ *
+ * (1) Only objects, HEAD, refs and the reflog are read. The configuration is not: neither a work
+ *     tree that it names, nor filters, nor anything else that a program could be made to run.
+ * (2) Objects are asked for by their ids and checked against them, so nothing that stands in their
+ *     place is believed.
+ * (3) Trees are compared in git's own order, which is the byte order of whole paths. */
+
+#define PAST_REF_MAX 4096u
+#define PAST_LOG_MAX (256u * 1024 * 1024)
+#define PAST_DEPTH   128
+#define PAST_MODE    7u /* octal digits and the blank: "100644 " */
+
+/* ---- the newest commit ---- */
+
+static bool past_ref_name(const char *s, size_t n) {
+    if (n < 6 || memcmp(s, "refs/", 5) != 0 || s[n - 1] == '/') return false;
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char)s[i] <= ' ' || s[i] == 0x7f || s[i] == '\\') return false;
+        if (s[i] == '.' && (i + 1 == n || s[i + 1] == '.' || s[i - 1] == '/')) return false;
+        if (s[i] == '/' && s[i - 1] == '/') return false;
+    }
+    return true;
+}
+
+static size_t past_trim(const agt_buf *b) {
+    size_t n = b->len;
+    while (n && (b->data[n - 1] == '\n' || b->data[n - 1] == '\r' || b->data[n - 1] == ' '))
+        n--;
+    return n;
+}
+
+/* Reads a file that may lie in folders beneath the repository. */
+static agt_status past_file(agt_git *git, const char *path, size_t max, agt_buf *out,
+                            agt_error *err) {
+    char folder[PAST_REF_MAX];
+    const agt_sys *sys = git->sys;
+    size_t cut = strlen(path);
+    while (cut && path[cut - 1] != '/')
+        cut--;
+    if (!cut) return agt__read_file(sys, git->dir, path, max, out, err);
+    if (!agt__copy_text(folder, sizeof folder, path, cut - 1))
+        return agt__fail(err, AGT_LIMIT, "the name of a ref is too long");
+    agt_fd fd = sys->walk(sys->ctx, git->dir, folder);
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open %.200s in the git folder", folder);
+    agt_status st = agt__read_file(sys, fd, path + cut, max, out, err);
+    sys->close(sys->ctx, fd);
+    return st;
+}
+
+/* Appends the id that packed-refs has for the ref, if it has one. */
+static agt_status past_packed(agt_git *git, const char *ref, agt_buf *ids, agt_error *err) {
+    agt_buf b = agt__buf(&git->mem);
+    unsigned char id[20];
+    size_t len = strlen(ref);
+    agt_status st = agt__read_file(git->sys, git->dir, "packed-refs", PAST_LOG_MAX, &b, err);
+    const char *p = (const char *)b.data, *end = p ? p + b.len : p, *line_end;
+    for (; st == AGT_OK && p && p < end; p = line_end + 1) {
+        line_end = memchr(p, '\n', (size_t)(end - p));
+        if (!line_end) line_end = end;
+        if ((size_t)(line_end - p) != AGT_GIT_HEX + 1 + len || p[AGT_GIT_HEX] != ' ') continue;
+        if (memcmp(p + AGT_GIT_HEX + 1, ref, len) == 0 && agt__unhex(p, AGT_GIT_HEX, id, sizeof id))
+            agt__buf_put(ids, id, sizeof id);
+    }
+    agt__buf_free(&b);
+    return st;
+}
+
+/* Appends what the last lines of the reflog name, the newest first: "<old> <new> <who> ...". */
+static agt_status past_reflog(agt_git *git, agt_buf *ids, agt_error *err) {
+    agt_buf b = agt__buf(&git->mem);
+    unsigned char id[20];
+    agt_status st = past_file(git, "logs/HEAD", PAST_LOG_MAX, &b, err);
+    size_t end = st == AGT_OK ? past_trim(&b) : 0;
+    while (end) {
+        size_t begin = end;
+        while (begin && b.data[begin - 1] != '\n')
+            begin--;
+        const char *line = (const char *)b.data + begin;
+        if (end - begin > 2 * AGT_GIT_HEX + 1 && line[AGT_GIT_HEX] == ' ' &&
+            agt__unhex(line + AGT_GIT_HEX + 1, AGT_GIT_HEX, id, sizeof id))
+            agt__buf_put(ids, id, sizeof id);
+        end = begin ? begin - 1 : 0;
+    }
+    agt__buf_free(&b);
+    return st;
+}
+
+/* What is not there, or is damaged, is another candidate's turn. */
+static agt_status past_skip(agt_status st, const agt_error *mine, agt_error *err) {
+    if (st != AGT_NOMEM && st != AGT_IO) return AGT_OK;
+    return agt__answer(st, mine, err);
+}
+
+AGT_PRIVATE agt_status agt__git_past_heads(agt_git *git, agt_buf *ids, agt_error *err) {
+    char ref[PAST_REF_MAX];
+    unsigned char id[20];
+    agt_error mine;
+    agt_buf b = agt__buf(&git->mem);
+    agt_status st = agt__read_file(git->sys, git->dir, "HEAD", PAST_REF_MAX, &b, &mine);
+    size_t n = st == AGT_OK ? past_trim(&b) : 0;
+    const char *text = (const char *)b.data;
+    ref[0] = 0;
+    if (n > 5 && memcmp(text, "ref: ", 5) == 0 && past_ref_name(text + 5, n - 5))
+        (void)agt__copy_text(ref, sizeof ref, text + 5, n - 5);
+    else if (agt__unhex(text, n, id, sizeof id))
+        agt__buf_put(ids, id, sizeof id);
+    st = past_skip(st, &mine, err);
+    if (st == AGT_OK && ref[0]) {
+        b.len = 0;
+        st = past_file(git, ref, PAST_REF_MAX, &b, &mine);
+        if (st == AGT_OK && agt__unhex((const char *)b.data, past_trim(&b), id, sizeof id))
+            agt__buf_put(ids, id, sizeof id);
+        st = past_skip(st, &mine, err);
+        if (st == AGT_OK) st = past_skip(past_packed(git, ref, ids, &mine), &mine, err);
+    }
+    agt__buf_free(&b);
+    if (st == AGT_OK) st = past_skip(past_reflog(git, ids, &mine), &mine, err);
+    return st == AGT_OK && ids->failed ? agt__nomem(err) : st;
+}
+
+/* ---- commits ---- */
+
+/* "<label> <id>\n" at *at. */
+static bool past_id_line(const agt_buf *b, size_t *at, const char *label, agt_oid *id) {
+    const char *p = (const char *)b->data + *at;
+    size_t n = strlen(label);
+    if (b->len - *at < n + AGT_GIT_HEX + 1 || memcmp(p, label, n) != 0) return false;
+    if (p[n + AGT_GIT_HEX] != '\n' || !agt__unhex(p + n, AGT_GIT_HEX, id->id, 20)) return false;
+    *at += n + AGT_GIT_HEX + 1;
+    return true;
+}
+
+/* "<name> <<email>> <seconds> <zone>" */
+static void past_person(const char *s, size_t n, agt_git_past *out) {
+    size_t open = 0, close = n, at;
+    while (open < n && s[open] != '<')
+        open++;
+    while (close > open && s[close - 1] != '>')
+        close--;
+    out->author = (agt_text){s, open && s[open - 1] == ' ' ? open - 1 : open};
+    out->email = open < close ? (agt_text){s + open + 1, close - open - 2} : agt__text("");
+    out->unix_s = 0;
+    for (at = close + (close < n); at < n && s[at] >= '0' && s[at] <= '9'; at++)
+        if (out->unix_s < AGT_TIME_MAX / 1000) out->unix_s = out->unix_s * 10 + (s[at] - '0');
+    if (out->unix_s > AGT_TIME_MAX / 1000) out->unix_s = AGT_TIME_MAX / 1000;
+}
+
+AGT_PRIVATE agt_status agt__git_past_commit(agt_git *git, const agt_oid *id, agt_buf *bytes,
+                                            agt_git_past *out, agt_error *err) {
+    int kind = 0;
+    agt_oid other;
+    size_t at = 0;
+    memset(out, 0, sizeof *out);
+    bytes->len = 0;
+    agt_status st = agt__git_load(git, id, &kind, bytes, err);
+    if (st != AGT_OK) return st;
+    if (kind != AGT_GIT_COMMIT || !past_id_line(bytes, &at, "tree ", &out->tree))
+        return agt__fail(err, AGT_CORRUPT, "a git object is no commit");
+    out->has_parent = past_id_line(bytes, &at, "parent ", &out->parent);
+    while (past_id_line(bytes, &at, "parent ", &other)) { /* only the first counts */
+    }
+    const char *p = (const char *)bytes->data, *end = p + bytes->len, *line_end;
+    for (p += at; p < end && *p != '\n'; p = line_end + 1) {
+        line_end = memchr(p, '\n', (size_t)(end - p));
+        if (!line_end) line_end = end;
+        if (line_end - p > 7 && memcmp(p, "author ", 7) == 0)
+            past_person(p + 7, (size_t)(line_end - p) - 7, out);
+    }
+    if (p < end) p++;
+    out->message = (agt_text){p < end ? p : "", p < end ? (size_t)(end - p) : 0};
+    return AGT_OK;
+}
+
+/* ---- what differs between two trees ---- */
+
+typedef struct past_entry {
+    agt_text name;
+    bool folder, link; /* link: another repository, whose commits are elsewhere */
+    agt_oid id;
+} past_entry;
+
+typedef struct past_walk {
+    agt_git *git;
+    agt_git_change_fn each;
+    void *ctx;
+    agt_buf path;
+} past_walk;
+
+/* The entry at *at of a tree; false at its end, and where it is none. */
+static bool past_next(const agt_buf *b, size_t *at, past_entry *e) {
+    const unsigned char *p = b->data ? b->data + *at : NULL, *end = p ? b->data + b->len : p;
+    if (p == end) return false;
+    const unsigned char *blank = memchr(p, ' ', (size_t)(end - p));
+    if (!blank || blank - p >= (ptrdiff_t)PAST_MODE) return false;
+    const unsigned char *nul = memchr(blank, 0, (size_t)(end - blank));
+    if (!nul || end - nul < 21 || nul == blank + 1) return false;
+    e->name = (agt_text){(const char *)blank + 1, (size_t)(nul - blank) - 1};
+    e->folder = p[0] == '4' || (blank - p == 6 && memcmp(p, "040000", 6) == 0);
+    e->link = blank - p == 6 && memcmp(p, "160000", 6) == 0;
+    memcpy(e->id.id, nul + 1, 20);
+    *at = (size_t)(nul + 21 - b->data);
+    return true;
+}
+
+/* (3): as if a folder's name ended in a slash. */
+static int past_order(const past_entry *a, const past_entry *b) {
+    size_t n = a->name.len < b->name.len ? a->name.len : b->name.len;
+    int d = memcmp(a->name.data, b->name.data, n);
+    if (d) return d;
+    unsigned char x = a->name.len > n ? (unsigned char)a->name.data[n] : a->folder ? '/' : 0;
+    unsigned char y = b->name.len > n ? (unsigned char)b->name.data[n] : b->folder ? '/' : 0;
+    if (x != y) return x < y ? -1 : 1;
+    return (a->name.len > b->name.len) - (a->name.len < b->name.len);
+}
+
+static agt_status past_load_tree(agt_git *git, const agt_oid *id, agt_buf *out, agt_error *err) {
+    int kind = AGT_GIT_TREE;
+    past_entry e;
+    size_t at = 0;
+    static const unsigned char empty[20] = {0x4b, 0x82, 0x5d, 0xc6, 0x42, 0xcb, 0x6e,
+                                            0xb9, 0xa0, 0x60, 0xe5, 0x4b, 0xf8, 0xd6,
+                                            0x92, 0x88, 0xfb, 0xee, 0x49, 0x04};
+    if (!id || memcmp(id->id, empty, 20) == 0) return AGT_OK; /* known to git without an object */
+    agt_status st = agt__git_load(git, id, &kind, out, err);
+    if (st != AGT_OK) return st;
+    while (past_next(out, &at, &e)) {
+    }
+    return kind == AGT_GIT_TREE && at == out->len
+               ? AGT_OK
+               : agt__fail(err, AGT_CORRUPT, "a git object is no tree");
+}
+
+static agt_status past_trees(past_walk *w, const agt_oid *from, const agt_oid *to, int depth,
+                             agt_error *err);
+
+/* One name: a NULL side has it not. */
+static agt_status past_one(past_walk *w, const past_entry *a, const past_entry *b, int depth,
+                           agt_error *err) {
+    const past_entry *e = a ? a : b;
+    size_t start = w->path.len;
+    agt_status st = AGT_OK;
+    if (a && b && memcmp(&a->id, &b->id, sizeof a->id) == 0) return AGT_OK;
+    agt__buf_put(&w->path, e->name.data, e->name.len);
+    if (w->path.failed) return agt__nomem(err);
+    if (e->folder) {
+        agt__buf_byte(&w->path, '/');
+        st = w->path.failed ? agt__nomem(err)
+                            : past_trees(w, a ? &a->id : NULL, b ? &b->id : NULL, depth + 1, err);
+    } else {
+        const agt_oid *was = a && !a->link ? &a->id : NULL, *now = b && !b->link ? &b->id : NULL;
+        agt_text path = {(const char *)w->path.data, w->path.len};
+        if (was || now) st = w->each(w->ctx, path, was, now, err);
+    }
+    w->path.len = start;
+    return st;
+}
+
+static agt_status past_merge(past_walk *w, const agt_buf *from, const agt_buf *to, int depth,
+                             agt_error *err) {
+    size_t i = 0, j = 0;
+    past_entry a, b;
+    agt_status st = AGT_OK;
+    bool has_a = past_next(from, &i, &a), has_b = past_next(to, &j, &b);
+    while (st == AGT_OK && (has_a || has_b)) {
+        int d = !has_a ? 1 : !has_b ? -1 : past_order(&a, &b);
+        st = past_one(w, d <= 0 ? &a : NULL, d >= 0 ? &b : NULL, depth, err);
+        if (d <= 0) has_a = past_next(from, &i, &a);
+        if (d >= 0) has_b = past_next(to, &j, &b);
+    }
+    return st;
+}
+
+static agt_status past_trees(past_walk *w, const agt_oid *from, const agt_oid *to, int depth,
+                             agt_error *err) {
+    agt_git *git = w->git;
+    if (depth > PAST_DEPTH) return agt__fail(err, AGT_LIMIT, "a tree has too many folders");
+    agt_buf a = agt__buf(&git->mem), b = agt__buf(&git->mem);
+    agt_status st = past_load_tree(git, from, &a, err);
+    if (st == AGT_OK) st = past_load_tree(git, to, &b, err);
+    if (st == AGT_OK) st = past_merge(w, &a, &b, depth, err);
+    agt__buf_free(&a);
+    agt__buf_free(&b);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__git_past_changes(agt_git *git, const agt_oid *from, const agt_oid *to,
+                                             agt_git_change_fn each, void *ctx, agt_error *err) {
+    past_walk w = {git, each, ctx, agt__buf(&git->mem)};
+    if (from && to && memcmp(from, to, sizeof *from) == 0) return AGT_OK;
+    agt_status st = past_trees(&w, from, to, 0, err);
+    agt__buf_free(&w.path);
+    return st;
+}
+/* end src/git/past.c */
 #endif
 /* floor 3 */
 /* begin src/lock/flock.c */
@@ -19340,3 +19679,1000 @@ AGENT_TRACE_API agt_status agt_trace_verify(agt_store *store, int repair, agt_tr
     return AGT_OK;
 }
 /* end src/store/cursor.c */
+/* floor 5: what stands on the whole store */
+/* begin src/reference/old.c */
+/* old: opening a store of agent-trace 0.1.0, and its memory. */
+/* begin src/reference/old.h */
+/* old: reading a store of agent-trace 0.1.0, which this program takes the place of.
+ *
+ * Its truth is spread over files: a git history (.agent-trace/repo/.git) with a message grammar,
+ * manifest.toml (which documents there are), overrides.toml (grants), summary_events.jsonl (the
+ * newest 500 changes, in milliseconds), rejected/. Here they become one list of commits and
+ * changes, from which image.c makes events of ours.
+ *
+ * (1) Nothing is written, and nothing in the store is believed that could be made to lead out of
+ *     it: not core.worktree, not the root's .git, no configuration, no absolute path.
+ * (2) What is damaged is left out and counted; the rest is read. Only a history that cannot be
+ *     found at all is a failure.
+ * (3) A commit's message is believed only as far as its author's signature and its tree agree. */
+#ifndef AGT_OLD_H
+#define AGT_OLD_H
+
+
+#define AGT_OLD_NONE SIZE_MAX
+
+/* ---- a commit's message ---- */
+
+typedef struct agt_old_message {
+    bool plain; /* exactly the grammar; else only the summary is taken from it */
+    agt_text action, summary, actor, agent, session;
+    agt_text rows; /* its "file:" lines */
+} agt_old_message;
+
+typedef struct agt_old_row {
+    agt_text path, action, type;
+} agt_old_row;
+
+AGT_PRIVATE void agt__old_message(agt_text message, agt_old_message *out);
+/* The next "file:" row; start with *at = 0. false at the end. Only of a plain message. */
+AGT_PRIVATE bool agt__old_row_next(agt_text rows, size_t *at, agt_old_row *out);
+
+/* ---- the store ---- */
+
+typedef struct agt_old_document {
+    agt_text id, path, type, description, tags, agent;
+} agt_old_document;
+
+typedef struct agt_old_grant {
+    agt_text doc, path, actor, by;
+    int64_t granted_ms, expires_ms;
+} agt_old_grant;
+
+/* A line of summary_events.jsonl. */
+typedef struct agt_old_event {
+    int64_t at_ms;
+    agt_text actor, agent, session, action, kind, path, type, summary, source, detected_by;
+    int64_t added, removed;
+    bool told; /* a commit tells of it */
+} agt_old_event;
+
+/* One path of a commit. */
+typedef struct agt_old_change {
+    agt_text path, kind, type; /* type is empty where nobody said it */
+    bool listed;               /* the message has a row of it */
+    bool changed, exists;      /* the tree has other bytes there: a version; false: a deletion */
+    bool made;                 /* and had none before */
+    agt_oid blob;
+    size_t event; /* the line of summary_events.jsonl that tells of it, or AGT_OLD_NONE */
+} agt_old_change;
+
+typedef struct agt_old_commit {
+    agt_oid id;
+    int64_t unix_s;
+    agt_text author, email, action, actor, agent, session, summary;
+    size_t first, count; /* its changes */
+    bool doubtful;       /* (3): the message says what it cannot say */
+    bool lost;           /* its tree cannot be read */
+} agt_old_commit;
+
+/* What was found damaged, or not as it should be. */
+typedef struct agt_old_damage {
+    bool config, manifest, overrides, events_missing;
+    uint64_t event_lines;   /* of the event log, that are none */
+    uint64_t heads_skipped; /* newer commits that cannot be read */
+    uint64_t trees;         /* commits whose tree cannot be read */
+    bool cut;               /* the history begins at a commit whose parent cannot be read */
+    uint64_t doubtful;      /* messages that were not believed */
+} agt_old_damage;
+
+typedef struct agt_old_list {
+    void *data;
+    size_t count, cap;
+} agt_old_list;
+
+typedef struct agt_old_chunk agt_old_chunk;
+
+typedef struct agt_old {
+    const agt_sys *sys;
+    agt_mem mem;
+    agt_cpu cpu;
+    agt_fd at; /* borrowed: .agent-trace */
+    agt_fd git_dir;
+    agt_git *git;
+    agt_config config;
+    char created[40];
+    agt_old_list documents, grants, events, commits, changes;
+    agt_old_damage damage;
+    agt_old_chunk *chunks;
+} agt_old;
+
+/* Is .agent-trace, open as `at`, a store of agent-trace 0.1.0? One that lost its config.toml, or
+ * has a damaged one, is known by its repository, and by having no journal. */
+AGT_PRIVATE agt_status agt__old_is(const agt_sys *sys, agt_fd at, const agt_mem *mem, bool *is,
+                                   agt_error *err);
+/* Reads all of it but the documents' bytes. AGT_CORRUPT: there is no history that can be read;
+ * AGT_UNSUPPORTED: a build without git. Free in either case. */
+AGT_PRIVATE agt_status agt__old_read(agt_old *o, const agt_sys *sys, agt_fd at, const agt_mem *mem,
+                                     agt_error *err);
+AGT_PRIVATE void agt__old_free(agt_old *o);
+
+/* ---- among its parts ---- */
+
+/* A copy that lives as long as `o`, with a NUL behind; data NULL: out of memory. */
+AGT_PRIVATE agt_text agt__old_keep(agt_old *o, agt_text text);
+/* A place for one more item at the end, zeroed; NULL: out of memory. */
+AGT_PRIVATE void *agt__old_add(agt_old *o, agt_old_list *list, size_t size);
+AGT_PRIVATE void *agt__old_item(const agt_old_list *list, size_t i, size_t size);
+#define AGT_OLD_ITEM(list, type, i) ((type *)agt__old_item((list), (i), sizeof(type)))
+
+/* config.toml, manifest.toml, overrides.toml, summary_events.jsonl. */
+AGT_PRIVATE agt_status agt__old_files(agt_old *o, agt_error *err);
+/* The commits, oldest first, and what each changed. */
+AGT_PRIVATE agt_status agt__old_history(agt_old *o, agt_error *err);
+/* Finds for each event the commit that tells of it. */
+AGT_PRIVATE void agt__old_match(agt_old *o);
+
+#endif /* AGT_OLD_H */
+/* end src/reference/old.h */
+
+#define OLD_CHUNK (64u * 1024)
+
+/* ---- memory: everything lives as long as the store ---- */
+
+struct agt_old_chunk {
+    agt_old_chunk *next;
+    size_t cap, len; /* of the bytes behind this header */
+};
+
+static agt_old_chunk *old_chunk(agt_old *o, size_t len) {
+    size_t cap = len > OLD_CHUNK ? len : OLD_CHUNK;
+    agt_old_chunk *c = agt__alloc(&o->mem, sizeof *c + cap);
+    if (!c) return NULL;
+    *c = (agt_old_chunk){o->chunks, cap, 0};
+    o->chunks = c;
+    return c;
+}
+
+AGT_PRIVATE agt_text agt__old_keep(agt_old *o, agt_text text) {
+    agt_old_chunk *c = o->chunks;
+    if (text.len >= SIZE_MAX / 2) return (agt_text){NULL, 0};
+    if (!c || c->cap - c->len < text.len + 1) c = old_chunk(o, text.len + 1);
+    if (!c) return (agt_text){NULL, 0};
+    char *copy = (char *)(c + 1) + c->len;
+    if (text.len) memcpy(copy, text.data, text.len);
+    copy[text.len] = 0;
+    c->len += text.len + 1;
+    return (agt_text){copy, text.len};
+}
+
+AGT_PRIVATE void *agt__old_add(agt_old *o, agt_old_list *list, size_t size) {
+    if (list->count == list->cap) {
+        size_t cap = list->cap ? list->cap * 2 : 64, bytes;
+        if (!agt__mul_size(cap, size, &bytes)) return NULL;
+        void *data = agt__realloc(&o->mem, list->data, list->cap * size, bytes);
+        if (!data) return NULL;
+        list->data = data;
+        list->cap = cap;
+    }
+    void *item = (char *)list->data + list->count++ * size;
+    memset(item, 0, size);
+    return item;
+}
+
+AGT_PRIVATE void *agt__old_item(const agt_old_list *list, size_t i, size_t size) {
+    return (char *)list->data + i * size;
+}
+
+static void old_list_free(agt_old *o, agt_old_list *list, size_t size) {
+    agt__free(&o->mem, list->data, list->cap * size);
+    memset(list, 0, sizeof *list);
+}
+
+AGT_PRIVATE void agt__old_free(agt_old *o) {
+    if (o->git) agt__git_close(o->git);
+    if (o->git_dir != AGT_FD_NONE) o->sys->close(o->sys->ctx, o->git_dir);
+    o->git = NULL;
+    o->git_dir = AGT_FD_NONE;
+    old_list_free(o, &o->documents, sizeof(agt_old_document));
+    old_list_free(o, &o->grants, sizeof(agt_old_grant));
+    old_list_free(o, &o->events, sizeof(agt_old_event));
+    old_list_free(o, &o->commits, sizeof(agt_old_commit));
+    old_list_free(o, &o->changes, sizeof(agt_old_change));
+    while (o->chunks) {
+        agt_old_chunk *next = o->chunks->next;
+        agt__free(&o->mem, o->chunks, sizeof *o->chunks + o->chunks->cap);
+        o->chunks = next;
+    }
+}
+
+/* ---- is it one? ---- */
+
+/* 1, 0 or an AGT_SYS_ERR. */
+static int old_has(const agt_sys *sys, agt_fd dir, const char *name, uint32_t kind) {
+    agt_stat st;
+    int rc = sys->stat(sys->ctx, dir, name, &st);
+    if (rc >= 0) return st.kind == kind;
+    int cls = AGT_SYS_CLASS(rc);
+    return cls == AGT_SYS_NOENT || cls == AGT_SYS_NOTDIR || cls == AGT_SYS_LOOP ? 0 : rc;
+}
+
+AGT_PRIVATE agt_status agt__old_is(const agt_sys *sys, agt_fd at, const agt_mem *mem, bool *is,
+                                   agt_error *err) {
+    agt_config config;
+    agt_error mine;
+    *is = false;
+    agt_status st = agt__config_read(sys, at, mem, &config, &mine);
+    if (st == AGT_IO || st == AGT_NOMEM) return agt__answer(st, &mine, err);
+    if (st == AGT_OK || (st == AGT_UNSUPPORTED && config.format != 0)) return AGT_OK;
+    int repo = old_has(sys, at, "repo", AGT_FILE_FOLDER);
+    int journal = repo > 0 ? old_has(sys, at, "journal", AGT_FILE_REGULAR) : 0;
+    if (repo < 0 || journal < 0)
+        return agt__fail_io(err, repo < 0 ? repo : journal, "cannot look into .agent-trace");
+    *is = repo && (st == AGT_UNSUPPORTED || !journal);
+    return AGT_OK;
+}
+
+/* ---- reading ---- */
+
+/* The git folder: .agent-trace/repo/.git, or, where somebody made it so, .agent-trace/repo. */
+static agt_status old_git_dir(agt_old *o, agt_error *err) {
+    static const char *const places[] = {"repo/.git", "repo"};
+    agt_stat st;
+    for (size_t i = 0; i < AGT_COUNT(places); i++) {
+        agt_fd fd = o->sys->walk(o->sys->ctx, o->at, places[i]);
+        if (fd < 0) {
+            int cls = AGT_SYS_CLASS(fd);
+            if (cls == AGT_SYS_NOENT || cls == AGT_SYS_NOTDIR || cls == AGT_SYS_LOOP) continue;
+            return agt__fail_io(err, fd, "cannot open .agent-trace/%s", places[i]);
+        }
+        if (o->sys->stat(o->sys->ctx, fd, "objects", &st) == 0 && st.kind == AGT_FILE_FOLDER) {
+            o->git_dir = fd;
+            return AGT_OK;
+        }
+        o->sys->close(o->sys->ctx, fd);
+    }
+    return agt__fail(err, AGT_CORRUPT,
+                     "the store of agent-trace 0.1.0 has no git repository in .agent-trace/repo; "
+                     "put it back from a copy, or move .agent-trace away to begin anew");
+}
+
+AGT_PRIVATE agt_status agt__old_read(agt_old *o, const agt_sys *sys, agt_fd at, const agt_mem *mem,
+                                     agt_error *err) {
+    memset(o, 0, sizeof *o);
+    o->sys = sys;
+    o->at = at;
+    o->mem = *mem;
+    o->cpu = agt__cpu();
+    o->git_dir = AGT_FD_NONE;
+    agt_status st = old_git_dir(o, err);
+    if (st == AGT_OK) st = agt__git_open(&o->git, sys, o->git_dir, &o->mem, o->cpu, err);
+    if (st == AGT_OK) st = agt__old_files(o, err);
+    if (st == AGT_OK) st = agt__old_history(o, err);
+    if (st == AGT_OK) agt__old_match(o);
+    return st;
+}
+/* end src/reference/old.c */
+/* begin src/reference/message.c */
+/* message: the commit messages of agent-trace 0.1.0.
+ *
+ *     [agent-trace] <action> <type of the first file>: <its path>
+ *                                                 an empty line
+ *     summary: <one line>
+ *     actor: user, system or agent:<name>
+ *     agent: <name>                               maybe
+ *     session: <id>                               maybe
+ *     file:<TAB><path><TAB><action><TAB><type>    one a file
+ *
+ * Its writer escaped nothing, so a file name or a replaced text with line breaks in it could add
+ * lines that say somebody else did it. What such a text adds breaks the order of the lines or makes
+ * one stand twice: a message that is not exactly this is not plain, and nothing but the beginning
+ * of its summary is taken from it. */
+
+#define MESSAGE_TAG "[agent-trace] "
+
+/* The next line without its end; false at the end of the text. */
+static bool message_line(agt_text text, size_t *at, agt_text *line) {
+    if (*at >= text.len) return false;
+    const char *p = text.data + *at, *end = memchr(p, '\n', text.len - *at);
+    line->data = p;
+    line->len = end ? (size_t)(end - p) : text.len - *at;
+    *at += line->len + (end != NULL);
+    return true;
+}
+
+/* Is the line "<label><rest>"? */
+static bool message_label(agt_text line, const char *label, agt_text *rest) {
+    size_t n = strlen(label);
+    if (line.len < n || memcmp(line.data, label, n) != 0) return false;
+    *rest = (agt_text){line.data + n, line.len - n};
+    return true;
+}
+
+static agt_text message_word(agt_text word, const char *const *known, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (agt__text_is(word, known[i])) return word;
+    return agt__text("");
+}
+
+static agt_text message_action(agt_text word) {
+    static const char *const known[] = {"create",  "modify",    "delete", "rename",
+                                        "restore", "violation", "init",   "unknown"};
+    return message_word(word, known, AGT_COUNT(known));
+}
+
+static bool message_row(agt_text line, agt_old_row *out) {
+    static const char *const types[] = {"plan", "context", "log", "reference", "scratch"};
+    agt_text rest;
+    if (!message_label(line, "file:\t", &rest)) return false;
+    const char *end = rest.data + rest.len, *one = memchr(rest.data, '\t', rest.len);
+    const char *two = one ? memchr(one + 1, '\t', (size_t)(end - one - 1)) : NULL;
+    if (!two || one == rest.data || memchr(two + 1, '\t', (size_t)(end - two - 1))) return false;
+    out->path = (agt_text){rest.data, (size_t)(one - rest.data)};
+    out->action = message_action((agt_text){one + 1, (size_t)(two - one - 1)});
+    out->type = message_word((agt_text){two + 1, (size_t)(end - two - 1)}, types, AGT_COUNT(types));
+    return out->action.len && out->type.len;
+}
+
+AGT_PRIVATE bool agt__old_row_next(agt_text rows, size_t *at, agt_old_row *out) {
+    agt_text line;
+    return message_line(rows, at, &line) && message_row(line, out);
+}
+
+/* The lines behind the empty one, in their order; true if there is nothing else. */
+static bool message_body(agt_text text, size_t at, agt_old_message *out) {
+    agt_text line;
+    agt_old_row row;
+    bool more = message_line(text, &at, &line);
+    if (!more || !message_label(line, "summary: ", &out->summary)) return false;
+    more = message_line(text, &at, &line);
+    if (!more || !message_label(line, "actor: ", &out->actor)) return false;
+    size_t begin = at;
+    more = message_line(text, &at, &line);
+    if (more && message_label(line, "agent: ", &out->agent)) {
+        begin = at;
+        more = message_line(text, &at, &line);
+    }
+    if (more && message_label(line, "session: ", &out->session)) {
+        begin = at;
+        more = message_line(text, &at, &line);
+    }
+    out->rows = (agt_text){text.data + begin, text.len - begin};
+    for (; more; more = message_line(text, &at, &line))
+        if (!message_row(line, &row)) return false;
+    return true;
+}
+
+/* The subject names the first row. */
+static bool message_subject(agt_text rest, const agt_old_message *m) {
+    agt_old_row row;
+    size_t at = 0, n = m->action.len;
+    if (!agt__old_row_next(m->rows, &at, &row)) return rest.len == n;
+    size_t want = n + 1 + row.type.len + 2 + row.path.len;
+    const char *p = rest.data + n;
+    return rest.len == want && p[0] == ' ' && memcmp(p + 1, row.type.data, row.type.len) == 0 &&
+           memcmp(p + 1 + row.type.len, ": ", 2) == 0 &&
+           memcmp(p + 3 + row.type.len, row.path.data, row.path.len) == 0;
+}
+
+/* The first line that begins with "summary: ", or nothing. */
+static agt_text message_summary(agt_text text) {
+    agt_text line, rest;
+    for (size_t at = 0; message_line(text, &at, &line);)
+        if (message_label(line, "summary: ", &rest)) return rest;
+    return agt__text("");
+}
+
+AGT_PRIVATE void agt__old_message(agt_text message, agt_old_message *out) {
+    agt_text line, rest, empty;
+    size_t at = 0, n = 0;
+    memset(out, 0, sizeof *out);
+    while (message.len && message.data[message.len - 1] == '\n')
+        message.len--;
+    if (!message_line(message, &at, &line) || !message_label(line, MESSAGE_TAG, &rest)) {
+        out->action = agt__text("unknown");
+        out->summary = message;
+        return;
+    }
+    while (n < rest.len && rest.data[n] != ' ')
+        n++;
+    out->action = message_action((agt_text){rest.data, n});
+    bool known = out->action.len > 0;
+    out->plain = known && message_line(message, &at, &empty) && !empty.len &&
+                 message_body(message, at, out) && message_subject(rest, out);
+    if (!known) out->action = agt__text("unknown");
+    if (out->plain) return;
+    out->actor = out->agent = out->session = out->rows = (agt_text){NULL, 0};
+    out->summary = message_summary(message);
+}
+/* end src/reference/message.c */
+/* begin src/reference/files.c */
+/* files: the small files beside the repository of a store of agent-trace 0.1.0.
+ *
+ * (1) A file that is missing or damaged says nothing; what stands in front of the damage counts.
+ *     The manifest's documents are then found in the history instead.
+ * (2) Its writer puts strings with both kinds of quotes in three quotes: they are unwrapped here,
+ *     because our own files never have such. */
+
+#define FILES_TOML   (64u * 1024 * 1024)
+#define FILES_EVENTS (256u * 1024 * 1024)
+
+/* ---- TOML strings in three quotes ---- */
+
+static agt_status files_unwrapped(agt_text table, agt_text key, const agt_toml_value *v,
+                                  agt_error *err, void *ctx) {
+    agt_buf *out = ctx;
+    (void)table, (void)key, (void)err;
+    if (v->kind != AGT_TOML_STRING) return AGT_INVALID;
+    out->len = 0;
+    agt__buf_put(out, v->text.data, v->text.len);
+    return AGT_OK;
+}
+
+/* Appends the inside of a string in three double quotes as a line that one quote can hold. */
+static void files_flatten(agt_buf *b, const char *s, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] == '\\' && i + 1 < n && strchr("\r\n \t", s[i + 1])) {
+            while (i + 1 < n && strchr("\r\n \t", s[i + 1]))
+                i++; /* a backslash at the end of a line takes the white space behind it */
+        } else if (s[i] == '\\' && i + 1 < n) {
+            agt__buf_put(b, s + i++, 2);
+        } else if (s[i] == '"') {
+            agt__buf_text(b, "\\\"");
+        } else if (s[i] == '\n') {
+            agt__buf_text(b, "\\n");
+        } else if (s[i] == '\r') {
+            agt__buf_text(b, "\\r");
+        } else {
+            agt__buf_byte(b, (unsigned char)s[i]);
+        }
+    }
+}
+
+/* (2) False: it is no such string, or there is no memory. */
+static bool files_unwrap(const agt_mem *mem, agt_text raw, agt_buf *out) {
+    const char *s = raw.data;
+    size_t n = raw.len;
+    if (n < 6 || (s[0] != '"' && s[0] != '\'') || s[1] != s[0] || s[2] != s[0]) return false;
+    char quote = s[0];
+    s += 3;
+    n -= 6;
+    if (n && s[0] == '\r') s++, n--;
+    if (n && s[0] == '\n') s++, n--;
+    out->len = 0;
+    if (quote == '\'') {
+        agt__buf_put(out, s, n);
+        return !out->failed;
+    }
+    agt_buf line = agt__buf(mem);
+    agt__buf_text(&line, "v = \"");
+    files_flatten(&line, s, n);
+    agt__buf_byte(&line, '"');
+    bool good = !line.failed && agt__toml_read((const char *)line.data, line.len, files_unwrapped,
+                                               out, NULL) == AGT_OK;
+    agt__buf_free(&line);
+    return good && !out->failed;
+}
+
+typedef struct files_reader {
+    agt_old *o;
+    agt_buf text;
+    bool nomem;
+} files_reader;
+
+/* Keeps a value's text; data NULL where it is none. */
+static agt_text files_text(files_reader *r, const agt_toml_value *v) {
+    agt_text text = v->text, kept = {NULL, 0};
+    if (v->kind == AGT_TOML_OTHER) {
+        if (!files_unwrap(&r->o->mem, v->text, &r->text)) return kept;
+        text = (agt_text){(const char *)r->text.data, r->text.len};
+    } else if (v->kind != AGT_TOML_STRING) {
+        return kept;
+    }
+    kept = agt__old_keep(r->o, text);
+    if (!kept.data) r->nomem = true;
+    return kept;
+}
+
+/* Reads one of the files with `each`. *damaged: it is not there, empty, or not TOML to its end. */
+static agt_status files_toml(agt_old *o, const char *name, agt_toml_fn each, bool *damaged,
+                             agt_error *err) {
+    files_reader r = {o, agt__buf(&o->mem), false};
+    agt_buf bytes = agt__buf(&o->mem);
+    agt_error mine;
+    agt_status st = agt__read_file(o->sys, o->at, name, FILES_TOML, &bytes, &mine);
+    *damaged = st != AGT_OK || bytes.len == 0;
+    if (st == AGT_OK) {
+        st = agt__toml_read((const char *)bytes.data, bytes.len, each, &r, &mine);
+        if (st != AGT_OK) *damaged = true;
+        if (r.nomem) st = agt__nomem(&mine);
+    }
+    agt__buf_free(&r.text);
+    agt__buf_free(&bytes);
+    return st == AGT_NOMEM || st == AGT_IO ? agt__answer(st, &mine, err) : AGT_OK;
+}
+
+/* ---- config.toml and the manifest ---- */
+
+static void files_store(files_reader *r, agt_text key, const agt_toml_value *v) {
+    agt_config *c = &r->o->config;
+    if (v->kind != AGT_TOML_STRING) return;
+    if (agt__text_is(key, "id") && v->text.len == 36 && !c->id[0])
+        (void)agt__copy_text(c->id, sizeof c->id, v->text.data, v->text.len);
+    if (agt__text_is(key, "name") && !c->name[0])
+        (void)agt__copy_text(c->name, sizeof c->name, v->text.data, v->text.len);
+    if (agt__text_is(key, "created") && !r->o->created[0])
+        (void)agt__copy_text(r->o->created, sizeof r->o->created, v->text.data, v->text.len);
+}
+
+static agt_status files_config(agt_text table, agt_text key, const agt_toml_value *v,
+                               agt_error *err, void *ctx) {
+    files_reader *r = ctx;
+    (void)err;
+    if (agt__text_is(table, "store")) files_store(r, key, v);
+    if (!agt__text_is(table, "polling")) return AGT_OK;
+    if (agt__text_is(key, "interval_ms") && v->kind == AGT_TOML_INTEGER && v->integer > 0)
+        r->o->config.interval_ms = v->integer;
+    if (agt__text_is(key, "enabled") && v->kind == AGT_TOML_BOOLEAN)
+        r->o->config.polling = v->boolean;
+    return AGT_OK;
+}
+
+static agt_status files_manifest(agt_text table, agt_text key, const agt_toml_value *v,
+                                 agt_error *err, void *ctx) {
+    files_reader *r = ctx;
+    agt_old_list *all = &r->o->documents;
+    if (agt__text_is(table, "store")) files_store(r, key, v); /* where config.toml has lost it */
+    if (!agt__text_is(table, "document")) return AGT_OK;
+    if (!key.len) {
+        if (!agt__old_add(r->o, all, sizeof(agt_old_document))) return agt__nomem(err);
+        return AGT_OK;
+    }
+    if (!all->count) return AGT_OK;
+    agt_old_document *d = AGT_OLD_ITEM(all, agt_old_document, all->count - 1);
+    if (agt__text_is(key, "tags")) {
+        d->tags = agt__old_keep(r->o, v->text);
+        return d->tags.data ? AGT_OK : agt__nomem(err);
+    }
+    agt_text text = files_text(r, v);
+    if (r->nomem) return agt__nomem(err);
+    if (agt__text_is(key, "id")) d->id = text;
+    if (agt__text_is(key, "path")) d->path = text;
+    if (agt__text_is(key, "doc_type")) d->type = text;
+    if (agt__text_is(key, "description")) d->description = text;
+    if (agt__text_is(key, "agent_name")) d->agent = text;
+    return AGT_OK;
+}
+
+static bool files_document_good(const agt_old_document *d) {
+    char type[16];
+    return d->path.len && agt__copy_text(type, sizeof type, d->type.data, d->type.len) &&
+           agt_type_from_name(type) != AGT_TYPE_DEFAULT;
+}
+
+/* Rows that the damage cut off in the middle say nothing. */
+static void files_drop_torn(agt_old *o) {
+    size_t kept = 0;
+    for (size_t i = 0; i < o->documents.count; i++) {
+        agt_old_document *d = AGT_OLD_ITEM(&o->documents, agt_old_document, i);
+        if (!files_document_good(d))
+            o->damage.manifest = true;
+        else
+            *AGT_OLD_ITEM(&o->documents, agt_old_document, kept++) = *d;
+    }
+    o->documents.count = kept;
+}
+
+/* ---- overrides.toml ---- */
+
+static agt_status files_grant(agt_text table, agt_text key, const agt_toml_value *v, agt_error *err,
+                              void *ctx) {
+    files_reader *r = ctx;
+    agt_old_list *all = &r->o->grants;
+    if (!agt__text_is(table, "override")) return AGT_OK;
+    if (!key.len) {
+        if (!agt__old_add(r->o, all, sizeof(agt_old_grant))) return agt__nomem(err);
+        return AGT_OK;
+    }
+    if (!all->count) return AGT_OK;
+    agt_old_grant *g = AGT_OLD_ITEM(all, agt_old_grant, all->count - 1);
+    agt_text text = files_text(r, v);
+    if (r->nomem) return agt__nomem(err);
+    if (agt__text_is(key, "doc_id")) g->doc = text;
+    if (agt__text_is(key, "path")) g->path = text;
+    if (agt__text_is(key, "allow_actor")) g->actor = text;
+    if (agt__text_is(key, "granted_by")) g->by = text;
+    if (text.data && agt__text_is(key, "granted_at"))
+        (void)agt__time_parse(text.data, text.len, &g->granted_ms);
+    if (text.data && agt__text_is(key, "expires_at"))
+        (void)agt__time_parse(text.data, text.len, &g->expires_ms);
+    return AGT_OK;
+}
+
+/* A grant that is torn gives no right. */
+static void files_drop_grants(agt_old *o) {
+    size_t kept = 0;
+    for (size_t i = 0; i < o->grants.count; i++) {
+        agt_old_grant *g = AGT_OLD_ITEM(&o->grants, agt_old_grant, i);
+        if (g->path.len && g->actor.len && g->expires_ms && g->granted_ms)
+            *AGT_OLD_ITEM(&o->grants, agt_old_grant, kept++) = *g;
+        else
+            o->damage.overrides = true;
+    }
+    o->grants.count = kept;
+}
+
+static agt_status files_overrides(agt_old *o, agt_error *err) {
+    agt_stat st;
+    if (o->sys->stat(o->sys->ctx, o->at, "overrides.toml", &st) < 0) return AGT_OK; /* none given */
+    agt_status status = files_toml(o, "overrides.toml", files_grant, &o->damage.overrides, err);
+    files_drop_grants(o);
+    return status;
+}
+
+/* ---- summary_events.jsonl ---- */
+
+static bool files_member(agt_old *o, const agt_json *object, const char *name, agt_text *out,
+                         bool *nomem) {
+    agt_json v;
+    char small[512];
+    *out = (agt_text){NULL, 0};
+    if (!agt__json_get(object, name, &v) || v.kind == AGT_JSON_NULL) return true;
+    if (v.kind != AGT_JSON_STRING) return false;
+    if (!v.escaped) {
+        *out = agt__old_keep(o, (agt_text){v.raw + 1, v.len - 2});
+    } else if (v.len <= sizeof small) {
+        *out = agt__old_keep(o, (agt_text){small, agt__json_unescape(&v, small)});
+    } else {
+        char *room = agt__alloc(&o->mem, v.len);
+        if (room) *out = agt__old_keep(o, (agt_text){room, agt__json_unescape(&v, room)});
+        agt__free(&o->mem, room, v.len);
+    }
+    if (!out->data) *nomem = true;
+    return out->data != NULL;
+}
+
+/* False: the line is no event. */
+static bool files_event(agt_old *o, const char *line, size_t n, agt_old_event *e, bool *nomem) {
+    agt_json root, v;
+    agt_text when;
+    memset(e, 0, sizeof *e);
+    if (agt__json_parse(line, n, &root, NULL) != AGT_OK || root.kind != AGT_JSON_OBJECT)
+        return false;
+    const struct {
+        const char *name;
+        agt_text *to;
+    } members[] = {
+        {"session_id", &e->session},      {"agent_name", &e->agent}, {"actor", &e->actor},
+        {"action", &e->action},           {"change_kind", &e->kind}, {"path", &e->path},
+        {"doc_type", &e->type},           {"summary", &e->summary},  {"source", &e->source},
+        {"detected_by", &e->detected_by}, {"timestamp", &when}};
+    for (size_t i = 0; i < AGT_COUNT(members); i++)
+        if (!files_member(o, &root, members[i].name, members[i].to, nomem)) return false;
+    if (agt__json_get(&root, "lines_added", &v)) (void)agt__json_i64(&v, &e->added);
+    if (agt__json_get(&root, "lines_removed", &v)) (void)agt__json_i64(&v, &e->removed);
+    return e->actor.len && e->action.len && when.data &&
+           agt__time_parse(when.data, when.len, &e->at_ms);
+}
+
+static agt_status files_events(agt_old *o, agt_error *err) {
+    agt_buf bytes = agt__buf(&o->mem);
+    agt_error mine;
+    bool nomem = false;
+    agt_status st =
+        agt__read_file(o->sys, o->at, "summary_events.jsonl", FILES_EVENTS, &bytes, &mine);
+    o->damage.events_missing = st == AGT_NOT_FOUND;
+    const char *p = (const char *)bytes.data, *end = p ? p + bytes.len : p, *line_end;
+    for (; st == AGT_OK && p && p < end && !nomem; p = line_end + 1) {
+        agt_old_event e;
+        line_end = memchr(p, '\n', (size_t)(end - p));
+        if (!line_end) line_end = end;
+        if (line_end == p) continue;
+        if (!files_event(o, p, (size_t)(line_end - p), &e, &nomem)) {
+            o->damage.event_lines++;
+            continue;
+        }
+        agt_old_event *kept = agt__old_add(o, &o->events, sizeof e);
+        if (kept)
+            *kept = e;
+        else
+            nomem = true;
+    }
+    agt__buf_free(&bytes);
+    if (nomem) return agt__nomem(err);
+    return st == AGT_NOMEM || st == AGT_IO ? agt__answer(st, &mine, err) : AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__old_files(agt_old *o, agt_error *err) {
+    o->config.interval_ms = 1000;
+    o->config.polling = true;
+    agt_status st = files_toml(o, "config.toml", files_config, &o->damage.config, err);
+    if (st == AGT_OK) st = files_toml(o, "manifest.toml", files_manifest, &o->damage.manifest, err);
+    if (st != AGT_OK) return st;
+    files_drop_torn(o);
+    st = files_overrides(o, err);
+    return st == AGT_OK ? files_events(o, err) : st;
+}
+/* end src/reference/files.c */
+/* begin src/reference/chain.c */
+/* chain: the commits of a store of agent-trace 0.1.0, and what each changed.
+ *
+ * (1) The history is the chain of first parents behind HEAD. Where HEAD or its commit cannot be
+ *     read (a power cut empties files that were not synced), the reflog names the one before.
+ * (2) A version is a commit whose tree has other bytes at a path than its parent's. The message's
+ *     rows say what was meant by it, and in which order.
+ * (3) Who did it is what the author's signature says: it is made of the actor, and no text that
+ *     stands in the message can reach it. */
+
+#define HISTORY_NEAR_MS (10 * 60 * 1000)
+
+/* ---- the chain of commits ---- */
+
+static agt_status chain_commit_add(agt_old *o, const agt_oid *id, agt_error *err) {
+    agt_old_commit *c = agt__old_add(o, &o->commits, sizeof *c);
+    if (!c) return agt__nomem(err);
+    c->id = *id;
+    return AGT_OK;
+}
+
+static void chain_turn(agt_old *o) {
+    for (size_t i = 0, j = o->commits.count; i + 1 < j; i++) {
+        agt_old_commit *a = AGT_OLD_ITEM(&o->commits, agt_old_commit, i);
+        agt_old_commit *b = AGT_OLD_ITEM(&o->commits, agt_old_commit, --j), swap = *a;
+        *a = *b;
+        *b = swap;
+    }
+}
+
+/* The newest commit that can be read (1). */
+static agt_status chain_head(agt_old *o, agt_buf *bytes, agt_oid *head, agt_error *err) {
+    agt_buf ids = agt__buf(&o->mem);
+    agt_git_past past;
+    agt_oid tried;
+    agt_error mine;
+    bool found = false;
+    memset(&tried, 0, sizeof tried);
+    agt_status st = agt__git_past_heads(o->git, &ids, err);
+    for (size_t at = 0; st == AGT_OK && !found && at < ids.len; at += 20) {
+        memcpy(head->id, ids.data + at, 20);
+        if (memcmp(head, &tried, sizeof tried) == 0) continue; /* HEAD and its log name the same */
+        tried = *head;
+        agt_status got = agt__git_past_commit(o->git, head, bytes, &past, &mine);
+        found = got == AGT_OK;
+        if (!found) o->damage.heads_skipped++;
+        if (got == AGT_NOMEM || got == AGT_IO) st = agt__answer(got, &mine, err);
+    }
+    agt__buf_free(&ids);
+    if (st == AGT_OK && !found)
+        st = agt__fail(err, AGT_CORRUPT,
+                       "the store of agent-trace 0.1.0 has no commit that can be read in "
+                       ".agent-trace/repo; put the folder back from a copy");
+    return st;
+}
+
+/* All ids, the newest first. */
+static agt_status chain_chain(agt_old *o, agt_buf *bytes, agt_error *err) {
+    agt_oid id;
+    agt_git_past past;
+    agt_error mine;
+    agt_status st = chain_head(o, bytes, &id, err);
+    while (st == AGT_OK) {
+        agt_status got = agt__git_past_commit(o->git, &id, bytes, &past, &mine);
+        if (got == AGT_NOMEM || got == AGT_IO) return agt__answer(got, &mine, err);
+        if (got != AGT_OK) {
+            o->damage.cut = true;
+            return AGT_OK;
+        }
+        st = chain_commit_add(o, &id, err);
+        if (!past.has_parent) return st;
+        id = past.parent;
+    }
+    return st;
+}
+
+/* ---- who, and why ---- */
+
+/* (3) The actor that the signature is made of; data NULL: somebody else's commit. */
+static agt_text chain_signer(agt_old *o, const agt_git_past *past) {
+    char actor[512] = "agent:";
+    if (agt__text_is(past->email, "user@agent-trace")) return agt__text("user");
+    if (agt__text_is(past->email, "system@agent-trace")) return agt__text("system");
+    if (!agt__text_is(past->email, "agent@agent-trace") || past->author.len < 7 ||
+        memcmp(past->author.data, "Agent: ", 7) != 0)
+        return (agt_text){NULL, 0};
+    if (!agt__copy_text(actor + 6, sizeof actor - 6, past->author.data + 7, past->author.len - 7))
+        return (agt_text){NULL, 0};
+    return agt__old_keep(o, agt__text(actor));
+}
+
+static agt_text chain_keep(agt_old *o, agt_text text, bool *nomem) {
+    if (!text.data) return text;
+    agt_text kept = agt__old_keep(o, text);
+    if (!kept.data) *nomem = true;
+    return kept;
+}
+
+/* Fills what the message says, as far as it is believed; *rows is what is left to be looked at. */
+static bool chain_told(agt_old *o, agt_old_commit *c, const agt_git_past *past, agt_text *rows) {
+    agt_old_message m;
+    bool nomem = false;
+    agt__old_message(past->message, &m);
+    agt_text signer = chain_signer(o, past);
+    bool agrees = m.plain && (!signer.data || agt__text_eq(signer, m.actor));
+    bool tagged = past->message.len > 13 && memcmp(past->message.data, "[agent-trace]", 13) == 0;
+    *rows = agrees ? m.rows : agt__text("");
+    c->doubtful = tagged && !agrees;
+    o->damage.doubtful += c->doubtful;
+    c->unix_s = past->unix_s;
+    c->author = chain_keep(o, past->author, &nomem);
+    c->email = chain_keep(o, past->email, &nomem);
+    c->action = chain_keep(o, m.action, &nomem);
+    c->summary = chain_keep(o, m.summary, &nomem);
+    c->actor = signer.data ? signer : chain_keep(o, agrees ? m.actor : agt__text("user"), &nomem);
+    if (agrees) c->agent = chain_keep(o, m.agent, &nomem);
+    if (agrees) c->session = chain_keep(o, m.session, &nomem);
+    bool named = c->actor.len > 6 && memcmp(c->actor.data, "agent:", 6) == 0;
+    if (!agrees && named) c->agent = (agt_text){c->actor.data + 6, c->actor.len - 6};
+    return !nomem;
+}
+
+/* ---- what it changed ---- */
+
+static agt_old_change *chain_change(agt_old *o, agt_old_commit *c, agt_text path) {
+    agt_old_change *change = agt__old_add(o, &o->changes, sizeof *change);
+    if (!change) return NULL;
+    c->count++;
+    change->path = agt__old_keep(o, path);
+    change->event = AGT_OLD_NONE;
+    return change->path.data ? change : NULL;
+}
+
+typedef struct chain_tree {
+    agt_old *o;
+    agt_old_commit *c;
+    size_t listed; /* changes that the rows gave */
+    bool hostile;  /* a path has a line break or a tab in it */
+} chain_tree;
+
+static bool chain_breaks(agt_text path) {
+    for (size_t i = 0; i < path.len; i++)
+        if ((unsigned char)path.data[i] < 0x20) return true;
+    return false;
+}
+
+/* A file that differs (2): the row that names it, or one more. */
+static agt_status chain_differs(void *ctx, agt_text path, const agt_oid *from, const agt_oid *to,
+                                agt_error *err) {
+    chain_tree *t = ctx;
+    agt_old_change *change = NULL;
+    if (chain_breaks(path)) t->hostile = true;
+    for (size_t i = 0; i < t->listed && !change; i++) {
+        agt_old_change *row = AGT_OLD_ITEM(&t->o->changes, agt_old_change, t->c->first + i);
+        if (agt__text_eq(row->path, path)) change = row;
+    }
+    if (!change && !(change = chain_change(t->o, t->c, path))) return agt__nomem(err);
+    if (!change->listed) change->kind = agt__text(!from ? "create" : to ? "modify" : "delete");
+    change->changed = true;
+    change->exists = to != NULL;
+    change->made = !from;
+    if (to) change->blob = *to;
+    return AGT_OK;
+}
+
+static agt_status chain_rows(agt_old *o, agt_old_commit *c, agt_text rows, agt_error *err) {
+    agt_old_row row;
+    bool nomem = false;
+    c->first = o->changes.count;
+    for (size_t at = 0; agt__old_row_next(rows, &at, &row);) {
+        bool twice = false;
+        for (size_t i = 0; i < c->count && !twice; i++)
+            twice = agt__text_eq(AGT_OLD_ITEM(&o->changes, agt_old_change, c->first + i)->path,
+                                 row.path);
+        if (twice) continue;
+        agt_old_change *change = chain_change(o, c, row.path);
+        if (!change) return agt__nomem(err);
+        change->listed = true;
+        change->kind = chain_keep(o, row.action, &nomem);
+        change->type = chain_keep(o, row.type, &nomem);
+        if (nomem) return agt__nomem(err);
+    }
+    return AGT_OK;
+}
+
+/* Beside a name that can forge rows only those count that the tree bears out. */
+static void chain_drop_forged(agt_old *o, agt_old_commit *c) {
+    size_t kept = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        agt_old_change *change = AGT_OLD_ITEM(&o->changes, agt_old_change, c->first + i);
+        if (!change->changed) continue;
+        if (change->listed) change->type = agt__text("");
+        change->kind = agt__text(change->made ? "create" : change->exists ? "modify" : "delete");
+        *AGT_OLD_ITEM(&o->changes, agt_old_change, c->first + kept++) = *change;
+    }
+    o->changes.count = c->first + kept;
+    c->count = kept;
+    if (!c->doubtful) o->damage.doubtful++;
+    c->doubtful = true;
+}
+
+/* A tree that cannot be read makes no version; the next one is compared with the last that can. */
+static agt_status chain_one(agt_old *o, agt_old_commit *c, agt_buf *bytes, agt_oid *tree,
+                            bool *has_tree, agt_error *err) {
+    agt_git_past past;
+    agt_text rows;
+    agt_error mine;
+    agt_status st = agt__git_past_commit(o->git, &c->id, bytes, &past, err);
+    if (st != AGT_OK) return st;
+    if (!chain_told(o, c, &past, &rows)) return agt__nomem(err);
+    if ((st = chain_rows(o, c, rows, err)) != AGT_OK) return st;
+    chain_tree t = {o, c, c->count, false};
+    size_t before = o->changes.count;
+    st = agt__git_past_changes(o->git, *has_tree ? tree : NULL, &past.tree, chain_differs, &t,
+                               &mine);
+    if (st == AGT_NOT_FOUND || st == AGT_CORRUPT || st == AGT_LIMIT) {
+        o->changes.count = before;
+        c->count = t.listed;
+        for (size_t i = 0; i < c->count; i++)
+            AGT_OLD_ITEM(&o->changes, agt_old_change, c->first + i)->changed = false;
+        c->lost = true;
+        o->damage.trees++;
+        return AGT_OK;
+    }
+    if (st != AGT_OK) return agt__answer(st, &mine, err);
+    if (t.hostile && c->count) chain_drop_forged(o, c);
+    *tree = past.tree;
+    *has_tree = true;
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__old_history(agt_old *o, agt_error *err) {
+    agt_buf bytes = agt__buf(&o->mem);
+    agt_oid tree;
+    bool has_tree = false;
+    agt_status st = chain_chain(o, &bytes, err);
+    chain_turn(o);
+    for (size_t i = 0; st == AGT_OK && i < o->commits.count; i++)
+        st = chain_one(o, AGT_OLD_ITEM(&o->commits, agt_old_commit, i), &bytes, &tree, &has_tree,
+                       err);
+    agt__buf_free(&bytes);
+    return st;
+}
+
+/* ---- events to commits ---- */
+
+/* How a commit came to be, by the words of its summary; an event says the same as detected_by. */
+static const char *chain_source(agt_text summary) {
+    static const char poll[] = " file(s)", cli[] = "agent write: ", mcp[] = "mcp write: ";
+    if (summary.len > sizeof cli && memcmp(summary.data, cli, sizeof cli - 1) == 0) return "cli";
+    if (summary.len > sizeof mcp && memcmp(summary.data, mcp, sizeof mcp - 1) == 0) return "mcp";
+    size_t n = sizeof poll - 1;
+    if (summary.len > n && memcmp(summary.data + summary.len - n, poll, n) == 0) return "poll";
+    return NULL;
+}
+
+static bool chain_tells(const agt_old_commit *c, const agt_old_change *change,
+                        const agt_old_event *e) {
+    const char *source = chain_source(c->summary);
+    return change->event == AGT_OLD_NONE && agt__text_eq(change->path, e->path) &&
+           agt__text_eq(change->kind, e->kind.len ? e->kind : e->action) &&
+           agt__text_eq(c->actor, e->actor) && source && agt__text_is(e->detected_by, source);
+}
+
+/* The newest commit before the event that tells of it. Events are asked for from the newest back,
+ * so that of two writes within one second each finds its own. */
+AGT_PRIVATE void agt__old_match(agt_old *o) {
+    for (size_t n = o->events.count; n-- > 0;) {
+        agt_old_event *e = AGT_OLD_ITEM(&o->events, agt_old_event, n);
+        for (size_t i = o->commits.count; i-- > 0 && !e->told;) {
+            agt_old_commit *c = AGT_OLD_ITEM(&o->commits, agt_old_commit, i);
+            if (c->unix_s * 1000 > e->at_ms) continue;
+            if (e->at_ms - c->unix_s * 1000 > HISTORY_NEAR_MS) break;
+            for (size_t k = 0; k < c->count && !e->told; k++) {
+                agt_old_change *change = AGT_OLD_ITEM(&o->changes, agt_old_change, c->first + k);
+                if (!chain_tells(c, change, e)) continue;
+                change->event = n;
+                e->told = true;
+            }
+        }
+    }
+}
+/* end src/reference/chain.c */

@@ -60,7 +60,7 @@ check_layers() {
         floor["git"] = floor["lock"] = floor["log"] = 3
         floor["state"] = 4
         floor["store"] = 5
-        floor["work"] = floor["mcp"] = floor["sync"] = floor["export"] = 6
+        floor["reference"] = floor["work"] = floor["mcp"] = floor["sync"] = floor["export"] = 6
         n = split("assert.h inttypes.h limits.h stdarg.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h", c, " ")
         for (i = 1; i <= n; i++) plain[c[i]] = 1
         # intrinsics, behind the compiler that has them

@@ -55,6 +55,7 @@
 #include "git/reach.c"
 #include "git/repack.c"
 #include "git/repo.c"
+#include "git/past.c"
 #endif
 /* floor 3 */
 #include "lock/flock.c"
@@ -87,3 +88,8 @@
 #include "store/history.c"
 #include "store/walk.c"
 #include "store/cursor.c"
+/* floor 5: what stands on the whole store */
+#include "reference/old.c"
+#include "reference/message.c"
+#include "reference/files.c"
+#include "reference/chain.c"

@@ -121,4 +121,29 @@ AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
 /* Looks which packs there are, and lets go of those that are there no more. */
 AGT_PRIVATE agt_status agt__git_list_again(agt_git *git, agt_error *err);
 
+/* ---- a history that somebody else wrote: past.c ---- */
+
+/* A commit. The texts point into the buffer it was read to. */
+typedef struct agt_git_past {
+    agt_oid tree, parent; /* the first parent */
+    bool has_parent;
+    agt_text author, email, message;
+    int64_t unix_s; /* the author's time, at most the last second of 9999 */
+} agt_git_past;
+
+/* Appends the ids (20 bytes each) that may be the newest commit, the best first: what HEAD leads
+ * to, then what the reflog says it was, from the newest line back. Whether the commits are there is
+ * not looked at. None is AGT_OK. */
+AGT_PRIVATE agt_status agt__git_past_heads(agt_git *git, agt_buf *ids, agt_error *err);
+/* Reads a commit into `bytes` (emptied first). AGT_NOT_FOUND, AGT_CORRUPT. */
+AGT_PRIVATE agt_status agt__git_past_commit(agt_git *git, const agt_oid *id, agt_buf *bytes,
+                                            agt_git_past *out, agt_error *err);
+/* Tells each file that differs between two trees (NULL: an empty one), in byte order of their
+ * paths; a NULL side has it not. What a path may be, git does not say: it may be anything but a
+ * NUL. Links count as files, other repositories not at all. */
+typedef agt_status (*agt_git_change_fn)(void *ctx, agt_text path, const agt_oid *from,
+                                        const agt_oid *to, agt_error *err);
+AGT_PRIVATE agt_status agt__git_past_changes(agt_git *git, const agt_oid *from, const agt_oid *to,
+                                             agt_git_change_fn each, void *ctx, agt_error *err);
+
 #endif /* AGT_GIT_H */

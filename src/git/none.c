@@ -127,3 +127,20 @@ AGT_PRIVATE agt_status agt__git_list_again(agt_git *git, agt_error *err) {
     (void)git;
     return none_answer(err);
 }
+
+AGT_PRIVATE agt_status agt__git_past_heads(agt_git *git, agt_buf *ids, agt_error *err) {
+    (void)git, (void)ids;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_past_commit(agt_git *git, const agt_oid *id, agt_buf *bytes,
+                                            agt_git_past *out, agt_error *err) {
+    (void)git, (void)id, (void)bytes, (void)out;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_past_changes(agt_git *git, const agt_oid *from, const agt_oid *to,
+                                             agt_git_change_fn each, void *ctx, agt_error *err) {
+    (void)git, (void)from, (void)to, (void)each, (void)ctx;
+    return none_answer(err);
+}

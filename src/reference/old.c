@@ -1,0 +1,139 @@
+/* old: opening a store of agent-trace 0.1.0, and its memory. */
+#include "old.h"
+
+#define OLD_CHUNK (64u * 1024)
+
+/* ---- memory: everything lives as long as the store ---- */
+
+struct agt_old_chunk {
+    agt_old_chunk *next;
+    size_t cap, len; /* of the bytes behind this header */
+};
+
+static agt_old_chunk *old_chunk(agt_old *o, size_t len) {
+    size_t cap = len > OLD_CHUNK ? len : OLD_CHUNK;
+    agt_old_chunk *c = agt__alloc(&o->mem, sizeof *c + cap);
+    if (!c) return NULL;
+    *c = (agt_old_chunk){o->chunks, cap, 0};
+    o->chunks = c;
+    return c;
+}
+
+AGT_PRIVATE agt_text agt__old_keep(agt_old *o, agt_text text) {
+    agt_old_chunk *c = o->chunks;
+    if (text.len >= SIZE_MAX / 2) return (agt_text){NULL, 0};
+    if (!c || c->cap - c->len < text.len + 1) c = old_chunk(o, text.len + 1);
+    if (!c) return (agt_text){NULL, 0};
+    char *copy = (char *)(c + 1) + c->len;
+    if (text.len) memcpy(copy, text.data, text.len);
+    copy[text.len] = 0;
+    c->len += text.len + 1;
+    return (agt_text){copy, text.len};
+}
+
+AGT_PRIVATE void *agt__old_add(agt_old *o, agt_old_list *list, size_t size) {
+    if (list->count == list->cap) {
+        size_t cap = list->cap ? list->cap * 2 : 64, bytes;
+        if (!agt__mul_size(cap, size, &bytes)) return NULL;
+        void *data = agt__realloc(&o->mem, list->data, list->cap * size, bytes);
+        if (!data) return NULL;
+        list->data = data;
+        list->cap = cap;
+    }
+    void *item = (char *)list->data + list->count++ * size;
+    memset(item, 0, size);
+    return item;
+}
+
+AGT_PRIVATE void *agt__old_item(const agt_old_list *list, size_t i, size_t size) {
+    return (char *)list->data + i * size;
+}
+
+static void old_list_free(agt_old *o, agt_old_list *list, size_t size) {
+    agt__free(&o->mem, list->data, list->cap * size);
+    memset(list, 0, sizeof *list);
+}
+
+AGT_PRIVATE void agt__old_free(agt_old *o) {
+    if (o->git) agt__git_close(o->git);
+    if (o->git_dir != AGT_FD_NONE) o->sys->close(o->sys->ctx, o->git_dir);
+    o->git = NULL;
+    o->git_dir = AGT_FD_NONE;
+    old_list_free(o, &o->documents, sizeof(agt_old_document));
+    old_list_free(o, &o->grants, sizeof(agt_old_grant));
+    old_list_free(o, &o->events, sizeof(agt_old_event));
+    old_list_free(o, &o->commits, sizeof(agt_old_commit));
+    old_list_free(o, &o->changes, sizeof(agt_old_change));
+    while (o->chunks) {
+        agt_old_chunk *next = o->chunks->next;
+        agt__free(&o->mem, o->chunks, sizeof *o->chunks + o->chunks->cap);
+        o->chunks = next;
+    }
+}
+
+/* ---- is it one? ---- */
+
+/* 1, 0 or an AGT_SYS_ERR. */
+static int old_has(const agt_sys *sys, agt_fd dir, const char *name, uint32_t kind) {
+    agt_stat st;
+    int rc = sys->stat(sys->ctx, dir, name, &st);
+    if (rc >= 0) return st.kind == kind;
+    int cls = AGT_SYS_CLASS(rc);
+    return cls == AGT_SYS_NOENT || cls == AGT_SYS_NOTDIR || cls == AGT_SYS_LOOP ? 0 : rc;
+}
+
+AGT_PRIVATE agt_status agt__old_is(const agt_sys *sys, agt_fd at, const agt_mem *mem, bool *is,
+                                   agt_error *err) {
+    agt_config config;
+    agt_error mine;
+    *is = false;
+    agt_status st = agt__config_read(sys, at, mem, &config, &mine);
+    if (st == AGT_IO || st == AGT_NOMEM) return agt__answer(st, &mine, err);
+    if (st == AGT_OK || (st == AGT_UNSUPPORTED && config.format != 0)) return AGT_OK;
+    int repo = old_has(sys, at, "repo", AGT_FILE_FOLDER);
+    int journal = repo > 0 ? old_has(sys, at, "journal", AGT_FILE_REGULAR) : 0;
+    if (repo < 0 || journal < 0)
+        return agt__fail_io(err, repo < 0 ? repo : journal, "cannot look into .agent-trace");
+    *is = repo && (st == AGT_UNSUPPORTED || !journal);
+    return AGT_OK;
+}
+
+/* ---- reading ---- */
+
+/* The git folder: .agent-trace/repo/.git, or, where somebody made it so, .agent-trace/repo. */
+static agt_status old_git_dir(agt_old *o, agt_error *err) {
+    static const char *const places[] = {"repo/.git", "repo"};
+    agt_stat st;
+    for (size_t i = 0; i < AGT_COUNT(places); i++) {
+        agt_fd fd = o->sys->walk(o->sys->ctx, o->at, places[i]);
+        if (fd < 0) {
+            int cls = AGT_SYS_CLASS(fd);
+            if (cls == AGT_SYS_NOENT || cls == AGT_SYS_NOTDIR || cls == AGT_SYS_LOOP) continue;
+            return agt__fail_io(err, fd, "cannot open .agent-trace/%s", places[i]);
+        }
+        if (o->sys->stat(o->sys->ctx, fd, "objects", &st) == 0 && st.kind == AGT_FILE_FOLDER) {
+            o->git_dir = fd;
+            return AGT_OK;
+        }
+        o->sys->close(o->sys->ctx, fd);
+    }
+    return agt__fail(err, AGT_CORRUPT,
+                     "the store of agent-trace 0.1.0 has no git repository in .agent-trace/repo; "
+                     "put it back from a copy, or move .agent-trace away to begin anew");
+}
+
+AGT_PRIVATE agt_status agt__old_read(agt_old *o, const agt_sys *sys, agt_fd at, const agt_mem *mem,
+                                     agt_error *err) {
+    memset(o, 0, sizeof *o);
+    o->sys = sys;
+    o->at = at;
+    o->mem = *mem;
+    o->cpu = agt__cpu();
+    o->git_dir = AGT_FD_NONE;
+    agt_status st = old_git_dir(o, err);
+    if (st == AGT_OK) st = agt__git_open(&o->git, sys, o->git_dir, &o->mem, o->cpu, err);
+    if (st == AGT_OK) st = agt__old_files(o, err);
+    if (st == AGT_OK) st = agt__old_history(o, err);
+    if (st == AGT_OK) agt__old_match(o);
+    return st;
+}
