@@ -785,6 +785,10 @@ AGT_PRIVATE void agt__json_put_string(agt_buf *b, const char *s, size_t n);
  * the byte. */
 AGT_PRIVATE agt_status agt__path_normalise(const char *path, size_t len, char *out, size_t *out_len,
                                            agt_error *err);
+/* May a store hold this path? A normalised one, and one that an older program recorded although
+ * another system cannot store it (it has one of : < > " | ? *, say): history tells of it. Such a
+ * path never leads out of the root either. */
+AGT_PRIVATE bool agt__path_held(const char *path, size_t len);
 /* ASCII case folded comparison, for names that clash on some systems; order by folded bytes. */
 AGT_PRIVATE int agt__path_fold_compare(const char *a, size_t alen, const char *b, size_t blen);
 
@@ -2257,6 +2261,8 @@ AGT_PRIVATE void agt__json_put_string(agt_buf *b, const char *s, size_t n) {
  *  3. Every part can be made on Linux, macOS and Windows alike: no control characters, none of
  *     \ : < > " | ? *, no dot or blank at the end, no device name (con, nul.txt, com1).
  *  4. Normalising is idempotent.
+ * A path that another program recorded may break (3), as long as it has no control character and
+ * no backslash: agt__path_held. It can be read and renamed, not made.
  * Nothing here looks at the disk: links and names that clash are for the floors above.
  */
 
@@ -2460,6 +2466,25 @@ AGT_PRIVATE agt_status agt__path_normalise(const char *path, size_t len, char *o
     out[p.to] = 0;
     *out_len = p.to;
     return status;
+}
+
+AGT_PRIVATE bool agt__path_held(const char *path, size_t len) {
+    size_t parts = 0, end;
+    if (len == 0 || len > AGT_MAX_PATH || agt__utf8_valid(path, len) != len) return false;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)path[i];
+        if (c < 0x20 || c == 0x7f || c == '\\') return false;
+        if (c == 0xc2 && (unsigned char)path[i + 1] < 0xa0) return false; /* C1 controls */
+    }
+    for (size_t at = 0; at <= len; at = end + 1) {
+        const char *slash = at < len ? memchr(path + at, '/', len - at) : NULL;
+        end = slash ? (size_t)(slash - path) : len;
+        size_t n = end - at;
+        if (n == 0 || n > PATH_MAX_PART || ++parts > AGT_MAX_DEPTH + 1) return false;
+        if (path_is(path + at, n, ".") || path_is(path + at, n, "..")) return false;
+        if (path_reserved(path + at, n)) return false;
+    }
+    return true;
 }
 
 AGT_PRIVATE int agt__path_fold_compare(const char *a, size_t alen, const char *b, size_t blen) {
@@ -4802,7 +4827,8 @@ AGT_PRIVATE agt_status agt__git_past_heads(agt_git *git, agt_buf *ids, agt_error
 
 AGT_PRIVATE agt_status agt__git_past_commit(agt_git *git, const agt_oid *id, agt_buf *bytes,
                                             agt_git_past *out, agt_error *err) {
-    (void)git, (void)id, (void)bytes, (void)out;
+    (void)git, (void)id, (void)bytes;
+    memset(out, 0, sizeof *out);
     return none_answer(err);
 }
 
@@ -11739,6 +11765,9 @@ typedef struct agt_journal {
     unsigned char other[AGT_JOURNAL_HEADER]; /* the other slot as it was then */
 } agt_journal;
 
+/* The first bytes of a slot, with the header's crc, which it sets; zeros follow. */
+AGT_PRIVATE void agt__journal_header_encode(agt_journal_header *h, agt_cpu cpu,
+                                            unsigned char slot[256]);
 /* Makes a new journal: pre-written, synced, renamed into place, folder synced. */
 AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
                                            const agt_mem *mem, agt_journal_header *header,
@@ -11811,7 +11840,8 @@ static size_t record_pad(size_t n) {
 
 /* ---- headers ---- */
 
-static void header_encode(agt_journal_header *h, agt_cpu cpu, unsigned char slot[256]) {
+AGT_PRIVATE void agt__journal_header_encode(agt_journal_header *h, agt_cpu cpu,
+                                            unsigned char slot[256]) {
     memset(slot, 0, 256);
     agt__put64(slot, JOURNAL_MAGIC);
     agt__put32(slot + 8, JOURNAL_FORMAT);
@@ -11887,7 +11917,7 @@ AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_c
     if (zeros && rc == 0) {
         header->dev = st.dev;
         header->ino = st.ino;
-        header_encode(header, cpu, slot);
+        agt__journal_header_encode(header, cpu, slot);
         rc = agt__write_all(sys, fd, slot, sizeof slot, 0);
     }
     if (zeros && rc == 0) rc = sys->sync(sys->ctx, fd);
@@ -11974,7 +12004,7 @@ AGT_PRIVATE agt_status agt__journal_write_header(agt_journal *j, agt_journal_hea
     header->capacity = j->header.capacity;
     header->dev = j->dev;
     header->ino = j->ino;
-    header_encode(header, j->cpu, slot);
+    agt__journal_header_encode(header, j->cpu, slot);
     int rc = agt__write_all(j->sys, j->fd, slot, sizeof slot, (1 - j->slot) * AGT_JOURNAL_SLOT);
     if (rc == 0) rc = j->sys->sync(j->sys->ctx, j->fd);
     if (rc < 0) return agt__fail_io(err, rc, "cannot write the header of .agent-trace/journal");
@@ -12520,11 +12550,7 @@ static void catalog_encode_row(const agt_row *r, uint32_t path_off, uint32_t age
 
 /* A store may come from somebody else: its paths are held to the rules again. */
 static bool catalog_path_allowed(const agt_buf *b, const unsigned char *row) {
-    char clean[AGT_MAX_PATH + 1];
-    size_t len = agt__get32(row + 4), clean_len;
-    const char *path = catalog_text(b) + agt__get32(row);
-    return agt__path_normalise(path, len, clean, &clean_len, NULL) == AGT_OK && clean_len == len &&
-           memcmp(clean, path, len) == 0;
+    return agt__path_held(catalog_text(b) + agt__get32(row), agt__get32(row + 4));
 }
 
 /* Checked once at load, so that lookups can trust every offset. */
@@ -13301,9 +13327,18 @@ struct agt_store {
     agt_git *git;                        /* the publisher's */
     agt_git *reader; /* for history, so that readers never wait for a publisher */
     char root_path[4096];
+    /* a store of agent-trace 0.1.0: what it is read through, freed with the handle; NULL: ours */
+    void *stands_on;
+    void (*stands_on_free)(void *stands_on);
 };
 
 /* ---- store.c: entering and leaving ---- */
+
+/* As agt_open, for a store of our own format. */
+AGT_PRIVATE agt_status agt__store_open(agt_store **out, const char *root,
+                                       const agt_open_options *opts, agt_error *err);
+/* What a read-only handle answers to whoever wants to write. */
+AGT_PRIVATE agt_status agt__store_refuse(const agt_store *s, agt_error *err);
 
 /* Takes the handle's mutex; AGT_INVALID in a fork's child. */
 AGT_PRIVATE agt_status agt__store_enter(agt_store *s, agt_error *err);
@@ -13612,12 +13647,20 @@ static agt_status remains_look(const agt_sys *sys, agt_fd at, bool *found, agt_e
     return st;
 }
 
-static agt_status remains_config(const agt_sys *sys, agt_fd at, bool *there, agt_error *err) {
+static int remains_name(const agt_sys *sys, agt_fd at, const char *name, bool *there) {
     agt_stat st;
-    int rc = sys->stat(sys->ctx, at, "config.toml", &st);
+    int rc = sys->stat(sys->ctx, at, name, &st);
     *there = rc >= 0;
-    if (rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
-    return agt__fail_io(err, rc, "cannot look at .agent-trace/config.toml");
+    return rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT ? 0 : rc;
+}
+
+/* A store of agent-trace 0.1.0 tells who it is in its manifest, too. */
+static agt_status remains_config(const agt_sys *sys, agt_fd at, bool *there, agt_error *err) {
+    bool repo = false;
+    int rc = remains_name(sys, at, "config.toml", there);
+    if (rc == 0 && !*there) rc = remains_name(sys, at, "repo", &repo);
+    if (rc == 0 && repo) rc = remains_name(sys, at, "manifest.toml", there);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot look at .agent-trace/config.toml") : AGT_OK;
 }
 
 AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const char *root,
@@ -13688,15 +13731,8 @@ static bool store_hex(agt_text t, size_t len) {
     return good;
 }
 
-static bool store_path_allowed(agt_text path) {
-    char clean[AGT_MAX_PATH + 1];
-    size_t len;
-    return agt__path_normalise(path.data, path.len, clean, &len, NULL) == AGT_OK &&
-           len == path.len && memcmp(clean, path.data, len) == 0;
-}
-
 static bool store_rename(const agt_event *e) {
-    return e->version && e->blob.data && store_path_allowed(e->from) &&
+    return e->version && e->blob.data && agt__path_held(e->from.data, e->from.len) &&
            !agt__text_eq(e->from, e->path);
 }
 
@@ -13704,7 +13740,7 @@ AGT_PRIVATE agt_status agt__store_event(const agt_entry *entry, uint64_t seq, ag
                                         agt_event *e, agt_error *err) {
     agt_status st = agt__event_parse(entry->line, entry->line_len, scratch, e, err);
     if (st != AGT_OK) return st;
-    bool good = e->seq == seq && (!e->path.data || store_path_allowed(e->path)) &&
+    bool good = e->seq == seq && (!e->path.data || agt__path_held(e->path.data, e->path.len)) &&
                 (!e->blob.data || store_hex(e->blob, 40)) &&
                 (!e->rejected.data || store_hex(e->rejected, 64)) &&
                 (!e->from.data || store_rename(e)) && agt__actor_valid(e->actor.data, e->actor.len);
@@ -13895,12 +13931,19 @@ static agt_status store_refresh(agt_store *s, agt_error *err) {
     return store_finish_others(s, err);
 }
 
+AGT_PRIVATE agt_status agt__store_refuse(const agt_store *s, agt_error *err) {
+    if (!s->stands_on) return agt__fail(err, AGT_INVALID, "the store was opened read-only");
+    return agt__fail(err, AGT_UNSUPPORTED,
+                     "this store was made by agent-trace 0.1.0 and can only be read; run "
+                     "'agent-trace upgrade' to write to it");
+}
+
 AGT_PRIVATE agt_status agt__store_lock(agt_store *s, agt_error *err) {
     agt_status st = agt__store_enter(s, err);
     if (st != AGT_OK) return st;
     if (s->read_only) {
         agt__store_leave(s);
-        return agt__fail(err, AGT_INVALID, "the store was opened read-only");
+        return agt__store_refuse(s, err);
     }
     agt_error mine;
     mine.status = AGT_OK;
@@ -14131,6 +14174,8 @@ static agt_status store_open_files(agt_store *s, agt_error *err) {
 
 static void store_free(agt_store *s) {
     agt_mem mem = s->mem;
+    void *stands_on = s->stands_on;
+    void (*stands_on_free)(void *) = s->stands_on_free;
     agt_fd fds[] = {s->root,  s->at,       s->locks,   s->tmp,        s->trace_dir, s->unpublished,
                     s->aside, s->rejected, s->git_dir, s->reader_dir, s->state_fd};
     if (s->git) agt__git_close(s->git);
@@ -14150,6 +14195,7 @@ static void store_free(agt_store *s) {
     if (s->publish_mutex) s->sys->mutex_free(s->sys->ctx, s->publish_mutex);
     if (s->reader_mutex) s->sys->mutex_free(s->sys->ctx, s->reader_mutex);
     agt__free(&mem, s, sizeof *s);
+    if (stands_on) stands_on_free(stands_on);
 }
 
 static agt_store *store_new(const agt_open_options *o) {
@@ -14178,8 +14224,8 @@ static agt_store *store_new(const agt_open_options *o) {
     return NULL;
 }
 
-AGENT_TRACE_API agt_status agt_open(agt_store **out, const char *root, const agt_open_options *opts,
-                                    agt_error *err) {
+AGT_PRIVATE agt_status agt__store_open(agt_store **out, const char *root,
+                                       const agt_open_options *opts, agt_error *err) {
     agt_open_options o;
     AGENT_TRACE_ASSERT(out && root);
     *out = NULL;
@@ -15860,10 +15906,27 @@ static agt_status plan_check_grant(const agt_plan *p, agt_error *err) {
     return AGT_OK;
 }
 
+/* A document that an older program recorded may have a name that nobody could give now: it can be
+ * given another one, and go. */
+static bool plan_may_be_held(const agt_plan *p) {
+    return p->action == AGT_ACTION_RENAME || p->action == AGT_ACTION_DELETE ||
+           p->action == AGT_ACTION_UNTRACK;
+}
+
+static agt_status plan_check_path(agt_plan *p, agt_error *err) {
+    agt_error mine;
+    size_t len = strlen(p->given_path);
+    agt_status st = agt__path_normalise(p->given_path, len, p->path, &p->path_len, &mine);
+    if (st == AGT_OK || !plan_may_be_held(p) || !agt__path_held(p->given_path, len))
+        return agt__answer(st, &mine, err);
+    memcpy(p->path, p->given_path, len + 1);
+    p->path_len = len;
+    return AGT_OK;
+}
+
 AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err) {
     agt_status st = plan_check_caller(&p->caller, err);
-    if (st == AGT_OK && p->given_path)
-        st = agt__path_normalise(p->given_path, strlen(p->given_path), p->path, &p->path_len, err);
+    if (st == AGT_OK && p->given_path) st = plan_check_path(p, err);
     if (st == AGT_OK && p->given_to)
         st = agt__path_normalise(p->given_to, strlen(p->given_to), p->to_path, &p->to_len, err);
     if (st == AGT_OK) st = plan_check_options(&p->options, err);
@@ -17309,7 +17372,7 @@ AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_b
 AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err) {
     if (s->sys->pid(s->sys->ctx) != s->self.pid)
         return agt__fail(err, AGT_INVALID, "the store handle was opened before a fork");
-    if (s->read_only) return agt__fail(err, AGT_INVALID, "the store was opened read-only");
+    if (s->read_only) return agt__store_refuse(s, err);
     s->sys->mutex_lock(s->sys->ctx, s->publish_mutex);
     agt_status st = agt__flock_take(&s->publish_lock, timeout_ms, err);
     if (st != AGT_OK) s->sys->mutex_unlock(s->sys->ctx, s->publish_mutex);
@@ -18547,8 +18610,16 @@ static agt_status history_row(agt_store *s, const history_path *at, agt_row *row
 static agt_status history_find(agt_store *s, const char *path, history_path *at, agt_row *row,
                                agt_error *err) {
     AGENT_TRACE_ASSERT(s && path);
-    agt_status st = agt__path_normalise(path, strlen(path), at->text, &at->len, err);
-    return st == AGT_OK ? history_row(s, at, row, err) : st;
+    size_t len = strlen(path);
+    agt_error refused, mine;
+    agt_status st = agt__path_normalise(path, len, at->text, &at->len, &refused);
+    if (st == AGT_OK) return history_row(s, at, row, err);
+    if (!agt__path_held(path, len)) return agt__answer(st, &refused, err);
+    /* nobody could make it now, but an older program may have recorded it */
+    memcpy(at->text, path, len + 1);
+    at->len = len;
+    agt_status held = history_row(s, at, row, &mine);
+    return held == AGT_NOT_FOUND ? agt__answer(st, &refused, err) : agt__answer(held, &mine, err);
 }
 
 #define HISTORY_TRIES 100
@@ -20676,3 +20747,1282 @@ AGT_PRIVATE void agt__old_match(agt_old *o) {
     }
 }
 /* end src/reference/chain.c */
+/* begin src/reference/image.c */
+/* image: commits and lines of agent-trace 0.1.0 become events of ours; see image.h. */
+/* begin src/reference/image.h */
+/* image: a store of agent-trace 0.1.0 as a store of ours: the trace, the catalog, the journal's
+ * header and config.toml, made in memory from what old.h read. Reading in place looks at it through
+ * a veil (veil.c); upgrading writes it to the disk.
+ *
+ * (1) The same store makes the same image: nothing in it is random or from the clock, so events
+ *     have the same seq and bytes each time.
+ * (2) A commit becomes one record, with an event for each path: a version where the tree changed,
+ *     else a version of 0. Lines of the event log that no commit tells, and grants, are records of
+ *     their own, at their time.
+ * (3) Nothing is invented: where the old store does not say it, a member is null or 0, and where
+ *     only the history says it, `source` is AGT_IMAGE_SOURCE. */
+#ifndef AGT_IMAGE_H
+#define AGT_IMAGE_H
+
+
+#define AGT_IMAGE_SOURCE "v0_1_0"
+
+typedef struct agt_image_record {
+    uint64_t first_seq;
+    uint32_t entries;
+    int64_t recorded_ms;
+    size_t at, len; /* its lines */
+} agt_image_record;
+
+typedef struct agt_image_segment {
+    uint64_t first_seq;
+    size_t at; /* in the lines */
+} agt_image_segment;
+
+/* A path that a store of ours cannot hold, and what it is called instead. */
+typedef struct agt_image_name {
+    agt_text old, now;
+} agt_image_name;
+
+/* Bytes of a refused write, by their name in rejected/. */
+typedef struct agt_image_refused {
+    char name[65];
+    agt_buf bytes;
+} agt_image_refused;
+
+typedef struct agt_image {
+    agt_old *old;
+    agt_buf lines, scratch, was, now; /* the last two: a version before and after a change */
+    agt_old_list records, segments, names, refused; /* of the types above */
+    agt_catalog catalog;
+    uint64_t next_seq;
+    unsigned char prev[32];
+    char replica[17];
+    uint64_t blobs_lost; /* versions whose bytes cannot be read */
+    uint64_t versions;
+    uint64_t grants_dropped; /* longer than a grant may be, or for nobody */
+} agt_image;
+
+/* Makes it; free in either case. `old` must live as long. */
+AGT_PRIVATE agt_status agt__image_make(agt_image *m, agt_old *old, agt_error *err);
+AGT_PRIVATE void agt__image_free(agt_image *m);
+
+/* ---- among its parts ---- */
+
+/* The path as a store of ours may hold it: itself, or a name made of it. data NULL: no memory. */
+AGT_PRIVATE agt_text agt__image_path(agt_image *m, agt_text path);
+/* What the path was in the old store. */
+AGT_PRIVATE agt_text agt__image_was(const agt_image *m, agt_text path);
+/* The refused bytes of a violation, as far as they can be found: a file in rejected/ of that name
+ * and time, unless it holds what the document held (agent-trace 0.1.0 put the document back before
+ * it kept what it had refused). An empty name: none. */
+AGT_PRIVATE agt_status agt__image_refused(agt_image *m, agt_text path, int64_t unix_s,
+                                          const agt_oid *held, char name[65], agt_error *err);
+/* Writes a UUID that is always the same for this store and path. */
+AGT_PRIVATE void agt__image_uuid(const agt_image *m, agt_text path, char out[37]);
+
+#endif /* AGT_IMAGE_H */
+/* end src/reference/image.h */
+
+#define IMAGE_SUMMARY_MAX AGT_MAX_SUMMARY
+
+/* ---- texts that our events may have ---- */
+
+/* One line of valid text of at most `max` bytes; what is no text becomes a blank or a '?'. */
+static agt_text image_line(agt_image *m, agt_text text, size_t max) {
+    agt_text none = {NULL, 0};
+    if (!text.data) return none;
+    agt_buf *b = &m->scratch;
+    size_t step;
+    b->len = 0;
+    for (size_t i = 0; i < text.len; i += step) {
+        unsigned char c = (unsigned char)text.data[i];
+        step = agt__utf8_char(text.data + i, text.len - i);
+        if (b->len + (step ? step : 1) > max) break;
+        if (step == 0)
+            agt__buf_byte(b, '?'), step = 1;
+        else if (c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)text.data[i + 1] < 0xa0))
+            agt__buf_byte(b, ' ');
+        else
+            agt__buf_put(b, text.data + i, step);
+    }
+    if (b->failed) return none;
+    return agt__old_keep(m->old, (agt_text){(const char *)b->data, b->len});
+}
+
+/* An agent's name as our rules allow it: 0.1.0 took any. */
+static agt_text image_agent(agt_image *m, agt_text name) {
+    char actor[AGT_MAX_NAME + 8] = "agent:";
+    if (!name.data) return name;
+    agt_text line = image_line(m, name, AGT_MAX_NAME);
+    if (!line.data) return line;
+    if (!line.len) return agt__text("unnamed");
+    memcpy(actor + 6, line.data, line.len);
+    for (size_t i = 6; i < line.len + 6; i++)
+        if (strchr("<>/\\:\"", actor[i])) actor[i] = '_';
+    if (!agt__actor_valid(actor, line.len + 6)) actor[6] = actor[line.len + 5] = '_';
+    return agt__old_keep(m->old, (agt_text){actor + 6, line.len});
+}
+
+static agt_text image_actor(agt_image *m, agt_text actor) {
+    char text[AGT_MAX_NAME + 8] = "agent:";
+    if (agt__actor_valid(actor.data, actor.len)) return actor;
+    if (actor.len < 6 || memcmp(actor.data, "agent:", 6) != 0) return agt__text("user");
+    agt_text name = image_agent(m, (agt_text){actor.data + 6, actor.len - 6});
+    if (!name.data) return name;
+    memcpy(text + 6, name.data, name.len);
+    return agt__old_keep(m->old, (agt_text){text, name.len + 6});
+}
+
+static agt_text image_word(agt_text word) {
+    if (!word.data || agt__word_valid(word.data, word.len, false)) return word;
+    return agt__text(AGT_IMAGE_SOURCE);
+}
+
+static agt_text image_session(agt_text session) {
+    agt_text none = {NULL, 0};
+    return session.data && agt__session_valid(session.data, session.len) ? session : none;
+}
+
+/* ---- records ---- */
+
+static agt_status image_segment(agt_image *m, agt_error *err) {
+    size_t n = m->segments.count;
+    const agt_image_segment *last = n ? AGT_OLD_ITEM(&m->segments, agt_image_segment, n - 1) : NULL;
+    if (last && m->lines.len - last->at < AGT_SEGMENT_MAX) return AGT_OK;
+    agt_image_segment *s = agt__old_add(m->old, &m->segments, sizeof *s);
+    if (!s) return agt__nomem(err);
+    *s = (agt_image_segment){m->next_seq, m->lines.len};
+    return AGT_OK;
+}
+
+static agt_image_record *image_begin(agt_image *m, int64_t recorded_ms, agt_error *err) {
+    agt_image_record *r = NULL;
+    if (image_segment(m, err) == AGT_OK && (r = agt__old_add(m->old, &m->records, sizeof *r)))
+        *r = (agt_image_record){m->next_seq, 0, recorded_ms, m->lines.len, 0};
+    if (!r) (void)agt__nomem(err);
+    return r;
+}
+
+/* Appends the event to the record; `size` is that of its version. */
+static agt_status image_event(agt_image *m, agt_image_record *r, agt_event *e, uint64_t size,
+                              agt_error *err) {
+    char prev[64];
+    size_t start = m->lines.len;
+    agt__hex(m->prev, 32, prev);
+    e->seq = m->next_seq;
+    e->recorded_unix_ms = r->recorded_ms;
+    e->replica = agt__text(m->replica);
+    e->prev = (agt_text){prev, 64};
+    agt_status st = agt__event_format(&m->lines, e, err);
+    if (st != AGT_OK) return st;
+    agt__sha256(m->old->cpu, m->lines.data + start, m->lines.len - start, m->prev);
+    if (!agt__catalog_touch_event(&m->catalog, e)) return agt__nomem(err);
+    agt__catalog_event(&m->catalog, e, size);
+    m->next_seq++;
+    r->entries++;
+    r->len = m->lines.len - r->at;
+    m->versions += e->version != 0;
+    return AGT_OK;
+}
+
+/* ---- one path of a commit ---- */
+
+static const agt_old_document *image_document(const agt_image *m, agt_text path) {
+    for (size_t i = 0; i < m->old->documents.count; i++) {
+        const agt_old_document *d = AGT_OLD_ITEM(&m->old->documents, agt_old_document, i);
+        if (agt__text_eq(d->path, path)) return d;
+    }
+    return NULL;
+}
+
+static bool image_uuid_good(agt_text id) {
+    for (size_t i = 0; i < id.len; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash ? id.data[i] != '-' : !strchr("0123456789abcdef", id.data[i])) return false;
+    }
+    return id.len == 36;
+}
+
+/* The id in the manifest, or one that is made of the path. */
+static void image_id(const agt_image *m, agt_text path, char out[37]) {
+    const agt_old_document *d = image_document(m, path);
+    if (d && image_uuid_good(d->id))
+        (void)agt__copy_text(out, 37, d->id.data, d->id.len);
+    else
+        agt__image_uuid(m, path, out);
+}
+
+/* What stands in the row beside the change: its type, its id, its version before. */
+typedef struct image_path {
+    agt_text name; /* ours */
+    agt_row row;
+    bool known;
+    char doc[37];
+    agt_text type;
+} image_path;
+
+static agt_status image_find(agt_image *m, agt_text path, agt_text type, image_path *out,
+                             agt_error *err) {
+    memset(out, 0, sizeof *out);
+    out->name = agt__image_path(m, path);
+    if (!out->name.data) return agt__nomem(err);
+    out->known = agt__catalog_find(&m->catalog, out->name.data, out->name.len, &out->row);
+    image_id(m, path, out->doc);
+    const agt_old_document *d = type.len ? NULL : image_document(m, path);
+    if (type.len)
+        out->type = type;
+    else if (out->known)
+        out->type = agt__text(agt_type_name(out->row.type));
+    else
+        out->type = d ? d->type : agt__text("scratch");
+    return AGT_OK;
+}
+
+/* Reads a version's bytes; what cannot be read counts as empty, and is counted. */
+static agt_status image_bytes(agt_image *m, const agt_oid *blob, agt_buf *out, bool count,
+                              agt_error *err) {
+    agt_error mine;
+    out->len = 0;
+    agt_status st = agt__git_read(m->old->git, blob, out, &mine);
+    if (st == AGT_NOMEM || st == AGT_IO) return agt__answer(st, &mine, err);
+    if (st != AGT_OK) {
+        out->len = 0;
+        m->blobs_lost += count;
+    }
+    return AGT_OK;
+}
+
+/* The version that the change made: its number, its bytes' id, its lines. */
+static agt_status image_version(agt_image *m, const agt_old_change *change, const image_path *p,
+                                agt_event *e, char blob[40], uint64_t *size, agt_error *err) {
+    m->was.len = m->now.len = 0;
+    agt_status st = AGT_OK;
+    if (p->known && p->row.exists) st = image_bytes(m, &p->row.blob, &m->was, false, err);
+    if (st == AGT_OK && change->exists) st = image_bytes(m, &change->blob, &m->now, true, err);
+    if (st != AGT_OK) return st;
+    agt__lines_changed(&m->old->mem, m->was.data, m->was.len, m->now.data, m->now.len,
+                       &e->lines_added, &e->lines_removed);
+    e->version = p->row.version + 1;
+    e->doc = agt__text(p->doc);
+    *size = m->now.len;
+    if (change->exists) {
+        agt__hex(change->blob.id, 20, blob);
+        e->blob = (agt_text){blob, 40};
+    }
+    return AGT_OK;
+}
+
+/* Is the summary exactly these three? */
+static bool image_says(const agt_old_commit *c, const char *before, agt_text path,
+                       const char *after) {
+    size_t n = strlen(before), k = strlen(after);
+    const char *s = c->summary.data;
+    return c->summary.len == n + path.len + k && memcmp(s, before, n) == 0 &&
+           memcmp(s + n, path.data, path.len) == 0 && memcmp(s + n + path.len, after, k) == 0;
+}
+
+static bool image_retypes(const agt_old_commit *c, const agt_old_change *change) {
+    char after[24] = " -> ";
+    return change->listed &&
+           agt__copy_text(after + 4, sizeof after - 4, change->type.data, change->type.len) &&
+           image_says(c, "reclassify ", change->path, after);
+}
+
+/* What the change is called: by the commit where that says more than the row. */
+static void image_action(const agt_old_commit *c, const agt_old_change *change, agt_event *e) {
+    agt_text kind = change->kind;
+    if (change->changed && change->exists == agt__text_is(kind, "delete"))
+        kind = agt__text(!change->exists ? "delete" : change->made ? "create" : "modify");
+    bool more = agt__text_is(c->action, "restore") || agt__text_is(c->action, "init");
+    e->change_kind = kind;
+    e->action = more && change->exists ? c->action : kind;
+    if (!change->exists && change->changed && image_says(c, "untrack ", change->path, ""))
+        e->action = e->change_kind = agt__text("untrack"); /* the file stayed in the folder */
+    if (!change->changed && image_retypes(c, change))
+        e->action = e->change_kind = agt__text("reclassify");
+}
+
+static void image_from_commit(agt_image *m, const agt_old_commit *c, agt_event *e) {
+    e->at_unix_ms = c->unix_s * 1000;
+    e->actor = image_actor(m, c->actor);
+    e->agent_name = image_agent(m, c->agent);
+    e->session_id = image_session(c->session);
+    e->summary = image_line(m, c->summary, IMAGE_SUMMARY_MAX);
+    e->source = e->detected_by = agt__text(AGT_IMAGE_SOURCE);
+}
+
+/* What the event log adds: milliseconds, and how it came to be. */
+static void image_from_event(const agt_old *o, size_t event, agt_event *e) {
+    if (event == AGT_OLD_NONE) return;
+    const agt_old_event *told = AGT_OLD_ITEM(&o->events, agt_old_event, event);
+    e->at_unix_ms = told->at_ms;
+    if (told->session.data) e->session_id = image_session(told->session);
+    e->source = image_word(told->source);
+    e->detected_by = image_word(told->detected_by);
+}
+
+/* A refusal: who tried is what the summary says if the agent beside it says the same. */
+static agt_status image_violation(agt_image *m, const agt_old_commit *c,
+                                  const agt_old_change *change, const image_path *p, agt_event *e,
+                                  char rejected[65], agt_error *err) {
+    char tried[AGT_MAX_NAME + 64];
+    static const char first[] = "violation: ";
+    size_t n = sizeof first - 1;
+    agt_text agent = e->agent_name, s = c->summary;
+    memcpy(tried, "agent:", 6);
+    if (agent.data) memcpy(tried + 6, agent.data, agent.len);
+    memcpy(tried + 6 + agent.len, " attempted ", 11);
+    size_t len = 6 + agent.len;
+    if (agent.data && s.len > n + len + 11 && memcmp(s.data, first, n) == 0 &&
+        memcmp(s.data + n, tried, len + 11) == 0) {
+        e->actor = agt__old_keep(m->old, (agt_text){tried, len});
+    } else if (s.len > n + 15 && memcmp(s.data + n, "user attempted ", 15) == 0) {
+        e->actor = agt__text("user");
+    }
+    if (!e->actor.data) return agt__nomem(err);
+    e->action = agt__text("violation");
+    e->change_kind = change->kind;
+    e->doc = p->known ? agt__text(p->doc) : (agt_text){NULL, 0};
+    agt_status st = agt__image_refused(
+        m, change->path, c->unix_s, p->known && p->row.exists ? &p->row.blob : NULL, rejected, err);
+    if (rejected[0]) e->rejected = (agt_text){rejected, 64};
+    return st;
+}
+
+static agt_status image_change(agt_image *m, agt_image_record *r, const agt_old_commit *c,
+                               const agt_old_change *change, bool refused, agt_error *err) {
+    agt_event e = AGT_EVENT_INIT;
+    image_path p;
+    char blob[40], rejected[65];
+    uint64_t size = 0;
+    agt_status st = image_find(m, change->path, change->type, &p, err);
+    if (st != AGT_OK) return st;
+    image_from_commit(m, c, &e);
+    image_from_event(m->old, change->event, &e);
+    image_action(c, change, &e);
+    e.path = p.name;
+    e.doc_type = p.type;
+    e.doc_prev = p.known ? p.row.last_seq : 0;
+    if (refused)
+        st = image_violation(m, c, change, &p, &e, rejected, err);
+    else if (change->changed)
+        st = image_version(m, change, &p, &e, blob, &size, err);
+    else if (p.known)
+        e.doc = agt__text(p.doc);
+    if (!e.actor.data) st = agt__nomem(err);
+    return st == AGT_OK ? image_event(m, r, &e, size, err) : st;
+}
+
+/* The other type, where the same commit made a version as well. */
+static agt_status image_retype(agt_image *m, agt_image_record *r, const agt_old_commit *c,
+                               const agt_old_change *change, agt_error *err) {
+    agt_old_change retyped = *change;
+    retyped.changed = false;
+    retyped.event = AGT_OLD_NONE;
+    return image_change(m, r, c, &retyped, false, err);
+}
+
+static agt_status image_commit(agt_image *m, const agt_old_commit *c, agt_error *err) {
+    agt_image_record *r = image_begin(m, c->unix_s * 1000, err);
+    agt_status st = r ? AGT_OK : AGT_NOMEM;
+    bool violation = agt__text_is(c->action, "violation");
+    for (size_t i = 0; st == AGT_OK && i < c->count; i++) {
+        const agt_old_change *change = AGT_OLD_ITEM(&m->old->changes, agt_old_change, c->first + i);
+        bool refused = violation && change->listed;
+        if (refused) st = image_change(m, r, c, change, true, err);
+        if (st == AGT_OK && (change->changed || !refused))
+            st = image_change(m, r, c, change, false, err);
+        if (st == AGT_OK && change->changed && image_retypes(c, change))
+            st = image_retype(m, r, c, change, err); /* it took an edit with it */
+    }
+    if (st != AGT_OK || c->count) return st;
+    agt_event e = AGT_EVENT_INIT; /* it changed nothing, but somebody said something */
+    image_from_commit(m, c, &e);
+    e.action = e.change_kind = c->action;
+    return e.actor.data ? image_event(m, r, &e, 0, err) : agt__nomem(err);
+}
+
+/* ---- what no commit tells ---- */
+
+static agt_status image_alone(agt_image *m, const agt_old_event *told, agt_error *err) {
+    agt_event e = AGT_EVENT_INIT;
+    image_path p;
+    agt_status st = AGT_OK;
+    agt_image_record *r = image_begin(m, told->at_ms, err);
+    if (!r) return AGT_NOMEM;
+    e.at_unix_ms = told->at_ms;
+    e.actor = image_actor(m, told->actor);
+    e.agent_name = image_agent(m, told->agent);
+    e.session_id = image_session(told->session);
+    e.action = agt__word_valid(told->action.data, told->action.len, true) ? told->action
+                                                                          : agt__text("unknown");
+    e.change_kind = told->kind.len ? image_word(told->kind) : e.action;
+    e.summary = image_line(m, told->summary, IMAGE_SUMMARY_MAX);
+    e.source = image_word(told->source);
+    e.detected_by = image_word(told->detected_by);
+    if (told->path.len) {
+        agt_text type = told->type.len ? told->type : agt__text("");
+        st = image_find(m, told->path, type, &p, err);
+        if (st != AGT_OK) return st;
+        e.path = p.name;
+        e.doc_type = p.type;
+        if (p.known) e.doc = agt__text(p.doc);
+        e.doc_prev = p.known ? p.row.last_seq : 0;
+    }
+    return e.actor.data ? image_event(m, r, &e, 0, err) : agt__nomem(err);
+}
+
+/* A grant: what overrides.toml says of it. One that is longer than a grant may be is told, and
+ * gives nothing. */
+static agt_status image_grant(agt_image *m, const agt_old_grant *g, agt_error *err) {
+    agt_event e = AGT_EVENT_INIT;
+    image_path p;
+    char until[AGT_TIME_TEXT];
+    agt_buf text = agt__buf(&m->old->mem);
+    agt_image_record *r = image_begin(m, g->granted_ms, err);
+    agt_status st = r ? image_find(m, g->path, agt__text(""), &p, err) : AGT_NOMEM;
+    if (st != AGT_OK) return st;
+    agt__time_format(g->expires_ms, until);
+    agt__buf_text(&text, "unlock ");
+    agt__buf_put(&text, g->path.data, g->path.len);
+    agt__buf_text(&text, " for ");
+    agt__buf_put(&text, g->actor.data, g->actor.len);
+    agt__buf_text(&text, " until ");
+    agt__buf_text(&text, until);
+    e.at_unix_ms = g->granted_ms;
+    e.until_unix_ms = g->expires_ms;
+    e.actor = image_actor(m, g->by.data ? g->by : agt__text("user"));
+    e.action = e.change_kind = agt__text("unlock");
+    e.path = p.name;
+    e.doc_type = p.type;
+    e.doc = image_uuid_good(g->doc) ? g->doc : agt__text(p.doc);
+    e.doc_prev = p.known ? p.row.last_seq : 0;
+    e.summary = image_line(m, (agt_text){(const char *)text.data, text.len}, IMAGE_SUMMARY_MAX);
+    e.source = e.detected_by = agt__text(AGT_IMAGE_SOURCE);
+    e.grant = agt__grantee_valid(g->actor) ? g->actor : image_actor(m, g->actor);
+    bool nomem = text.failed || !e.summary.data || !e.actor.data || !e.grant.data;
+    agt__buf_free(&text);
+    m->grants_dropped +=
+        g->expires_ms - g->granted_ms > AGT_MAX_GRANT_MS || !agt__grantee_valid(g->actor);
+    return nomem ? agt__nomem(err) : image_event(m, r, &e, 0, err);
+}
+
+/* Those that are older than `before_ms`, in the order of their times. */
+static agt_status image_until(agt_image *m, size_t at[2], int64_t before_ms, agt_error *err) {
+    const agt_old *o = m->old;
+    agt_status st = AGT_OK;
+    while (st == AGT_OK) {
+        const agt_old_event *e = NULL;
+        const agt_old_grant *g = NULL;
+        while (at[0] < o->events.count && !e) {
+            e = AGT_OLD_ITEM(&o->events, agt_old_event, at[0]);
+            if (e->told) at[0]++, e = NULL;
+        }
+        if (at[1] < o->grants.count) g = AGT_OLD_ITEM(&o->grants, agt_old_grant, at[1]);
+        if (e && e->at_ms < before_ms && (!g || e->at_ms <= g->granted_ms)) {
+            st = image_alone(m, e, err);
+            at[0]++;
+        } else if (g && g->granted_ms < before_ms) {
+            st = image_grant(m, g, err);
+            at[1]++;
+        } else {
+            break;
+        }
+    }
+    return st;
+}
+
+/* ---- the manifest has the last word ---- */
+
+static agt_status image_set_type(agt_image *m, const agt_row *row, agt_text path, agt_type type,
+                                 const char *why, agt_error *err) {
+    const agt_old *o = m->old;
+    agt_event e = AGT_EVENT_INIT;
+    const agt_old_commit *last = AGT_OLD_ITEM(&o->commits, agt_old_commit, o->commits.count - 1);
+    agt_image_record *r = image_begin(m, last->unix_s * 1000, err);
+    if (!r) return AGT_NOMEM;
+    e.at_unix_ms = r->recorded_ms;
+    e.actor = agt__text("system");
+    e.action = e.change_kind = agt__text("reclassify");
+    e.path = path;
+    e.doc_type = agt__text(agt_type_name(type));
+    e.doc = agt__text(row->doc);
+    e.doc_prev = row->last_seq;
+    e.summary = agt__text(why);
+    e.source = e.detected_by = agt__text(AGT_IMAGE_SOURCE);
+    return image_event(m, r, &e, 0, err);
+}
+
+static agt_type image_type(agt_text name) {
+    char word[16];
+    return agt__copy_text(word, sizeof word, name.data, name.len) ? agt_type_from_name(word)
+                                                                  : AGT_TYPE_DEFAULT;
+}
+
+/* The manifest is right about a document's type, and about who made it. */
+static agt_status image_listed(agt_image *m, const agt_old_document *d, agt_error *err) {
+    agt_text path = agt__image_path(m, d->path), agent = image_agent(m, d->agent);
+    agt_row *row;
+    agt_row found;
+    if (!path.data) return agt__nomem(err);
+    if (!agt__catalog_find(&m->catalog, path.data, path.len, &found)) return AGT_OK;
+    if (!(row = agt__catalog_touch(&m->catalog, path.data, path.len))) return agt__nomem(err);
+    row->agent[0] = 0;
+    if (d->agent.len) (void)agt__copy_text(row->agent, sizeof row->agent, agent.data, agent.len);
+    agt_type type = image_type(d->type);
+    if (type == row->type) return AGT_OK;
+    return image_set_type(m, row, path, type, "manifest.toml of agent-trace 0.1.0 has this type",
+                          err);
+}
+
+/* What the manifest does not list was scratch to the rules of 0.1.0, whatever its commit said. */
+static agt_status image_unlisted(agt_image *m, const agt_row *row, agt_error *err) {
+    agt_text path = {row->path, row->path_len};
+    bool ours = agt__perm_type(AGT_TYPE_SCRATCH, row->path, row->path_len) != AGT_TYPE_SCRATCH ||
+                agt__text_is(path, "AGENT-TRACE.md");
+    if (!row->exists || row->type == AGT_TYPE_SCRATCH || ours) return AGT_OK;
+    return image_set_type(m, row, path, AGT_TYPE_SCRATCH,
+                          "manifest.toml of agent-trace 0.1.0 does not list this document", err);
+}
+
+static agt_status image_manifest(agt_image *m, agt_error *err) {
+    agt_rows rows;
+    agt_status st = AGT_OK;
+    for (size_t i = 0; st == AGT_OK && i < m->old->documents.count; i++)
+        st = image_listed(m, AGT_OLD_ITEM(&m->old->documents, agt_old_document, i), err);
+    /* a damaged one cannot say that it does not list something */
+    if (st != AGT_OK || m->old->damage.manifest) return st;
+    st = agt__catalog_rows(&m->catalog, AGT_ROWS_ALL, &rows, err);
+    for (size_t i = 0; st == AGT_OK && i < rows.count; i++)
+        if (!image_document(m,
+                            agt__image_was(m, (agt_text){rows.row[i].path, rows.row[i].path_len})))
+            st = image_unlisted(m, &rows.row[i], err);
+    agt__rows_free(&m->old->mem, &rows);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__image_make(agt_image *m, agt_old *old, agt_error *err) {
+    unsigned char sum[32];
+    size_t at[2] = {0, 0}; /* of events, of grants */
+    agt_status st = AGT_OK;
+    memset(m, 0, sizeof *m);
+    m->old = old;
+    m->next_seq = 1;
+    m->catalog = agt__catalog(&old->mem);
+    m->lines = m->scratch = m->was = m->now = agt__buf(&old->mem);
+    agt__sha256(old->cpu, old->config.id, strlen(old->config.id), sum);
+    agt__hex(sum, 8, m->replica);
+    for (size_t i = 0; st == AGT_OK && i < old->commits.count; i++) {
+        const agt_old_commit *c = AGT_OLD_ITEM(&old->commits, agt_old_commit, i);
+        st = image_until(m, at, c->unix_s * 1000, err);
+        if (st == AGT_OK) st = image_commit(m, c, err);
+    }
+    if (st == AGT_OK) st = image_until(m, at, INT64_MAX, err);
+    return st == AGT_OK ? image_manifest(m, err) : st;
+}
+
+static void image_list_free(agt_image *m, agt_old_list *list, size_t size) {
+    agt__free(&m->old->mem, list->data, list->cap * size);
+}
+
+AGT_PRIVATE void agt__image_free(agt_image *m) {
+    if (!m->old) return;
+    for (size_t i = 0; i < m->refused.count; i++)
+        agt__buf_free(&AGT_OLD_ITEM(&m->refused, agt_image_refused, i)->bytes);
+    image_list_free(m, &m->records, sizeof(agt_image_record));
+    image_list_free(m, &m->segments, sizeof(agt_image_segment));
+    image_list_free(m, &m->names, sizeof(agt_image_name));
+    image_list_free(m, &m->refused, sizeof(agt_image_refused));
+    agt__catalog_free(&m->catalog);
+    agt__buf_free(&m->lines);
+    agt__buf_free(&m->scratch);
+    agt__buf_free(&m->was);
+    agt__buf_free(&m->now);
+}
+/* end src/reference/image.c */
+/* begin src/reference/image_names.c */
+/* image_names: names that a store of ours cannot hold as they are, ids for what had none, and the
+ * refused bytes of agent-trace 0.1.0. */
+
+#define NAMES_REFUSED   (64u * 1024 * 1024)
+#define NAMES_SECONDS   2 /* between a refusal and the name of its file */
+#define NAMES_EXTENSION ".rejected"
+
+/* ---- paths ---- */
+
+static void names_escape(agt_buf *b, unsigned char c) {
+    static const char digits[] = "0123456789abcdef";
+    agt__buf_byte(b, '%');
+    agt__buf_byte(b, (unsigned char)digits[c >> 4]);
+    agt__buf_byte(b, (unsigned char)digits[c & 15]);
+}
+
+/* A part of a path, each byte that no store holds as %xx; `first`: its first character, too. */
+static void names_part(agt_buf *b, const char *s, size_t n, bool first) {
+    size_t step, lead = first ? agt__utf8_char(s, n) : 0;
+    if (n == 0) names_escape(b, '/');
+    for (size_t i = 0; i < n; i += step) {
+        unsigned char c = (unsigned char)s[i];
+        step = agt__utf8_char(s + i, n - i);
+        if (step && i >= lead && c >= 0x20 && c != 0x7f && c != '\\' &&
+            !(c == 0xc2 && (unsigned char)s[i + 1] < 0xa0)) {
+            agt__buf_put(b, s + i, step);
+        } else {
+            step = 1;
+            names_escape(b, c);
+        }
+    }
+}
+
+/* Parts like .., .git and .agent-trace get their first character escaped, too. */
+static void names_escaped(agt_buf *b, agt_text path) {
+    for (size_t at = 0, end; at <= path.len; at = end + 1) {
+        for (end = at; end < path.len && path.data[end] != '/'; end++) {
+        }
+        if (at) agt__buf_byte(b, '/');
+        size_t start = b->len;
+        names_part(b, path.data + at, end - at, false);
+        if (b->failed || agt__path_held((const char *)b->data + start, b->len - start)) continue;
+        b->len = start;
+        names_part(b, path.data + at, end - at, true);
+    }
+}
+
+static bool names_taken(const agt_image *m, agt_text path) {
+    const agt_old *o = m->old;
+    for (size_t i = 0; i < o->changes.count; i++)
+        if (agt__text_eq(AGT_OLD_ITEM(&o->changes, agt_old_change, i)->path, path)) return true;
+    for (size_t i = 0; i < m->names.count; i++)
+        if (agt__text_eq(AGT_OLD_ITEM(&m->names, agt_image_name, i)->now, path)) return true;
+    return false;
+}
+
+/* A name for what cannot even be escaped: too long, too deep. */
+static void names_hashed(const agt_image *m, agt_text path, agt_buf *b) {
+    unsigned char sum[32];
+    char hex[16];
+    agt__sha256(m->old->cpu, path.data, path.len, sum);
+    agt__hex(sum, 8, hex);
+    b->len = 0;
+    agt__buf_text(b, "unnamed-");
+    agt__buf_put(b, hex, sizeof hex);
+}
+
+AGT_PRIVATE agt_text agt__image_path(agt_image *m, agt_text path) {
+    agt_text none = {NULL, 0};
+    if (agt__path_held(path.data, path.len)) return path;
+    for (size_t i = 0; i < m->names.count; i++) {
+        const agt_image_name *known = AGT_OLD_ITEM(&m->names, agt_image_name, i);
+        if (agt__text_eq(known->old, path)) return known->now;
+    }
+    agt_buf b = agt__buf(&m->old->mem);
+    names_escaped(&b, path);
+    if (!b.failed && !agt__path_held((const char *)b.data, b.len)) names_hashed(m, path, &b);
+    while (!b.failed && names_taken(m, (agt_text){(const char *)b.data, b.len}))
+        agt__buf_byte(&b, '~');
+    agt_image_name *name = b.failed ? NULL : agt__old_add(m->old, &m->names, sizeof *name);
+    if (name) {
+        name->old = path;
+        name->now = agt__old_keep(m->old, (agt_text){(const char *)b.data, b.len});
+        none = name->now;
+    }
+    agt__buf_free(&b);
+    return none;
+}
+
+AGT_PRIVATE agt_text agt__image_was(const agt_image *m, agt_text path) {
+    for (size_t i = 0; i < m->names.count; i++) {
+        const agt_image_name *known = AGT_OLD_ITEM(&m->names, agt_image_name, i);
+        if (agt__text_eq(known->now, path)) return known->old;
+    }
+    return path;
+}
+
+AGT_PRIVATE void agt__image_uuid(const agt_image *m, agt_text path, char out[37]) {
+    static const unsigned char cut[5] = {8, 4, 4, 4, 12};
+    const char *id = m->old->config.id;
+    agt_sha256_state s;
+    unsigned char sum[32];
+    char hex[32];
+    size_t at = 0, to = 0;
+    agt__sha256_init(&s);
+    agt__sha256_update(&s, m->old->cpu, id, strlen(id) + 1);
+    agt__sha256_update(&s, m->old->cpu, path.data, path.len);
+    agt__sha256_final(&s, m->old->cpu, sum);
+    sum[6] = (unsigned char)((sum[6] & 0x0f) | 0x80); /* version 8: made of a name */
+    sum[8] = (unsigned char)((sum[8] & 0x3f) | 0x80);
+    agt__hex(sum, 16, hex);
+    for (int i = 0; i < 5; i++) {
+        memcpy(out + to, hex + at, cut[i]);
+        at += cut[i];
+        to += cut[i];
+        out[to++] = i < 4 ? '-' : 0;
+    }
+}
+
+/* ---- refused bytes ---- */
+
+typedef struct names_search {
+    agt_text stem;
+    int64_t unix_s;
+    char found[256];
+} names_search;
+
+/* "<stem>-<unix seconds>.rejected" */
+static int names_candidate(void *ctx, const char *name) {
+    names_search *s = ctx;
+    size_t n = strlen(name), tail = sizeof NAMES_EXTENSION - 1;
+    int64_t when = 0;
+    if (n <= s->stem.len + 1 + tail || memcmp(name, s->stem.data, s->stem.len) != 0) return 0;
+    if (name[s->stem.len] != '-' || strcmp(name + n - tail, NAMES_EXTENSION) != 0) return 0;
+    for (size_t i = s->stem.len + 1; i < n - tail; i++) {
+        if (name[i] < '0' || name[i] > '9' || when > AGT_TIME_MAX) return 0;
+        when = when * 10 + (name[i] - '0');
+    }
+    int64_t apart = when > s->unix_s ? when - s->unix_s : s->unix_s - when;
+    if (apart > NAMES_SECONDS || !agt__copy_text(s->found, sizeof s->found, name, n)) return 0;
+    return apart == 0;
+}
+
+/* The file name without folders and its last extension. */
+static agt_text names_stem(agt_text path) {
+    size_t from = path.len, to = path.len;
+    while (from && path.data[from - 1] != '/')
+        from--;
+    for (size_t i = path.len; i-- > from + 1;)
+        if (path.data[i] == '.') {
+            to = i;
+            break;
+        }
+    return (agt_text){path.data + from, to - from};
+}
+
+static agt_status names_keep(agt_image *m, const agt_buf *bytes, char name[65], agt_error *err) {
+    unsigned char sum[32];
+    agt__sha256(m->old->cpu, bytes->data, bytes->len, sum);
+    agt__hex(sum, 32, name);
+    name[64] = 0;
+    for (size_t i = 0; i < m->refused.count; i++)
+        if (strcmp(AGT_OLD_ITEM(&m->refused, agt_image_refused, i)->name, name) == 0) return AGT_OK;
+    agt_image_refused *kept = agt__old_add(m->old, &m->refused, sizeof *kept);
+    if (!kept) return agt__nomem(err);
+    memcpy(kept->name, name, 65);
+    kept->bytes = agt__buf(&m->old->mem);
+    agt__buf_put(&kept->bytes, bytes->data, bytes->len);
+    return kept->bytes.failed ? agt__nomem(err) : AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__image_refused(agt_image *m, agt_text path, int64_t unix_s,
+                                          const agt_oid *held, char name[65], agt_error *err) {
+    const agt_old *o = m->old;
+    names_search s = {names_stem(path), unix_s, {0}};
+    agt_oid id;
+    agt_error mine;
+    name[0] = 0;
+    agt_fd fd = o->sys->walk(o->sys->ctx, o->at, "rejected");
+    if (fd < 0) return AGT_OK; /* no folder: nothing is left of it */
+    (void)o->sys->list(o->sys->ctx, fd, names_candidate, &s);
+    agt_buf bytes = agt__buf(&o->mem);
+    agt_status st = AGT_NOT_FOUND;
+    if (s.found[0]) st = agt__read_file(o->sys, fd, s.found, NAMES_REFUSED, &bytes, &mine);
+    o->sys->close(o->sys->ctx, fd);
+    if (st == AGT_OK) {
+        agt__git_id(o->cpu, "blob", bytes.data, bytes.len, id.id);
+        if (!held || memcmp(&id, held, sizeof id) != 0) st = names_keep(m, &bytes, name, err);
+    } else if (st == AGT_NOMEM) {
+        st = agt__nomem(err);
+    } else {
+        st = AGT_OK;
+    }
+    agt__buf_free(&bytes);
+    return st;
+}
+/* end src/reference/image_names.c */
+/* begin src/reference/veil.c */
+/* veil: files from memory below .agent-trace, and the real system everywhere else. See veil.h. */
+/* begin src/reference/veil.h */
+/* veil: the system as a store of agent-trace 0.1.0 is read through. Below .agent-trace it shows the
+ * files that an upgrade would make (image.h), from memory; everything else is the real one, so
+ * documents are where they are. The bytes of versions come from the old repository, which stands in
+ * the place of ours.
+ *
+ * (1) Nothing can be written through it.
+ * (2) It shows the store as it was when it was opened; what agent-trace 0.1.0 writes afterwards is
+ *     seen by the next one who opens it. */
+#ifndef AGT_VEIL_H
+#define AGT_VEIL_H
+
+
+typedef struct agt_veil agt_veil;
+
+/* Reads the old store whose .agent-trace is open as `at` (the veil's from then on, also where this
+ * fails). */
+AGT_PRIVATE agt_status agt__veil_make(agt_veil **out, const agt_sys *sys, agt_fd at,
+                                      const agt_mem *mem, agt_error *err);
+AGT_PRIVATE const agt_sys *agt__veil_sys(const agt_veil *v);
+AGT_PRIVATE void agt__veil_free(void *veil);
+
+/* The text of config.toml as ours has it: the old identity and settings, and our format. */
+AGT_PRIVATE void agt__veil_config(const agt_old *o, agt_buf *out);
+/* The header of a journal that is empty: all of the image is behind it, and in git. */
+AGT_PRIVATE void agt__veil_header(const agt_image *m, const agt_oid *head, agt_journal_header *out);
+
+#endif /* AGT_VEIL_H */
+/* end src/reference/veil.h */
+
+#define VEIL_FILES      ((agt_fd)(INTPTR_MAX - 0xffffff)) /* open files and folders of ours */
+#define VEIL_GENERATION 2
+#define VEIL_NAME       72
+
+enum { VEIL_AT = 0 }; /* the node that is .agent-trace */
+
+typedef struct veil_node {
+    char name[VEIL_NAME];
+    uint32_t folder; /* the node it lies in */
+    bool is_folder;
+    const unsigned char *bytes; /* the first `len` of `size`; zeros behind them */
+    uint64_t len, size;
+} veil_node;
+
+struct agt_veil {
+    agt_sys sys;
+    const agt_sys *under;
+    agt_mem mem;
+    agt_fd at; /* the real one */
+    agt_old old;
+    agt_image image;
+    veil_node *nodes;
+    uint32_t count, cap;
+    agt_buf config, catalog;
+    unsigned char slot[256];
+};
+
+/* ---- what it shows ---- */
+
+static uint32_t veil_add(agt_veil *v, uint32_t folder, const char *name, const void *bytes,
+                         uint64_t len, uint64_t size) {
+    if (v->count == v->cap) {
+        uint32_t cap = v->cap ? v->cap * 2 : 16;
+        void *more =
+            agt__realloc(&v->mem, v->nodes, v->cap * sizeof *v->nodes, cap * sizeof *v->nodes);
+        if (!more) return 0;
+        v->nodes = more;
+        v->cap = cap;
+    }
+    veil_node *n = &v->nodes[v->count];
+    memset(n, 0, sizeof *n);
+    (void)agt__copy_text(n->name, sizeof n->name, name, strlen(name));
+    n->folder = folder;
+    n->is_folder = !bytes;
+    n->bytes = bytes;
+    n->len = len;
+    n->size = size;
+    return v->count++;
+}
+
+static bool veil_is(agt_fd fd) {
+    return fd >= VEIL_FILES;
+}
+
+static agt_fd veil_fd(uint32_t node) {
+    return VEIL_FILES + (agt_fd)node;
+}
+
+static const veil_node *veil_node_of(const agt_veil *v, agt_fd fd) {
+    return &v->nodes[fd - VEIL_FILES];
+}
+
+static bool veil_find(const agt_veil *v, agt_fd dir, const char *name, uint32_t *out) {
+    for (uint32_t i = 1; i < v->count; i++) {
+        if (veil_fd(v->nodes[i].folder) != dir || strcmp(v->nodes[i].name, name) != 0) continue;
+        *out = i;
+        return true;
+    }
+    return false;
+}
+
+static bool veil_is_git(agt_fd dir, const char *name) {
+    return dir == veil_fd(VEIL_AT) && strcmp(name, "git") == 0;
+}
+
+/* ---- the calls that differ ---- */
+
+static agt_fd veil_open_root(void *ctx, const char *path) {
+    const agt_veil *v = ctx;
+    return v->under->open_root(v->under->ctx, path);
+}
+
+static agt_fd veil_open(void *ctx, agt_fd dir, const char *name, uint32_t flags, uint32_t mode) {
+    const agt_veil *v = ctx;
+    const agt_sys *u = v->under;
+    uint32_t node;
+    if (flags & ~(uint32_t)(AGT_O_READ | AGT_O_FOLDER)) return AGT_SYS_ERR(AGT_SYS_ACCESS, 0);
+    if (!veil_is(dir) && strcmp(name, AGT_STORE_NAME) == 0) return veil_fd(VEIL_AT);
+    if (!veil_is(dir)) return u->open(u->ctx, dir, name, flags, mode);
+    if (strcmp(name, ".") == 0) return dir;
+    if (veil_is_git(dir, name)) return u->open(u->ctx, v->old.git_dir, ".", flags, mode);
+    if (!veil_find(v, dir, name, &node)) return AGT_SYS_ERR(AGT_SYS_NOENT, 0);
+    if (v->nodes[node].is_folder != ((flags & AGT_O_FOLDER) != 0))
+        return v->nodes[node].is_folder ? AGT_SYS_ERR(AGT_SYS_ISDIR, 0)
+                                        : AGT_SYS_ERR(AGT_SYS_NOTDIR, 0);
+    return veil_fd(node);
+}
+
+static agt_fd veil_walk(void *ctx, agt_fd dir, const char *path) {
+    const agt_veil *v = ctx;
+    if (!veil_is(dir)) return v->under->walk(v->under->ctx, dir, path);
+    if (strchr(path, '/')) return AGT_SYS_ERR(AGT_SYS_NOENT, 0);
+    return veil_open(ctx, dir, path, AGT_O_READ | AGT_O_FOLDER, 0);
+}
+
+static void veil_close(void *ctx, agt_fd fd) {
+    const agt_veil *v = ctx;
+    if (!veil_is(fd)) v->under->close(v->under->ctx, fd);
+}
+
+static int64_t veil_pread(void *ctx, agt_fd fd, void *buf, size_t n, uint64_t offset) {
+    const agt_veil *v = ctx;
+    if (!veil_is(fd)) return v->under->pread(v->under->ctx, fd, buf, n, offset);
+    const veil_node *f = veil_node_of(v, fd);
+    if (f->is_folder) return AGT_SYS_ERR(AGT_SYS_ISDIR, 0);
+    if (offset >= f->size) return 0;
+    if (n > f->size - offset) n = (size_t)(f->size - offset);
+    size_t have = offset < f->len ? (size_t)(f->len - offset) : 0;
+    if (have > n) have = n;
+    if (have) memcpy(buf, f->bytes + offset, have);
+    memset((char *)buf + have, 0, n - have);
+    return (int64_t)n;
+}
+
+static void veil_fill(agt_fd fd, const veil_node *n, agt_stat *out) {
+    memset(out, 0, sizeof *out);
+    out->dev = 1;
+    out->ino = (uint64_t)(fd - VEIL_FILES) + 1;
+    out->size = n->size;
+    out->mode = n->is_folder ? 0500 : 0400;
+    out->links = 1;
+    out->kind = n->is_folder ? AGT_FILE_FOLDER : AGT_FILE_REGULAR;
+}
+
+static int veil_fstat(void *ctx, agt_fd fd, agt_stat *out) {
+    const agt_veil *v = ctx;
+    if (!veil_is(fd)) return v->under->fstat(v->under->ctx, fd, out);
+    veil_fill(fd, veil_node_of(v, fd), out);
+    return 0;
+}
+
+static int veil_stat(void *ctx, agt_fd dir, const char *name, agt_stat *out) {
+    const agt_veil *v = ctx;
+    const agt_sys *u = v->under;
+    uint32_t node;
+    if (!veil_is(dir)) return u->stat(u->ctx, dir, name, out);
+    if (veil_is_git(dir, name)) return u->fstat(u->ctx, v->old.git_dir, out);
+    if (!veil_find(v, dir, name, &node)) return AGT_SYS_ERR(AGT_SYS_NOENT, 0);
+    veil_fill(veil_fd(node), &v->nodes[node], out);
+    return 0;
+}
+
+static int veil_list(void *ctx, agt_fd dir, int (*each)(void *each_ctx, const char *name),
+                     void *each_ctx) {
+    const agt_veil *v = ctx;
+    int rc = 0;
+    if (!veil_is(dir)) return v->under->list(v->under->ctx, dir, each, each_ctx);
+    for (uint32_t i = 1; i < v->count && rc == 0; i++)
+        if (veil_fd(v->nodes[i].folder) == dir) rc = each(each_ctx, v->nodes[i].name);
+    return rc;
+}
+
+/* ---- the calls that write: (1) ---- */
+
+static int64_t veil_pwrite(void *ctx, agt_fd fd, const void *buf, size_t n, uint64_t offset) {
+    (void)ctx, (void)fd, (void)buf, (void)n, (void)offset;
+    return AGT_SYS_ERR(AGT_SYS_ACCESS, 0);
+}
+static int veil_sync(void *ctx, agt_fd fd) {
+    (void)ctx, (void)fd;
+    return AGT_SYS_ERR(AGT_SYS_ACCESS, 0);
+}
+static int veil_truncate(void *ctx, agt_fd fd, uint64_t size) {
+    (void)ctx, (void)fd, (void)size;
+    return AGT_SYS_ERR(AGT_SYS_ACCESS, 0);
+}
+static int veil_reserve(void *ctx, agt_fd fd, uint64_t offset, uint64_t n) {
+    (void)ctx, (void)fd, (void)offset, (void)n;
+    return AGT_SYS_ERR(AGT_SYS_ACCESS, 0);
+}
+static int veil_set_mode(void *ctx, agt_fd fd, uint32_t mode) {
+    (void)ctx, (void)fd, (void)mode;
+    return AGT_SYS_ERR(AGT_SYS_ACCESS, 0);
+}
+static int veil_rename(void *ctx, agt_fd from_dir, const char *from, agt_fd to_dir, const char *to,
+                       int flag) {
+    (void)ctx, (void)from_dir, (void)from, (void)to_dir, (void)to, (void)flag;
+    return AGT_SYS_ERR(AGT_SYS_ACCESS, 0);
+}
+static int veil_link(void *ctx, agt_fd from_dir, const char *from, agt_fd to_dir, const char *to) {
+    (void)ctx, (void)from_dir, (void)from, (void)to_dir, (void)to;
+    return AGT_SYS_ERR(AGT_SYS_ACCESS, 0);
+}
+static int veil_remove(void *ctx, agt_fd dir, const char *name) {
+    (void)ctx, (void)dir, (void)name;
+    return AGT_SYS_ERR(AGT_SYS_ACCESS, 0);
+}
+static int veil_make_folder(void *ctx, agt_fd dir, const char *name, uint32_t mode) {
+    (void)ctx, (void)dir, (void)name, (void)mode;
+    return AGT_SYS_ERR(AGT_SYS_ACCESS, 0);
+}
+static int veil_may_change(void *ctx, agt_fd dir) {
+    (void)ctx, (void)dir;
+    return AGT_SYS_ERR(AGT_SYS_ACCESS, 0);
+}
+static int veil_lock(void *ctx, agt_fd fd, int kind) {
+    (void)ctx, (void)fd, (void)kind;
+    return AGT_SYS_ERR(AGT_SYS_ACCESS, 0);
+}
+
+/* ---- the rest is the real system's ---- */
+
+static int veil_has_writer(void *ctx, agt_fd fd) {
+    const agt_veil *v = ctx;
+    return veil_is(fd) ? AGT_SYS_ERR(AGT_SYS_NOSYS, 0) : v->under->has_writer(v->under->ctx, fd);
+}
+static int64_t veil_now(void *ctx) {
+    const agt_veil *v = ctx;
+    return v->under->now_unix_ms(v->under->ctx);
+}
+static int64_t veil_mono(void *ctx) {
+    const agt_veil *v = ctx;
+    return v->under->mono_ns(v->under->ctx);
+}
+static void veil_sleep(void *ctx, int64_t ns) {
+    const agt_veil *v = ctx;
+    v->under->sleep_ns(v->under->ctx, ns);
+}
+static int veil_random(void *ctx, void *buf, size_t n) {
+    const agt_veil *v = ctx;
+    return v->under->random(v->under->ctx, buf, n);
+}
+static int64_t veil_pid(void *ctx) {
+    const agt_veil *v = ctx;
+    return v->under->pid(v->under->ctx);
+}
+static int veil_process(void *ctx, agt_process *out) {
+    const agt_veil *v = ctx;
+    return v->under->process(v->under->ctx, out);
+}
+static int veil_path_of(void *ctx, agt_fd dir, char *out, size_t size) {
+    const agt_veil *v = ctx;
+    if (veil_is(dir)) return AGT_SYS_ERR(AGT_SYS_NOSYS, 0);
+    return v->under->path_of(v->under->ctx, dir, out, size);
+}
+static void *veil_mutex_new(void *ctx) {
+    const agt_veil *v = ctx;
+    return v->under->mutex_new(v->under->ctx);
+}
+static void veil_mutex_free(void *ctx, void *mutex) {
+    const agt_veil *v = ctx;
+    v->under->mutex_free(v->under->ctx, mutex);
+}
+static void veil_mutex_lock(void *ctx, void *mutex) {
+    const agt_veil *v = ctx;
+    v->under->mutex_lock(v->under->ctx, mutex);
+}
+static void veil_mutex_unlock(void *ctx, void *mutex) {
+    const agt_veil *v = ctx;
+    v->under->mutex_unlock(v->under->ctx, mutex);
+}
+
+static const agt_sys veil_calls = {sizeof(agt_sys),  NULL,
+                                   veil_open_root,   veil_open,
+                                   veil_walk,        veil_close,
+                                   veil_pread,       veil_pwrite,
+                                   veil_sync,        veil_truncate,
+                                   veil_reserve,     veil_stat,
+                                   veil_fstat,       veil_set_mode,
+                                   veil_rename,      veil_link,
+                                   veil_remove,      veil_remove,
+                                   veil_make_folder, veil_list,
+                                   veil_has_writer,  veil_may_change,
+                                   veil_lock,        veil_now,
+                                   veil_mono,        veil_sleep,
+                                   veil_random,      veil_pid,
+                                   veil_process,     veil_path_of,
+                                   veil_mutex_new,   veil_mutex_free,
+                                   veil_mutex_lock,  veil_mutex_unlock};
+
+/* ---- making it ---- */
+
+AGT_PRIVATE void agt__veil_config(const agt_old *o, agt_buf *out) {
+    const agt_config *c = &o->config;
+    agt__buf_text(out, "[store]\nid = ");
+    agt__toml_put_string(out, c->id, strlen(c->id));
+    agt__buf_text(out, "\nname = ");
+    agt__toml_put_string(out, c->name, strlen(c->name));
+    agt__buf_text(out, "\ncreated = ");
+    agt__toml_put_string(out, o->created, strlen(o->created));
+    agt__buf_text(out, "\nagent_trace_version = \"" AGENT_TRACE_VERSION "\"\nformat = 2\n\n"
+                       "[polling]\ninterval_ms = ");
+    agt__buf_u64(out, (uint64_t)c->interval_ms);
+    agt__buf_text(out, c->polling ? "\nenabled = true\n" : "\nenabled = false\n");
+}
+
+AGT_PRIVATE void agt__veil_header(const agt_image *m, const agt_oid *head,
+                                  agt_journal_header *out) {
+    const agt_image_segment *last =
+        m->segments.count ? AGT_OLD_ITEM(&m->segments, agt_image_segment, m->segments.count - 1)
+                          : NULL;
+    memset(out, 0, sizeof *out);
+    out->generation = VEIL_GENERATION;
+    out->capacity = AGT_JOURNAL_BYTES;
+    out->next_seq = m->next_seq;
+    out->trace.segment = last ? last->first_seq : 1;
+    out->trace.offset = last ? m->lines.len - last->at : 0;
+    memcpy(out->trace.prev, m->prev, 32);
+    out->catalog = VEIL_GENERATION;
+    out->packed_seq = m->next_seq - 1;
+    out->packed_head = *head;
+    (void)agt__unhex(m->replica, 16, out->replica, 8);
+}
+
+static void veil_segments(agt_veil *v, uint32_t folder, bool *good) {
+    const agt_image *m = &v->image;
+    for (size_t i = 0; i < m->segments.count; i++) {
+        const agt_image_segment *s = AGT_OLD_ITEM(&m->segments, agt_image_segment, i);
+        size_t end = i + 1 < m->segments.count ? s[1].at : m->lines.len;
+        char name[AGT_SEGMENT_NAME];
+        agt__segment_name(s->first_seq, name);
+        *good = *good && veil_add(v, folder, name, m->lines.data + s->at, end - s->at, end - s->at);
+    }
+}
+
+static agt_status veil_nodes(agt_veil *v, agt_error *err) {
+    const agt_image *m = &v->image;
+    agt_journal_header h;
+    char name[32];
+    size_t last = v->old.commits.count - 1;
+    agt__veil_header(m, &AGT_OLD_ITEM(&v->old.commits, agt_old_commit, last)->id, &h);
+    agt__catalog_name(h.catalog, name);
+    agt__veil_config(&v->old, &v->config);
+    agt_status st = agt__catalog_encode(&m->catalog, v->old.cpu, m->next_seq, &v->catalog, err);
+    if (st != AGT_OK) return st;
+    (void)veil_add(v, 0, AGT_STORE_NAME, NULL, 0, 0);
+    uint32_t journal = veil_add(v, VEIL_AT, "journal", v->slot, sizeof v->slot, AGT_JOURNAL_BYTES);
+    h.dev = 1;
+    h.ino = journal + 1u;
+    agt__journal_header_encode(&h, v->old.cpu, v->slot);
+    uint32_t trace = veil_add(v, VEIL_AT, "trace", NULL, 0, 0);
+    uint32_t rejected = veil_add(v, VEIL_AT, "rejected", NULL, 0, 0);
+    bool good = journal && trace && rejected && !v->config.failed;
+    good =
+        good && veil_add(v, VEIL_AT, "config.toml", v->config.data, v->config.len, v->config.len);
+    good = good && veil_add(v, VEIL_AT, name, v->catalog.data, v->catalog.len, v->catalog.len);
+    veil_segments(v, trace, &good);
+    for (size_t i = 0; i < m->refused.count; i++) {
+        const agt_image_refused *r = AGT_OLD_ITEM(&m->refused, agt_image_refused, i);
+        const void *bytes = r->bytes.data ? (const void *)r->bytes.data : "";
+        good = good && veil_add(v, rejected, r->name, bytes, r->bytes.len, r->bytes.len);
+    }
+    return good ? AGT_OK : agt__nomem(err);
+}
+
+AGT_PRIVATE agt_status agt__veil_make(agt_veil **out, const agt_sys *sys, agt_fd at,
+                                      const agt_mem *mem, agt_error *err) {
+    agt_veil *v = agt__zalloc(mem, sizeof *v);
+    *out = NULL;
+    if (!v) {
+        sys->close(sys->ctx, at);
+        return agt__nomem(err);
+    }
+    v->mem = *mem;
+    v->under = sys;
+    v->at = at;
+    v->sys = veil_calls;
+    v->sys.ctx = v;
+    v->config = v->catalog = agt__buf(&v->mem);
+    agt_status st = agt__old_read(&v->old, sys, at, &v->mem, err);
+    if (st == AGT_OK) st = agt__image_make(&v->image, &v->old, err);
+    if (st == AGT_OK) st = veil_nodes(v, err);
+    if (st != AGT_OK)
+        agt__veil_free(v);
+    else
+        *out = v;
+    return st;
+}
+
+AGT_PRIVATE const agt_sys *agt__veil_sys(const agt_veil *v) {
+    return &v->sys;
+}
+
+AGT_PRIVATE void agt__veil_free(void *veil) {
+    agt_veil *v = veil;
+    agt_mem mem = v->mem;
+    agt__image_free(&v->image);
+    agt__old_free(&v->old);
+    agt__buf_free(&v->config);
+    agt__buf_free(&v->catalog);
+    agt__free(&mem, v->nodes, v->cap * sizeof *v->nodes);
+    v->under->close(v->under->ctx, v->at);
+    agt__free(&mem, v, sizeof *v);
+}
+/* end src/reference/veil.c */
+/* begin src/reference/open.c */
+/* open: agt_open, and what it does with a store of agent-trace 0.1.0: it can be read where it is,
+ * wherever it is, and is not changed. */
+
+/* Opens .agent-trace of `root` if it is an old store; *at is AGT_FD_NONE if it is none. */
+static agt_status open_old_at(const agt_sys *sys, const char *root, const agt_mem *mem, agt_fd *at,
+                              agt_error *err) {
+    bool is = false;
+    *at = AGT_FD_NONE;
+    agt_fd fd = sys->open_root(sys->ctx, root);
+    if (fd < 0) return AGT_OK; /* the real open has said why */
+    agt_fd found = sys->open(sys->ctx, fd, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
+    sys->close(sys->ctx, fd);
+    if (found < 0) return AGT_OK;
+    agt_status st = agt__old_is(sys, found, mem, &is, err);
+    if (st == AGT_OK && is)
+        *at = found;
+    else
+        sys->close(sys->ctx, found);
+    return st;
+}
+
+static agt_status open_old(agt_store **out, const char *root, const agt_open_options *opts,
+                           const agt_sys *sys, agt_fd at, const agt_mem *mem, agt_error *err) {
+    agt_open_options o = *opts;
+    agt_veil *veil;
+    agt_status st = agt__veil_make(&veil, sys, at, mem, err);
+    if (st != AGT_OK) return st;
+    o.create = 0;
+    o.read_only = 1;
+    o.sys = agt__veil_sys(veil);
+    st = agt__store_open(out, root, &o, err);
+    if (st != AGT_OK) {
+        agt__veil_free(veil);
+        return st;
+    }
+    (*out)->stands_on = veil;
+    (*out)->stands_on_free = agt__veil_free;
+    return AGT_OK;
+}
+
+AGENT_TRACE_API agt_status agt_open(agt_store **out, const char *root, const agt_open_options *opts,
+                                    agt_error *err) {
+    agt_open_options o;
+    agt_error first;
+    agt_fd at = AGT_FD_NONE;
+    first.status = AGT_OK;
+    agt_status st = agt__store_open(out, root, opts, &first);
+    /* what makes an old store is what makes it none of ours: no format, or no config.toml */
+    bool perhaps = st == AGT_UNSUPPORTED || st == AGT_NOT_FOUND || st == AGT_CORRUPT;
+    if (!perhaps || agt__options(&o, sizeof o, opts, "agt_open_options", NULL) != AGT_OK)
+        return agt__answer(st, &first, err);
+    agt_mem mem = agt__mem(o.allocator);
+    const agt_sys *sys = agt__sys_or_os(o.sys);
+    agt_status is = open_old_at(sys, root, &mem, &at, err);
+    if (is != AGT_OK) return is;
+    if (at == AGT_FD_NONE) return agt__answer(st, &first, err);
+    return open_old(out, root, &o, sys, at, &mem, err);
+}
+/* end src/reference/open.c */

@@ -276,13 +276,17 @@ typedef struct agt_open_options {
 
 /* Opens the store in a folder; recovers first what a crash left behind. Blocks.
  *
+ * A store of agent-trace 0.1.0 is opened for reading, wherever it lies and whatever opts say, and
+ * nothing is written to it: its history is shown as a store of ours would have it. Whatever would
+ * write answers AGT_UNSUPPORTED; agt_upgrade makes it a store of ours.
+ *
  *   out   the handle, or NULL on every status but AGT_OK. Close with agt_close.
  *   root  the folder with .agent-trace in it; the folder itself may be reached through links.
  *
  * Returns  AGT_OK, AGT_NOT_FOUND (no store there), AGT_BUSY, AGT_INVALID, AGT_CORRUPT (the message
  *          names the part and the mend; a store without its config.toml is one, with create, too,
  *          and stays as it is), AGT_UNSUPPORTED (a newer format, or a store of
- *          agent-trace 0.1.0), AGT_NOMEM, AGT_IO, AGT_LIMIT.
+ *          agent-trace 0.1.0 in a build without git), AGT_NOMEM, AGT_IO, AGT_LIMIT.
  * Disk     with create: .agent-trace (mode 0700) and nothing else; the folder's .git is never
  *          made, changed or read. A .gitignore in .agent-trace hides it from a git around it.
  */

@@ -93,3 +93,7 @@
 #include "reference/message.c"
 #include "reference/files.c"
 #include "reference/chain.c"
+#include "reference/image.c"
+#include "reference/image_names.c"
+#include "reference/veil.c"
+#include "reference/open.c"

@@ -125,6 +125,10 @@ AGT_PRIVATE void agt__json_put_string(agt_buf *b, const char *s, size_t n);
  * the byte. */
 AGT_PRIVATE agt_status agt__path_normalise(const char *path, size_t len, char *out, size_t *out_len,
                                            agt_error *err);
+/* May a store hold this path? A normalised one, and one that an older program recorded although
+ * another system cannot store it (it has one of : < > " | ? *, say): history tells of it. Such a
+ * path never leads out of the root either. */
+AGT_PRIVATE bool agt__path_held(const char *path, size_t len);
 /* ASCII case folded comparison, for names that clash on some systems; order by folded bytes. */
 AGT_PRIVATE int agt__path_fold_compare(const char *a, size_t alen, const char *b, size_t blen);
 

@@ -11,6 +11,8 @@
  *  3. Every part can be made on Linux, macOS and Windows alike: no control characters, none of
  *     \ : < > " | ? *, no dot or blank at the end, no device name (con, nul.txt, com1).
  *  4. Normalising is idempotent.
+ * A path that another program recorded may break (3), as long as it has no control character and
+ * no backslash: agt__path_held. It can be read and renamed, not made.
  * Nothing here looks at the disk: links and names that clash are for the floors above.
  */
 #include "data.h"
@@ -215,6 +217,25 @@ AGT_PRIVATE agt_status agt__path_normalise(const char *path, size_t len, char *o
     out[p.to] = 0;
     *out_len = p.to;
     return status;
+}
+
+AGT_PRIVATE bool agt__path_held(const char *path, size_t len) {
+    size_t parts = 0, end;
+    if (len == 0 || len > AGT_MAX_PATH || agt__utf8_valid(path, len) != len) return false;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)path[i];
+        if (c < 0x20 || c == 0x7f || c == '\\') return false;
+        if (c == 0xc2 && (unsigned char)path[i + 1] < 0xa0) return false; /* C1 controls */
+    }
+    for (size_t at = 0; at <= len; at = end + 1) {
+        const char *slash = at < len ? memchr(path + at, '/', len - at) : NULL;
+        end = slash ? (size_t)(slash - path) : len;
+        size_t n = end - at;
+        if (n == 0 || n > PATH_MAX_PART || ++parts > AGT_MAX_DEPTH + 1) return false;
+        if (path_is(path + at, n, ".") || path_is(path + at, n, "..")) return false;
+        if (path_reserved(path + at, n)) return false;
+    }
+    return true;
 }
 
 AGT_PRIVATE int agt__path_fold_compare(const char *a, size_t alen, const char *b, size_t blen) {

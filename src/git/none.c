@@ -135,7 +135,8 @@ AGT_PRIVATE agt_status agt__git_past_heads(agt_git *git, agt_buf *ids, agt_error
 
 AGT_PRIVATE agt_status agt__git_past_commit(agt_git *git, const agt_oid *id, agt_buf *bytes,
                                             agt_git_past *out, agt_error *err) {
-    (void)git, (void)id, (void)bytes, (void)out;
+    (void)git, (void)id, (void)bytes;
+    memset(out, 0, sizeof *out);
     return none_answer(err);
 }
 

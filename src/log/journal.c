@@ -15,7 +15,8 @@ static size_t record_pad(size_t n) {
 
 /* ---- headers ---- */
 
-static void header_encode(agt_journal_header *h, agt_cpu cpu, unsigned char slot[256]) {
+AGT_PRIVATE void agt__journal_header_encode(agt_journal_header *h, agt_cpu cpu,
+                                            unsigned char slot[256]) {
     memset(slot, 0, 256);
     agt__put64(slot, JOURNAL_MAGIC);
     agt__put32(slot + 8, JOURNAL_FORMAT);
@@ -91,7 +92,7 @@ AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_c
     if (zeros && rc == 0) {
         header->dev = st.dev;
         header->ino = st.ino;
-        header_encode(header, cpu, slot);
+        agt__journal_header_encode(header, cpu, slot);
         rc = agt__write_all(sys, fd, slot, sizeof slot, 0);
     }
     if (zeros && rc == 0) rc = sys->sync(sys->ctx, fd);
@@ -178,7 +179,7 @@ AGT_PRIVATE agt_status agt__journal_write_header(agt_journal *j, agt_journal_hea
     header->capacity = j->header.capacity;
     header->dev = j->dev;
     header->ino = j->ino;
-    header_encode(header, j->cpu, slot);
+    agt__journal_header_encode(header, j->cpu, slot);
     int rc = agt__write_all(j->sys, j->fd, slot, sizeof slot, (1 - j->slot) * AGT_JOURNAL_SLOT);
     if (rc == 0) rc = j->sys->sync(j->sys->ctx, j->fd);
     if (rc < 0) return agt__fail_io(err, rc, "cannot write the header of .agent-trace/journal");

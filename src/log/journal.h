@@ -45,6 +45,9 @@ typedef struct agt_journal {
     unsigned char other[AGT_JOURNAL_HEADER]; /* the other slot as it was then */
 } agt_journal;
 
+/* The first bytes of a slot, with the header's crc, which it sets; zeros follow. */
+AGT_PRIVATE void agt__journal_header_encode(agt_journal_header *h, agt_cpu cpu,
+                                            unsigned char slot[256]);
 /* Makes a new journal: pre-written, synced, renamed into place, folder synced. */
 AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
                                            const agt_mem *mem, agt_journal_header *header,

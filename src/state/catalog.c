@@ -112,11 +112,7 @@ static void catalog_encode_row(const agt_row *r, uint32_t path_off, uint32_t age
 
 /* A store may come from somebody else: its paths are held to the rules again. */
 static bool catalog_path_allowed(const agt_buf *b, const unsigned char *row) {
-    char clean[AGT_MAX_PATH + 1];
-    size_t len = agt__get32(row + 4), clean_len;
-    const char *path = catalog_text(b) + agt__get32(row);
-    return agt__path_normalise(path, len, clean, &clean_len, NULL) == AGT_OK && clean_len == len &&
-           memcmp(clean, path, len) == 0;
+    return agt__path_held(catalog_text(b) + agt__get32(row), agt__get32(row + 4));
 }
 
 /* Checked once at load, so that lookups can trust every offset. */

@@ -58,8 +58,16 @@ static agt_status history_row(agt_store *s, const history_path *at, agt_row *row
 static agt_status history_find(agt_store *s, const char *path, history_path *at, agt_row *row,
                                agt_error *err) {
     AGENT_TRACE_ASSERT(s && path);
-    agt_status st = agt__path_normalise(path, strlen(path), at->text, &at->len, err);
-    return st == AGT_OK ? history_row(s, at, row, err) : st;
+    size_t len = strlen(path);
+    agt_error refused, mine;
+    agt_status st = agt__path_normalise(path, len, at->text, &at->len, &refused);
+    if (st == AGT_OK) return history_row(s, at, row, err);
+    if (!agt__path_held(path, len)) return agt__answer(st, &refused, err);
+    /* nobody could make it now, but an older program may have recorded it */
+    memcpy(at->text, path, len + 1);
+    at->len = len;
+    agt_status held = history_row(s, at, row, &mine);
+    return held == AGT_NOT_FOUND ? agt__answer(st, &refused, err) : agt__answer(held, &mine, err);
 }
 
 #define HISTORY_TRIES 100

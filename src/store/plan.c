@@ -57,10 +57,27 @@ static agt_status plan_check_grant(const agt_plan *p, agt_error *err) {
     return AGT_OK;
 }
 
+/* A document that an older program recorded may have a name that nobody could give now: it can be
+ * given another one, and go. */
+static bool plan_may_be_held(const agt_plan *p) {
+    return p->action == AGT_ACTION_RENAME || p->action == AGT_ACTION_DELETE ||
+           p->action == AGT_ACTION_UNTRACK;
+}
+
+static agt_status plan_check_path(agt_plan *p, agt_error *err) {
+    agt_error mine;
+    size_t len = strlen(p->given_path);
+    agt_status st = agt__path_normalise(p->given_path, len, p->path, &p->path_len, &mine);
+    if (st == AGT_OK || !plan_may_be_held(p) || !agt__path_held(p->given_path, len))
+        return agt__answer(st, &mine, err);
+    memcpy(p->path, p->given_path, len + 1);
+    p->path_len = len;
+    return AGT_OK;
+}
+
 AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err) {
     agt_status st = plan_check_caller(&p->caller, err);
-    if (st == AGT_OK && p->given_path)
-        st = agt__path_normalise(p->given_path, strlen(p->given_path), p->path, &p->path_len, err);
+    if (st == AGT_OK && p->given_path) st = plan_check_path(p, err);
     if (st == AGT_OK && p->given_to)
         st = agt__path_normalise(p->given_to, strlen(p->given_to), p->to_path, &p->to_len, err);
     if (st == AGT_OK) st = plan_check_options(&p->options, err);

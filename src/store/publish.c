@@ -39,7 +39,7 @@
 AGT_PRIVATE agt_status agt__publish_enter(agt_store *s, int32_t timeout_ms, agt_error *err) {
     if (s->sys->pid(s->sys->ctx) != s->self.pid)
         return agt__fail(err, AGT_INVALID, "the store handle was opened before a fork");
-    if (s->read_only) return agt__fail(err, AGT_INVALID, "the store was opened read-only");
+    if (s->read_only) return agt__store_refuse(s, err);
     s->sys->mutex_lock(s->sys->ctx, s->publish_mutex);
     agt_status st = agt__flock_take(&s->publish_lock, timeout_ms, err);
     if (st != AGT_OK) s->sys->mutex_unlock(s->sys->ctx, s->publish_mutex);

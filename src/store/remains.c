@@ -89,12 +89,20 @@ static agt_status remains_look(const agt_sys *sys, agt_fd at, bool *found, agt_e
     return st;
 }
 
-static agt_status remains_config(const agt_sys *sys, agt_fd at, bool *there, agt_error *err) {
+static int remains_name(const agt_sys *sys, agt_fd at, const char *name, bool *there) {
     agt_stat st;
-    int rc = sys->stat(sys->ctx, at, "config.toml", &st);
+    int rc = sys->stat(sys->ctx, at, name, &st);
     *there = rc >= 0;
-    if (rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
-    return agt__fail_io(err, rc, "cannot look at .agent-trace/config.toml");
+    return rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT ? 0 : rc;
+}
+
+/* A store of agent-trace 0.1.0 tells who it is in its manifest, too. */
+static agt_status remains_config(const agt_sys *sys, agt_fd at, bool *there, agt_error *err) {
+    bool repo = false;
+    int rc = remains_name(sys, at, "config.toml", there);
+    if (rc == 0 && !*there) rc = remains_name(sys, at, "repo", &repo);
+    if (rc == 0 && repo) rc = remains_name(sys, at, "manifest.toml", there);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot look at .agent-trace/config.toml") : AGT_OK;
 }
 
 AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const char *root,

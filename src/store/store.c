@@ -51,15 +51,8 @@ static bool store_hex(agt_text t, size_t len) {
     return good;
 }
 
-static bool store_path_allowed(agt_text path) {
-    char clean[AGT_MAX_PATH + 1];
-    size_t len;
-    return agt__path_normalise(path.data, path.len, clean, &len, NULL) == AGT_OK &&
-           len == path.len && memcmp(clean, path.data, len) == 0;
-}
-
 static bool store_rename(const agt_event *e) {
-    return e->version && e->blob.data && store_path_allowed(e->from) &&
+    return e->version && e->blob.data && agt__path_held(e->from.data, e->from.len) &&
            !agt__text_eq(e->from, e->path);
 }
 
@@ -67,7 +60,7 @@ AGT_PRIVATE agt_status agt__store_event(const agt_entry *entry, uint64_t seq, ag
                                         agt_event *e, agt_error *err) {
     agt_status st = agt__event_parse(entry->line, entry->line_len, scratch, e, err);
     if (st != AGT_OK) return st;
-    bool good = e->seq == seq && (!e->path.data || store_path_allowed(e->path)) &&
+    bool good = e->seq == seq && (!e->path.data || agt__path_held(e->path.data, e->path.len)) &&
                 (!e->blob.data || store_hex(e->blob, 40)) &&
                 (!e->rejected.data || store_hex(e->rejected, 64)) &&
                 (!e->from.data || store_rename(e)) && agt__actor_valid(e->actor.data, e->actor.len);
@@ -258,12 +251,19 @@ static agt_status store_refresh(agt_store *s, agt_error *err) {
     return store_finish_others(s, err);
 }
 
+AGT_PRIVATE agt_status agt__store_refuse(const agt_store *s, agt_error *err) {
+    if (!s->stands_on) return agt__fail(err, AGT_INVALID, "the store was opened read-only");
+    return agt__fail(err, AGT_UNSUPPORTED,
+                     "this store was made by agent-trace 0.1.0 and can only be read; run "
+                     "'agent-trace upgrade' to write to it");
+}
+
 AGT_PRIVATE agt_status agt__store_lock(agt_store *s, agt_error *err) {
     agt_status st = agt__store_enter(s, err);
     if (st != AGT_OK) return st;
     if (s->read_only) {
         agt__store_leave(s);
-        return agt__fail(err, AGT_INVALID, "the store was opened read-only");
+        return agt__store_refuse(s, err);
     }
     agt_error mine;
     mine.status = AGT_OK;
@@ -494,6 +494,8 @@ static agt_status store_open_files(agt_store *s, agt_error *err) {
 
 static void store_free(agt_store *s) {
     agt_mem mem = s->mem;
+    void *stands_on = s->stands_on;
+    void (*stands_on_free)(void *) = s->stands_on_free;
     agt_fd fds[] = {s->root,  s->at,       s->locks,   s->tmp,        s->trace_dir, s->unpublished,
                     s->aside, s->rejected, s->git_dir, s->reader_dir, s->state_fd};
     if (s->git) agt__git_close(s->git);
@@ -513,6 +515,7 @@ static void store_free(agt_store *s) {
     if (s->publish_mutex) s->sys->mutex_free(s->sys->ctx, s->publish_mutex);
     if (s->reader_mutex) s->sys->mutex_free(s->sys->ctx, s->reader_mutex);
     agt__free(&mem, s, sizeof *s);
+    if (stands_on) stands_on_free(stands_on);
 }
 
 static agt_store *store_new(const agt_open_options *o) {
@@ -541,8 +544,8 @@ static agt_store *store_new(const agt_open_options *o) {
     return NULL;
 }
 
-AGENT_TRACE_API agt_status agt_open(agt_store **out, const char *root, const agt_open_options *opts,
-                                    agt_error *err) {
+AGT_PRIVATE agt_status agt__store_open(agt_store **out, const char *root,
+                                       const agt_open_options *opts, agt_error *err) {
     agt_open_options o;
     AGENT_TRACE_ASSERT(out && root);
     *out = NULL;

@@ -53,9 +53,18 @@ struct agt_store {
     agt_git *git;                        /* the publisher's */
     agt_git *reader; /* for history, so that readers never wait for a publisher */
     char root_path[4096];
+    /* a store of agent-trace 0.1.0: what it is read through, freed with the handle; NULL: ours */
+    void *stands_on;
+    void (*stands_on_free)(void *stands_on);
 };
 
 /* ---- store.c: entering and leaving ---- */
+
+/* As agt_open, for a store of our own format. */
+AGT_PRIVATE agt_status agt__store_open(agt_store **out, const char *root,
+                                       const agt_open_options *opts, agt_error *err);
+/* What a read-only handle answers to whoever wants to write. */
+AGT_PRIVATE agt_status agt__store_refuse(const agt_store *s, agt_error *err);
 
 /* Takes the handle's mutex; AGT_INVALID in a fork's child. */
 AGT_PRIVATE agt_status agt__store_enter(agt_store *s, agt_error *err);
