@@ -13494,6 +13494,23 @@ AGT_PRIVATE agt_status agt__empty_journal(agt_store *s, agt_error *err);
  * here is tried again. */
 AGT_PRIVATE void agt__checkpoint_packed(agt_store *s);
 
+/* ---- commit.c ---- */
+
+/* A commit of ours in the making. */
+typedef struct agt_commit_text {
+    agt_buf message, files, events, name;
+    agt_git_signature who;
+} agt_commit_text;
+
+AGT_PRIVATE agt_commit_text agt__commit_text(const agt_mem *mem);
+AGT_PRIVATE void agt__commit_free(agt_commit_text *c);
+/* Takes in an event of a record, with its line; the first one begins the commit. */
+AGT_PRIVATE void agt__commit_event(agt_commit_text *c, bool first, const agt_event *e,
+                                   const void *line, size_t len);
+/* Makes the commit of the transaction's tree and the events that were taken in. */
+AGT_PRIVATE agt_status agt__commit_make(agt_commit_text *c, agt_git *git, int64_t recorded_ms,
+                                        agt_oid *out, agt_error *err);
+
 /* ---- publish.c ---- */
 
 /* Under the publish lock: commits every record git does not have. `pack`: durably, and nothing
@@ -17331,6 +17348,110 @@ AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_b
     return agt__answer(st, &mine, err);
 }
 /* end src/store/records.c */
+/* begin src/store/commit.c */
+/* commit: what a commit of ours says: its author, and its message, made of the events' lines.
+ *
+ *     [agent-trace] <action> <type>: <path>
+ *
+ *     summary: <text>
+ *     actor: <actor>
+ *     agent: <name>                      an agent's only
+ *     session: <session>                 where there is one
+ *     file:<TAB><path><TAB><action><TAB><type>       one a document
+ *
+ *     event: <the line of the trace>     one an event */
+
+AGT_PRIVATE agt_commit_text agt__commit_text(const agt_mem *mem) {
+    agt_commit_text c;
+    memset(&c, 0, sizeof c);
+    c.message = c.files = c.events = c.name = agt__buf(mem);
+    return c;
+}
+
+AGT_PRIVATE void agt__commit_free(agt_commit_text *c) {
+    agt__buf_free(&c->message);
+    agt__buf_free(&c->files);
+    agt__buf_free(&c->events);
+    agt__buf_free(&c->name);
+}
+
+static void commit_author(agt_commit_text *c, const agt_event *e) {
+    agt_buf *name = &c->name;
+    name->len = 0;
+    if (e->agent_name.data) {
+        agt__buf_text(name, "Agent: ");
+        agt__buf_put(name, e->agent_name.data, e->agent_name.len);
+        c->who.email = agt__text("agent@agent-trace");
+    } else if (agt__text_is(e->actor, "system")) {
+        agt__buf_text(name, "agent-trace");
+        c->who.email = agt__text("system@agent-trace");
+    } else {
+        agt__buf_text(name, "User");
+        c->who.email = agt__text("user@agent-trace");
+    }
+    c->who.name = (agt_text){(const char *)name->data, name->len};
+    c->who.unix_s = e->at_unix_ms / 1000;
+}
+
+static void commit_put(agt_buf *b, agt_text t) {
+    agt__buf_put(b, t.data, t.len);
+}
+
+static void commit_line(agt_buf *b, const char *label, agt_text text) {
+    if (!text.data) return;
+    agt__buf_text(b, label);
+    commit_put(b, text);
+    agt__buf_byte(b, '\n');
+}
+
+/* The header lines come from the record's first event. */
+static void commit_head(agt_buf *m, const agt_event *e) {
+    agt__buf_text(m, "[agent-trace] ");
+    commit_put(m, e->action);
+    if (e->path.data) {
+        agt__buf_byte(m, ' ');
+        commit_put(m, e->doc_type.data ? e->doc_type : agt__text("scratch"));
+        agt__buf_text(m, ": ");
+        commit_put(m, e->path);
+    }
+    agt__buf_text(m, "\n\n");
+    commit_line(m, "summary: ", e->summary);
+    commit_line(m, "actor: ", e->actor);
+    commit_line(m, "agent: ", e->agent_name);
+    commit_line(m, "session: ", e->session_id);
+}
+
+AGT_PRIVATE void agt__commit_event(agt_commit_text *c, bool first, const agt_event *e,
+                                   const void *line, size_t len) {
+    if (first) {
+        c->message.len = c->files.len = c->events.len = 0;
+        commit_head(&c->message, e);
+        commit_author(c, e);
+    }
+    if (e->path.data) {
+        agt__buf_text(&c->files, "file:\t");
+        commit_put(&c->files, e->path);
+        agt__buf_byte(&c->files, '\t');
+        commit_put(&c->files, e->change_kind.data ? e->change_kind : e->action);
+        agt__buf_byte(&c->files, '\t');
+        commit_put(&c->files, e->doc_type.data ? e->doc_type : agt__text("scratch"));
+        agt__buf_byte(&c->files, '\n');
+    }
+    agt__buf_text(&c->events, "event: ");
+    agt__buf_put(&c->events, line, len);
+}
+
+AGT_PRIVATE agt_status agt__commit_make(agt_commit_text *c, agt_git *git, int64_t recorded_ms,
+                                        agt_oid *out, agt_error *err) {
+    agt__buf_put(&c->message, c->files.data, c->files.len);
+    agt__buf_byte(&c->message, '\n');
+    agt__buf_put(&c->message, c->events.data, c->events.len);
+    if (c->message.failed || c->files.failed || c->events.failed || c->name.failed)
+        return agt__nomem(err);
+    agt_text message = {(const char *)c->message.data, c->message.len};
+    return agt__git_commit(git, &c->who, recorded_ms / 1000, message, out, err);
+}
+/* end src/store/commit.c */
 /* begin src/store/publish.c */
 /* publish: from records to commits.
  *
@@ -17350,18 +17471,7 @@ AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_b
  *     made again it keeps naming what it named, until that is made, too. What is not made is
  *     somebody else's and is kept as refs/heads/found-<seq> before main moves on; so is what main
  *     is found to name at the moment when it moves.
- *
- * The message of a commit:
- *
- *     [agent-trace] <action> <type>: <path>
- *
- *     summary: <text>
- *     actor: <actor>
- *     agent: <name>                      an agent's only
- *     session: <session>                 where there is one
- *     file:<TAB><path><TAB><action><TAB><type>       one a document
- *
- *     event: <the line of the trace>     one an event */
+ * The message of a commit is commit.c's. */
 
 #define PUBLISH_LOOSE_MAX 16u                 /* more commits than that go into a pack */
 #define PUBLISH_BEHIND    512u                /* so many loose commits are packed */
@@ -17402,68 +17512,9 @@ typedef struct publish_run {
     bool is_named; /* main names something that can be read: */
     agt_oid named;
     bool ahead; /* (3): and it is not `head`, nor was it made yet */
-    agt_buf message, files, events, side;
+    agt_commit_text text;
+    agt_buf side;
 } publish_run;
-
-static void publish_names(const agt_event *e, agt_buf *name, agt_git_signature *who) {
-    name->len = 0;
-    if (e->agent_name.data) {
-        agt__buf_text(name, "Agent: ");
-        agt__buf_put(name, e->agent_name.data, e->agent_name.len);
-        who->email = agt__text("agent@agent-trace");
-    } else if (agt__text_is(e->actor, "system")) {
-        agt__buf_text(name, "agent-trace");
-        who->email = agt__text("system@agent-trace");
-    } else {
-        agt__buf_text(name, "User");
-        who->email = agt__text("user@agent-trace");
-    }
-    who->name = (agt_text){(const char *)name->data, name->len};
-    who->unix_s = e->at_unix_ms / 1000;
-}
-
-static void publish_line(agt_buf *b, const char *label, agt_text text) {
-    if (!text.data) return;
-    agt__buf_text(b, label);
-    agt__buf_put(b, text.data, text.len);
-    agt__buf_byte(b, '\n');
-}
-
-static void publish_put(agt_buf *b, agt_text t) {
-    agt__buf_put(b, t.data, t.len);
-}
-
-/* The header lines come from the record's first event. */
-static void publish_message_head(agt_buf *m, const agt_event *e) {
-    m->len = 0;
-    agt__buf_text(m, "[agent-trace] ");
-    publish_put(m, e->action);
-    if (e->path.data) {
-        agt__buf_byte(m, ' ');
-        publish_put(m, e->doc_type.data ? e->doc_type : agt__text("scratch"));
-        agt__buf_text(m, ": ");
-        publish_put(m, e->path);
-    }
-    agt__buf_text(m, "\n\n");
-    publish_line(m, "summary: ", e->summary);
-    publish_line(m, "actor: ", e->actor);
-    publish_line(m, "agent: ", e->agent_name);
-    publish_line(m, "session: ", e->session_id);
-}
-
-static void publish_message_event(publish_run *run, const agt_event *e, const agt_entry *entry) {
-    if (e->path.data) {
-        agt__buf_text(&run->files, "file:\t");
-        publish_put(&run->files, e->path);
-        agt__buf_byte(&run->files, '\t');
-        publish_put(&run->files, e->change_kind.data ? e->change_kind : e->action);
-        agt__buf_byte(&run->files, '\t');
-        publish_put(&run->files, e->doc_type.data ? e->doc_type : agt__text("scratch"));
-        agt__buf_byte(&run->files, '\n');
-    }
-    agt__buf_text(&run->events, "event: ");
-    agt__buf_put(&run->events, entry->line, entry->line_len);
-}
 
 static agt_status publish_tree(publish_run *run, const agt_event *e, const agt_entry *entry,
                                agt_error *err) {
@@ -17494,36 +17545,19 @@ static agt_status publish_commit(publish_run *run, const agt_record *r, agt_erro
     agt_store *s = run->s;
     agt_entry entry;
     agt_event e = AGT_EVENT_INIT;
-    agt_git_signature who;
-    agt_buf name = agt__buf(&s->mem), texts = agt__buf(&s->mem);
+    agt_buf texts = agt__buf(&s->mem);
     agt_status st = AGT_OK;
-    bool first = true;
-    run->files.len = run->events.len = 0;
     uint64_t seq = r->first_seq;
     for (size_t at = 0; st == AGT_OK && agt__record_next(r, &at, &entry); seq++) {
         st = agt__store_event(&entry, seq, &texts, &e, err);
         if (st != AGT_OK) break;
-        if (first) {
-            publish_message_head(&run->message, &e);
-            publish_names(&e, &name, &who);
-            first = false;
-        }
-        publish_message_event(run, &e, &entry);
+        agt__commit_event(&run->text, seq == r->first_seq, &e, entry.line, entry.line_len);
         st = publish_tree(run, &e, &entry, err);
     }
-    agt__buf_put(&run->message, run->files.data, run->files.len);
-    agt__buf_byte(&run->message, '\n');
-    agt__buf_put(&run->message, run->events.data, run->events.len);
-    if (st == AGT_OK &&
-        (run->message.failed || run->files.failed || run->events.failed || name.failed))
-        st = agt__nomem(err);
     if (st == AGT_OK)
-        st = agt__git_commit(s->git, &who, r->recorded_unix_ms / 1000,
-                             (agt_text){(const char *)run->message.data, run->message.len},
-                             &run->open_head, err);
+        st = agt__commit_make(&run->text, s->git, r->recorded_unix_ms, &run->open_head, err);
     if (st == AGT_OK) run->open_seq = r->first_seq + r->entries - 1;
     if (st == AGT_OK && memcmp(run->open_head.id, run->named.id, 20) == 0) run->ahead = false;
-    agt__buf_free(&name);
     agt__buf_free(&texts);
     return st;
 }
@@ -17664,7 +17698,8 @@ static agt_status publish_all(publish_run *run, agt_error *err) {
     agt_journal j; /* our own: another thread may renew the handle's */
     agt_status st = agt__journal_open(&j, s->sys, s->at, s->cpu, false, err);
     if (st != AGT_OK) return st;
-    run->message = run->files = run->events = run->side = agt__buf(&s->mem);
+    run->text = agt__commit_text(&s->mem);
+    run->side = agt__buf(&s->mem);
     st = agt__each_record(s, &j, run->done_seq + 1, publish_record, run, err);
     agt__journal_close(&j);
     if (st == AGT_END) st = AGT_OK;
@@ -17672,9 +17707,7 @@ static agt_status publish_all(publish_run *run, agt_error *err) {
         st = agt__fail(err, AGT_BUSY, "the journal was renewed while it was published; try again");
     if (st == AGT_OK) st = publish_write(run, true, err);
     if (run->begun) agt__git_abort(s->git);
-    agt__buf_free(&run->message);
-    agt__buf_free(&run->files);
-    agt__buf_free(&run->events);
+    agt__commit_free(&run->text);
     agt__buf_free(&run->side);
     return st;
 }
@@ -20522,7 +20555,7 @@ static agt_status chain_head(agt_old *o, agt_buf *bytes, agt_oid *head, agt_erro
 
 /* All ids, the newest first. */
 static agt_status chain_chain(agt_old *o, agt_buf *bytes, agt_error *err) {
-    agt_oid id;
+    agt_oid id = {{0}};
     agt_git_past past;
     agt_error mine;
     agt_status st = chain_head(o, bytes, &id, err);

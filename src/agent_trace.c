@@ -82,6 +82,7 @@
 #include "store/change.c"
 #include "store/manage.c"
 #include "store/records.c"
+#include "store/commit.c"
 #include "store/publish.c"
 #include "store/checkpoint.c"
 #include "store/gc.c"

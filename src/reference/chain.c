@@ -56,7 +56,7 @@ static agt_status chain_head(agt_old *o, agt_buf *bytes, agt_oid *head, agt_erro
 
 /* All ids, the newest first. */
 static agt_status chain_chain(agt_old *o, agt_buf *bytes, agt_error *err) {
-    agt_oid id;
+    agt_oid id = {{0}};
     agt_git_past past;
     agt_error mine;
     agt_status st = chain_head(o, bytes, &id, err);

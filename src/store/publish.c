@@ -16,18 +16,7 @@
  *     made again it keeps naming what it named, until that is made, too. What is not made is
  *     somebody else's and is kept as refs/heads/found-<seq> before main moves on; so is what main
  *     is found to name at the moment when it moves.
- *
- * The message of a commit:
- *
- *     [agent-trace] <action> <type>: <path>
- *
- *     summary: <text>
- *     actor: <actor>
- *     agent: <name>                      an agent's only
- *     session: <session>                 where there is one
- *     file:<TAB><path><TAB><action><TAB><type>       one a document
- *
- *     event: <the line of the trace>     one an event */
+ * The message of a commit is commit.c's. */
 #include "store.h"
 
 #define PUBLISH_LOOSE_MAX 16u                 /* more commits than that go into a pack */
@@ -69,68 +58,9 @@ typedef struct publish_run {
     bool is_named; /* main names something that can be read: */
     agt_oid named;
     bool ahead; /* (3): and it is not `head`, nor was it made yet */
-    agt_buf message, files, events, side;
+    agt_commit_text text;
+    agt_buf side;
 } publish_run;
-
-static void publish_names(const agt_event *e, agt_buf *name, agt_git_signature *who) {
-    name->len = 0;
-    if (e->agent_name.data) {
-        agt__buf_text(name, "Agent: ");
-        agt__buf_put(name, e->agent_name.data, e->agent_name.len);
-        who->email = agt__text("agent@agent-trace");
-    } else if (agt__text_is(e->actor, "system")) {
-        agt__buf_text(name, "agent-trace");
-        who->email = agt__text("system@agent-trace");
-    } else {
-        agt__buf_text(name, "User");
-        who->email = agt__text("user@agent-trace");
-    }
-    who->name = (agt_text){(const char *)name->data, name->len};
-    who->unix_s = e->at_unix_ms / 1000;
-}
-
-static void publish_line(agt_buf *b, const char *label, agt_text text) {
-    if (!text.data) return;
-    agt__buf_text(b, label);
-    agt__buf_put(b, text.data, text.len);
-    agt__buf_byte(b, '\n');
-}
-
-static void publish_put(agt_buf *b, agt_text t) {
-    agt__buf_put(b, t.data, t.len);
-}
-
-/* The header lines come from the record's first event. */
-static void publish_message_head(agt_buf *m, const agt_event *e) {
-    m->len = 0;
-    agt__buf_text(m, "[agent-trace] ");
-    publish_put(m, e->action);
-    if (e->path.data) {
-        agt__buf_byte(m, ' ');
-        publish_put(m, e->doc_type.data ? e->doc_type : agt__text("scratch"));
-        agt__buf_text(m, ": ");
-        publish_put(m, e->path);
-    }
-    agt__buf_text(m, "\n\n");
-    publish_line(m, "summary: ", e->summary);
-    publish_line(m, "actor: ", e->actor);
-    publish_line(m, "agent: ", e->agent_name);
-    publish_line(m, "session: ", e->session_id);
-}
-
-static void publish_message_event(publish_run *run, const agt_event *e, const agt_entry *entry) {
-    if (e->path.data) {
-        agt__buf_text(&run->files, "file:\t");
-        publish_put(&run->files, e->path);
-        agt__buf_byte(&run->files, '\t');
-        publish_put(&run->files, e->change_kind.data ? e->change_kind : e->action);
-        agt__buf_byte(&run->files, '\t');
-        publish_put(&run->files, e->doc_type.data ? e->doc_type : agt__text("scratch"));
-        agt__buf_byte(&run->files, '\n');
-    }
-    agt__buf_text(&run->events, "event: ");
-    agt__buf_put(&run->events, entry->line, entry->line_len);
-}
 
 static agt_status publish_tree(publish_run *run, const agt_event *e, const agt_entry *entry,
                                agt_error *err) {
@@ -161,36 +91,19 @@ static agt_status publish_commit(publish_run *run, const agt_record *r, agt_erro
     agt_store *s = run->s;
     agt_entry entry;
     agt_event e = AGT_EVENT_INIT;
-    agt_git_signature who;
-    agt_buf name = agt__buf(&s->mem), texts = agt__buf(&s->mem);
+    agt_buf texts = agt__buf(&s->mem);
     agt_status st = AGT_OK;
-    bool first = true;
-    run->files.len = run->events.len = 0;
     uint64_t seq = r->first_seq;
     for (size_t at = 0; st == AGT_OK && agt__record_next(r, &at, &entry); seq++) {
         st = agt__store_event(&entry, seq, &texts, &e, err);
         if (st != AGT_OK) break;
-        if (first) {
-            publish_message_head(&run->message, &e);
-            publish_names(&e, &name, &who);
-            first = false;
-        }
-        publish_message_event(run, &e, &entry);
+        agt__commit_event(&run->text, seq == r->first_seq, &e, entry.line, entry.line_len);
         st = publish_tree(run, &e, &entry, err);
     }
-    agt__buf_put(&run->message, run->files.data, run->files.len);
-    agt__buf_byte(&run->message, '\n');
-    agt__buf_put(&run->message, run->events.data, run->events.len);
-    if (st == AGT_OK &&
-        (run->message.failed || run->files.failed || run->events.failed || name.failed))
-        st = agt__nomem(err);
     if (st == AGT_OK)
-        st = agt__git_commit(s->git, &who, r->recorded_unix_ms / 1000,
-                             (agt_text){(const char *)run->message.data, run->message.len},
-                             &run->open_head, err);
+        st = agt__commit_make(&run->text, s->git, r->recorded_unix_ms, &run->open_head, err);
     if (st == AGT_OK) run->open_seq = r->first_seq + r->entries - 1;
     if (st == AGT_OK && memcmp(run->open_head.id, run->named.id, 20) == 0) run->ahead = false;
-    agt__buf_free(&name);
     agt__buf_free(&texts);
     return st;
 }
@@ -331,7 +244,8 @@ static agt_status publish_all(publish_run *run, agt_error *err) {
     agt_journal j; /* our own: another thread may renew the handle's */
     agt_status st = agt__journal_open(&j, s->sys, s->at, s->cpu, false, err);
     if (st != AGT_OK) return st;
-    run->message = run->files = run->events = run->side = agt__buf(&s->mem);
+    run->text = agt__commit_text(&s->mem);
+    run->side = agt__buf(&s->mem);
     st = agt__each_record(s, &j, run->done_seq + 1, publish_record, run, err);
     agt__journal_close(&j);
     if (st == AGT_END) st = AGT_OK;
@@ -339,9 +253,7 @@ static agt_status publish_all(publish_run *run, agt_error *err) {
         st = agt__fail(err, AGT_BUSY, "the journal was renewed while it was published; try again");
     if (st == AGT_OK) st = publish_write(run, true, err);
     if (run->begun) agt__git_abort(s->git);
-    agt__buf_free(&run->message);
-    agt__buf_free(&run->files);
-    agt__buf_free(&run->events);
+    agt__commit_free(&run->text);
     agt__buf_free(&run->side);
     return st;
 }

@@ -220,6 +220,23 @@ AGT_PRIVATE agt_status agt__empty_journal(agt_store *s, agt_error *err);
  * here is tried again. */
 AGT_PRIVATE void agt__checkpoint_packed(agt_store *s);
 
+/* ---- commit.c ---- */
+
+/* A commit of ours in the making. */
+typedef struct agt_commit_text {
+    agt_buf message, files, events, name;
+    agt_git_signature who;
+} agt_commit_text;
+
+AGT_PRIVATE agt_commit_text agt__commit_text(const agt_mem *mem);
+AGT_PRIVATE void agt__commit_free(agt_commit_text *c);
+/* Takes in an event of a record, with its line; the first one begins the commit. */
+AGT_PRIVATE void agt__commit_event(agt_commit_text *c, bool first, const agt_event *e,
+                                   const void *line, size_t len);
+/* Makes the commit of the transaction's tree and the events that were taken in. */
+AGT_PRIVATE agt_status agt__commit_make(agt_commit_text *c, agt_git *git, int64_t recorded_ms,
+                                        agt_oid *out, agt_error *err);
+
 /* ---- publish.c ---- */
 
 /* Under the publish lock: commits every record git does not have. `pack`: durably, and nothing
