@@ -293,6 +293,54 @@ typedef struct agt_open_options {
 AGENT_TRACE_API agt_status agt_open(agt_store **out, const char *root, const agt_open_options *opts,
                                     agt_error *err);
 
+typedef struct agt_upgrade_options {
+    uint32_t size;
+    uint32_t dry_run;               /* 1: only says what would be done; nothing is written */
+    const agt_allocator *allocator; /* NULL: malloc; copied */
+    const agt_sys *sys;             /* NULL: the operating system; borrowed during the call */
+} agt_upgrade_options;
+#define AGT_UPGRADE_OPTIONS_INIT                                                                   \
+    { sizeof(agt_upgrade_options), 0, 0, 0 }
+
+typedef struct agt_upgrade_result {
+    uint32_t size;
+    uint32_t already;        /* 1: it is a store of ours; at most what was left was cleared away */
+    uint64_t commits;        /* of the old history */
+    uint64_t events;         /* of the trace that was made of them */
+    uint64_t versions;       /* of all documents */
+    uint64_t documents;      /* that exist */
+    uint64_t versions_lost;  /* whose bytes the old repository has lost */
+    uint32_t git_link_moved; /* 1: the folder's .git led to the old repository and went with it */
+    uint32_t reserved;       /* 0 */
+    agt_bytes report;        /* what a person should know, a finding a line, each with its mend;
+                              * the caller's, freed with agt_bytes_free */
+} agt_upgrade_result;
+#define AGT_UPGRADE_RESULT_INIT                                                                    \
+    {                                                                                              \
+        sizeof(agt_upgrade_result), 0, 0, 0, 0, 0, 0, 0, 0, {                                      \
+            0, 0, 0                                                                                \
+        }                                                                                          \
+    }
+
+/* Makes a store of agent-trace 0.1.0 one of ours: every commit, version, event, grant and refusal,
+ * with the same version numbers. The documents on disk are not touched. It happens as a whole:
+ * where it is stopped, whenever that is, the store is still the old one or already ours, and a call
+ * more finishes it or begins again. Blocks as long as reading the whole history takes.
+ *
+ *   root    the folder with .agent-trace in it.
+ *   opts    may be NULL.
+ *   result  NULL, or an initialised struct; filled on AGT_OK.
+ *
+ * Returns  AGT_OK (also for a store of ours), AGT_NOT_FOUND (no store there), AGT_BUSY (a process
+ *          of agent-trace leads it or is open in it, or wrote meanwhile), AGT_CORRUPT (it has no
+ *          history that can be read; parts of a store of ours are beside it), AGT_INVALID,
+ *          AGT_NOMEM, AGT_IO, AGT_LIMIT, AGT_UNSUPPORTED (built without git; a newer format).
+ * Disk     the store's parts in .agent-trace; the old ones move to .agent-trace/backup-0.1.0, and
+ * so does the folder's .git if it is the file that led to the old repository.
+ */
+AGENT_TRACE_API agt_status agt_upgrade(const char *root, const agt_upgrade_options *opts,
+                                       agt_upgrade_result *result, agt_error *err);
+
 /* Closes the handle; publishes first if it was opened with AGT_PUBLISH_CLOSE. Blocks. What was
  * acknowledged is safe whatever this returns: a failed publication stays pending. NULL is allowed.
  * No other call on the handle, its cursors included, may run or follow.

@@ -98,3 +98,7 @@
 #include "reference/image_names.c"
 #include "reference/veil.c"
 #include "reference/open.c"
+#include "reference/upgrade_move.c"
+#include "reference/upgrade_build.c"
+#include "reference/upgrade_report.c"
+#include "reference/upgrade.c"

@@ -121,13 +121,16 @@ static bool image_uuid_good(agt_text id) {
     return id.len == 36;
 }
 
-/* The id in the manifest, or one that is made of the path. */
-static void image_id(const agt_image *m, agt_text path, char out[37]) {
+/* The id in the manifest, or one that is made of the store's and the path. */
+static bool image_id(agt_image *m, agt_text path, char out[37]) {
     const agt_old_document *d = image_document(m, path);
-    if (d && image_uuid_good(d->id))
-        (void)agt__copy_text(out, 37, d->id.data, d->id.len);
-    else
-        agt__image_uuid(m, path, out);
+    const char *store = m->old->config.id;
+    if (d && image_uuid_good(d->id)) return agt__copy_text(out, 37, d->id.data, d->id.len);
+    m->scratch.len = 0;
+    agt__buf_put(&m->scratch, store, strlen(store) + 1);
+    agt__buf_put(&m->scratch, path.data, path.len);
+    agt__old_uuid(m->old, m->scratch.data, m->scratch.len, out);
+    return !m->scratch.failed;
 }
 
 /* What stands in the row beside the change: its type, its id, its version before. */
@@ -145,7 +148,7 @@ static agt_status image_find(agt_image *m, agt_text path, agt_text type, image_p
     out->name = agt__image_path(m, path);
     if (!out->name.data) return agt__nomem(err);
     out->known = agt__catalog_find(&m->catalog, out->name.data, out->name.len, &out->row);
-    image_id(m, path, out->doc);
+    if (!image_id(m, path, out->doc)) return agt__nomem(err);
     const agt_old_document *d = type.len ? NULL : image_document(m, path);
     if (type.len)
         out->type = type;

@@ -68,7 +68,4 @@ AGT_PRIVATE agt_text agt__image_was(const agt_image *m, agt_text path);
  * it kept what it had refused). An empty name: none. */
 AGT_PRIVATE agt_status agt__image_refused(agt_image *m, agt_text path, int64_t unix_s,
                                           const agt_oid *held, char name[65], agt_error *err);
-/* Writes a UUID that is always the same for this store and path. */
-AGT_PRIVATE void agt__image_uuid(const agt_image *m, agt_text path, char out[37]);
-
 #endif /* AGT_IMAGE_H */

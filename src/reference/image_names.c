@@ -96,28 +96,6 @@ AGT_PRIVATE agt_text agt__image_was(const agt_image *m, agt_text path) {
     return path;
 }
 
-AGT_PRIVATE void agt__image_uuid(const agt_image *m, agt_text path, char out[37]) {
-    static const unsigned char cut[5] = {8, 4, 4, 4, 12};
-    const char *id = m->old->config.id;
-    agt_sha256_state s;
-    unsigned char sum[32];
-    char hex[32];
-    size_t at = 0, to = 0;
-    agt__sha256_init(&s);
-    agt__sha256_update(&s, m->old->cpu, id, strlen(id) + 1);
-    agt__sha256_update(&s, m->old->cpu, path.data, path.len);
-    agt__sha256_final(&s, m->old->cpu, sum);
-    sum[6] = (unsigned char)((sum[6] & 0x0f) | 0x80); /* version 8: made of a name */
-    sum[8] = (unsigned char)((sum[8] & 0x3f) | 0x80);
-    agt__hex(sum, 16, hex);
-    for (int i = 0; i < 5; i++) {
-        memcpy(out + to, hex + at, cut[i]);
-        at += cut[i];
-        to += cut[i];
-        out[to++] = i < 4 ? '-' : 0;
-    }
-}
-
 /* ---- refused bytes ---- */
 
 typedef struct names_search {

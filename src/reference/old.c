@@ -94,7 +94,9 @@ AGT_PRIVATE agt_status agt__old_is(const agt_sys *sys, agt_fd at, const agt_mem 
     int journal = repo > 0 ? old_has(sys, at, "journal", AGT_FILE_REGULAR) : 0;
     if (repo < 0 || journal < 0)
         return agt__fail_io(err, repo < 0 ? repo : journal, "cannot look into .agent-trace");
-    *is = repo && (st == AGT_UNSUPPORTED || !journal);
+    /* an upgrade that was stopped before its commit may have put a journal there */
+    int upgrade = journal > 0 ? old_has(sys, at, "upgrade", AGT_FILE_FOLDER) : 0;
+    *is = repo && (st == AGT_UNSUPPORTED || !journal || upgrade > 0);
     return AGT_OK;
 }
 
@@ -122,6 +124,31 @@ static agt_status old_git_dir(agt_old *o, agt_error *err) {
                      "put it back from a copy, or move .agent-trace away to begin anew");
 }
 
+/* A store that has lost who it is is known by its first commit. */
+static void old_identity(agt_old *o) {
+    const agt_old_commit *first = AGT_OLD_ITEM(&o->commits, agt_old_commit, 0);
+    if (!o->config.id[0]) agt__old_uuid(o, first->id.id, sizeof first->id.id, o->config.id);
+    if (!o->config.name[0]) memcpy(o->config.name, "agent-trace-store", 18);
+    if (!o->created[0]) agt__time_format(first->unix_s * 1000, o->created);
+}
+
+AGT_PRIVATE void agt__old_uuid(const agt_old *o, const void *name, size_t len, char out[37]) {
+    static const unsigned char cut[5] = {8, 4, 4, 4, 12};
+    unsigned char sum[32];
+    char hex[32];
+    size_t at = 0, to = 0;
+    agt__sha256(o->cpu, name, len, sum);
+    sum[6] = (unsigned char)((sum[6] & 0x0f) | 0x80); /* version 8: made of a name */
+    sum[8] = (unsigned char)((sum[8] & 0x3f) | 0x80);
+    agt__hex(sum, 16, hex);
+    for (int i = 0; i < 5; i++) {
+        memcpy(out + to, hex + at, cut[i]);
+        at += cut[i];
+        to += cut[i];
+        out[to++] = i < 4 ? '-' : 0;
+    }
+}
+
 AGT_PRIVATE agt_status agt__old_read(agt_old *o, const agt_sys *sys, agt_fd at, const agt_mem *mem,
                                      agt_error *err) {
     memset(o, 0, sizeof *o);
@@ -134,6 +161,8 @@ AGT_PRIVATE agt_status agt__old_read(agt_old *o, const agt_sys *sys, agt_fd at, 
     if (st == AGT_OK) st = agt__git_open(&o->git, sys, o->git_dir, &o->mem, o->cpu, err);
     if (st == AGT_OK) st = agt__old_files(o, err);
     if (st == AGT_OK) st = agt__old_history(o, err);
-    if (st == AGT_OK) agt__old_match(o);
+    if (st != AGT_OK) return st;
+    old_identity(o);
+    agt__old_match(o);
     return st;
 }

@@ -123,6 +123,8 @@ AGT_PRIVATE void *agt__old_add(agt_old *o, agt_old_list *list, size_t size);
 AGT_PRIVATE void *agt__old_item(const agt_old_list *list, size_t i, size_t size);
 #define AGT_OLD_ITEM(list, type, i) ((type *)agt__old_item((list), (i), sizeof(type)))
 
+/* Writes a UUID that is always the same for this name. */
+AGT_PRIVATE void agt__old_uuid(const agt_old *o, const void *name, size_t len, char out[37]);
 /* config.toml, manifest.toml, overrides.toml, summary_events.jsonl. */
 AGT_PRIVATE agt_status agt__old_files(agt_old *o, agt_error *err);
 /* The commits, oldest first, and what each changed. */
