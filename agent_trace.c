@@ -19909,6 +19909,8 @@ AGT_PRIVATE void *agt__old_add(agt_old *o, agt_old_list *list, size_t size);
 AGT_PRIVATE void *agt__old_item(const agt_old_list *list, size_t i, size_t size);
 #define AGT_OLD_ITEM(list, type, i) ((type *)agt__old_item((list), (i), sizeof(type)))
 
+/* Writes a UUID that is always the same for this name. */
+AGT_PRIVATE void agt__old_uuid(const agt_old *o, const void *name, size_t len, char out[37]);
 /* config.toml, manifest.toml, overrides.toml, summary_events.jsonl. */
 AGT_PRIVATE agt_status agt__old_files(agt_old *o, agt_error *err);
 /* The commits, oldest first, and what each changed. */
@@ -20012,7 +20014,9 @@ AGT_PRIVATE agt_status agt__old_is(const agt_sys *sys, agt_fd at, const agt_mem 
     int journal = repo > 0 ? old_has(sys, at, "journal", AGT_FILE_REGULAR) : 0;
     if (repo < 0 || journal < 0)
         return agt__fail_io(err, repo < 0 ? repo : journal, "cannot look into .agent-trace");
-    *is = repo && (st == AGT_UNSUPPORTED || !journal);
+    /* an upgrade that was stopped before its commit may have put a journal there */
+    int upgrade = journal > 0 ? old_has(sys, at, "upgrade", AGT_FILE_FOLDER) : 0;
+    *is = repo && (st == AGT_UNSUPPORTED || !journal || upgrade > 0);
     return AGT_OK;
 }
 
@@ -20040,6 +20044,31 @@ static agt_status old_git_dir(agt_old *o, agt_error *err) {
                      "put it back from a copy, or move .agent-trace away to begin anew");
 }
 
+/* A store that has lost who it is is known by its first commit. */
+static void old_identity(agt_old *o) {
+    const agt_old_commit *first = AGT_OLD_ITEM(&o->commits, agt_old_commit, 0);
+    if (!o->config.id[0]) agt__old_uuid(o, first->id.id, sizeof first->id.id, o->config.id);
+    if (!o->config.name[0]) memcpy(o->config.name, "agent-trace-store", 18);
+    if (!o->created[0]) agt__time_format(first->unix_s * 1000, o->created);
+}
+
+AGT_PRIVATE void agt__old_uuid(const agt_old *o, const void *name, size_t len, char out[37]) {
+    static const unsigned char cut[5] = {8, 4, 4, 4, 12};
+    unsigned char sum[32];
+    char hex[32];
+    size_t at = 0, to = 0;
+    agt__sha256(o->cpu, name, len, sum);
+    sum[6] = (unsigned char)((sum[6] & 0x0f) | 0x80); /* version 8: made of a name */
+    sum[8] = (unsigned char)((sum[8] & 0x3f) | 0x80);
+    agt__hex(sum, 16, hex);
+    for (int i = 0; i < 5; i++) {
+        memcpy(out + to, hex + at, cut[i]);
+        at += cut[i];
+        to += cut[i];
+        out[to++] = i < 4 ? '-' : 0;
+    }
+}
+
 AGT_PRIVATE agt_status agt__old_read(agt_old *o, const agt_sys *sys, agt_fd at, const agt_mem *mem,
                                      agt_error *err) {
     memset(o, 0, sizeof *o);
@@ -20052,7 +20081,9 @@ AGT_PRIVATE agt_status agt__old_read(agt_old *o, const agt_sys *sys, agt_fd at, 
     if (st == AGT_OK) st = agt__git_open(&o->git, sys, o->git_dir, &o->mem, o->cpu, err);
     if (st == AGT_OK) st = agt__old_files(o, err);
     if (st == AGT_OK) st = agt__old_history(o, err);
-    if (st == AGT_OK) agt__old_match(o);
+    if (st != AGT_OK) return st;
+    old_identity(o);
+    agt__old_match(o);
     return st;
 }
 /* end src/reference/old.c */
@@ -20851,9 +20882,6 @@ AGT_PRIVATE agt_text agt__image_was(const agt_image *m, agt_text path);
  * it kept what it had refused). An empty name: none. */
 AGT_PRIVATE agt_status agt__image_refused(agt_image *m, agt_text path, int64_t unix_s,
                                           const agt_oid *held, char name[65], agt_error *err);
-/* Writes a UUID that is always the same for this store and path. */
-AGT_PRIVATE void agt__image_uuid(const agt_image *m, agt_text path, char out[37]);
-
 #endif /* AGT_IMAGE_H */
 /* end src/reference/image.h */
 
@@ -20977,13 +21005,16 @@ static bool image_uuid_good(agt_text id) {
     return id.len == 36;
 }
 
-/* The id in the manifest, or one that is made of the path. */
-static void image_id(const agt_image *m, agt_text path, char out[37]) {
+/* The id in the manifest, or one that is made of the store's and the path. */
+static bool image_id(agt_image *m, agt_text path, char out[37]) {
     const agt_old_document *d = image_document(m, path);
-    if (d && image_uuid_good(d->id))
-        (void)agt__copy_text(out, 37, d->id.data, d->id.len);
-    else
-        agt__image_uuid(m, path, out);
+    const char *store = m->old->config.id;
+    if (d && image_uuid_good(d->id)) return agt__copy_text(out, 37, d->id.data, d->id.len);
+    m->scratch.len = 0;
+    agt__buf_put(&m->scratch, store, strlen(store) + 1);
+    agt__buf_put(&m->scratch, path.data, path.len);
+    agt__old_uuid(m->old, m->scratch.data, m->scratch.len, out);
+    return !m->scratch.failed;
 }
 
 /* What stands in the row beside the change: its type, its id, its version before. */
@@ -21001,7 +21032,7 @@ static agt_status image_find(agt_image *m, agt_text path, agt_text type, image_p
     out->name = agt__image_path(m, path);
     if (!out->name.data) return agt__nomem(err);
     out->known = agt__catalog_find(&m->catalog, out->name.data, out->name.len, &out->row);
-    image_id(m, path, out->doc);
+    if (!image_id(m, path, out->doc)) return agt__nomem(err);
     const agt_old_document *d = type.len ? NULL : image_document(m, path);
     if (type.len)
         out->type = type;
@@ -21470,28 +21501,6 @@ AGT_PRIVATE agt_text agt__image_was(const agt_image *m, agt_text path) {
         if (agt__text_eq(known->now, path)) return known->old;
     }
     return path;
-}
-
-AGT_PRIVATE void agt__image_uuid(const agt_image *m, agt_text path, char out[37]) {
-    static const unsigned char cut[5] = {8, 4, 4, 4, 12};
-    const char *id = m->old->config.id;
-    agt_sha256_state s;
-    unsigned char sum[32];
-    char hex[32];
-    size_t at = 0, to = 0;
-    agt__sha256_init(&s);
-    agt__sha256_update(&s, m->old->cpu, id, strlen(id) + 1);
-    agt__sha256_update(&s, m->old->cpu, path.data, path.len);
-    agt__sha256_final(&s, m->old->cpu, sum);
-    sum[6] = (unsigned char)((sum[6] & 0x0f) | 0x80); /* version 8: made of a name */
-    sum[8] = (unsigned char)((sum[8] & 0x3f) | 0x80);
-    agt__hex(sum, 16, hex);
-    for (int i = 0; i < 5; i++) {
-        memcpy(out + to, hex + at, cut[i]);
-        at += cut[i];
-        to += cut[i];
-        out[to++] = i < 4 ? '-' : 0;
-    }
 }
 
 /* ---- refused bytes ---- */
@@ -22059,3 +22068,812 @@ AGENT_TRACE_API agt_status agt_open(agt_store **out, const char *root, const agt
     return open_old(out, root, &o, sys, at, &mem, err);
 }
 /* end src/reference/open.c */
+/* begin src/reference/upgrade_move.c */
+/* upgrade_move: from .agent-trace/upgrade to .agent-trace, and the old parts to
+ * .agent-trace/backup-0.1.0. See upgrade.h for the order and why. */
+/* begin src/reference/upgrade.h */
+/* upgrade: a store of agent-trace 0.1.0 becomes one of ours.
+ *
+ * Everything is made beside, in .agent-trace/upgrade, and synced. Then what stands in nobody's way
+ * moves up (git, trace, catalog, journal), and one rename puts our config.toml in the place of the
+ * old one: THE commit point. Before it the store is the old one, untouched; after it, ours. Last,
+ * the old parts move to .agent-trace/backup-0.1.0.
+ *
+ * (1) A rerun finishes what was committed, and else begins again. upgrade/moving says that parts
+ *     moved up, so that only what we put there is taken away again.
+ * (2) Nothing of the old store is deleted, and no document is touched. What is on disk and differs
+ *     from the newest version is somebody's edit, as always.
+ * (3) While a process of agent-trace 0.1.0 leads, nothing is done: its locks are asked. */
+#ifndef AGT_UPGRADE_H
+#define AGT_UPGRADE_H
+
+
+#define AGT_UPGRADE_FOLDER "upgrade"
+#define AGT_UPGRADE_BACKUP "backup-0.1.0"
+#define AGT_UPGRADE_MOVING "moving"
+
+typedef struct agt_upgrading {
+    const agt_sys *sys;
+    agt_mem mem;
+    agt_fd root, at, locks, build; /* the folder, .agent-trace, its locks/ and upgrade/ */
+    agt_flock poll, store;
+    agt_old old;
+    agt_image image;
+    agt_oid head;   /* the newest commit of ours */
+    bool link_left; /* the root's .git leads to some other repository of this kind */
+    bool link_gone;
+    agt_buf report;
+} agt_upgrading;
+
+/* upgrade_build.c: makes all parts in upgrade/, durably. */
+AGT_PRIVATE agt_status agt__upgrade_build(agt_upgrading *u, agt_error *err);
+/* upgrade_move.c: takes away what an earlier try left; moves up; commits; clears away. */
+AGT_PRIVATE agt_status agt__upgrade_begin_anew(agt_upgrading *u, agt_error *err);
+AGT_PRIVATE agt_status agt__upgrade_commit(agt_upgrading *u, agt_error *err);
+AGT_PRIVATE agt_status agt__upgrade_finish(agt_upgrading *u, agt_error *err);
+/* Removes a file or a folder with all that is in it; not there is AGT_OK. */
+AGT_PRIVATE agt_status agt__upgrade_remove(agt_upgrading *u, agt_fd dir, const char *name,
+                                           agt_error *err);
+/* upgrade_report.c: what a person should know, a finding a line, each with its mend. */
+AGT_PRIVATE agt_status agt__upgrade_report(agt_upgrading *u, agt_error *err);
+
+#endif /* AGT_UPGRADE_H */
+/* end src/reference/upgrade.h */
+
+#define MOVE_LINK_MAX 8192u
+
+static agt_status move_sync(agt_upgrading *u, agt_fd dir, agt_error *err) {
+    int rc = u->sys->sync(u->sys->ctx, dir);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot sync a folder of the store") : AGT_OK;
+}
+
+static int move_missing(int rc) {
+    return rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOENT;
+}
+
+/* 1, 0 or an AGT_SYS_ERR. */
+static int move_has(const agt_upgrading *u, agt_fd dir, const char *name) {
+    agt_stat st;
+    int rc = u->sys->stat(u->sys->ctx, dir, name, &st);
+    return rc >= 0 ? 1 : move_missing(rc) ? 0 : rc;
+}
+
+/* ---- removing ---- */
+
+typedef struct move_names {
+    agt_buf names; /* each with its NUL */
+} move_names;
+
+static int move_name(void *ctx, const char *name) {
+    move_names *n = ctx;
+    agt__buf_put(&n->names, name, strlen(name) + 1);
+    return n->names.failed;
+}
+
+static agt_status move_remove_inside(agt_upgrading *u, agt_fd fd, agt_error *err) {
+    move_names n = {agt__buf(&u->mem)};
+    int rc = u->sys->list(u->sys->ctx, fd, move_name, &n);
+    agt_status st = n.names.failed ? agt__nomem(err)
+                    : rc < 0       ? agt__fail_io(err, rc, "cannot list a folder of the store")
+                                   : AGT_OK;
+    for (size_t at = 0; st == AGT_OK && at < n.names.len;) {
+        const char *name = (const char *)n.names.data + at;
+        at += strlen(name) + 1;
+        st = agt__upgrade_remove(u, fd, name, err);
+    }
+    agt__buf_free(&n.names);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__upgrade_remove(agt_upgrading *u, agt_fd dir, const char *name,
+                                           agt_error *err) {
+    agt_stat st;
+    const agt_sys *sys = u->sys;
+    int rc = sys->stat(sys->ctx, dir, name, &st);
+    if (move_missing(rc)) return AGT_OK;
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at %.100s", name);
+    if (st.kind == AGT_FILE_FOLDER) {
+        agt_fd fd = sys->open(sys->ctx, dir, name, AGT_O_READ | AGT_O_FOLDER, 0);
+        if (fd < 0) return agt__fail_io(err, fd, "cannot open the folder %.100s", name);
+        agt_status status = move_remove_inside(u, fd, err);
+        sys->close(sys->ctx, fd);
+        if (status != AGT_OK) return status;
+        rc = sys->remove_folder(sys->ctx, dir, name);
+    } else {
+        rc = sys->remove(sys->ctx, dir, name);
+    }
+    return rc < 0 ? agt__fail_io(err, rc, "cannot remove %.100s", name) : AGT_OK;
+}
+
+/* ---- beginning ---- */
+
+/* What moves up, in this order; the catalog's name is that of its generation. */
+static const char *const move_parts[] = {"git", "trace", "catalog.2", "journal"};
+
+AGT_PRIVATE agt_status agt__upgrade_begin_anew(agt_upgrading *u, agt_error *err) {
+    int moving = 0;
+    agt_fd fd = u->sys->open(u->sys->ctx, u->at, AGT_UPGRADE_FOLDER, AGT_O_READ | AGT_O_FOLDER, 0);
+    if (fd >= 0) {
+        moving = move_has(u, fd, AGT_UPGRADE_MOVING);
+        u->sys->close(u->sys->ctx, fd);
+    }
+    if (moving < 0) return agt__fail_io(err, moving, "cannot look into .agent-trace/upgrade");
+    for (size_t i = 0; i < AGT_COUNT(move_parts); i++) {
+        int there = move_has(u, u->at, move_parts[i]);
+        if (there < 0) return agt__fail_io(err, there, "cannot look into .agent-trace");
+        if (there && !moving)
+            return agt__fail(err, AGT_CORRUPT,
+                             ".agent-trace/%s is no part of a store of agent-trace 0.1.0, but "
+                             "config.toml says that this is one; put the right config.toml back, "
+                             "or move the other away",
+                             move_parts[i]);
+    }
+    agt_status st = AGT_OK;
+    for (size_t i = 0; moving && st == AGT_OK && i < AGT_COUNT(move_parts); i++)
+        st = agt__upgrade_remove(u, u->at, move_parts[i], err);
+    if (moving && st == AGT_OK) st = move_sync(u, u->at, err); /* before the word of them goes */
+    if (st == AGT_OK) st = agt__upgrade_remove(u, u->at, AGT_UPGRADE_FOLDER, err);
+    return st == AGT_OK ? move_sync(u, u->at, err) : st;
+}
+
+/* ---- the commit ---- */
+
+static agt_status move_up(agt_upgrading *u, agt_fd from, agt_fd to, const char *name,
+                          agt_error *err) {
+    int rc = u->sys->rename(u->sys->ctx, from, name, to, name, AGT_RENAME_REPLACE);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot move .agent-trace/upgrade/%s up", name) : AGT_OK;
+}
+
+/* Refused bytes go beside the old ones: their names are hashes. */
+static agt_status move_rejected(agt_upgrading *u, agt_error *err) {
+    agt_fd from, to;
+    agt_status st = agt__open_folder(u->sys, u->build, "rejected", true, &from, err);
+    if (st != AGT_OK) return st;
+    st = agt__open_folder(u->sys, u->at, "rejected", true, &to, err);
+    for (size_t i = 0; st == AGT_OK && i < u->image.refused.count; i++)
+        st = move_up(u, from, to, AGT_OLD_ITEM(&u->image.refused, agt_image_refused, i)->name, err);
+    if (st == AGT_OK) st = move_sync(u, to, err);
+    if (to != AGT_FD_NONE) u->sys->close(u->sys->ctx, to);
+    u->sys->close(u->sys->ctx, from);
+    return st;
+}
+
+static agt_status move_backup(agt_upgrading *u, agt_fd *out, agt_error *err) {
+    return agt__open_folder(u->sys, u->at, AGT_UPGRADE_BACKUP, true, out, err);
+}
+
+/* The old config.toml is copied: the commit replaces it. */
+static agt_status move_config(agt_upgrading *u, agt_error *err) {
+    agt_fd backup;
+    agt_error mine;
+    agt_buf b = agt__buf(&u->mem);
+    agt_status st = agt__read_file(u->sys, u->at, "config.toml", MOVE_LINK_MAX * 8, &b, &mine);
+    bool lost = st == AGT_NOT_FOUND;
+    if (st != AGT_OK && !lost) st = agt__answer(st, &mine, err);
+    if (st == AGT_OK || lost) st = move_backup(u, &backup, err);
+    if (st == AGT_OK) {
+        if (!lost) st = agt__write_file(u->sys, backup, "config.toml", b.data, b.len, true, err);
+        u->sys->close(u->sys->ctx, backup);
+    }
+    agt__buf_free(&b);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__upgrade_commit(agt_upgrading *u, agt_error *err) {
+    agt_status st = move_config(u, err);
+    if (st == AGT_OK) st = agt__write_file(u->sys, u->build, AGT_UPGRADE_MOVING, "", 0, true, err);
+    if (st == AGT_OK) st = move_sync(u, u->at, err);
+    for (size_t i = 0; st == AGT_OK && i < AGT_COUNT(move_parts); i++)
+        st = move_up(u, u->build, u->at, move_parts[i], err);
+    if (st == AGT_OK) st = move_rejected(u, err);
+    if (st == AGT_OK) st = move_sync(u, u->at, err);
+    if (st == AGT_OK) st = move_up(u, u->build, u->at, "config.toml", err);
+    if (st != AGT_OK) return st;
+    st = move_sync(u, u->at, err);
+    if (st != AGT_OK && err) err->outcome_unknown = 1;
+    return st;
+}
+
+/* ---- clearing away ---- */
+
+/* Moves a part of the old store to the backup; what is there already stays, and so does this. */
+static agt_status move_away(agt_upgrading *u, agt_fd from, agt_fd backup, const char *name,
+                            agt_error *err) {
+    int there = move_has(u, from, name), taken = there > 0 ? move_has(u, backup, name) : 0;
+    if (there <= 0 || taken > 0)
+        return there < 0 ? agt__fail_io(err, there, "cannot look at .agent-trace/%s", name)
+                         : AGT_OK;
+    int rc = u->sys->rename(u->sys->ctx, from, name, backup, name, AGT_RENAME_REPLACE);
+    if (rc >= 0 || move_missing(rc)) return AGT_OK;
+    return agt__fail_io(err, rc, "cannot move .agent-trace/%s to the backup", name);
+}
+
+static int move_is_rejected(void *ctx, const char *name) {
+    size_t n = strlen(name);
+    return n > 9 && strcmp(name + n - 9, ".rejected") == 0 ? move_name(ctx, name) : 0;
+}
+
+static agt_status move_old_rejected(agt_upgrading *u, agt_fd backup, agt_error *err) {
+    agt_fd to, from = u->sys->open(u->sys->ctx, u->at, "rejected", AGT_O_READ | AGT_O_FOLDER, 0);
+    move_names n = {agt__buf(&u->mem)};
+    if (from < 0) return AGT_OK;
+    int rc = u->sys->list(u->sys->ctx, from, move_is_rejected, &n);
+    agt_status st = rc < 0 ? agt__fail_io(err, rc, "cannot list .agent-trace/rejected") : AGT_OK;
+    if (n.names.failed) st = agt__nomem(err);
+    if (st == AGT_OK && n.names.len) {
+        st = agt__open_folder(u->sys, backup, "rejected", true, &to, err);
+        for (size_t at = 0; st == AGT_OK && at < n.names.len;) {
+            const char *name = (const char *)n.names.data + at;
+            at += strlen(name) + 1;
+            st = move_away(u, from, to, name, err);
+        }
+        if (to != AGT_FD_NONE) u->sys->close(u->sys->ctx, to);
+    }
+    u->sys->close(u->sys->ctx, from);
+    agt__buf_free(&n.names);
+    return st;
+}
+
+/* The work tree that the old repository names, without a slash at its end; "" if none. */
+static void move_worktree(agt_upgrading *u, agt_fd backup, char *out, size_t size) {
+    agt_buf b = agt__buf(&u->mem);
+    out[0] = 0;
+    agt_fd fd = u->sys->walk(u->sys->ctx, backup, "repo/.git");
+    if (fd < 0) fd = u->sys->walk(u->sys->ctx, u->at, "repo/.git");
+    if (fd < 0) return;
+    if (agt__read_file(u->sys, fd, "config", MOVE_LINK_MAX * 8, &b, NULL) == AGT_OK) {
+        const char *p = (const char *)b.data, *end = p + b.len, *line_end;
+        for (; p < end; p = line_end + 1) {
+            line_end = memchr(p, '\n', (size_t)(end - p));
+            if (!line_end) line_end = end;
+            while (p < line_end && (*p == ' ' || *p == '\t'))
+                p++;
+            if (line_end - p <= 11 || memcmp(p, "worktree = ", 11) != 0) continue;
+            size_t n = (size_t)(line_end - p) - 11;
+            while (n > 1 && p[10 + n] == '/')
+                n--;
+            (void)agt__copy_text(out, size, p + 11, n);
+        }
+    }
+    u->sys->close(u->sys->ctx, fd);
+    agt__buf_free(&b);
+}
+
+/* Is the text "gitdir: <root>/.agent-trace/repo/.git/"? */
+static bool move_leads_to(agt_text link, const char *root) {
+    static const char first[] = "gitdir: ", last[] = "/.agent-trace/repo/.git";
+    size_t n = strlen(root), a = sizeof first - 1, z = sizeof last - 1;
+    while (n && root[n - 1] == '/')
+        n--;
+    return link.len == a + n + z && memcmp(link.data, first, a) == 0 &&
+           memcmp(link.data + a, root, n) == 0 && memcmp(link.data + a + n, last, z) == 0;
+}
+
+/* The root's .git goes with the repository that it leads to, here or where the store was made; any
+ * other one is somebody's. */
+static agt_status move_link(agt_upgrading *u, agt_fd backup, agt_error *err) {
+    char here[4096], made[4096];
+    agt_buf b = agt__buf(&u->mem);
+    if (agt__read_file(u->sys, u->root, ".git", MOVE_LINK_MAX, &b, NULL) != AGT_OK) return AGT_OK;
+    size_t n = b.len;
+    while (n && (b.data[n - 1] == '\n' || b.data[n - 1] == '\r' || b.data[n - 1] == '/'))
+        n--;
+    agt_text link = {(const char *)b.data, n};
+    if (u->sys->path_of(u->sys->ctx, u->root, here, sizeof here) < 0) here[0] = 0;
+    move_worktree(u, backup, made, sizeof made);
+    bool ours = (here[0] && move_leads_to(link, here)) || (made[0] && move_leads_to(link, made));
+    static const char tail[] = "/.agent-trace/repo/.git";
+    size_t z = sizeof tail - 1;
+    u->link_left = !ours && n > z && memcmp(link.data + n - z, tail, z) == 0;
+    agt__buf_free(&b);
+    if (!ours) return AGT_OK;
+    int rc = u->sys->rename(u->sys->ctx, u->root, ".git", backup, "gitlink", AGT_RENAME_REPLACE);
+    u->link_gone = rc >= 0;
+    if (rc < 0 && !move_missing(rc))
+        return agt__fail_io(err, rc, "cannot move the root's .git away");
+    return move_sync(u, u->root, err);
+}
+
+AGT_PRIVATE agt_status agt__upgrade_finish(agt_upgrading *u, agt_error *err) {
+    static const char *const parts[] = {"manifest.toml",      ".manifest.toml.tmp",
+                                        "overrides.toml",     "summary_events.jsonl",
+                                        "summary_state.toml", "repo"};
+    agt_fd backup;
+    agt_status st = move_backup(u, &backup, err);
+    if (st != AGT_OK) return st;
+    for (size_t i = 0; st == AGT_OK && i < AGT_COUNT(parts); i++)
+        st = move_away(u, u->at, backup, parts[i], err);
+    if (st == AGT_OK) st = move_away(u, u->locks, backup, "agent-lock.toml", err);
+    if (st == AGT_OK) st = move_away(u, u->locks, backup, "instance.lock", err);
+    if (st == AGT_OK) st = move_old_rejected(u, backup, err);
+    if (st == AGT_OK) st = move_link(u, backup, err);
+    if (st == AGT_OK) st = move_sync(u, backup, err);
+    if (st == AGT_OK) st = move_sync(u, u->at, err);
+    u->sys->close(u->sys->ctx, backup);
+    if (st == AGT_OK) st = agt__upgrade_remove(u, u->at, AGT_UPGRADE_FOLDER, err);
+    return st == AGT_OK ? move_sync(u, u->at, err) : st;
+}
+/* end src/reference/upgrade_move.c */
+/* begin src/reference/upgrade_build.c */
+/* upgrade_build: the parts of the new store, in .agent-trace/upgrade, each synced. */
+
+#define BUILD_CHUNK   (32u * 1024 * 1024) /* bytes of content in one pack */
+#define BUILD_COMMITS 2000u
+
+/* ---- git ---- */
+
+typedef struct build_run {
+    agt_upgrading *u;
+    agt_git *git;
+    agt_commit_text text;
+    agt_buf bytes, scratch;
+    agt_oid head;
+    bool has_head, begun;
+    size_t commits;
+    uint64_t put; /* bytes since the transaction began */
+} build_run;
+
+/* A version's bytes: from the old repository or, where that lost them, from the document, if it
+ * still has them. */
+static agt_status build_bytes(build_run *b, const agt_event *e, const agt_oid *blob, bool *found,
+                              agt_error *err) {
+    agt_upgrading *u = b->u;
+    agt_error mine;
+    agt_oid id;
+    b->bytes.len = 0;
+    *found = true;
+    agt_status st = agt__git_read(u->old.git, blob, &b->bytes, &mine);
+    if (st == AGT_OK) return st;
+    if (st == AGT_NOMEM || st == AGT_IO) return agt__answer(st, &mine, err);
+    char folder[AGT_MAX_PATH + 1];
+    agt_text was = agt__image_was(&u->image, e->path);
+    size_t cut = was.len;
+    while (cut && was.data[cut - 1] != '/')
+        cut--;
+    *found = false;
+    b->bytes.len = 0;
+    if (!agt__copy_text(folder, sizeof folder, was.data, cut ? cut - 1 : 0)) return AGT_OK;
+    agt_fd fd = agt__walk_folder(u->sys, u->root, folder, false);
+    if (fd < 0) return AGT_OK;
+    char leaf[AGT_MAX_PATH + 1];
+    (void)agt__copy_text(leaf, sizeof leaf, was.data + cut, was.len - cut);
+    st = agt__read_file(u->sys, fd, leaf, AGT_MAX_DOCUMENT, &b->bytes, &mine);
+    u->sys->close(u->sys->ctx, fd);
+    if (st == AGT_NOMEM) return agt__answer(st, &mine, err);
+    if (st != AGT_OK) return AGT_OK;
+    agt__git_id(u->old.cpu, "blob", b->bytes.data, b->bytes.len, id.id);
+    *found = memcmp(&id, blob, sizeof id) == 0;
+    return AGT_OK;
+}
+
+static agt_status build_version(build_run *b, const agt_event *e, agt_error *err) {
+    agt_oid blob;
+    bool found;
+    if (!e->blob.data) return agt__git_remove(b->git, e->path.data, e->path.len, err);
+    (void)agt__unhex(e->blob.data, e->blob.len, blob.id, 20);
+    agt_status st = build_bytes(b, e, &blob, &found, err);
+    if (st != AGT_OK) return st;
+    b->put += b->bytes.len;
+    const void *bytes = b->bytes.data ? (const void *)b->bytes.data : "";
+    return agt__git_put(b->git, e->path.data, e->path.len, &blob, found ? bytes : NULL,
+                        found ? b->bytes.len : 0, err);
+}
+
+static agt_status build_write(build_run *b, agt_error *err) {
+    if (!b->begun) return AGT_OK;
+    b->begun = false;
+    b->commits = 0;
+    b->put = 0;
+    return agt__git_write(b->git, AGT_GIT_PACK, err);
+}
+
+/* One record, one commit. */
+static agt_status build_commit(build_run *b, const agt_image_record *r, agt_error *err) {
+    agt_event e = AGT_EVENT_INIT;
+    const char *line = (const char *)b->u->image.lines.data + r->at, *end = line + r->len;
+    agt_status st = AGT_OK;
+    if (b->begun && (b->commits >= BUILD_COMMITS || b->put > BUILD_CHUNK)) st = build_write(b, err);
+    if (st == AGT_OK && !b->begun) {
+        st = agt__git_begin(b->git, b->has_head ? &b->head : NULL, err);
+        b->begun = st == AGT_OK;
+    }
+    for (bool first = true; st == AGT_OK && line < end; first = false) {
+        const char *newline = memchr(line, '\n', (size_t)(end - line));
+        size_t n = newline ? (size_t)(newline - line) + 1 : (size_t)(end - line);
+        st = agt__event_parse(line, n, &b->scratch, &e, err);
+        if (st == AGT_OK) agt__commit_event(&b->text, first, &e, line, n);
+        if (st == AGT_OK && e.version) st = build_version(b, &e, err);
+        line += n;
+    }
+    if (st == AGT_OK) st = agt__commit_make(&b->text, b->git, r->recorded_ms, &b->head, err);
+    b->has_head = b->has_head || st == AGT_OK;
+    b->commits++;
+    return st;
+}
+
+static agt_status build_git(agt_upgrading *u, agt_fd dir, agt_error *err) {
+    build_run b = {.u = u, .text = agt__commit_text(&u->mem)};
+    const agt_old_list *records = &u->image.records;
+    b.bytes = b.scratch = agt__buf(&u->mem);
+    agt_status st = agt__git_init(u->sys, dir, &u->mem, err);
+    if (st == AGT_OK) st = agt__git_open(&b.git, u->sys, dir, &u->mem, u->old.cpu, err);
+    for (size_t i = 0; st == AGT_OK && i < records->count; i++)
+        st = build_commit(&b, AGT_OLD_ITEM(records, agt_image_record, i), err);
+    if (st == AGT_OK) st = build_write(&b, err);
+    if (st == AGT_OK && b.has_head) st = agt__git_set_head(b.git, &b.head, NULL, true, err);
+    if (b.git) agt__git_close(b.git);
+    agt__commit_free(&b.text);
+    agt__buf_free(&b.bytes);
+    agt__buf_free(&b.scratch);
+    u->head = b.head;
+    return st;
+}
+
+/* ---- the other parts ---- */
+
+/* Makes a folder in upgrade/ and calls what fills it. */
+static agt_status build_folder(agt_upgrading *u, const char *name,
+                               agt_status (*fill)(agt_upgrading *u, agt_fd dir, agt_error *err),
+                               agt_error *err) {
+    agt_fd fd;
+    agt_status st = agt__open_folder(u->sys, u->build, name, true, &fd, err);
+    if (st != AGT_OK) return st;
+    st = fill(u, fd, err);
+    int rc = st == AGT_OK ? u->sys->sync(u->sys->ctx, fd) : 0;
+    if (rc < 0) st = agt__fail_io(err, rc, "cannot sync .agent-trace/upgrade/%s", name);
+    u->sys->close(u->sys->ctx, fd);
+    return st;
+}
+
+static agt_status build_trace(agt_upgrading *u, agt_fd dir, agt_error *err) {
+    const agt_image *m = &u->image;
+    agt_status st = AGT_OK;
+    for (size_t i = 0; st == AGT_OK && i < m->segments.count; i++) {
+        const agt_image_segment *s = AGT_OLD_ITEM(&m->segments, agt_image_segment, i);
+        size_t end = i + 1 < m->segments.count ? s[1].at : m->lines.len;
+        char name[AGT_SEGMENT_NAME];
+        agt__segment_name(s->first_seq, name);
+        st = agt__write_file(u->sys, dir, name, m->lines.data + s->at, end - s->at, true, err);
+    }
+    return st;
+}
+
+static agt_status build_rejected(agt_upgrading *u, agt_fd dir, agt_error *err) {
+    agt_status st = AGT_OK;
+    for (size_t i = 0; st == AGT_OK && i < u->image.refused.count; i++) {
+        const agt_image_refused *r = AGT_OLD_ITEM(&u->image.refused, agt_image_refused, i);
+        const void *bytes = r->bytes.data ? (const void *)r->bytes.data : "";
+        st = agt__write_file(u->sys, dir, r->name, bytes, r->bytes.len, true, err);
+    }
+    return st;
+}
+
+static agt_status build_files(agt_upgrading *u, agt_error *err) {
+    char name[32];
+    agt_journal_header h;
+    agt_buf b = agt__buf(&u->mem);
+    agt__veil_header(&u->image, &u->head, &h);
+    agt__catalog_name(h.catalog, name);
+    int rc = u->sys->random(u->sys->ctx, h.replica, sizeof h.replica);
+    agt_status st = rc < 0 ? agt__fail_io(err, rc, "cannot get random bytes") : AGT_OK;
+    if (st == AGT_OK) st = agt__catalog_encode(&u->image.catalog, u->old.cpu, h.next_seq, &b, err);
+    if (st == AGT_OK) st = agt__write_file(u->sys, u->build, name, b.data, b.len, true, err);
+    if (st == AGT_OK) st = agt__journal_create(u->sys, u->build, u->old.cpu, &u->mem, &h, err);
+    b.len = 0;
+    agt__veil_config(&u->old, &b);
+    if (st == AGT_OK && b.failed) st = agt__nomem(err);
+    if (st == AGT_OK)
+        st = agt__write_file(u->sys, u->build, "config.toml", b.data, b.len, true, err);
+    agt__buf_free(&b);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__upgrade_build(agt_upgrading *u, agt_error *err) {
+    agt_status st = agt__open_folder(u->sys, u->at, AGT_UPGRADE_FOLDER, true, &u->build, err);
+    if (st == AGT_OK) st = build_folder(u, "git", build_git, err);
+    if (st == AGT_OK) st = build_folder(u, "trace", build_trace, err);
+    if (st == AGT_OK) st = build_folder(u, "rejected", build_rejected, err);
+    return st == AGT_OK ? build_files(u, err) : st;
+}
+/* end src/reference/upgrade_build.c */
+/* begin src/reference/upgrade_report.c */
+/* upgrade_report: what a person should know about an upgrade: a finding a line, each with its
+ * mend. */
+
+static void report_count(agt_buf *b, uint64_t n, const char *one, const char *many) {
+    agt__buf_u64(b, n);
+    agt__buf_byte(b, ' ');
+    agt__buf_text(b, n == 1 ? one : many);
+}
+
+/* A path in quotes, as JSON has it: no control character gets through. */
+static void report_path(agt_buf *b, agt_text path) {
+    agt__json_put_string(b, path.data, path.len);
+}
+
+static void report_files(agt_buf *b, const agt_old_damage *d) {
+    if (d->config)
+        agt__buf_text(b, "config.toml is missing or damaged: the store's id was taken from "
+                         "manifest.toml or made anew\n");
+    if (d->manifest)
+        agt__buf_text(b, "manifest.toml is missing or damaged: documents that it does not list "
+                         "and their types come from the history; look at them with 'agent-trace "
+                         "ls' and mend types with 'agent-trace reclassify'\n");
+    if (d->overrides)
+        agt__buf_text(b, "overrides.toml is damaged: grants behind the damage are gone; give them "
+                         "again with 'agent-trace unlock'\n");
+    if (d->event_lines) {
+        report_count(b, d->event_lines, "line", "lines");
+        agt__buf_text(b, " of summary_events.jsonl cannot be read; the file is kept as it is\n");
+    }
+    if (d->events_missing)
+        agt__buf_text(b, "summary_events.jsonl is missing: times are known to the second only\n");
+}
+
+static void report_history(agt_buf *b, const agt_upgrading *u) {
+    const agt_old_damage *d = &u->old.damage;
+    if (d->heads_skipped)
+        agt__buf_text(b, "the newest commits in .agent-trace/repo cannot be read: the history ends "
+                         "with the last that can; files that are newer count as edits\n");
+    if (d->cut)
+        agt__buf_text(b, "the oldest commits in .agent-trace/repo cannot be read: the history "
+                         "begins with the first that can\n");
+    if (d->trees) {
+        report_count(b, d->trees, "commit has", "commits have");
+        agt__buf_text(b, " lost what it changed; what it says is kept\n");
+    }
+    if (u->image.blobs_lost) {
+        report_count(b, u->image.blobs_lost, "version has", "versions have");
+        agt__buf_text(b, " lost its bytes in .agent-trace/repo; a copy of the store may have "
+                         "them\n");
+    }
+    if (d->doubtful) {
+        report_count(b, d->doubtful, "commit says", "commits say");
+        agt__buf_text(b, " something else than its author and its files; only those are "
+                         "believed\n");
+    }
+    if (u->image.grants_dropped) {
+        report_count(b, u->image.grants_dropped, "grant is", "grants are");
+        agt__buf_text(b, " longer than seven days, or for nobody, and end here; give them again "
+                         "with 'agent-trace unlock'\n");
+    }
+}
+
+/* Names that had to be changed, and those that only other systems refuse. */
+static agt_status report_names(agt_buf *b, const agt_upgrading *u, agt_error *err) {
+    agt_rows rows;
+    char clean[AGT_MAX_PATH + 1];
+    size_t len;
+    for (size_t i = 0; i < u->image.names.count; i++) {
+        const agt_image_name *n = AGT_OLD_ITEM(&u->image.names, agt_image_name, i);
+        report_path(b, n->old);
+        agt__buf_text(b, " is no name that a store can hold; its versions are those of ");
+        report_path(b, n->now);
+        agt__buf_text(b, "; rename the file and add it with 'agent-trace add'\n");
+    }
+    agt_status st = agt__catalog_rows(&u->image.catalog, AGT_ROWS_ALL, &rows, err);
+    if (st != AGT_OK) return st;
+    for (size_t i = 0; i < rows.count; i++) {
+        const agt_row *r = &rows.row[i];
+        if (!r->exists || agt__path_normalise(r->path, r->path_len, clean, &len, NULL) == AGT_OK)
+            continue;
+        report_path(b, (agt_text){r->path, r->path_len});
+        agt__buf_text(b, " has a name that some systems cannot store, so it can be read and not "
+                         "written; give it another one with 'agent-trace mv'\n");
+    }
+    agt__rows_free(&u->mem, &rows);
+    return AGT_OK;
+}
+
+/* Documents of the manifest that no commit ever had. */
+static void report_unrecorded(agt_buf *b, const agt_upgrading *u) {
+    agt_row row;
+    for (size_t i = 0; i < u->old.documents.count; i++) {
+        const agt_old_document *d = AGT_OLD_ITEM(&u->old.documents, agt_old_document, i);
+        if (agt__catalog_find(&u->image.catalog, d->path.data, d->path.len, &row)) continue;
+        bool renamed = false;
+        for (size_t k = 0; k < u->image.names.count && !renamed; k++)
+            renamed = agt__text_eq(AGT_OLD_ITEM(&u->image.names, agt_image_name, k)->old, d->path);
+        if (renamed) continue;
+        report_path(b, d->path);
+        agt__buf_text(b, " is listed in manifest.toml, but was never recorded; add it with "
+                         "'agent-trace add'\n");
+    }
+}
+
+AGT_PRIVATE agt_status agt__upgrade_report(agt_upgrading *u, agt_error *err) {
+    agt_buf *b = &u->report;
+    report_files(b, &u->old.damage);
+    report_history(b, u);
+    report_unrecorded(b, u);
+    agt_status st = report_names(b, u, err);
+    if (u->link_left)
+        agt__buf_text(b, "the file .git leads to another store's repository and was left as it "
+                         "is\n");
+    return st == AGT_OK && b->failed ? agt__nomem(err) : st;
+}
+/* end src/reference/upgrade_report.c */
+/* begin src/reference/upgrade.c */
+/* upgrade: the public call: locks, order, result. See upgrade.h. */
+
+#define UPGRADE_PID_MAX 64u
+
+/* ---- opening ---- */
+
+static agt_status upgrade_open(agt_upgrading *u, const char *root, agt_error *err) {
+    const agt_sys *sys = u->sys;
+    u->root = sys->open_root(sys->ctx, root);
+    if (u->root < 0) {
+        int rc = (int)u->root;
+        u->root = AGT_FD_NONE;
+        return agt__fail_sys(err, rc, "cannot open the folder %.200s", root);
+    }
+    agt_status st = agt__open_folder(sys, u->root, AGT_STORE_NAME, false, &u->at, err);
+    if (st != AGT_NOT_FOUND) return st;
+    return agt__fail(err, AGT_NOT_FOUND, "no agent-trace store in %.200s", root);
+}
+
+static void upgrade_close(agt_upgrading *u) {
+    agt_fd fds[] = {u->build, u->locks, u->at, u->root};
+    if (u->poll.sys) agt__flock_close(&u->poll);
+    if (u->store.sys) agt__flock_close(&u->store);
+    agt__image_free(&u->image);
+    if (u->old.sys) agt__old_free(&u->old);
+    agt__buf_free(&u->report);
+    for (size_t i = 0; i < AGT_COUNT(fds); i++)
+        if (fds[i] != AGT_FD_NONE) u->sys->close(u->sys->ctx, fds[i]);
+}
+
+/* ---- (3): who is at work ---- */
+
+/* instance.lock names the process of an open terminal interface. Where nobody can tell whether it
+ * lives, it is taken to. */
+static agt_status upgrade_instance(agt_upgrading *u, agt_error *err) {
+    char proc[UPGRADE_PID_MAX + 8] = "/proc/";
+    const agt_sys *sys = u->sys;
+    agt_buf b = agt__buf(&u->mem);
+    size_t n = 0;
+    if (agt__read_file(sys, u->locks, "instance.lock", UPGRADE_PID_MAX, &b, NULL) == AGT_OK)
+        while (n < b.len && b.data[n] >= '0' && b.data[n] <= '9')
+            n++;
+    if (n) memcpy(proc + 6, b.data, n);
+    agt__buf_free(&b);
+    if (!n) return AGT_OK;
+    proc[6 + n] = 0;
+    agt_fd lives = sys->open_root(sys->ctx, proc), tells = sys->open_root(sys->ctx, "/proc/self");
+    if (lives >= 0) sys->close(sys->ctx, lives);
+    if (tells >= 0) sys->close(sys->ctx, tells);
+    if (lives < 0 && tells >= 0) return AGT_OK; /* it is dead */
+    return agt__fail(err, AGT_BUSY,
+                     "agent-trace 0.1.0 is open in this store (process %s); end it, or, if it is "
+                     "dead, remove .agent-trace/locks/instance.lock",
+                     proc + 6);
+}
+
+static agt_status upgrade_lock(agt_upgrading *u, agt_error *err) {
+    agt_status st = agt__open_folder(u->sys, u->at, "locks", true, &u->locks, err);
+    if (st != AGT_OK) return st;
+    agt__flock_init(&u->poll, u->sys, u->locks, "poll.lock");
+    agt__flock_init(&u->store, u->sys, u->locks, "store.lock");
+    st = agt__flock_take(&u->store, AGT_TRY, err);
+    if (st == AGT_BUSY)
+        return agt__fail(err, AGT_BUSY,
+                         "somebody else upgrades this store, or writes to it; try "
+                         "again");
+    if (st == AGT_OK) st = agt__flock_take(&u->poll, AGT_TRY, err);
+    if (st == AGT_BUSY)
+        return agt__fail(err, AGT_BUSY,
+                         "a process of agent-trace leads this store (.agent-trace/locks/poll.lock "
+                         "names it); end it and try again");
+    return st == AGT_OK ? upgrade_instance(u, err) : st;
+}
+
+/* ---- what happens ---- */
+
+/* Did somebody commit while we were at it? */
+static agt_status upgrade_still(agt_upgrading *u, agt_error *err) {
+    agt_buf ids = agt__buf(&u->mem);
+    size_t last = u->old.commits.count - 1;
+    const agt_oid *head = &AGT_OLD_ITEM(&u->old.commits, agt_old_commit, last)->id;
+    bool still = false;
+    agt_status st = agt__git_past_heads(u->old.git, &ids, err);
+    for (size_t i = 0; i <= u->old.damage.heads_skipped && (i + 1) * 20 <= ids.len; i++)
+        still = still || memcmp(ids.data + i * 20, head->id, 20) == 0;
+    agt__buf_free(&ids);
+    if (st != AGT_OK || still) return st;
+    return agt__fail(err, AGT_BUSY,
+                     "agent-trace 0.1.0 wrote to the store meanwhile; end it and try again");
+}
+
+static agt_status upgrade_read(agt_upgrading *u, agt_error *err) {
+    agt_status st = agt__old_read(&u->old, u->sys, u->at, &u->mem, err);
+    return st == AGT_OK ? agt__image_make(&u->image, &u->old, err) : st;
+}
+
+static agt_status upgrade_old(agt_upgrading *u, bool dry_run, agt_error *err) {
+    agt_status st = AGT_OK;
+    if (!dry_run) st = upgrade_lock(u, err);
+    if (st == AGT_OK && !dry_run) st = agt__upgrade_begin_anew(u, err);
+    if (st == AGT_OK) st = upgrade_read(u, err);
+    if (st != AGT_OK || dry_run) return st;
+    st = agt__upgrade_build(u, err);
+    if (st == AGT_OK) st = upgrade_still(u, err);
+    if (st != AGT_OK) {
+        if (u->build != AGT_FD_NONE) (void)agt__upgrade_remove(u, u->at, AGT_UPGRADE_FOLDER, NULL);
+        return st;
+    }
+    st = agt__upgrade_commit(u, err);
+    return st == AGT_OK ? agt__upgrade_finish(u, err) : st;
+}
+
+/* A store of ours: an upgrade may have been stopped behind its commit. */
+static agt_status upgrade_ours(agt_upgrading *u, bool dry_run, agt_error *err) {
+    agt_stat st;
+    if (dry_run || u->sys->stat(u->sys->ctx, u->at, AGT_UPGRADE_FOLDER, &st) < 0) return AGT_OK;
+    agt_status status = upgrade_lock(u, err);
+    return status == AGT_OK ? agt__upgrade_finish(u, err) : status;
+}
+
+static void upgrade_result(const agt_upgrading *u, bool ours, agt_upgrade_result *out) {
+    agt_upgrade_result r = AGT_UPGRADE_RESULT_INIT;
+    r.already = ours;
+    r.commits = u->old.commits.count;
+    r.events = ours ? 0 : u->image.next_seq - 1;
+    r.versions = u->image.versions;
+    r.documents = (uint64_t)u->image.catalog.live;
+    r.versions_lost = u->image.blobs_lost;
+    r.git_link_moved = u->link_gone;
+    r.report = out->report;
+    r.size = out->size;
+    memcpy(out, &r, out->size < sizeof r ? out->size : sizeof r);
+}
+
+static agt_status upgrade_run(agt_upgrading *u, const char *root, bool dry_run,
+                              agt_upgrade_result *result, agt_error *err) {
+    agt_config config;
+    agt_error mine;
+    bool old = false;
+    mine.status = AGT_OK;
+    agt_status st = upgrade_open(u, root, err);
+    if (st != AGT_OK) return st;
+    st = agt__old_is(u->sys, u->at, &u->mem, &old, err);
+    if (st != AGT_OK) return st;
+    if (!old) {
+        st = agt__config_read(u->sys, u->at, &u->mem, &config, &mine);
+        if (st == AGT_OK) st = upgrade_ours(u, dry_run, &mine);
+        (void)agt__answer(st, &mine, err);
+    } else {
+        st = upgrade_old(u, dry_run, err);
+        if (st == AGT_OK) st = agt__upgrade_report(u, err);
+    }
+    if (st != AGT_OK || !result) return st;
+    memset(&result->report, 0, sizeof result->report);
+    st = agt__buf_give(&u->report, &result->report, err);
+    if (st == AGT_OK) upgrade_result(u, !old, result);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_upgrade(const char *root, const agt_upgrade_options *opts,
+                                       agt_upgrade_result *result, agt_error *err) {
+    agt_upgrade_options o;
+    agt_upgrade_result known;
+    agt_upgrading u;
+    AGENT_TRACE_ASSERT(root);
+    agt_status st = agt__options(&o, sizeof o, opts, "agt_upgrade_options", err);
+    if (st == AGT_OK && result)
+        st = agt__options(&known, sizeof known, result, "agt_upgrade_result", err);
+    if (st == AGT_OK && result && result->size < sizeof known)
+        st = agt__fail(err, AGT_INVALID, "agt_upgrade_result is shorter than it ever was");
+    if (st == AGT_OK && o.dry_run > 1)
+        st = agt__fail(err, AGT_INVALID, "an upgrade option has a value that is none");
+    if (st != AGT_OK) return st;
+    memset(&u, 0, sizeof u);
+    u.mem = agt__mem(o.allocator);
+    u.sys = agt__sys_or_os(o.sys);
+    u.root = u.at = u.locks = u.build = AGT_FD_NONE;
+    u.report = agt__buf(&u.mem);
+    st = upgrade_run(&u, root, o.dry_run != 0, result, err);
+    upgrade_close(&u);
+    return st;
+}
+/* end src/reference/upgrade.c */
