@@ -831,7 +831,7 @@ AGENT_TRACE_API agt_status agt_diff(agt_store *store, const char *path, uint32_t
  *   from  from_len bytes; NULL: there is none, which is not the same as an empty one.
  *   to    likewise.
  *
- * Returns  AGT_OK, AGT_NOMEM, AGT_INVALID, AGT_GIT, AGT_LIMIT, AGT_UNSUPPORTED (built without git).
+ * Returns  AGT_OK, AGT_NOMEM, AGT_INVALID, AGT_GIT, AGT_UNSUPPORTED (built without git).
  */
 AGENT_TRACE_API agt_status agt_diff_bytes(agt_store *store, const char *path, const void *from,
                                           size_t from_len, const void *to, size_t to_len,

@@ -112,6 +112,54 @@ static inline agt_status call_agt_restore(codes *c, agt_error *err) {
     return agt_restore(c->s, &who, c->path, c->version ? c->version : 1, &o.v, NULL, err);
 }
 
+/* file.md lies there and is no document; what the others are given is a document. */
+static inline agt_status call_agt_add(codes *c, agt_error *err) {
+    agt_caller who = codes_caller(c);
+    CODES_OPTIONS(c, o);
+    o.v.type = 0;
+    const char *path = strcmp(c->path, "a.md") == 0 && !c->check ? "file.md" : c->path;
+    return agt_add(c->s, &who, path, (agt_type)c->type, &o.v, NULL, err);
+}
+static inline agt_status call_agt_rename(codes *c, agt_error *err) {
+    agt_caller who = codes_caller(c);
+    CODES_OPTIONS(c, o);
+    return agt_rename(c->s, &who, c->path, c->under ? c->under : "to.md", &o.v, NULL, err);
+}
+static inline agt_status call_agt_untrack(codes *c, agt_error *err) {
+    agt_caller who = codes_caller(c);
+    CODES_OPTIONS(c, o);
+    return agt_untrack(c->s, &who, c->path, &o.v, NULL, err);
+}
+static inline agt_status call_agt_reclassify(codes *c, agt_error *err) {
+    agt_caller who = codes_caller(c);
+    CODES_OPTIONS(c, o);
+    o.v.type = 0;
+    agt_type type = c->type ? (agt_type)c->type : AGT_TYPE_PLAN;
+    return agt_reclassify(c->s, &who, c->path, type, &o.v, NULL, err);
+}
+static inline agt_status call_agt_unlock(codes *c, agt_error *err) {
+    agt_caller who = codes_caller(c);
+    CODES_OPTIONS(c, o);
+    return agt_unlock(c->s, &who, c->path, "agent", 1000, &o.v, NULL, err);
+}
+static inline agt_status call_agt_revoke(codes *c, agt_error *err) {
+    agt_caller who = codes_caller(c);
+    CODES_OPTIONS(c, o);
+    return agt_revoke(c->s, &who, c->path, "agent:heron", &o.v, NULL, err);
+}
+static inline agt_status call_agt_grants(codes *c, agt_error *err) {
+    size_t n;
+    agt_grant out[AGT_MAX_GRANTS];
+    CODES_ARG(c, agt_grant, g, AGT_GRANT_INIT);
+    if (c->unknown) return agt_grants(c->s, c->path, &g.v, &n, err);
+    out[0] = g.v;
+    return agt_grants(c->s, c->path, out, &n, err);
+}
+static inline agt_status call_agt_may(codes *c, agt_error *err) {
+    agt_caller who = codes_caller(c);
+    return agt_may(c->s, &who, AGT_ACTION_DELETE, c->path, (agt_type)c->type, err);
+}
+
 static agt_change *codes_changes(const codes *c, const agt_caller *who,
                                  const agt_write_options *o) {
     agt_change *list = calloc(c->count ? c->count : 1, sizeof *list);
@@ -178,6 +226,15 @@ static inline agt_status call_agt_diff(codes *c, agt_error *err) {
     return codes_empty(agt_diff(c->s, c->path, c->version ? c->version : 1, 0, &b, err), &b);
 }
 
+static inline agt_status call_agt_diff_bytes(codes *c, agt_error *err) {
+    agt_bytes b;
+    return codes_empty(agt_diff_bytes(c->s, c->path, "one\n", 4, "two\n", 4, &b, err), &b);
+}
+static inline agt_status call_agt_read_refused(codes *c, agt_error *err) {
+    agt_bytes b;
+    return codes_empty(agt_read_refused(c->s, c->version ? c->version : 7, &b, err), &b);
+}
+
 static inline agt_status call_agt_list(codes *c, agt_error *err) {
     agt_cursor *out;
     CODES_ARG(c, agt_list_options, o, AGT_LIST_OPTIONS_INIT);
@@ -228,8 +285,17 @@ static inline void codes_put(agt_store *s, const char *actor, const char *path, 
     CHECK_OK(agt_write(s, &who, path, text, strlen(text), &o, NULL, &err), err);
 }
 
+static inline void codes_unlock(agt_store *s, const char *path) {
+    agt_error err;
+    agt_caller user = AGT_CALLER("user");
+    user.confirm = 1;
+    CHECK_OK(agt_unlock(s, &user, path, "agent:heron", 3600000, NULL, NULL, &err), err);
+}
+
 /* a.md has versions 1 and 2 behind the last checkpoint (in git, where there is git) and 3 in the
- * journal; gone.md is deleted; ref.md is a reference, context.md the user's context. */
+ * journal; gone.md is deleted; ref.md is a reference, context.md the user's context. Event 7
+ * refused an agent's bytes; agent:heron may write everything that is there for an hour; file.md is
+ * no document. */
 static inline machine *codes_machine(void) {
     agt_error err;
     agt_store *s;
@@ -237,7 +303,7 @@ static inline machine *codes_machine(void) {
     machine *m = machine_new(&set);
     machine_make_folder(m, CODES_ROOT);
     machine_process *p = machine_process_new(m, "before");
-    agt_caller user = AGT_CALLER("user");
+    agt_caller user = AGT_CALLER("user"), heron = AGT_CALLER("agent:heron");
     agt_open_options o = AGT_OPEN_OPTIONS_INIT;
     o.sys = machine_sys(p);
     o.create = 1;
@@ -248,10 +314,15 @@ static inline machine *codes_machine(void) {
     CHECK_OK(agt_remove(s, &user, "gone.md", NULL, NULL, &err), err);
     codes_put(s, "user", "ref.md", "true\n", AGT_TYPE_REFERENCE);
     codes_put(s, "user", "context.md", "context\n", 0);
+    CHECK_STATUS(agt_write(s, &heron, "ref.md", "refused\n", 8, NULL, NULL, &err), AGT_DENIED, err);
+    codes_unlock(s, "a.md");
+    codes_unlock(s, "ref.md");
+    codes_unlock(s, "context.md");
     CHECK_OK(agt_checkpoint(s, &err), err);
     codes_put(s, "user", "a.md", "third\n", 0);
     CHECK_OK(agt_close(s, &err), err);
     machine_process_free(p);
+    CHECK_INT(machine_put_text(m, CODES_ROOT "/file.md", "somebody's\n"), 0);
     machine_sync_all(m);
     return m;
 }

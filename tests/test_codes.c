@@ -276,7 +276,7 @@ TEST(codes, cursors_end) {
     CHECK_STATUS(st, AGT_END, err);
     codes_message(__LINE__, "agt_trace_next", AGT_END, &err, "no more events");
     CHECK_INT(documents, 3);
-    CHECK_INT(events, 7);
+    CHECK_INT(events, 11);
     codes_end(&c);
     machine_free(start);
 }

@@ -19,7 +19,9 @@ static codes_seen codes_look(machine *m) {
     o.sys = machine_sys(p);
     CHECK_OK(agt_open(&s, CODES_ROOT, &o, &err), err);
     CHECK_OK(agt_store_get_info(s, &info, &err), err);
-    CHECK_OK(agt_document_get(s, "a.md", &d, &err), err);
+    agt_status st = agt_document_get(s, "a.md", &d, &err);
+    if (st == AGT_NOT_FOUND) st = agt_document_get(s, "to.md", &d, &err); /* it was renamed */
+    CHECK_OK(st, err);
     CHECK_INT(d.modified_outside, 0);
     CHECK_OK(agt_close(s, &err), err);
     machine_process_free(p);
@@ -125,11 +127,21 @@ TEST(codes, memory_that_runs_out_is_answered_by_every_call_that_allocates) {
     SWEEP(agt_trace_next, AGT_NOMEM, kinds, codes_escaped);
     SWEEP(agt_trace_verify, AGT_NOMEM, kinds, NULL);
     SWEEP(agt_event_append, AGT_NOMEM, kinds, NULL);
+    SWEEP(agt_add, AGT_NOMEM, kinds, NULL);
+    SWEEP(agt_rename, AGT_NOMEM, kinds, NULL);
+    SWEEP(agt_untrack, AGT_NOMEM, kinds, NULL);
+    SWEEP(agt_reclassify, AGT_NOMEM, kinds, NULL);
+    SWEEP(agt_unlock, AGT_NOMEM, kinds, NULL);
+    SWEEP(agt_revoke, AGT_NOMEM, kinds, NULL);
+    SWEEP(agt_grants, AGT_NOMEM, kinds, codes_elsewhere_written);
+    SWEEP(agt_may, AGT_NOMEM, kinds, codes_elsewhere_written);
+    SWEEP(agt_read_refused, AGT_NOMEM, kinds, NULL);
 #ifndef AGENT_TRACE_NO_GIT
     SWEEP(agt_store_idle, AGT_NOMEM, kinds, NULL);
     SWEEP(agt_close, AGT_NOMEM, kinds, codes_publishing);
     SWEEP(agt_publish, AGT_NOMEM, kinds, NULL);
     SWEEP(agt_diff, AGT_NOMEM, kinds, NULL);
+    SWEEP(agt_diff_bytes, AGT_NOMEM, kinds, NULL);
 #endif
     machine_free(start);
 }
@@ -155,6 +167,15 @@ TEST(codes, a_disk_that_fails_is_answered_by_every_call_that_reads_or_writes) {
     SWEEP(agt_trace_next, AGT_IO, kinds, NULL);
     SWEEP(agt_trace_verify, AGT_IO, kinds, NULL);
     SWEEP(agt_event_append, AGT_IO, kinds, NULL);
+    SWEEP(agt_add, AGT_IO, kinds, NULL);
+    SWEEP(agt_rename, AGT_IO, kinds, NULL);
+    SWEEP(agt_untrack, AGT_IO, kinds, NULL);
+    SWEEP(agt_reclassify, AGT_IO, kinds, NULL);
+    SWEEP(agt_unlock, AGT_IO, kinds, NULL);
+    SWEEP(agt_revoke, AGT_IO, kinds, NULL);
+    SWEEP(agt_grants, AGT_IO, kinds, NULL);
+    SWEEP(agt_may, AGT_IO, kinds, NULL);
+    SWEEP(agt_read_refused, AGT_IO, kinds, NULL);
 #ifndef AGENT_TRACE_NO_GIT
     SWEEP(agt_close, AGT_IO, kinds, codes_publishing);
     SWEEP(agt_publish, AGT_IO, kinds, NULL);
