@@ -211,7 +211,8 @@ static agt_status repack_sync(const repack_folder *d, agt_error *err) {
     return rc < 0 ? agt__fail_io(err, rc, "cannot sync objects/pack") : AGT_OK;
 }
 
-/* Does a file `stem`.`ext` stand in the folder? */
+/* Does a file `stem`.`ext` stand in the folder? Where that cannot be known, yes: then nothing goes.
+ */
 static bool repack_has(const repack_folder *d, const char *stem, const char *ext) {
     char name[96];
     agt_stat st;
@@ -219,7 +220,8 @@ static bool repack_has(const repack_folder *d, const char *stem, const char *ext
     if (n + strlen(ext) >= sizeof name) return true; /* none of ours */
     memcpy(name, stem, n);
     memcpy(name + n, ext, strlen(ext) + 1);
-    return d->run->git->sys->stat(d->run->git->sys->ctx, d->fd, name, &st) == 0;
+    int rc = d->run->git->sys->stat(d->run->git->sys->ctx, d->fd, name, &st);
+    return rc == 0 || AGT_SYS_CLASS(rc) != AGT_SYS_NOENT;
 }
 
 typedef struct repack_judge {
