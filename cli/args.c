@@ -58,6 +58,9 @@ static const cli_option_spec args_specs[] = {
          CLI_UNLOCK_MIN) " minutes, at most 7d)"},
     {OPT_REVOKE, "revoke", 0, NULL, NULL, "end it now"},
     {OPT_DIFF, "diff", 0, NULL, NULL, "as a patch against the document"},
+    {OPT_DRY_RUN, "dry-run", 0, NULL, NULL, "say what would be done, and do nothing"},
+    {OPT_WORD, "word", 0, NULL, NULL, "whole words only"},
+    {OPT_REGEX, "regex", 0, NULL, NULL, "FIND is an extended regular expression"},
 };
 #define ARGS_SPECS (sizeof args_specs / sizeof args_specs[0])
 

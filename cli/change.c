@@ -28,7 +28,7 @@ static agt_status change_make(cli *c, change *ch, agt_error *err) {
 }
 
 /* Asks on the terminal. Only "y" and "yes" are a yes. */
-static bool change_confirmed(const char *why) {
+bool change_confirmed(const char *why) {
     char answer[64];
     if (!out_is_terminal(0)) return false;
     out_note("%s", why);

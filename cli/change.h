@@ -37,6 +37,8 @@ typedef struct change {
     agt_write_result result;
 } change;
 
+/* Asks on the terminal, if there is one; says why. */
+bool change_confirmed(const char *why);
 change change_new(change_kind kind);
 /* Reads what is to be written, finds the store, decides who acts, asks the library, asks the person
  * where the library says so, reports. Nothing is opened before the arguments and the bytes are

@@ -83,6 +83,9 @@ typedef enum cli_option {
     OPT_DURATION,
     OPT_REVOKE,
     OPT_DIFF,
+    OPT_DRY_RUN,
+    OPT_WORD,
+    OPT_REGEX,
     OPT_COUNT
 } cli_option;
 
@@ -258,7 +261,7 @@ typedef struct cli_command {
 extern const cli_command cli_init, cli_status, cli_gc;
 extern const cli_command cli_write, cli_rm, cli_restore, cli_show, cli_ls;
 extern const cli_command cli_add, cli_mv, cli_untrack, cli_reclassify, cli_unlock;
-extern const cli_command cli_violations, cli_info;
+extern const cli_command cli_violations, cli_info, cli_replace;
 extern const cli_command cli_log, cli_diff, cli_trace, cli_git;
 extern const cli_command cli_import, cli_lock, cli_completion;
 

@@ -16,6 +16,7 @@ static const cli_command *const commands[] = {
     &cli_mv,
     &cli_rm,
     &cli_restore,
+    &cli_replace,
     &cli_show,
     &cli_ls,
     &cli_info,
