@@ -10508,6 +10508,13 @@ AGT_PRIVATE agt_status agt__trace_line_back(agt_trace_reader *r, agt_text *line,
  * missing although later ones are there. */
 AGT_PRIVATE agt_status agt__trace_find(agt_trace_reader *r, uint64_t seq, agt_text *line,
                                        agt_error *err);
+/* An event and where its line was seen: its segment's first seq and its byte offset there. */
+typedef struct agt_event_at {
+    uint64_t seq, segment, offset;
+} agt_event_at;
+/* As agt__trace_find, by looking there first. */
+AGT_PRIVATE agt_status agt__trace_at(agt_trace_reader *r, const agt_event_at *at, agt_text *line,
+                                     agt_error *err);
 /* Where the line handed out last stands: its segment's first seq and its byte offset there. */
 AGT_PRIVATE void agt__trace_where(const agt_trace_reader *r, uint64_t *segment, uint64_t *offset);
 
@@ -11394,6 +11401,26 @@ AGT_PRIVATE agt_status agt__trace_find(agt_trace_reader *r, uint64_t seq, agt_te
                         ".agent-trace/trace/%s",
                         (unsigned long long)seq, (unsigned long long)offset, name);
 }
+
+/* The line that was once at that place, if it is there still. */
+static bool reader_at(agt_trace_reader *r, const agt_event_at *at, agt_text *line) {
+    uint64_t size, full;
+    size_t len;
+    if (!at->segment || at->offset >= AGT_SEGMENT_LONGEST ||
+        reader_enter(r, at->segment, &size, NULL) != AGT_OK || at->offset >= size)
+        return false;
+    if (reader_line_at(r, at->offset, UINT64_MAX, READER_PROBE, &len, &full, NULL) != AGT_OK ||
+        !len || reader_seq(r, at->offset, len) != at->seq)
+        return false;
+    *line = reader_hand_out(r, at->offset, len);
+    r->at = at->offset + full;
+    return true;
+}
+
+AGT_PRIVATE agt_status agt__trace_at(agt_trace_reader *r, const agt_event_at *at, agt_text *line,
+                                     agt_error *err) {
+    return reader_at(r, at, line) ? AGT_OK : agt__trace_find(r, at->seq, line, err);
+}
 /* end src/log/trace_reader.c */
 /* begin src/log/trace_repair.c */
 /* trace_repair: believing a trace that has no journal (R3 to R6).
@@ -11718,6 +11745,432 @@ AGT_PRIVATE agt_status agt__trace_repair(const agt_sys *sys, agt_fd dir, const a
     return st == AGT_OK ? repair_sync(sys, dir, out->end.segment, err) : st;
 }
 /* end src/log/trace_repair.c */
+/* begin src/log/paths.c */
+/* paths: files that tell which events are about a path (paths.h).
+ *
+ *     index/<first>-<last>    blocks of 4,096 bytes
+ *     block 0     "AGTPATH1"  first  last  count, then of the event `last` segment and offset of
+ *                 its line and the line's SHA-256
+ *     block 1...  entries of 32 bytes, up to 127: hash of a path, seq, segment and offset of the
+ *                 event's line; sorted by hash, then by seq
+ *
+ * All numbers are u64, but that each block ends with crc32c(0, its first 4,092 bytes), and a block
+ * of entries has their number in front of that (u32, at 4,080). Unused bytes are zero.
+ *
+ * (1) Files cover the events from 1 on without a gap, each as far as the next one begins. A new one
+ *     swallows the one before while that is no more than twice as long: there are never more of
+ *     them than the logarithm of the events, and each entry is written as often at most.
+ * (2) Nothing is synced. A block that a power cut tore has a wrong checksum: a reader does without
+ *     the file and those behind it, and the next update, which looks at the newest, makes it again.
+ * (3) The newest file counts only if the event it ends with is the one it was made from: each line
+ *     has the hash of the one before in it, so all before it are the same, too. */
+/* begin src/log/paths.h */
+/* paths: which events are about a path, so that nobody reads a whole trace for one document.
+ *
+ * Files in index/, named <first>-<last>: the events they cover. They are made from the trace, and
+ * only from what no crash takes back; one that is missing, damaged or of another trace is no harm:
+ * the trace is read where none covers it, and the next checkpoint makes it again. */
+#ifndef AGT_PATHS_PART_H
+#define AGT_PATHS_PART_H
+
+
+/* What both need: `dir` is the index folder, `trace` that of the segments. */
+typedef struct agt_paths {
+    const agt_sys *sys;
+    const agt_mem *mem;
+    agt_cpu cpu;
+    agt_fd dir, trace;
+} agt_paths;
+
+/* Appends to `found` an agt_event_at for every event with this path, or renamed from it, ascending.
+ * *upto: the events up to that one are covered; the rest must be read. Some may have another path:
+ * hashes are compared. AGT_NOMEM is the only failure. */
+AGT_PRIVATE agt_status agt__paths_find(const agt_paths *p, const char *path, size_t len,
+                                       agt_buf *found, uint64_t *upto, agt_error *err);
+/* Covers up to `most` more events, none behind `upto`, which must all be durable. One caller at a
+ * time. Failures leave what was there. `whole`: every file is read before, not only the newest, and
+ * what is damaged is made again. */
+AGT_PRIVATE agt_status agt__paths_update(const agt_paths *p, uint64_t upto, uint32_t most,
+                                         bool whole, agt_error *err);
+
+#endif /* AGT_PATHS_PART_H */
+/* end src/log/paths.h */
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PATHS_BLOCK   4096u
+#define PATHS_ENTRY   32u
+#define PATHS_ENTRIES 127u
+#define PATHS_COUNT   4080u /* in a block of entries */
+#define PATHS_CRC     4092u
+#define PATHS_MAGIC   "AGTPATH1"
+#define PATHS_NAME    48u
+
+typedef struct paths_run {
+    uint64_t first, last, count;
+    agt_event_at end; /* the event `last` */
+    unsigned char sum[32];
+} paths_run;
+
+typedef struct paths_runs {
+    const agt_paths *p;
+    paths_run *v;
+    size_t count, cap;
+    bool nomem;
+} paths_runs;
+
+/* ---- names ---- */
+
+static void paths_name(const paths_run *r, char out[PATHS_NAME]) {
+    (void)snprintf(out, PATHS_NAME, "%llu-%llu", (unsigned long long)r->first,
+                   (unsigned long long)r->last);
+}
+
+static bool paths_number(const char **p, uint64_t *out) {
+    const char *start = *p;
+    for (*out = 0; **p >= '0' && **p <= '9' && *out < UINT64_MAX / 10 - 9; ++*p)
+        *out = *out * 10 + (uint64_t)(**p - '0');
+    return *p > start;
+}
+
+static bool paths_parse(const char *name, paths_run *r) {
+    const char *p = name;
+    memset(r, 0, sizeof *r);
+    return paths_number(&p, &r->first) && *p++ == '-' && paths_number(&p, &r->last) && !*p &&
+           r->first && r->last >= r->first;
+}
+
+static int paths_list_one(void *ctx, const char *name) {
+    paths_runs *all = ctx;
+    paths_run r;
+    if (!paths_parse(name, &r)) return 0;
+    if (all->count == all->cap) {
+        size_t cap = all->cap ? all->cap * 2 : 32;
+        paths_run *v = agt__realloc(all->p->mem, all->v, all->cap * sizeof *v, cap * sizeof *v);
+        if (!v) return all->nomem = true;
+        all->v = v;
+        all->cap = cap;
+    }
+    all->v[all->count++] = r;
+    return 0;
+}
+
+/* The longest of those that begin at the same event first. */
+static int paths_order(const void *a, const void *b) {
+    const paths_run *x = a, *y = b;
+    if (x->first != y->first) return x->first < y->first ? -1 : 1;
+    return (x->last < y->last) - (x->last > y->last);
+}
+
+static void paths_free(paths_runs *all) {
+    agt__free(all->p->mem, all->v, all->cap * sizeof *all->v);
+    all->v = NULL;
+    all->count = all->cap = 0;
+}
+
+/* ---- blocks ---- */
+
+static bool paths_block(const agt_paths *p, agt_fd fd, uint64_t n, unsigned char *out) {
+    return agt__read_all(p->sys, fd, out, PATHS_BLOCK, n * PATHS_BLOCK) == PATHS_BLOCK &&
+           agt__get32(out + PATHS_CRC) == agt__crc32c(p->cpu, 0, out, PATHS_CRC);
+}
+
+static bool paths_entries(const agt_paths *p, agt_fd fd, uint64_t n, unsigned char *out) {
+    if (!paths_block(p, fd, n, out)) return false;
+    uint32_t count = agt__get32(out + PATHS_COUNT);
+    return count > 0 && count <= PATHS_ENTRIES;
+}
+
+static uint64_t paths_blocks(uint64_t count) {
+    return (count + PATHS_ENTRIES - 1) / PATHS_ENTRIES;
+}
+
+/* Opens a run's file and reads its head; AGT_FD_NONE where it is not one. */
+static agt_fd paths_open(const agt_paths *p, paths_run *r, unsigned char block[PATHS_BLOCK]) {
+    char name[PATHS_NAME];
+    paths_name(r, name);
+    agt_fd fd = p->sys->open(p->sys->ctx, p->dir, name, AGT_O_READ, 0);
+    if (fd < 0) return AGT_FD_NONE;
+    if (paths_block(p, fd, 0, block) && memcmp(block, PATHS_MAGIC, 8) == 0 &&
+        agt__get64(block + 8) == r->first && agt__get64(block + 16) == r->last) {
+        r->count = agt__get64(block + 24);
+        r->end = (agt_event_at){r->last, agt__get64(block + 32), agt__get64(block + 40)};
+        memcpy(r->sum, block + 48, sizeof r->sum);
+        if (r->count / 2 <= r->last - r->first + 1) return fd; /* two paths an event at most */
+    }
+    p->sys->close(p->sys->ctx, fd);
+    return AGT_FD_NONE;
+}
+
+/* ---- the files that count ---- */
+
+/* (3) */
+static bool paths_same_trace(const agt_paths *p, const paths_run *r) {
+    agt_trace_reader *reader;
+    agt_text line;
+    unsigned char sum[32];
+    if (agt__trace_reader_open(&reader, p->sys, p->trace, p->mem, NULL) != AGT_OK) return false;
+    bool same = agt__trace_at(reader, &r->end, &line, NULL) == AGT_OK;
+    if (same) agt__sha256(p->cpu, line.data, line.len, sum);
+    agt__trace_reader_close(reader);
+    return same && memcmp(sum, r->sum, sizeof sum) == 0;
+}
+
+/* The files from event 1 on, one behind another, that can be read (1). */
+static agt_status paths_load(paths_runs *all, agt_error *err) {
+    const agt_paths *p = all->p;
+    unsigned char block[PATHS_BLOCK];
+    size_t kept = 0;
+    uint64_t next = 1;
+    if (p->dir == AGT_FD_NONE || p->trace == AGT_FD_NONE) return AGT_OK;
+    (void)p->sys->list(p->sys->ctx, p->dir, paths_list_one, all);
+    if (all->nomem) return agt__nomem(err);
+    if (all->count) qsort(all->v, all->count, sizeof *all->v, paths_order);
+    for (size_t i = 0; i < all->count; i++) {
+        paths_run r = all->v[i];
+        agt_fd fd = r.first == next ? paths_open(p, &r, block) : AGT_FD_NONE;
+        if (fd == AGT_FD_NONE) continue;
+        p->sys->close(p->sys->ctx, fd);
+        all->v[kept++] = r;
+        next = r.last + 1;
+    }
+    all->count = kept;
+    if (kept && !paths_same_trace(p, &all->v[kept - 1])) all->count = 0;
+    return AGT_OK;
+}
+
+/* ---- looking up ---- */
+
+static uint64_t paths_hash(const char *path, size_t len) {
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ (unsigned char)path[i]) * 0x100000001b3u;
+    return h;
+}
+
+/* The first block that may have the hash: the last one that begins below it. */
+static bool paths_first_block(const agt_paths *p, agt_fd fd, uint64_t blocks, uint64_t hash,
+                              unsigned char *block, uint64_t *out) {
+    uint64_t lo = 0, hi = blocks;
+    while (hi - lo > 1) {
+        uint64_t mid = lo + (hi - lo) / 2;
+        if (!paths_entries(p, fd, mid + 1, block)) return false;
+        if (agt__get64(block) < hash)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    *out = lo;
+    return true;
+}
+
+/* Appends what one file has for the hash; false where it cannot be read. */
+static bool paths_find_in(const agt_paths *p, paths_run *r, uint64_t hash, agt_buf *found) {
+    unsigned char block[PATHS_BLOCK];
+    uint64_t at = 0, blocks;
+    agt_fd fd = paths_open(p, r, block);
+    if (fd == AGT_FD_NONE) return false;
+    blocks = paths_blocks(r->count);
+    bool good = paths_first_block(p, fd, blocks, hash, block, &at), more = blocks > 0;
+    for (; good && more && at < blocks; at++) {
+        good = paths_entries(p, fd, at + 1, block);
+        uint32_t count = good ? agt__get32(block + PATHS_COUNT) : 0;
+        for (uint32_t i = 0; i < count && more; i++) {
+            const unsigned char *e = block + i * PATHS_ENTRY;
+            more = agt__get64(e) <= hash;
+            agt_event_at at_event = {agt__get64(e + 8), agt__get64(e + 16), agt__get64(e + 24)};
+            if (agt__get64(e) == hash) agt__buf_put(found, &at_event, sizeof at_event);
+        }
+    }
+    p->sys->close(p->sys->ctx, fd);
+    return good;
+}
+
+AGT_PRIVATE agt_status agt__paths_find(const agt_paths *p, const char *path, size_t len,
+                                       agt_buf *found, uint64_t *upto, agt_error *err) {
+    paths_runs all = {.p = p};
+    uint64_t hash = paths_hash(path, len);
+    *upto = 0;
+    agt_status st = paths_load(&all, err);
+    for (size_t i = 0; st == AGT_OK && i < all.count; i++) {
+        size_t before = found->len;
+        if (!paths_find_in(p, &all.v[i], hash, found)) {
+            found->len = before; /* from here on the trace is read */
+            break;
+        }
+        *upto = all.v[i].last;
+    }
+    if (st == AGT_OK && found->failed) st = agt__nomem(err);
+    paths_free(&all);
+    return st;
+}
+
+/* ---- making ---- */
+
+static int paths_entry_order(const void *a, const void *b) {
+    uint64_t x = agt__get64(a), y = agt__get64(b);
+    if (x != y) return x < y ? -1 : 1;
+    x = agt__get64((const unsigned char *)a + 8), y = agt__get64((const unsigned char *)b + 8);
+    return (x > y) - (x < y);
+}
+
+static void paths_add(agt_buf *entries, agt_text path, const agt_event_at *at) {
+    unsigned char e[PATHS_ENTRY];
+    if (!path.data) return;
+    agt__put64(e, paths_hash(path.data, path.len));
+    agt__put64(e + 8, at->seq);
+    agt__put64(e + 16, at->segment);
+    agt__put64(e + 24, at->offset);
+    agt__buf_put(entries, e, sizeof e);
+}
+
+/* Reads events from r->first on, up to `upto`, as long as they follow each other. Damage ends it:
+ * who reads the trace shall meet it. */
+static agt_status paths_gather(const agt_paths *p, paths_run *r, uint64_t upto, agt_buf *entries,
+                               agt_error *err) {
+    agt_trace_reader *reader;
+    agt_text line;
+    agt_event e = AGT_EVENT_INIT;
+    agt_buf scratch = agt__buf(p->mem), last = agt__buf(p->mem);
+    agt_status st = agt__trace_reader_open(&reader, p->sys, p->trace, p->mem, err);
+    if (st != AGT_OK) return st;
+    r->last = r->first - 1;
+    st = agt__trace_seek(reader, r->first, err);
+    while (st == AGT_OK && r->last < upto) {
+        st = agt__trace_line(reader, &line, err);
+        if (st == AGT_OK) st = agt__event_parse(line.data, line.len, &scratch, &e, err);
+        if (st == AGT_OK && e.seq != r->last + 1) st = AGT_CORRUPT;
+        if (st != AGT_OK) break;
+        r->end.seq = e.seq;
+        agt__trace_where(reader, &r->end.segment, &r->end.offset);
+        paths_add(entries, e.path, &r->end);
+        paths_add(entries, e.from, &r->end);
+        last.len = 0;
+        agt__buf_put(&last, line.data, line.len);
+        r->last++;
+    }
+    agt__trace_reader_close(reader);
+    bool nomem = entries->failed || last.failed;
+    if (last.len && !nomem) agt__sha256(p->cpu, last.data, last.len, r->sum);
+    agt__buf_free(&scratch);
+    agt__buf_free(&last);
+    if (nomem) return agt__nomem(err);
+    return st == AGT_END || st == AGT_CORRUPT ? AGT_OK : st;
+}
+
+/* Puts a file's entries behind others (NULL: only reads it); false where it cannot be read. */
+static bool paths_swallow(const agt_paths *p, paths_run *r, agt_buf *entries) {
+    unsigned char block[PATHS_BLOCK];
+    agt_fd fd = paths_open(p, r, block);
+    if (fd == AGT_FD_NONE) return false;
+    bool good = true;
+    for (uint64_t at = 0; good && at < paths_blocks(r->count); at++) {
+        good = paths_entries(p, fd, at + 1, block);
+        if (good && entries)
+            agt__buf_put(entries, block, agt__get32(block + PATHS_COUNT) * PATHS_ENTRY);
+    }
+    p->sys->close(p->sys->ctx, fd);
+    return good;
+}
+
+static void paths_put_block(agt_buf *out, agt_cpu cpu, size_t start) {
+    agt__buf_zero(out, PATHS_CRC - (out->len - start));
+    unsigned char crc[4];
+    if (out->failed) return;
+    agt__put32(crc, agt__crc32c(cpu, 0, out->data + start, PATHS_CRC));
+    agt__buf_put(out, crc, sizeof crc);
+}
+
+static agt_status paths_write(const agt_paths *p, const paths_run *r, const agt_buf *entries,
+                              agt_error *err) {
+    unsigned char number[8];
+    char name[PATHS_NAME];
+    agt_buf out = agt__buf(p->mem);
+    const uint64_t head[] = {r->first, r->last, entries->len / PATHS_ENTRY, r->end.segment,
+                             r->end.offset};
+    agt__buf_put(&out, PATHS_MAGIC, 8);
+    for (size_t i = 0; i < AGT_COUNT(head); i++) {
+        agt__put64(number, head[i]);
+        agt__buf_put(&out, number, sizeof number);
+    }
+    agt__buf_put(&out, r->sum, sizeof r->sum);
+    paths_put_block(&out, p->cpu, 0);
+    for (size_t at = 0; at < entries->len && !out.failed;) {
+        size_t left = entries->len - at, start = out.len;
+        size_t n = left < PATHS_ENTRIES * PATHS_ENTRY ? left : PATHS_ENTRIES * PATHS_ENTRY;
+        agt__buf_put(&out, entries->data + at, n);
+        agt__buf_zero(&out, PATHS_COUNT - n);
+        agt__put32(number, (uint32_t)(n / PATHS_ENTRY));
+        agt__buf_put(&out, number, 4);
+        paths_put_block(&out, p->cpu, start);
+        at += n;
+    }
+    paths_name(r, name);
+    agt_status st = out.failed
+                        ? agt__nomem(err)
+                        : agt__write_file(p->sys, p->dir, name, out.data, out.len, false, err);
+    agt__buf_free(&out);
+    return st;
+}
+
+typedef struct paths_broom {
+    const agt_paths *p;
+    const paths_runs *good; /* before the new one */
+    paths_run fresh;
+} paths_broom;
+
+/* Deletes what is not one of the files that count now. */
+static int paths_clean_one(void *ctx, const char *name) {
+    paths_broom *b = ctx;
+    paths_run r;
+    bool counts = paths_parse(name, &r) && r.first == b->fresh.first && r.last == b->fresh.last;
+    for (size_t i = 0; i < b->good->count && !counts; i++)
+        counts = r.first == b->good->v[i].first && r.last == b->good->v[i].last;
+    if (!counts) (void)b->p->sys->remove(b->p->sys->ctx, b->p->dir, name);
+    return 0;
+}
+
+/* Swallows files before the new one (1). One that turns out to be damaged ends it. */
+static void paths_merge(paths_runs *all, paths_run *r, agt_buf *entries) {
+    while (all->count) {
+        paths_run *old = &all->v[all->count - 1];
+        size_t before = entries->len;
+        if (old->last + 1 - old->first > 2 * (r->last + 1 - r->first)) return;
+        if (!paths_swallow(all->p, old, entries)) {
+            entries->len = before;
+            return;
+        }
+        r->first = old->first;
+        all->count--;
+    }
+}
+
+AGT_PRIVATE agt_status agt__paths_update(const agt_paths *p, uint64_t upto, uint32_t most,
+                                         bool whole, agt_error *err) {
+    paths_runs all = {.p = p};
+    agt_buf entries = agt__buf(p->mem);
+    agt_status st = paths_load(&all, err);
+    for (size_t i = whole || !all.count ? 0 : all.count - 1; i < all.count; i++)
+        if (!paths_swallow(p, &all.v[i], NULL)) all.count = i; /* (2) */
+    paths_run r = {.first = all.count ? all.v[all.count - 1].last + 1 : 1};
+    if (st == AGT_OK && r.first <= upto) {
+        if (upto - r.first >= most) upto = r.first + most - 1;
+        st = paths_gather(p, &r, upto, &entries, err);
+    }
+    if (st == AGT_OK && r.last >= r.first) {
+        paths_merge(&all, &r, &entries);
+        if (entries.len)
+            qsort(entries.data, entries.len / PATHS_ENTRY, PATHS_ENTRY, paths_entry_order);
+        st = entries.failed ? agt__nomem(err) : paths_write(p, &r, &entries, err);
+        paths_broom b = {p, &all, r};
+        if (st == AGT_OK) (void)p->sys->list(p->sys->ctx, p->dir, paths_clean_one, &b);
+    }
+    agt__buf_free(&entries);
+    paths_free(&all);
+    return st;
+}
+/* end src/log/paths.c */
 /* begin src/log/journal.c */
 /* journal: headers and records. See journal.h for the layout and its invariants. */
 /* begin src/log/journal.h */
@@ -13291,6 +13744,7 @@ AGT_PRIVATE agt_status agt__config_write(const agt_sys *sys, agt_fd dir, const a
 
 #define AGT_INLINE_MAX   (1024u * 1024)     /* longer contents go to a side file */
 #define AGT_BATCH_INLINE (2u * 1024 * 1024) /* together, in one record */
+#define AGT_INDEX_NAME   "index" /* paths.h */
 #define AGT_REJECTED_MAX                                                                           \
     (32u * 1024 * 1024) /* longer refused bytes are told by their hash alone                       \
                          */
@@ -13482,6 +13936,9 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
  * new journal file if `new_file` (after a failed sync). AGT_BUSY while a record waits to be
  * applied. */
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err);
+/* Under the publish lock: brings the index of paths up to the last checkpoint; `whole`: however much
+ * that is, and looks for damage in all of it. */
+AGT_PRIVATE void agt__checkpoint_paths(agt_store *s, bool whole);
 /* Under the publish lock: publishes if asked to, then checkpoints if the journal reaches beyond the
  * byte `above` by then. */
 AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t above,
@@ -13576,6 +14033,12 @@ typedef struct agt_files {
 AGT_PRIVATE agt_status agt__walk(agt_store *s, const char *under, size_t under_len, bool all,
                                  agt_files *out, agt_error *err);
 AGT_PRIVATE void agt__files_free(agt_files *f);
+
+/* ---- cursor.c ---- */
+
+/* Appends an agt_event_at for every event up to *covered that may be about the path, ascending. */
+AGT_PRIVATE agt_status agt__known_events(agt_store *s, const char *path, size_t len, agt_buf *out,
+                                         uint64_t *covered, agt_error *err);
 
 /* ---- history.c ---- */
 
@@ -17856,7 +18319,8 @@ AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err) {
  *   under it                 sync the journal, the documents changed since, the trace; copy the
  *                            records git does not hold to unpublished/; write the catalog; write
  *                            the header: the commit point
- *   after it                 the new shared state; old catalogs, records and side files go
+ *   after it                 the new shared state; old catalogs, records and side files go; which
+ *                            events are about which path is noted for readers
  *
  * (1) The header names the catalog and what is unpublished; before it is written nothing that the
  *     old header names is touched.
@@ -17866,6 +18330,8 @@ AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err) {
  *     stops the store (`failed`). */
 
 #include <stdio.h>
+
+#define CHECKPOINT_PATHS 32768u /* events whose paths are noted at a time */
 
 /* ---- syncing documents ---- */
 
@@ -18264,6 +18730,20 @@ AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_e
     return agt__store_reload(s, err);
 }
 
+/* Which events are about which path, for those that no crash takes back any more. Without it
+ * readers read the trace, so failures wait for the next time. */
+AGT_PRIVATE void agt__checkpoint_paths(agt_store *s, bool whole) {
+    agt_fd dir;
+    if (agt__store_enter(s, NULL) != AGT_OK) return;
+    uint64_t next = s->journal.header.next_seq;
+    agt__store_leave(s);
+    if (next < 2 || agt__open_folder(s->sys, s->at, AGT_INDEX_NAME, true, &dir, NULL) != AGT_OK)
+        return;
+    const agt_paths paths = {s->sys, &s->mem, s->cpu, dir, s->trace_dir};
+    (void)agt__paths_update(&paths, next - 1, whole ? UINT32_MAX : CHECKPOINT_PATHS, whole, NULL);
+    s->sys->close(s->sys->ctx, dir);
+}
+
 AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t above,
                                            agt_error *err) {
     agt_status st = publish && s->git ? agt__publish_locked(s, true, err) : AGT_OK;
@@ -18272,6 +18752,7 @@ AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t 
     if (st != AGT_OK) return st;
     if (s->shared.end > above) st = agt__checkpoint_locked(s, false, err);
     agt__store_unlock(s);
+    if (st == AGT_OK) agt__checkpoint_paths(s, false);
     return st;
 }
 
@@ -18550,6 +19031,7 @@ static agt_status gc_run(agt_store *s, agt_gc_result *out, agt_error *err) {
     if (st == AGT_OK) st = agt__checkpoint_run(s, true, AGT_JOURNAL_START, err);
     if (st != AGT_OK) return st;
     agt__checkpoint_packed(s); /* records that packs hold by now */
+    agt__checkpoint_paths(s, true);
     st = gc_stale(s, s->at, err);
     if (st == AGT_OK) st = gc_stale(s, s->rejected, err);
     return st == AGT_OK && s->git ? gc_repack(s, out, err) : st;
@@ -18592,7 +19074,8 @@ AGENT_TRACE_API agt_status agt_gc(agt_store *store, const agt_gc_options *opts, 
  *     newest version's, they are read once more under the lock, and what still differs is
  *     somebody's edit.
  * (2) Version n of a document is found by following doc_prev from its newest event: the cost is the
- *     document's versions, not the history's length.
+ *     document's versions, not the history's length. Where many are to be passed, the index of
+ *     paths tells where their lines are.
  * (3) Every version's bytes are checked against the blob its event names.
  * (4) A checkpoint moves records from the journal to git and to unpublished/ while somebody looks
  *     for them. What is not found is lost only if the journal is still of the generation that it
@@ -18658,6 +19141,7 @@ static agt_status history_find(agt_store *s, const char *path, history_path *at,
 }
 
 #define HISTORY_TRIES 100
+#define HISTORY_FEW   2u /* versions that are found without the index */
 
 static agt_status history_lost(const agt_row *row, agt_error *err) {
     return agt__fail(err, AGT_CORRUPT, "the bytes of event %llu are missing",
@@ -18789,17 +19273,34 @@ AGENT_TRACE_API agt_status agt_document_get(agt_store *store, const char *path, 
 
 /* ---- versions ---- */
 
+/* Where the line of the event `seq` was, as the index of paths (or NULL) tells; else 0 and 0. */
+static agt_event_at history_place(const agt_buf *known, uint64_t seq) {
+    agt_event_at at = {seq, 0, 0};
+    size_t lo = 0, hi = known ? known->len / sizeof at : 0;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        memcpy(&at, known->data + mid * sizeof at, sizeof at);
+        if (at.seq == seq) return at;
+        if (at.seq < seq)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return (agt_event_at){seq, 0, 0};
+}
+
 /* The event `seq`, from the trace (below `trusted`), or from the journal where it is not applied
  * yet. `line` keeps the bytes the event points into. */
-static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t trusted,
-                                uint64_t seq, agt_buf *line, agt_buf *scratch, agt_event *e,
-                                agt_error *err) {
+static agt_status history_event(agt_store *s, agt_trace_reader *reader, const agt_buf *known,
+                                uint64_t trusted, uint64_t seq, agt_buf *line, agt_buf *scratch,
+                                agt_event *e, agt_error *err) {
     agt_text found;
     agt_error mine;
     agt_status st = AGT_NOT_FOUND;
     line->len = 0;
     mine.status = AGT_OK;
-    if (seq < trusted) st = agt__trace_find(reader, seq, &found, &mine);
+    agt_event_at at = history_place(known, seq);
+    if (seq < trusted) st = agt__trace_at(reader, &at, &found, &mine);
     if (st == AGT_OK) agt__buf_put(line, found.data, found.len);
     if (st == AGT_NOT_FOUND) {
         if ((st = agt__store_enter(s, err)) != AGT_OK) return st;
@@ -18820,6 +19321,7 @@ static agt_status history_version(agt_store *s, const agt_row *row, uint32_t ver
     agt_trace_reader *reader;
     agt_event e = AGT_EVENT_INIT;
     char shown[200];
+    uint64_t covered;
     *seq = row->last_seq;
     *blob = row->blob;
     *exists = row->exists;
@@ -18830,9 +19332,11 @@ static agt_status history_version(agt_store *s, const agt_row *row, uint32_t ver
     agt__store_leave(s);
     st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
     if (st != AGT_OK) return st;
-    agt_buf line = agt__buf(&s->mem), scratch = agt__buf(&s->mem);
+    agt_buf line = agt__buf(&s->mem), scratch = agt__buf(&s->mem), known = agt__buf(&s->mem);
+    if (row->version - version > HISTORY_FEW)
+        st = agt__known_events(s, row->path, row->path_len, &known, &covered, err);
     for (uint32_t now = row->version; st == AGT_OK;) {
-        st = history_event(s, reader, trusted, *seq, &line, &scratch, &e, err);
+        st = history_event(s, reader, &known, trusted, *seq, &line, &scratch, &e, err);
         if (st != AGT_OK || now == version) break;
         if (e.version != now || e.doc_prev >= *seq || !e.doc_prev)
             st = agt__fail(err, AGT_CORRUPT,
@@ -18850,6 +19354,7 @@ static agt_status history_version(agt_store *s, const agt_row *row, uint32_t ver
     }
     agt__buf_free(&line);
     agt__buf_free(&scratch);
+    agt__buf_free(&known);
     agt__trace_reader_close(reader);
     return st;
 }
@@ -19040,7 +19545,7 @@ static agt_status history_violation(agt_store *s, uint64_t seq, agt_buf *line, a
         st = agt__fail(err, AGT_NOT_FOUND, "there is no event %llu", (unsigned long long)seq);
     if (st == AGT_OK) st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
     if (st != AGT_OK) return st;
-    st = history_event(s, reader, trusted, seq, line, scratch, e, err);
+    st = history_event(s, reader, NULL, trusted, seq, line, scratch, e, err);
     agt__trace_reader_close(reader);
     if (st != AGT_OK || e->rejected.data) return st;
     return agt__fail(err, AGT_NOT_FOUND, "event %llu refused no bytes", (unsigned long long)seq);
@@ -19369,6 +19874,11 @@ struct agt_cursor {
     bool passed;   /* a line behind it was stepped over */
     uint64_t last; /* seq of the line handed out last */
     uint64_t given;
+    /* with a path: the events up to `covered` that may be about it, ascending */
+    agt_buf known;   /* of agt_event_at */
+    size_t known_at; /* bytes of it that are done, or backward: that are left */
+    uint64_t covered;
+    bool in_known; /* they are being handed out: forward at first, backward at last */
 };
 
 AGENT_TRACE_API void agt_cursor_close(agt_cursor *c) {
@@ -19379,6 +19889,7 @@ AGENT_TRACE_API void agt_cursor_close(agt_cursor *c) {
     agt__files_free(&c->files);
     agt__buf_free(&c->scratch);
     agt__buf_free(&c->ahead);
+    agt__buf_free(&c->known);
     if (c->reader) agt__trace_reader_close(c->reader);
     for (size_t i = 0; i < AGT_COUNT(c->texts); i++)
         if (c->texts[i]) agt__free(mem, c->texts[i], c->sizes[i]);
@@ -19390,7 +19901,8 @@ static agt_cursor *cursor_new(agt_store *s, cursor_kind kind) {
     if (!c) return NULL;
     c->kind = kind;
     c->store = s;
-    c->paths = c->scratch = c->ahead = c->files.rows = c->files.paths = agt__buf(&s->mem);
+    c->paths = c->scratch = c->ahead = c->known = agt__buf(&s->mem);
+    c->files.rows = c->files.paths = agt__buf(&s->mem);
     return c;
 }
 
@@ -19570,6 +20082,28 @@ static agt_status cursor_copy_texts(agt_cursor *c, agt_trace_options *o, agt_err
     return AGT_OK;
 }
 
+AGT_PRIVATE agt_status agt__known_events(agt_store *s, const char *path, size_t len, agt_buf *out,
+                                         uint64_t *covered, agt_error *err) {
+    agt_fd dir;
+    *covered = 0;
+    if (agt__open_folder(s->sys, s->at, AGT_INDEX_NAME, false, &dir, NULL) != AGT_OK) return AGT_OK;
+    const agt_paths paths = {s->sys, &s->mem, s->cpu, dir, s->trace_dir};
+    agt_status st = agt__paths_find(&paths, path, len, out, covered, err);
+    s->sys->close(s->sys->ctx, dir);
+    return st;
+}
+
+/* Of a path only the events that may be about it are read, as far as that was noted. */
+static agt_status cursor_know(agt_cursor *c, agt_error *err) {
+    const char *path = c->filter.path;
+    if (!path) return AGT_OK;
+    agt_status st = agt__known_events(c->store, path, strlen(path), &c->known, &c->covered, err);
+    if (st != AGT_OK || !c->covered) return st;
+    c->in_known = !c->filter.newest_first;
+    c->known_at = c->filter.newest_first ? c->known.len : 0;
+    return AGT_OK;
+}
+
 AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *opts,
                                      agt_cursor **out, agt_error *err) {
     agt_trace_options o;
@@ -19588,7 +20122,8 @@ AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *
     st = c ? cursor_copy_texts(c, &o, err) : agt__nomem(err);
     if (st == AGT_OK)
         st = agt__trace_reader_open(&c->reader, store->sys, store->trace_dir, &store->mem, err);
-    if (st == AGT_OK && !o.newest_first && o.from_seq && !behind)
+    if (st == AGT_OK) st = cursor_know(c, err);
+    if (st == AGT_OK && !o.newest_first && o.from_seq && !behind && !c->in_known)
         st = agt__trace_seek(c->reader, o.from_seq, err);
     if (st != AGT_OK) {
         agt_cursor_close(c);
@@ -19721,6 +20256,46 @@ static agt_status cursor_back(agt_cursor *c, agt_text *line, agt_error *err) {
     return cursor_ahead_back(c, line) ? AGT_OK : cursor_line_back(c, line, err);
 }
 
+/* The next one of the known events, forward or backward; false behind the last. */
+static bool cursor_known_next(agt_cursor *c, agt_event_at *at) {
+    uint64_t from = c->filter.from_seq;
+    if (c->filter.newest_first) {
+        if (!c->known_at) return false;
+        c->known_at -= sizeof *at;
+        memcpy(at, c->known.data + c->known_at, sizeof *at);
+        return at->seq >= from;
+    }
+    while (c->known_at < c->known.len) {
+        memcpy(at, c->known.data + c->known_at, sizeof *at);
+        c->known_at += sizeof *at;
+        if (at->seq >= from) return true;
+    }
+    return false;
+}
+
+static agt_status cursor_known(agt_cursor *c, agt_text *line, agt_error *err) {
+    agt_event_at at;
+    if (!cursor_known_next(c, &at)) return AGT_END;
+    agt_status st = agt__trace_at(c->reader, &at, line, err);
+    if (st != AGT_NOT_FOUND) return st;
+    return agt__fail(err, AGT_CORRUPT, "event %llu is missing in the trace",
+                     (unsigned long long)at.seq);
+}
+
+static agt_status cursor_next_line(agt_cursor *c, agt_text *line, agt_error *err) {
+    bool back = c->filter.newest_first;
+    agt_status st = c->in_known ? cursor_known(c, line, err)
+                    : back      ? cursor_back(c, line, err)
+                                : cursor_forward(c, line, err);
+    if (st != AGT_END || !c->covered || c->in_known == back) return st;
+    /* forward the rest of the trace comes after them; backward it is at an end */
+    c->in_known = back;
+    if (back) return cursor_known(c, line, err);
+    uint64_t from = c->filter.from_seq > c->covered ? c->filter.from_seq : c->covered + 1;
+    if (!c->passed) st = agt__trace_seek(c->reader, from, err);
+    return st == AGT_OK || c->passed ? cursor_forward(c, line, err) : st;
+}
+
 AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_error *err) {
     agt_event e = AGT_EVENT_INIT;
     agt_text line;
@@ -19733,7 +20308,7 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
     for (;;) {
         if (c->filter.limit && c->given == c->filter.limit)
             return agt__fail(err, AGT_END, "no more events");
-        st = c->filter.newest_first ? cursor_back(c, &line, err) : cursor_forward(c, &line, err);
+        st = cursor_next_line(c, &line, err);
         if (st == AGT_END) return agt__fail(err, AGT_END, "no more events");
         if (st != AGT_OK) return st;
         st = agt__event_parse(line.data, line.len, &c->scratch, &e, err);
@@ -19742,6 +20317,10 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
             agt__trace_where(c->reader, &segment, &offset);
             if (st == AGT_CORRUPT && err) err->offset = (int64_t)offset;
             return st;
+        }
+        if (c->filter.newest_first && !c->in_known && e.seq <= c->covered) {
+            c->in_known = true;
+            continue;
         }
         if (c->last && (c->filter.newest_first ? e.seq >= c->last : e.seq <= c->last))
             continue; /* the journal had it already */

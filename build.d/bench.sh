@@ -31,9 +31,9 @@ command_bench() {
             die "no bench/bench_$topic.c; there are: $(ls bench | sed -n 's/^bench_\(.*\)\.c$/\1/p' | tr '\n' ' ')"
     fi
     need $NEED_BUILD git
-    case ${topic:-store} in store)
+    case ${topic:-store} in store | history)
         . build.d/build.sh
-        command_build # its program is measured too
+        command_build # the program is measured too
         ;;
     esac
     bench_flags="-O2 ${CFLAGS-}"

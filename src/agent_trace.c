@@ -64,6 +64,7 @@
 #include "log/trace.c"
 #include "log/trace_reader.c"
 #include "log/trace_repair.c"
+#include "log/paths.c"
 #include "log/journal.c"
 #include "state/perm.c"
 #include "state/catalog.c"

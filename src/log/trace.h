@@ -86,6 +86,13 @@ AGT_PRIVATE agt_status agt__trace_line_back(agt_trace_reader *r, agt_text *line,
  * missing although later ones are there. */
 AGT_PRIVATE agt_status agt__trace_find(agt_trace_reader *r, uint64_t seq, agt_text *line,
                                        agt_error *err);
+/* An event and where its line was seen: its segment's first seq and its byte offset there. */
+typedef struct agt_event_at {
+    uint64_t seq, segment, offset;
+} agt_event_at;
+/* As agt__trace_find, by looking there first. */
+AGT_PRIVATE agt_status agt__trace_at(agt_trace_reader *r, const agt_event_at *at, agt_text *line,
+                                     agt_error *err);
 /* Where the line handed out last stands: its segment's first seq and its byte offset there. */
 AGT_PRIVATE void agt__trace_where(const agt_trace_reader *r, uint64_t *segment, uint64_t *offset);
 

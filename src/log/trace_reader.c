@@ -574,3 +574,23 @@ AGT_PRIVATE agt_status agt__trace_find(agt_trace_reader *r, uint64_t seq, agt_te
                         ".agent-trace/trace/%s",
                         (unsigned long long)seq, (unsigned long long)offset, name);
 }
+
+/* The line that was once at that place, if it is there still. */
+static bool reader_at(agt_trace_reader *r, const agt_event_at *at, agt_text *line) {
+    uint64_t size, full;
+    size_t len;
+    if (!at->segment || at->offset >= AGT_SEGMENT_LONGEST ||
+        reader_enter(r, at->segment, &size, NULL) != AGT_OK || at->offset >= size)
+        return false;
+    if (reader_line_at(r, at->offset, UINT64_MAX, READER_PROBE, &len, &full, NULL) != AGT_OK ||
+        !len || reader_seq(r, at->offset, len) != at->seq)
+        return false;
+    *line = reader_hand_out(r, at->offset, len);
+    r->at = at->offset + full;
+    return true;
+}
+
+AGT_PRIVATE agt_status agt__trace_at(agt_trace_reader *r, const agt_event_at *at, agt_text *line,
+                                     agt_error *err) {
+    return reader_at(r, at, line) ? AGT_OK : agt__trace_find(r, at->seq, line, err);
+}

@@ -4,7 +4,8 @@
  *   under it                 sync the journal, the documents changed since, the trace; copy the
  *                            records git does not hold to unpublished/; write the catalog; write
  *                            the header: the commit point
- *   after it                 the new shared state; old catalogs, records and side files go
+ *   after it                 the new shared state; old catalogs, records and side files go; which
+ *                            events are about which path is noted for readers
  *
  * (1) The header names the catalog and what is unpublished; before it is written nothing that the
  *     old header names is touched.
@@ -15,6 +16,8 @@
 #include "store.h"
 
 #include <stdio.h>
+
+#define CHECKPOINT_PATHS 32768u /* events whose paths are noted at a time */
 
 /* ---- syncing documents ---- */
 
@@ -413,6 +416,20 @@ AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_e
     return agt__store_reload(s, err);
 }
 
+/* Which events are about which path, for those that no crash takes back any more. Without it
+ * readers read the trace, so failures wait for the next time. */
+AGT_PRIVATE void agt__checkpoint_paths(agt_store *s, bool whole) {
+    agt_fd dir;
+    if (agt__store_enter(s, NULL) != AGT_OK) return;
+    uint64_t next = s->journal.header.next_seq;
+    agt__store_leave(s);
+    if (next < 2 || agt__open_folder(s->sys, s->at, AGT_INDEX_NAME, true, &dir, NULL) != AGT_OK)
+        return;
+    const agt_paths paths = {s->sys, &s->mem, s->cpu, dir, s->trace_dir};
+    (void)agt__paths_update(&paths, next - 1, whole ? UINT32_MAX : CHECKPOINT_PATHS, whole, NULL);
+    s->sys->close(s->sys->ctx, dir);
+}
+
 AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t above,
                                            agt_error *err) {
     agt_status st = publish && s->git ? agt__publish_locked(s, true, err) : AGT_OK;
@@ -421,6 +438,7 @@ AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t 
     if (st != AGT_OK) return st;
     if (s->shared.end > above) st = agt__checkpoint_locked(s, false, err);
     agt__store_unlock(s);
+    if (st == AGT_OK) agt__checkpoint_paths(s, false);
     return st;
 }
 

@@ -28,6 +28,11 @@ struct agt_cursor {
     bool passed;   /* a line behind it was stepped over */
     uint64_t last; /* seq of the line handed out last */
     uint64_t given;
+    /* with a path: the events up to `covered` that may be about it, ascending */
+    agt_buf known;   /* of agt_event_at */
+    size_t known_at; /* bytes of it that are done, or backward: that are left */
+    uint64_t covered;
+    bool in_known; /* they are being handed out: forward at first, backward at last */
 };
 
 AGENT_TRACE_API void agt_cursor_close(agt_cursor *c) {
@@ -38,6 +43,7 @@ AGENT_TRACE_API void agt_cursor_close(agt_cursor *c) {
     agt__files_free(&c->files);
     agt__buf_free(&c->scratch);
     agt__buf_free(&c->ahead);
+    agt__buf_free(&c->known);
     if (c->reader) agt__trace_reader_close(c->reader);
     for (size_t i = 0; i < AGT_COUNT(c->texts); i++)
         if (c->texts[i]) agt__free(mem, c->texts[i], c->sizes[i]);
@@ -49,7 +55,8 @@ static agt_cursor *cursor_new(agt_store *s, cursor_kind kind) {
     if (!c) return NULL;
     c->kind = kind;
     c->store = s;
-    c->paths = c->scratch = c->ahead = c->files.rows = c->files.paths = agt__buf(&s->mem);
+    c->paths = c->scratch = c->ahead = c->known = agt__buf(&s->mem);
+    c->files.rows = c->files.paths = agt__buf(&s->mem);
     return c;
 }
 
@@ -229,6 +236,28 @@ static agt_status cursor_copy_texts(agt_cursor *c, agt_trace_options *o, agt_err
     return AGT_OK;
 }
 
+AGT_PRIVATE agt_status agt__known_events(agt_store *s, const char *path, size_t len, agt_buf *out,
+                                         uint64_t *covered, agt_error *err) {
+    agt_fd dir;
+    *covered = 0;
+    if (agt__open_folder(s->sys, s->at, AGT_INDEX_NAME, false, &dir, NULL) != AGT_OK) return AGT_OK;
+    const agt_paths paths = {s->sys, &s->mem, s->cpu, dir, s->trace_dir};
+    agt_status st = agt__paths_find(&paths, path, len, out, covered, err);
+    s->sys->close(s->sys->ctx, dir);
+    return st;
+}
+
+/* Of a path only the events that may be about it are read, as far as that was noted. */
+static agt_status cursor_know(agt_cursor *c, agt_error *err) {
+    const char *path = c->filter.path;
+    if (!path) return AGT_OK;
+    agt_status st = agt__known_events(c->store, path, strlen(path), &c->known, &c->covered, err);
+    if (st != AGT_OK || !c->covered) return st;
+    c->in_known = !c->filter.newest_first;
+    c->known_at = c->filter.newest_first ? c->known.len : 0;
+    return AGT_OK;
+}
+
 AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *opts,
                                      agt_cursor **out, agt_error *err) {
     agt_trace_options o;
@@ -247,7 +276,8 @@ AGENT_TRACE_API agt_status agt_trace(agt_store *store, const agt_trace_options *
     st = c ? cursor_copy_texts(c, &o, err) : agt__nomem(err);
     if (st == AGT_OK)
         st = agt__trace_reader_open(&c->reader, store->sys, store->trace_dir, &store->mem, err);
-    if (st == AGT_OK && !o.newest_first && o.from_seq && !behind)
+    if (st == AGT_OK) st = cursor_know(c, err);
+    if (st == AGT_OK && !o.newest_first && o.from_seq && !behind && !c->in_known)
         st = agt__trace_seek(c->reader, o.from_seq, err);
     if (st != AGT_OK) {
         agt_cursor_close(c);
@@ -380,6 +410,46 @@ static agt_status cursor_back(agt_cursor *c, agt_text *line, agt_error *err) {
     return cursor_ahead_back(c, line) ? AGT_OK : cursor_line_back(c, line, err);
 }
 
+/* The next one of the known events, forward or backward; false behind the last. */
+static bool cursor_known_next(agt_cursor *c, agt_event_at *at) {
+    uint64_t from = c->filter.from_seq;
+    if (c->filter.newest_first) {
+        if (!c->known_at) return false;
+        c->known_at -= sizeof *at;
+        memcpy(at, c->known.data + c->known_at, sizeof *at);
+        return at->seq >= from;
+    }
+    while (c->known_at < c->known.len) {
+        memcpy(at, c->known.data + c->known_at, sizeof *at);
+        c->known_at += sizeof *at;
+        if (at->seq >= from) return true;
+    }
+    return false;
+}
+
+static agt_status cursor_known(agt_cursor *c, agt_text *line, agt_error *err) {
+    agt_event_at at;
+    if (!cursor_known_next(c, &at)) return AGT_END;
+    agt_status st = agt__trace_at(c->reader, &at, line, err);
+    if (st != AGT_NOT_FOUND) return st;
+    return agt__fail(err, AGT_CORRUPT, "event %llu is missing in the trace",
+                     (unsigned long long)at.seq);
+}
+
+static agt_status cursor_next_line(agt_cursor *c, agt_text *line, agt_error *err) {
+    bool back = c->filter.newest_first;
+    agt_status st = c->in_known ? cursor_known(c, line, err)
+                    : back      ? cursor_back(c, line, err)
+                                : cursor_forward(c, line, err);
+    if (st != AGT_END || !c->covered || c->in_known == back) return st;
+    /* forward the rest of the trace comes after them; backward it is at an end */
+    c->in_known = back;
+    if (back) return cursor_known(c, line, err);
+    uint64_t from = c->filter.from_seq > c->covered ? c->filter.from_seq : c->covered + 1;
+    if (!c->passed) st = agt__trace_seek(c->reader, from, err);
+    return st == AGT_OK || c->passed ? cursor_forward(c, line, err) : st;
+}
+
 AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_error *err) {
     agt_event e = AGT_EVENT_INIT;
     agt_text line;
@@ -392,7 +462,7 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
     for (;;) {
         if (c->filter.limit && c->given == c->filter.limit)
             return agt__fail(err, AGT_END, "no more events");
-        st = c->filter.newest_first ? cursor_back(c, &line, err) : cursor_forward(c, &line, err);
+        st = cursor_next_line(c, &line, err);
         if (st == AGT_END) return agt__fail(err, AGT_END, "no more events");
         if (st != AGT_OK) return st;
         st = agt__event_parse(line.data, line.len, &c->scratch, &e, err);
@@ -401,6 +471,10 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
             agt__trace_where(c->reader, &segment, &offset);
             if (st == AGT_CORRUPT && err) err->offset = (int64_t)offset;
             return st;
+        }
+        if (c->filter.newest_first && !c->in_known && e.seq <= c->covered) {
+            c->in_known = true;
+            continue;
         }
         if (c->last && (c->filter.newest_first ? e.seq >= c->last : e.seq <= c->last))
             continue; /* the journal had it already */

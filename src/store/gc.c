@@ -218,6 +218,7 @@ static agt_status gc_run(agt_store *s, agt_gc_result *out, agt_error *err) {
     if (st == AGT_OK) st = agt__checkpoint_run(s, true, AGT_JOURNAL_START, err);
     if (st != AGT_OK) return st;
     agt__checkpoint_packed(s); /* records that packs hold by now */
+    agt__checkpoint_paths(s, true);
     st = gc_stale(s, s->at, err);
     if (st == AGT_OK) st = gc_stale(s, s->rejected, err);
     return st == AGT_OK && s->git ? gc_repack(s, out, err) : st;

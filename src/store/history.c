@@ -4,7 +4,8 @@
  *     newest version's, they are read once more under the lock, and what still differs is
  *     somebody's edit.
  * (2) Version n of a document is found by following doc_prev from its newest event: the cost is the
- *     document's versions, not the history's length.
+ *     document's versions, not the history's length. Where many are to be passed, the index of
+ *     paths tells where their lines are.
  * (3) Every version's bytes are checked against the blob its event names.
  * (4) A checkpoint moves records from the journal to git and to unpublished/ while somebody looks
  *     for them. What is not found is lost only if the journal is still of the generation that it
@@ -71,6 +72,7 @@ static agt_status history_find(agt_store *s, const char *path, history_path *at,
 }
 
 #define HISTORY_TRIES 100
+#define HISTORY_FEW   2u /* versions that are found without the index */
 
 static agt_status history_lost(const agt_row *row, agt_error *err) {
     return agt__fail(err, AGT_CORRUPT, "the bytes of event %llu are missing",
@@ -202,17 +204,34 @@ AGENT_TRACE_API agt_status agt_document_get(agt_store *store, const char *path, 
 
 /* ---- versions ---- */
 
+/* Where the line of the event `seq` was, as the index of paths (or NULL) tells; else 0 and 0. */
+static agt_event_at history_place(const agt_buf *known, uint64_t seq) {
+    agt_event_at at = {seq, 0, 0};
+    size_t lo = 0, hi = known ? known->len / sizeof at : 0;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        memcpy(&at, known->data + mid * sizeof at, sizeof at);
+        if (at.seq == seq) return at;
+        if (at.seq < seq)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return (agt_event_at){seq, 0, 0};
+}
+
 /* The event `seq`, from the trace (below `trusted`), or from the journal where it is not applied
  * yet. `line` keeps the bytes the event points into. */
-static agt_status history_event(agt_store *s, agt_trace_reader *reader, uint64_t trusted,
-                                uint64_t seq, agt_buf *line, agt_buf *scratch, agt_event *e,
-                                agt_error *err) {
+static agt_status history_event(agt_store *s, agt_trace_reader *reader, const agt_buf *known,
+                                uint64_t trusted, uint64_t seq, agt_buf *line, agt_buf *scratch,
+                                agt_event *e, agt_error *err) {
     agt_text found;
     agt_error mine;
     agt_status st = AGT_NOT_FOUND;
     line->len = 0;
     mine.status = AGT_OK;
-    if (seq < trusted) st = agt__trace_find(reader, seq, &found, &mine);
+    agt_event_at at = history_place(known, seq);
+    if (seq < trusted) st = agt__trace_at(reader, &at, &found, &mine);
     if (st == AGT_OK) agt__buf_put(line, found.data, found.len);
     if (st == AGT_NOT_FOUND) {
         if ((st = agt__store_enter(s, err)) != AGT_OK) return st;
@@ -233,6 +252,7 @@ static agt_status history_version(agt_store *s, const agt_row *row, uint32_t ver
     agt_trace_reader *reader;
     agt_event e = AGT_EVENT_INIT;
     char shown[200];
+    uint64_t covered;
     *seq = row->last_seq;
     *blob = row->blob;
     *exists = row->exists;
@@ -243,9 +263,11 @@ static agt_status history_version(agt_store *s, const agt_row *row, uint32_t ver
     agt__store_leave(s);
     st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
     if (st != AGT_OK) return st;
-    agt_buf line = agt__buf(&s->mem), scratch = agt__buf(&s->mem);
+    agt_buf line = agt__buf(&s->mem), scratch = agt__buf(&s->mem), known = agt__buf(&s->mem);
+    if (row->version - version > HISTORY_FEW)
+        st = agt__known_events(s, row->path, row->path_len, &known, &covered, err);
     for (uint32_t now = row->version; st == AGT_OK;) {
-        st = history_event(s, reader, trusted, *seq, &line, &scratch, &e, err);
+        st = history_event(s, reader, &known, trusted, *seq, &line, &scratch, &e, err);
         if (st != AGT_OK || now == version) break;
         if (e.version != now || e.doc_prev >= *seq || !e.doc_prev)
             st = agt__fail(err, AGT_CORRUPT,
@@ -263,6 +285,7 @@ static agt_status history_version(agt_store *s, const agt_row *row, uint32_t ver
     }
     agt__buf_free(&line);
     agt__buf_free(&scratch);
+    agt__buf_free(&known);
     agt__trace_reader_close(reader);
     return st;
 }
@@ -453,7 +476,7 @@ static agt_status history_violation(agt_store *s, uint64_t seq, agt_buf *line, a
         st = agt__fail(err, AGT_NOT_FOUND, "there is no event %llu", (unsigned long long)seq);
     if (st == AGT_OK) st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
     if (st != AGT_OK) return st;
-    st = history_event(s, reader, trusted, seq, line, scratch, e, err);
+    st = history_event(s, reader, NULL, trusted, seq, line, scratch, e, err);
     agt__trace_reader_close(reader);
     if (st != AGT_OK || e->rejected.data) return st;
     return agt__fail(err, AGT_NOT_FOUND, "event %llu refused no bytes", (unsigned long long)seq);

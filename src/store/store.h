@@ -8,6 +8,7 @@
 #include "../git/git.h"
 #include "../lock/lock.h"
 #include "../log/journal.h"
+#include "../log/paths.h"
 #include "../state/catalog.h"
 #include "../state/config.h"
 #include "../state/perm.h"
@@ -15,6 +16,7 @@
 
 #define AGT_INLINE_MAX   (1024u * 1024)     /* longer contents go to a side file */
 #define AGT_BATCH_INLINE (2u * 1024 * 1024) /* together, in one record */
+#define AGT_INDEX_NAME   "index" /* paths.h */
 #define AGT_REJECTED_MAX                                                                           \
     (32u * 1024 * 1024) /* longer refused bytes are told by their hash alone                       \
                          */
@@ -206,6 +208,9 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
  * new journal file if `new_file` (after a failed sync). AGT_BUSY while a record waits to be
  * applied. */
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err);
+/* Under the publish lock: brings the index of paths up to the last checkpoint; `whole`: however much
+ * that is, and looks for damage in all of it. */
+AGT_PRIVATE void agt__checkpoint_paths(agt_store *s, bool whole);
 /* Under the publish lock: publishes if asked to, then checkpoints if the journal reaches beyond the
  * byte `above` by then. */
 AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t above,
@@ -300,6 +305,12 @@ typedef struct agt_files {
 AGT_PRIVATE agt_status agt__walk(agt_store *s, const char *under, size_t under_len, bool all,
                                  agt_files *out, agt_error *err);
 AGT_PRIVATE void agt__files_free(agt_files *f);
+
+/* ---- cursor.c ---- */
+
+/* Appends an agt_event_at for every event up to *covered that may be about the path, ascending. */
+AGT_PRIVATE agt_status agt__known_events(agt_store *s, const char *path, size_t len, agt_buf *out,
+                                         uint64_t *covered, agt_error *err);
 
 /* ---- history.c ---- */
 

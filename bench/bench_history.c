@@ -1,0 +1,446 @@
+/* Reading the history of one document, by the length of the history: against git and libgit2.
+ *
+ *     bench_history [--json [PATH]] [--quick] [--dir FOLDER] [--program PATH]
+ *
+ * Stores of 1,000, 10,000 and 100,000 commits (--quick: without the last) are made by the library
+ * itself, checkpointed and collected by agt_gc, and their traces verified. One document has the
+ * same ten versions in each, spread evenly over the history; the other commits go to 400 others.
+ *
+ *   library   versions, show 1, log, info: agt_read_version, agt_trace with a path,
+ *             agt_document_get, on an open handle
+ *   program   `agent-trace log PATH`, from start to end
+ *   git       `git log --oneline -- PATH` on the same commits, without and with a commit-graph that
+ *             has Bloom filters of changed paths
+ *   libgit2   a walk over all commits that compares the path's blob with the parent's
+ *
+ * Each figure is the median of calls that took turns. Each row has its goal; a goal that is missed
+ * is no error. About two minutes, most of it for making the stores. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#include "../agent_trace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <git2.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
+#define OTHERS    400
+#define VERSIONS  10
+#define GROUP     64
+#define RUNS      31
+#define SLOW_RUNS 7
+#define THE_PATH  "docs/area07/the-one.md"
+
+static char base[300], program[600];
+extern char **environ;
+
+static void die(const char *what) {
+    fprintf(stderr, "bench_history: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+static void must(bool c, const char *what) {
+    if (!c) die(what);
+}
+static void must_agt(agt_status st, const agt_error *err) {
+    if (st == AGT_OK) return;
+    fprintf(stderr, "bench_history: %s: %s\n", agt_status_name(st), err->message);
+    exit(1);
+}
+static void must_git(int rc) {
+    if (rc >= 0) return;
+    fprintf(stderr, "bench_history: libgit2: %s\n",
+            git_error_last() ? git_error_last()->message : "");
+    exit(1);
+}
+
+static double now_us(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static char *format(const char *f, ...) __attribute__((format(printf, 1, 2)));
+static char *format(const char *f, ...) { /* kept to the end: there are a few hundred */
+    char *out;
+    va_list ap;
+    va_start(ap, f);
+    must(vasprintf(&out, f, ap) >= 0, "vasprintf");
+    va_end(ap);
+    return out;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+typedef struct sample {
+    int n;
+    double v[RUNS];
+} sample;
+static double median(sample *s) {
+    qsort(s->v, (size_t)s->n, sizeof s->v[0], by_value);
+    return s->n ? s->v[s->n / 2] : 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at) {
+    (void)st, (void)kind, (void)at;
+    return remove(path);
+}
+
+/* ---- results ---- */
+
+typedef struct row {
+    const char *id, *what, *unit;
+    double value, limit; /* limit 0: told, not judged */
+    bool least;
+} row;
+static row rows[100];
+static size_t row_count;
+static bool table = true;
+
+static void report(const char *id, const char *what, double value, const char *unit, double limit,
+                   bool least) {
+    must(row_count < COUNT(rows), "too many rows");
+    rows[row_count++] = (row){id, what, unit, value, limit, least};
+    if (!table) return;
+    printf("  %-58s %9.*f %-4s", what, value < 10 ? 2 : value < 100 ? 1 : 0, value, unit);
+    if (limit > 0)
+        printf(" %s %-6g %s", least ? ">=" : "<=", limit,
+               (least ? value >= limit : value <= limit) ? "ok" : "over");
+    printf("\n");
+    fflush(stdout);
+}
+
+static void print_json(FILE *f) {
+    fprintf(f, "[");
+    for (size_t i = 0; i < row_count; i++) {
+        const row *r = &rows[i];
+        fprintf(f, "%s\n  {\"id\":\"%s\",\"what\":\"%s\",\"value\":%.4g,\"unit\":\"%s\"",
+                i ? "," : "", r->id, r->what, r->value, r->unit);
+        if (r->limit > 0)
+            fprintf(f, ",\"%s\":%g,\"ok\":%s", r->least ? "at_least" : "at_most", r->limit,
+                    (r->least ? r->value >= r->limit : r->value <= r->limit) ? "true" : "false");
+        fprintf(f, "}");
+    }
+    fprintf(f, "\n]\n");
+}
+
+/* ---- a store of n commits ---- */
+
+/* The document's k-th version is at commit k * (n / VERSIONS). */
+static bool is_the_one(int i, int n) {
+    return i % (n / VERSIONS) == 0;
+}
+
+static void make_store(const char *root, int n) {
+    static char paths[GROUP][64], texts[GROUP][200];
+    agt_error err;
+    agt_store *s;
+    agt_caller who = AGT_CALLER("agent:kestrel");
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    o.create = 1;
+    o.durability = AGT_DURABLE_PROCESS;
+    must_agt(agt_open(&s, root, &o, &err), &err);
+    for (int i = 0; i < n; i += GROUP) {
+        agt_change c[GROUP];
+        agt_write_result r[GROUP];
+        int count = n - i < GROUP ? n - i : GROUP;
+        for (int k = 0; k < count; k++) {
+            int doc = (int)((unsigned)(i + k) * 7919u % OTHERS);
+            if (is_the_one(i + k, n))
+                snprintf(paths[k], sizeof paths[k], "%s", THE_PATH);
+            else
+                snprintf(paths[k], sizeof paths[k], "docs/area%02d/doc%03d.md", doc % 20, doc);
+            snprintf(texts[k], sizeof texts[k],
+                     "# A document\n\nIt was changed by step %d.\nThe rest of it stays.\n", i + k);
+            c[k] = (agt_change)AGT_CHANGE_INIT;
+            c[k].caller = &who;
+            c[k].path = paths[k];
+            c[k].bytes = texts[k];
+            c[k].len = strlen(texts[k]);
+            r[k] = (agt_write_result)AGT_WRITE_RESULT_INIT;
+        }
+        must_agt(agt_group(s, c, (size_t)count, AGT_DURABLE_PROCESS, r, &err), &err);
+        for (int k = 0; k < count; k++)
+            must(r[k].status == AGT_OK && r[k].seq == (uint64_t)(i + k + 1), r[k].message);
+        if (i / GROUP % 32 == 31) must_agt(agt_checkpoint(s, &err), &err);
+    }
+    must_agt(agt_checkpoint(s, &err), &err);
+    must_agt(agt_close(s, &err), &err);
+}
+
+static double collect(const char *root, uint64_t *bytes) {
+    agt_error err;
+    agt_store *s;
+    agt_gc_result r = AGT_GC_RESULT_INIT;
+    must_agt(agt_open(&s, root, NULL, &err), &err);
+    double start = now_us();
+    must_agt(agt_gc(s, NULL, &r, &err), &err);
+    double took = now_us() - start;
+    *bytes = r.after.git.bytes;
+    must_agt(agt_close(s, &err), &err);
+    return took;
+}
+
+static void verify(agt_store *s, int n) {
+    agt_error err;
+    agt_trace_verdict v = AGT_TRACE_VERDICT_INIT;
+    agt_store_info info = AGT_STORE_INFO_INIT;
+    must_agt(agt_trace_verify(s, 0, &v, &err), &err);
+    must(v.events == (uint64_t)n && !v.damaged_lines && !v.torn_bytes, "the trace is damaged");
+    must_agt(agt_store_get_info(s, &info, &err), &err);
+    must(info.published_seq == (uint64_t)n, "not all is published");
+}
+
+/* ---- ours ---- */
+
+static void ours_log(agt_store *s) {
+    agt_error err;
+    agt_cursor *c;
+    agt_event e = AGT_EVENT_INIT;
+    agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
+    int n = 0;
+    o.path = THE_PATH;
+    o.newest_first = 1;
+    must_agt(agt_trace(s, &o, &c, &err), &err);
+    while (agt_trace_next(c, &e, &err) == AGT_OK)
+        n++;
+    must(err.status == AGT_END && n == VERSIONS, "log");
+    agt_cursor_close(c);
+}
+
+static void ours_version(agt_store *s, uint32_t version) {
+    agt_error err;
+    agt_bytes b;
+    must_agt(agt_read_version(s, THE_PATH, version, &b, &err), &err);
+    must(b.len > 40, "version");
+    agt_bytes_free(&b);
+}
+
+static void ours_show(agt_store *s) {
+    ours_version(s, 1);
+}
+
+static void ours_versions(agt_store *s) {
+    for (uint32_t v = VERSIONS; v > 0; v--)
+        ours_version(s, v);
+}
+
+static void ours_info(agt_store *s) {
+    agt_error err;
+    agt_document d = AGT_DOCUMENT_INIT;
+    must_agt(agt_document_get(s, THE_PATH, &d, &err), &err);
+    must(d.version == VERSIONS, "info");
+}
+
+static const struct {
+    const char *id, *what;
+    void (*call)(agt_store *s);
+} calls[] = {{"log", "log of the path", ours_log},
+             {"show", "its first version", ours_show},
+             {"versions", "its ten versions, the newest first", ours_versions},
+             {"info", "what the document is", ours_info}};
+
+/* ---- the others ---- */
+
+/* Runs a program with its output thrown away; microseconds. */
+static double run(const char *const *words) {
+    pid_t pid;
+    int status;
+    posix_spawn_file_actions_t to;
+    must(posix_spawn_file_actions_init(&to) == 0, "spawn");
+    must(posix_spawn_file_actions_addopen(&to, 1, "/dev/null", O_WRONLY, 0) == 0, "spawn");
+    double start = now_us();
+    must(posix_spawnp(&pid, words[0], &to, NULL, (char *const *)(uintptr_t)words, environ) == 0,
+         words[0]);
+    must(waitpid(pid, &status, 0) == pid && status == 0, words[0]);
+    posix_spawn_file_actions_destroy(&to);
+    return now_us() - start;
+}
+
+static double git_log(const char *git_dir) {
+    return run((const char *const[]){"git", "--git-dir", git_dir, "log", "--oneline", "main", "--",
+                                     THE_PATH, NULL});
+}
+
+static double program_log(const char *root) {
+    return run((const char *const[]){program, "-C", root, "log", THE_PATH, NULL});
+}
+
+/* The blob at the path; false where there is none. */
+static bool walk_blob(git_repository *repo, const git_commit *commit, git_oid *out) {
+    git_tree *tree;
+    git_tree_entry *entry = NULL;
+    (void)repo;
+    must_git(git_commit_tree(&tree, commit));
+    bool found = git_tree_entry_bypath(&entry, tree, THE_PATH) == 0;
+    if (found) git_oid_cpy(out, git_tree_entry_id(entry));
+    git_tree_entry_free(entry);
+    git_tree_free(tree);
+    return found;
+}
+
+static double walk(const char *git_dir) {
+    git_repository *repo;
+    git_commit *commit;
+    git_oid at, now, newer;
+    int found = 0;
+    bool had = false;
+    double start = now_us();
+    must_git(git_repository_open_bare(&repo, git_dir));
+    must_git(git_reference_name_to_id(&at, repo, "refs/heads/main"));
+    must_git(git_commit_lookup(&commit, repo, &at));
+    for (;;) {
+        bool has = walk_blob(repo, commit, &now);
+        if (had && (!has || !git_oid_equal(&now, &newer))) found++;
+        had = has;
+        git_oid_cpy(&newer, &now);
+        if (!git_commit_parentcount(commit)) break;
+        git_commit *parent;
+        must_git(git_commit_parent(&parent, commit, 0));
+        git_commit_free(commit);
+        commit = parent;
+    }
+    found += had;
+    git_commit_free(commit);
+    git_repository_free(repo);
+    must(found == VERSIONS, "walk");
+    return now_us() - start;
+}
+
+/* ---- one length ---- */
+
+static double first[COUNT(calls)], first_program;
+
+static void bench_calls(agt_store *s, int n) {
+    sample took[COUNT(calls)];
+    memset(took, 0, sizeof took);
+    for (int run_at = 0; run_at < RUNS; run_at++)
+        for (size_t i = 0; i < COUNT(calls); i++) {
+            double start = now_us();
+            calls[i].call(s);
+            took[i].v[took[i].n++] = now_us() - start;
+        }
+    for (size_t i = 0; i < COUNT(calls); i++) {
+        double us = median(&took[i]);
+        report(format("%s.%d.us", calls[i].id, n), format("%s", calls[i].what), us, "us", 0, false);
+        if (n == 1000)
+            first[i] = us;
+        else
+            report(format("%s.%d.growth", calls[i].id, n), "  against 1,000 commits", us / first[i],
+                   "x", 1.2, false);
+    }
+}
+
+static void bench_others(const char *root, int n) {
+    sample ours = {0}, plain = {0}, bloom = {0}, libgit2 = {0};
+    char *git_dir = format("%s/.agent-trace/git", root), *copy = format("%s/bloom%d", base, n);
+    must(run((const char *const[]){"git", "clone", "-q", "--bare", "--no-local", git_dir, copy,
+                                   NULL}) > 0,
+         "clone");
+    run((const char *const[]){"git", "--git-dir", copy, "commit-graph", "write", "--reachable",
+                              "--changed-paths", "--no-progress", NULL});
+    int runs = n > 10000 ? SLOW_RUNS : RUNS;
+    for (int i = 0; i < runs; i++) {
+        ours.v[ours.n++] = program_log(root);
+        plain.v[plain.n++] = git_log(git_dir);
+        bloom.v[bloom.n++] = git_log(copy);
+        if (libgit2.n < SLOW_RUNS) libgit2.v[libgit2.n++] = walk(git_dir);
+    }
+    double o = median(&ours), p = median(&plain), b = median(&bloom), l = median(&libgit2);
+    report(format("program.%d.us", n), "agent-trace log PATH", o, "us", 0, false);
+    if (n == 1000)
+        first_program = o;
+    else
+        report(format("program.%d.growth", n), "  against 1,000 commits", o / first_program, "x",
+               1.2, false);
+    report(format("git.%d.us", n), "git log -- PATH", p, "us", 0, false);
+    report(format("git_bloom.%d.us", n), "git log -- PATH, --changed-paths", b, "us", 0, false);
+    report(format("libgit2.%d.us", n), "a walk with libgit2", l, "us", 0, false);
+    bool judged = n == 100000;
+    report(format("program.%d.against_bloom", n), "  git log --changed-paths / agent-trace log",
+           b / o, "x", judged ? 20 : 0, true);
+    report(format("program.%d.against_git", n), "  git log / agent-trace log", p / o, "x", 0, true);
+}
+
+static void bench(int n) {
+    agt_error err;
+    agt_store *s;
+    uint64_t bytes;
+    char *root = format("%s/store%d", base, n);
+    double start = now_us();
+    must(mkdir(root, 0777) == 0, root);
+    make_store(root, n);
+    double made = now_us() - start, gc = collect(root, &bytes);
+    if (table) printf("\n%d commits\n", n);
+    report(format("make.%d.s", n), "the store is made", made / 1e6, "s", 0, false);
+    report(format("gc.%d.s", n), "gc", gc / 1e6, "s", 0, false);
+    report(format("gc.%d.bytes", n), "git's bytes a commit", (double)bytes / n, "B", 0, false);
+    must_agt(agt_open(&s, root, NULL, &err), &err);
+    verify(s, n);
+    bench_calls(s, n);
+    must_agt(agt_close(s, &err), &err);
+    bench_others(root, n);
+}
+
+static void find_program(const char *exe) {
+    ssize_t n = program[0] ? 0 : readlink("/proc/self/exe", program, sizeof program - 1);
+    if (n < 0) snprintf(program, sizeof program, "%s", exe);
+    if (n == 0) return;
+    for (int up = 0; up < 3 && strrchr(program, '/'); up++) /* build/obj/bench/bench_history */
+        *strrchr(program, '/') = 0;
+    strncat(program, "/agent-trace", sizeof program - strlen(program) - 1);
+}
+
+int main(int argc, char **argv) {
+    const char *json = NULL, *folder = getenv("TMPDIR");
+    bool to_stdout = false, quick = false;
+    for (int i = 1; i < argc; i++) {
+        bool more = i + 1 < argc && argv[i + 1][0] != '-';
+        if (!strcmp(argv[i], "--json") && more)
+            json = argv[++i];
+        else if (!strcmp(argv[i], "--json"))
+            to_stdout = true;
+        else if (!strcmp(argv[i], "--quick"))
+            quick = true;
+        else if (!strcmp(argv[i], "--dir") && more)
+            folder = argv[++i];
+        else if (!strcmp(argv[i], "--program") && more)
+            snprintf(program, sizeof program, "%s", argv[++i]);
+        else
+            return fprintf(stderr, "usage: bench_history [--json [PATH]] [--quick] [--dir FOLDER] "
+                                   "[--program PATH]\n"),
+                   2;
+    }
+    static const int sizes[] = {1000, 10000, 100000};
+    double started = now_us();
+    table = !to_stdout;
+    find_program(argv[0]);
+    snprintf(base, sizeof base, "%s/bench_history.XXXXXX", folder && *folder ? folder : "/tmp");
+    must(mkdtemp(base) != NULL, base);
+    must(git_libgit2_init() > 0, "libgit2");
+    for (size_t i = 0; i < COUNT(sizes) - quick; i++)
+        bench(sizes[i]);
+    git_libgit2_shutdown();
+    (void)nftw(base, remove_one, 32, FTW_DEPTH | FTW_PHYS);
+    if (to_stdout) print_json(stdout);
+    if (table) printf("\n%.0f s\n", (now_us() - started) / 1e6);
+    if (!json) return 0;
+    FILE *f = fopen(json, "w");
+    must(f != NULL, json);
+    print_json(f);
+    must(fclose(f) == 0, json);
+    return 0;
+}
