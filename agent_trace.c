@@ -4651,7 +4651,7 @@ typedef struct agt_git_repacked {
 /* Packs everything that a ref leads to into one pack with the best deltas, durably; then deletes
  * the packs and the loose files that hold nothing else. What no ref leads to stays, and with it the
  * pack it is in; so does a pack that has a .keep. Temporaries that are a day old go. On failure
- * nothing is lost. Needs 90 bytes of memory for each object, and up to 100 MB for comparing.
+ * nothing is lost. Needs 90 bytes of memory for each object, and up to 130 MB for comparing.
  *
  *   breathe  NULL, or called between objects; its failure is the answer.
  *
@@ -4963,6 +4963,17 @@ typedef struct agt_git_pack {
     bool seen;    /* while the folder is listed */
 } agt_git_pack;
 
+/* An object of a pack that was read lately. */
+typedef struct agt_git_cached {
+    const agt_git_pack *pack; /* NULL: none */
+    uint64_t offset;
+    int kind;
+    agt_buf bytes;
+} agt_git_cached;
+
+/* Keeps what is read from packs from now on, up to 32 MiB, until the objects are freed. False: no
+ * memory; it goes without. */
+AGT_PRIVATE bool agt__git_cache(agt_git *git);
 /* The objects folder; AGT_NOT_FOUND if there is none and it shall not be made. */
 AGT_PRIVATE agt_status agt__git_objects(agt_git *git, bool make, agt_fd *out, agt_error *err);
 /* As agt__git_read, and says what kind it is. */
@@ -5136,6 +5147,8 @@ struct agt_git {
     uint64_t pack_clock;
     bool listed;
     agt_buf work[4];
+    agt_git_cached *cache; /* NULL: nothing is kept */
+    size_t cache_bytes;
     /* libgit2 */
     void *odb;
     bool started;
@@ -5614,13 +5627,17 @@ AGT_PRIVATE agt_status agt__git_delta_apply(const unsigned char *from, size_t fr
  *     good copy is found.
  * (3) The list of packs is read once, and again when an object is missed: somebody's `git gc` may
  *     have moved everything. An open pack stays readable when its name is gone.
- * (4) Chains of deltas are followed in a loop; offsets only go down, ids at most OBJECTS_CHAIN. */
+ * (4) Chains of deltas are followed in a loop; offsets only go down, ids at most OBJECTS_CHAIN.
+ * (5) Whoever reads everything turns on a cache of what was read last: it has the chain of the next
+ *     object in it. Other handles keep nothing. */
 
 #define OBJECTS_HEAD   32u   /* "<kind> <size>\0" fits */
 #define OBJECTS_CHAIN  5000u /* git's own limit is 4,095 */
 #define OBJECTS_RATIO  1040u /* zlib cannot make more bytes of one */
 #define OBJECTS_IDS    (8u + 1024u)
 #define OBJECTS_WINDOW 64u
+#define OBJECTS_CACHED 1024u                         /* objects that are kept at most */
+#define OBJECTS_CACHE  (32u * 1024 * 1024)           /* bytes of them */
 #define OBJECTS_SHORT  AGT_SYS_ERR(AGT_SYS_NOSYS, 0) /* the file ends too early */
 
 AGT_PRIVATE agt_status agt__git_objects(agt_git *git, bool make, agt_fd *out, agt_error *err) {
@@ -5872,8 +5889,11 @@ static int objects_list_one(void *ctx, const char *name) {
     return 0;
 }
 
+static void objects_cache_clear(agt_git *git);
+
 static void objects_pack_free(agt_git *git, agt_git_pack *p) {
     objects_pack_close(git, p);
+    objects_cache_clear(git); /* another pack may get the address */
     agt__free(&git->mem, p, sizeof *p);
 }
 
@@ -5914,6 +5934,9 @@ AGT_PRIVATE void agt__git_objects_free(agt_git *git) {
     git->listed = false;
     for (size_t i = 0; i < AGT_COUNT(git->work); i++)
         agt__buf_free(&git->work[i]);
+    objects_cache_clear(git);
+    agt__free(&git->mem, git->cache, OBJECTS_CACHED * sizeof *git->cache);
+    git->cache = NULL;
     if (git->objects != AGT_FD_NONE) git->sys->close(git->sys->ctx, git->objects);
     git->objects = AGT_FD_NONE;
 }
@@ -5986,6 +6009,7 @@ AGT_PRIVATE agt_status agt__git_pack_ids(agt_git *git, agt_git_pack *pack, agt_g
 
 typedef struct objects_entry {
     int kind;      /* 1 to 4, or a delta's */
+    uint64_t at;   /* offset of the entry */
     uint64_t data; /* offset of the zlib stream */
     uint64_t size, base;
 } objects_entry;
@@ -6040,18 +6064,83 @@ static agt_status objects_entry_inflate(agt_git *git, const agt_git_pack *p, con
     return status == AGT_OK ? objects_inflate(&z, (size_t)e->size, id, out, err) : status;
 }
 
-/* Walks from the entry at `offset` to the whole object beneath it; the deltas passed on the way
- * are gathered in `chain`, the topmost first. */
+/* ---- objects that were read last (5) ---- */
+
+AGT_PRIVATE bool agt__git_cache(agt_git *git) {
+    if (!git->cache) git->cache = agt__zalloc(&git->mem, OBJECTS_CACHED * sizeof *git->cache);
+    for (size_t i = 0; git->cache && i < OBJECTS_CACHED; i++)
+        git->cache[i].bytes.mem = &git->mem;
+    return git->cache != NULL;
+}
+
+static void objects_cache_clear(agt_git *git) {
+    for (size_t i = 0; git->cache && i < OBJECTS_CACHED; i++) {
+        git->cache[i].pack = NULL;
+        agt__buf_free(&git->cache[i].bytes);
+    }
+    git->cache_bytes = 0;
+}
+
+static agt_git_cached *objects_cache_slot(const agt_git *git, uint64_t offset) {
+    return &git->cache[(offset * 0x9e3779b97f4a7c15u) >> 54];
+}
+
+static const agt_git_cached *objects_cached(const agt_git *git, const agt_git_pack *p,
+                                            uint64_t offset) {
+    if (!git->cache) return NULL;
+    const agt_git_cached *c = objects_cache_slot(git, offset);
+    return c->pack == p && c->offset == offset ? c : NULL;
+}
+
+static void objects_cache_put(agt_git *git, const agt_git_pack *p, uint64_t offset, int kind,
+                              const unsigned char *data, size_t len) {
+    if (!git->cache || len > OBJECTS_CACHE / 16) return;
+    if (git->cache_bytes + len > OBJECTS_CACHE) objects_cache_clear(git);
+    agt_git_cached *c = objects_cache_slot(git, offset);
+    git->cache_bytes -= c->bytes.cap;
+    c->pack = NULL;
+    c->bytes.len = 0;
+    agt__buf_put(&c->bytes, data, len);
+    git->cache_bytes += c->bytes.cap;
+    if (c->bytes.failed) agt__buf_free(&c->bytes);
+    if (!c->bytes.data) return; /* no memory, or nothing to keep: it is read again */
+    c->pack = p;
+    c->offset = offset;
+    c->kind = kind;
+}
+
+/* Walks from the entry at `offset` to the whole object beneath it, or to one that is cached (*hit);
+ * the deltas passed on the way are gathered in `chain`, the topmost first. */
 static agt_status objects_chain(agt_git *git, const agt_git_pack *p, uint64_t offset,
-                                agt_buf *chain, objects_entry *whole, agt_error *err) {
-    agt_status status = objects_entry_read(git, p, offset, whole, err);
-    while (status == AGT_OK && whole->kind >= AGT_GIT_OFS_DELTA) {
+                                agt_buf *chain, objects_entry *whole, const agt_git_cached **hit,
+                                agt_error *err) {
+    for (;; offset = whole->base) {
+        if ((*hit = objects_cached(git, p, offset)) != NULL) return AGT_OK;
+        agt_status status = objects_entry_read(git, p, offset, whole, err);
+        whole->at = offset;
+        if (status != AGT_OK || whole->kind < AGT_GIT_OFS_DELTA) return status;
         agt__buf_put(chain, whole, sizeof *whole);
         if (chain->failed) return agt__nomem(err);
         if (chain->len > OBJECTS_CHAIN * sizeof *whole) /* (4) */
             return agt__fail(err, AGT_CORRUPT, "%s.pack has an endless chain", p->name);
-        status = objects_entry_read(git, p, whole->base, whole, err);
     }
+}
+
+/* The object that a chain stands on, into `out`. */
+static agt_status objects_chain_base(agt_git *git, const agt_git_pack *p, const objects_entry *e,
+                                     const agt_git_cached *hit, const agt_oid *id, int *kind,
+                                     agt_buf *out, agt_error *err) {
+    size_t start = out->len;
+    if (hit) {
+        *kind = hit->kind;
+        if (!agt__buf_reserve(out, hit->bytes.len)) return agt__nomem(err);
+        agt__buf_put(out, hit->bytes.data, hit->bytes.len);
+        return AGT_OK;
+    }
+    *kind = e->kind;
+    agt_status status = objects_entry_inflate(git, p, e, id, out, err);
+    if (status == AGT_OK && out->len > start)
+        objects_cache_put(git, p, e->at, e->kind, out->data + start, out->len - start);
     return status;
 }
 
@@ -6060,14 +6149,15 @@ static agt_status objects_pack_read(agt_git *git, const agt_git_pack *p, uint64_
                                     const agt_oid *id, int *kind, agt_buf *out, agt_error *err) {
     agt_buf *chain = &git->work[0], *delta = &git->work[1];
     agt_buf *base = &git->work[2], *next = &git->work[3];
+    const agt_git_cached *hit;
+    size_t start = out->len;
     objects_entry e;
     agt__git_reuse(chain);
-    agt_status status = objects_chain(git, p, offset, chain, &e, err);
+    agt_status status = objects_chain(git, p, offset, chain, &e, &hit, err);
     if (status != AGT_OK) return status;
-    *kind = e.kind;
-    if (!chain->len) return objects_entry_inflate(git, p, &e, id, out, err);
+    if (!chain->len) return objects_chain_base(git, p, &e, hit, id, kind, out, err);
     agt__git_reuse(base);
-    status = objects_entry_inflate(git, p, &e, id, base, err);
+    status = objects_chain_base(git, p, &e, hit, id, kind, base, err);
     while (status == AGT_OK && chain->len) {
         chain->len -= sizeof e;
         memcpy(&e, chain->data + chain->len, sizeof e);
@@ -6075,11 +6165,17 @@ static agt_status objects_pack_read(agt_git *git, const agt_git_pack *p, uint64_
         agt__git_reuse(next);
         status = objects_entry_inflate(git, p, &e, id, delta, err);
         if (status != AGT_OK) break;
+        bool last = !chain->len;
         status = agt__git_delta_apply(base->data, base->len, delta->data, delta->len,
-                                      chain->len ? next : out, err);
+                                      last ? out : next, err);
         agt_buf swap = *base;
         *base = *next;
         *next = swap;
+        if (status != AGT_OK) break;
+        if (last && out->len > start)
+            objects_cache_put(git, p, e.at, *kind, out->data + start, out->len - start);
+        else if (!last)
+            objects_cache_put(git, p, e.at, *kind, base->data, base->len);
     }
     return status;
 }
@@ -8159,7 +8255,7 @@ AGT_PRIVATE void agt__git_reach_free(agt_git_reach *r) {
  * (3) All .pack files go before the first .idx, with a sync between: an index without its pack is
  *     nothing to any reader and known to be nobody's, a pack without an index may be on its way.
  * (4) Memory: an object's record, its slot and its place in the order; eleven objects that are
- *     compared, of REPACK_DELTA bytes at most; the object that is read. */
+ *     compared, of REPACK_DELTA bytes at most; what was read last; the object that is read. */
 
 #define REPACK_WINDOW  10u
 #define REPACK_ANCHOR  REPACK_WINDOW      /* the place of the one that began the chain */
@@ -8570,6 +8666,7 @@ AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
     for (size_t i = 0; i < AGT_COUNT(run.base); i++)
         run.base[i] = (repack_base){agt__buf(&git->mem), AGT_GIT_NONE};
     agt__git_abort(git);
+    (void)agt__git_cache(git);
     agt_status status = agt__git_reach_all(&run.reach, err);
     out->missing = run.reach.missing;
     if (status == AGT_OK && run.reach.count) status = repack_write(&run, stem, err);

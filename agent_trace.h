@@ -474,7 +474,7 @@ typedef struct agt_gc_result {
  *
  * What no ref leads to stays, and with it the pack it is in, and a pack that has a .keep: it may be
  * somebody's. Temporary files of other programs go once they are a day old. It needs 90 bytes of
- * memory for each object of the history and up to 100 MB for comparing.
+ * memory for each object of the history and up to 130 MB for comparing.
  *
  *   opts  may be NULL.       out  an initialised result, or NULL.
  *

@@ -110,7 +110,7 @@ typedef struct agt_git_repacked {
 /* Packs everything that a ref leads to into one pack with the best deltas, durably; then deletes
  * the packs and the loose files that hold nothing else. What no ref leads to stays, and with it the
  * pack it is in; so does a pack that has a .keep. Temporaries that are a day old go. On failure
- * nothing is lost. Needs 90 bytes of memory for each object, and up to 100 MB for comparing.
+ * nothing is lost. Needs 90 bytes of memory for each object, and up to 130 MB for comparing.
  *
  *   breathe  NULL, or called between objects; its failure is the answer.
  *

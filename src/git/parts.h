@@ -106,6 +106,17 @@ typedef struct agt_git_pack {
     bool seen;    /* while the folder is listed */
 } agt_git_pack;
 
+/* An object of a pack that was read lately. */
+typedef struct agt_git_cached {
+    const agt_git_pack *pack; /* NULL: none */
+    uint64_t offset;
+    int kind;
+    agt_buf bytes;
+} agt_git_cached;
+
+/* Keeps what is read from packs from now on, up to 32 MiB, until the objects are freed. False: no
+ * memory; it goes without. */
+AGT_PRIVATE bool agt__git_cache(agt_git *git);
 /* The objects folder; AGT_NOT_FOUND if there is none and it shall not be made. */
 AGT_PRIVATE agt_status agt__git_objects(agt_git *git, bool make, agt_fd *out, agt_error *err);
 /* As agt__git_read, and says what kind it is. */
@@ -279,6 +290,8 @@ struct agt_git {
     uint64_t pack_clock;
     bool listed;
     agt_buf work[4];
+    agt_git_cached *cache; /* NULL: nothing is kept */
+    size_t cache_bytes;
     /* libgit2 */
     void *odb;
     bool started;

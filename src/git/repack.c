@@ -14,7 +14,7 @@
  * (3) All .pack files go before the first .idx, with a sync between: an index without its pack is
  *     nothing to any reader and known to be nobody's, a pack without an index may be on its way.
  * (4) Memory: an object's record, its slot and its place in the order; eleven objects that are
- *     compared, of REPACK_DELTA bytes at most; the object that is read. */
+ *     compared, of REPACK_DELTA bytes at most; what was read last; the object that is read. */
 #include "parts.h"
 
 #define REPACK_WINDOW  10u
@@ -426,6 +426,7 @@ AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
     for (size_t i = 0; i < AGT_COUNT(run.base); i++)
         run.base[i] = (repack_base){agt__buf(&git->mem), AGT_GIT_NONE};
     agt__git_abort(git);
+    (void)agt__git_cache(git);
     agt_status status = agt__git_reach_all(&run.reach, err);
     out->missing = run.reach.missing;
     if (status == AGT_OK && run.reach.count) status = repack_write(&run, stem, err);
