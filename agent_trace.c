@@ -13841,7 +13841,7 @@ AGT_PRIVATE agt_status agt__config_write(const agt_sys *sys, agt_fd dir, const a
 
 #define AGT_INLINE_MAX   (1024u * 1024)     /* longer contents go to a side file */
 #define AGT_BATCH_INLINE (2u * 1024 * 1024) /* together, in one record */
-#define AGT_INDEX_NAME   "index" /* paths.h */
+#define AGT_INDEX_NAME   "index"            /* paths.h */
 #define AGT_REJECTED_MAX                                                                           \
     (32u * 1024 * 1024) /* longer refused bytes are told by their hash alone                       \
                          */
@@ -14033,8 +14033,8 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
  * new journal file if `new_file` (after a failed sync). AGT_BUSY while a record waits to be
  * applied. */
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err);
-/* Under the publish lock: brings the index of paths up to the last checkpoint; `whole`: however much
- * that is, and looks for damage in all of it. */
+/* Under the publish lock: brings the index of paths up to the last checkpoint; `whole`: however
+ * much that is, and looks for damage in all of it. */
 AGT_PRIVATE void agt__checkpoint_paths(agt_store *s, bool whole);
 /* Under the publish lock: publishes if asked to, then checkpoints if the journal reaches beyond the
  * byte `above` by then. */
@@ -18919,7 +18919,7 @@ AGENT_TRACE_API agt_status agt_store_idle(agt_store *store, agt_error *err) {
  *     edit, of git what the new pack holds, of other temporaries what is a day old.
  * (3) What a person decides about is only counted: aside/, rejected/, torn ends of the trace. */
 
-#define GC_BREATHE  16u /* objects between two looks at the journal */
+#define GC_BREATHE  4u /* objects between two looks at the journal */
 #define GC_STALE_MS (24 * 60 * 60 * 1000LL)
 #define GC_PATH     1024u
 #define GC_DEPTH    16u

@@ -198,7 +198,8 @@ static void gc_meanwhile(void *ctx, machine *m, const machine_call *call) {
     if (call->name && strcmp(call->name, "packed-refs") == 0) o->begun = true;
     if (!o->begun) return;
     if (machine_locked(m, "/home/.agent-trace/locks/store.lock")) return; /* for a moment */
-    if (call->op != MACHINE_PREAD || ++o->calls % 40 != 0 || o->writes >= 40) return;
+    if (call->op != MACHINE_PREAD || ++o->calls % (o->large ? 30 : 10) != 0 || o->writes >= 40)
+        return;
     char text[32];
     snprintf(text, sizeof text, "number %d", (int)++o->writes);
     if (o->large)

@@ -9,7 +9,7 @@
  * (3) What a person decides about is only counted: aside/, rejected/, torn ends of the trace. */
 #include "store.h"
 
-#define GC_BREATHE  16u /* objects between two looks at the journal */
+#define GC_BREATHE  4u /* objects between two looks at the journal */
 #define GC_STALE_MS (24 * 60 * 60 * 1000LL)
 #define GC_PATH     1024u
 #define GC_DEPTH    16u
