@@ -11856,7 +11856,8 @@ AGT_PRIVATE agt_status agt__trace_repair(const agt_sys *sys, agt_fd dir, const a
  *
  * (1) Files cover the events from 1 on without a gap, each as far as the next one begins. A new one
  *     swallows the one before while that is no more than twice as long: there are never more of
- *     them than the logarithm of the events, and each entry is written as often at most.
+ *     them than the logarithm of the events, and each entry is written as often at most. Only
+ *     files of a million entries stay apart.
  * (2) Nothing is synced. A block that a power cut tore has a wrong checksum: a reader does without
  *     the file and those behind it, and the next update, which looks at the newest, makes it again.
  * (3) The newest file counts only if the event it ends with is the one it was made from: each line
@@ -11899,7 +11900,8 @@ AGT_PRIVATE agt_status agt__paths_update(const agt_paths *p, uint64_t upto, uint
 #define PATHS_BLOCK   4096u
 #define PATHS_ENTRY   32u
 #define PATHS_ENTRIES 127u
-#define PATHS_COUNT   4080u /* in a block of entries */
+#define PATHS_LARGEST (1u << 20) /* entries that are ever sorted together: 32 MiB */
+#define PATHS_COUNT   4080u      /* in a block of entries */
 #define PATHS_CRC     4092u
 #define PATHS_MAGIC   "AGTPATH1"
 #define PATHS_NAME    48u
@@ -12234,6 +12236,7 @@ static void paths_merge(paths_runs *all, paths_run *r, agt_buf *entries) {
         paths_run *old = &all->v[all->count - 1];
         size_t before = entries->len;
         if (old->last + 1 - old->first > 2 * (r->last + 1 - r->first)) return;
+        if (old->count + entries->len / PATHS_ENTRY > PATHS_LARGEST) return;
         if (!paths_swallow(all->p, old, entries)) {
             entries->len = before;
             return;
@@ -14033,8 +14036,8 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
  * new journal file if `new_file` (after a failed sync). AGT_BUSY while a record waits to be
  * applied. */
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err);
-/* Under the publish lock: brings the index of paths up to the last checkpoint; `whole`: however
- * much that is, and looks for damage in all of it. */
+/* Under the publish lock: brings the index of paths up to the last checkpoint, some events at a
+ * time; `whole`: many, and looks for damage in all of it. */
 AGT_PRIVATE void agt__checkpoint_paths(agt_store *s, bool whole);
 /* Under the publish lock: publishes if asked to, then checkpoints if the journal reaches beyond the
  * byte `above` by then. */
@@ -18428,7 +18431,8 @@ AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err) {
 
 #include <stdio.h>
 
-#define CHECKPOINT_PATHS 32768u /* events whose paths are noted at a time */
+#define CHECKPOINT_PATHS 32768u     /* events whose paths are noted at a time */
+#define CHECKPOINT_WHOLE (1u << 19) /* and when nobody waits for it */
 
 /* ---- syncing documents ---- */
 
@@ -18837,7 +18841,8 @@ AGT_PRIVATE void agt__checkpoint_paths(agt_store *s, bool whole) {
     if (next < 2 || agt__open_folder(s->sys, s->at, AGT_INDEX_NAME, true, &dir, NULL) != AGT_OK)
         return;
     const agt_paths paths = {s->sys, &s->mem, s->cpu, dir, s->trace_dir};
-    (void)agt__paths_update(&paths, next - 1, whole ? UINT32_MAX : CHECKPOINT_PATHS, whole, NULL);
+    (void)agt__paths_update(&paths, next - 1, whole ? CHECKPOINT_WHOLE : CHECKPOINT_PATHS, whole,
+                            NULL);
     s->sys->close(s->sys->ctx, dir);
 }
 
@@ -20393,6 +20398,18 @@ static agt_status cursor_next_line(agt_cursor *c, agt_text *line, agt_error *err
     return st == AGT_OK || c->passed ? cursor_forward(c, line, err) : st;
 }
 
+/* A line that has no escapes and not the path in it is about something else. */
+static bool cursor_elsewhere(const agt_cursor *c, agt_text line) {
+    const char *path = c->filter.path, *p = line.data, *end = line.data + line.len;
+    size_t n = path ? strlen(path) : 0;
+    if (!n || c->in_known || memchr(line.data, '\\', line.len)) return false;
+    while ((p = memchr(p, path[0], (size_t)(end - p))) != NULL && (size_t)(end - p) >= n) {
+        if (memcmp(p, path, n) == 0) return false;
+        p++;
+    }
+    return true;
+}
+
 AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_error *err) {
     agt_event e = AGT_EVENT_INIT;
     agt_text line;
@@ -20408,7 +20425,8 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
         st = cursor_next_line(c, &line, err);
         if (st == AGT_END) return agt__fail(err, AGT_END, "no more events");
         if (st != AGT_OK) return st;
-        st = agt__event_parse(line.data, line.len, &c->scratch, &e, err);
+        bool other = cursor_elsewhere(c, line) && agt__event_seq(line.data, line.len, &e.seq);
+        if (!other) st = agt__event_parse(line.data, line.len, &c->scratch, &e, err);
         if (st != AGT_OK) {
             uint64_t segment, offset;
             agt__trace_where(c->reader, &segment, &offset);
@@ -20426,7 +20444,7 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
             c->given = c->filter.limit = 1; /* nothing older is wanted */
             continue;
         }
-        if (cursor_passes(c, &e)) break;
+        if (!other && cursor_passes(c, &e)) break;
     }
     c->given++;
     e.size = out->size;

@@ -949,7 +949,8 @@ typedef struct agt_trace_options {
 #define AGT_TRACE_OPTIONS_INIT                                                                     \
     { sizeof(agt_trace_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
-/* Reads the trace. Takes no lock and never sees half an event.
+/* Reads the trace. Takes no lock and never sees half an event. With a path its cost is that of the
+ * path's events and of the events since the last checkpoint, not the length of the trace.
  *
  * Returns  AGT_OK, AGT_INVALID, AGT_NOMEM, AGT_IO.
  */

@@ -11,7 +11,8 @@
  *
  * (1) Files cover the events from 1 on without a gap, each as far as the next one begins. A new one
  *     swallows the one before while that is no more than twice as long: there are never more of
- *     them than the logarithm of the events, and each entry is written as often at most.
+ *     them than the logarithm of the events, and each entry is written as often at most. Only
+ *     files of a million entries stay apart.
  * (2) Nothing is synced. A block that a power cut tore has a wrong checksum: a reader does without
  *     the file and those behind it, and the next update, which looks at the newest, makes it again.
  * (3) The newest file counts only if the event it ends with is the one it was made from: each line
@@ -24,7 +25,8 @@
 #define PATHS_BLOCK   4096u
 #define PATHS_ENTRY   32u
 #define PATHS_ENTRIES 127u
-#define PATHS_COUNT   4080u /* in a block of entries */
+#define PATHS_LARGEST (1u << 20) /* entries that are ever sorted together: 32 MiB */
+#define PATHS_COUNT   4080u      /* in a block of entries */
 #define PATHS_CRC     4092u
 #define PATHS_MAGIC   "AGTPATH1"
 #define PATHS_NAME    48u
@@ -359,6 +361,7 @@ static void paths_merge(paths_runs *all, paths_run *r, agt_buf *entries) {
         paths_run *old = &all->v[all->count - 1];
         size_t before = entries->len;
         if (old->last + 1 - old->first > 2 * (r->last + 1 - r->first)) return;
+        if (old->count + entries->len / PATHS_ENTRY > PATHS_LARGEST) return;
         if (!paths_swallow(all->p, old, entries)) {
             entries->len = before;
             return;

@@ -17,7 +17,8 @@
 
 #include <stdio.h>
 
-#define CHECKPOINT_PATHS 32768u /* events whose paths are noted at a time */
+#define CHECKPOINT_PATHS 32768u     /* events whose paths are noted at a time */
+#define CHECKPOINT_WHOLE (1u << 19) /* and when nobody waits for it */
 
 /* ---- syncing documents ---- */
 
@@ -426,7 +427,8 @@ AGT_PRIVATE void agt__checkpoint_paths(agt_store *s, bool whole) {
     if (next < 2 || agt__open_folder(s->sys, s->at, AGT_INDEX_NAME, true, &dir, NULL) != AGT_OK)
         return;
     const agt_paths paths = {s->sys, &s->mem, s->cpu, dir, s->trace_dir};
-    (void)agt__paths_update(&paths, next - 1, whole ? UINT32_MAX : CHECKPOINT_PATHS, whole, NULL);
+    (void)agt__paths_update(&paths, next - 1, whole ? CHECKPOINT_WHOLE : CHECKPOINT_PATHS, whole,
+                            NULL);
     s->sys->close(s->sys->ctx, dir);
 }
 

@@ -450,6 +450,18 @@ static agt_status cursor_next_line(agt_cursor *c, agt_text *line, agt_error *err
     return st == AGT_OK || c->passed ? cursor_forward(c, line, err) : st;
 }
 
+/* A line that has no escapes and not the path in it is about something else. */
+static bool cursor_elsewhere(const agt_cursor *c, agt_text line) {
+    const char *path = c->filter.path, *p = line.data, *end = line.data + line.len;
+    size_t n = path ? strlen(path) : 0;
+    if (!n || c->in_known || memchr(line.data, '\\', line.len)) return false;
+    while ((p = memchr(p, path[0], (size_t)(end - p))) != NULL && (size_t)(end - p) >= n) {
+        if (memcmp(p, path, n) == 0) return false;
+        p++;
+    }
+    return true;
+}
+
 AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_error *err) {
     agt_event e = AGT_EVENT_INIT;
     agt_text line;
@@ -465,7 +477,8 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
         st = cursor_next_line(c, &line, err);
         if (st == AGT_END) return agt__fail(err, AGT_END, "no more events");
         if (st != AGT_OK) return st;
-        st = agt__event_parse(line.data, line.len, &c->scratch, &e, err);
+        bool other = cursor_elsewhere(c, line) && agt__event_seq(line.data, line.len, &e.seq);
+        if (!other) st = agt__event_parse(line.data, line.len, &c->scratch, &e, err);
         if (st != AGT_OK) {
             uint64_t segment, offset;
             agt__trace_where(c->reader, &segment, &offset);
@@ -483,7 +496,7 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
             c->given = c->filter.limit = 1; /* nothing older is wanted */
             continue;
         }
-        if (cursor_passes(c, &e)) break;
+        if (!other && cursor_passes(c, &e)) break;
     }
     c->given++;
     e.size = out->size;

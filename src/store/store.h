@@ -208,8 +208,8 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
  * new journal file if `new_file` (after a failed sync). AGT_BUSY while a record waits to be
  * applied. */
 AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_error *err);
-/* Under the publish lock: brings the index of paths up to the last checkpoint; `whole`: however
- * much that is, and looks for damage in all of it. */
+/* Under the publish lock: brings the index of paths up to the last checkpoint, some events at a
+ * time; `whole`: many, and looks for damage in all of it. */
 AGT_PRIVATE void agt__checkpoint_paths(agt_store *s, bool whole);
 /* Under the publish lock: publishes if asked to, then checkpoints if the journal reaches beyond the
  * byte `above` by then. */
