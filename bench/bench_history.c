@@ -13,8 +13,8 @@
  *             has Bloom filters of changed paths
  *   libgit2   a walk over all commits that compares the path's blob with the parent's
  *
- * Each figure is the median of calls that took turns. Each row has its goal; a goal that is missed
- * is no error. About two minutes, most of it for making the stores. */
+ * Each figure is the median of calls that took turns, on stores of all lengths. Each row has its
+ * goal; a goal that is missed is no error. About five minutes, most of it for making the stores. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
@@ -320,79 +320,97 @@ static double walk(const char *git_dir) {
     return now_us() - start;
 }
 
-/* ---- one length ---- */
+/* ---- all lengths ---- */
 
-static double first[COUNT(calls)], first_program;
+static const int sizes[] = {1000, 10000, 100000};
+#define SIZES COUNT(sizes)
 
-static void bench_calls(agt_store *s, int n) {
-    sample took[COUNT(calls)];
-    memset(took, 0, sizeof took);
-    for (int run_at = 0; run_at < RUNS; run_at++)
-        for (size_t i = 0; i < COUNT(calls); i++) {
-            double start = now_us();
-            calls[i].call(s);
-            took[i].v[took[i].n++] = now_us() - start;
-        }
-    for (size_t i = 0; i < COUNT(calls); i++) {
-        double us = median(&took[i]);
-        report(format("%s.%d.us", calls[i].id, n), format("%s", calls[i].what), us, "us", 0, false);
-        if (n == 1000)
-            first[i] = us;
-        else
-            report(format("%s.%d.growth", calls[i].id, n), "  against 1,000 commits", us / first[i],
-                   "x", 1.2, false);
-    }
+typedef struct length {
+    int n;
+    char *root;
+    agt_store *s;
+    sample calls[COUNT(calls)], program, git, bloom, libgit2;
+} length;
+
+static void length_make(length *l, int n) {
+    agt_error err;
+    uint64_t bytes;
+    l->n = n;
+    l->root = format("%s/store%d", base, n);
+    double start = now_us();
+    must(mkdir(l->root, 0777) == 0, l->root);
+    make_store(l->root, n);
+    double made = now_us() - start, gc = collect(l->root, &bytes);
+    report(format("make.%d.s", n), format("a store of %d commits is made", n), made / 1e6, "s", 0,
+           false);
+    report(format("gc.%d.s", n), "  gc", gc / 1e6, "s", 0, false);
+    report(format("gc.%d.bytes", n), "  git's bytes a commit then", (double)bytes / n, "B", 0,
+           false);
+    must_agt(agt_open(&l->s, l->root, NULL, &err), &err);
+    verify(l->s, n);
 }
 
-static void bench_others(const char *root, int n) {
-    sample ours = {0}, plain = {0}, bloom = {0}, libgit2 = {0};
-    char *git_dir = format("%s/.agent-trace/git", root), *copy = format("%s/bloom%d", base, n);
-    must(run((const char *const[]){"git", "clone", "-q", "--bare", "--no-local", git_dir, copy,
-                                   NULL}) > 0,
-         "clone");
+/* Calls on stores of all lengths take turns: what the machine does besides falls on all. */
+static void measure_ours(length *all, size_t count) {
+    for (int turn = 0; turn < RUNS; turn++)
+        for (size_t k = 0; k < count; k++) {
+            for (size_t i = 0; i < COUNT(calls); i++) {
+                double start = now_us();
+                calls[i].call(all[k].s);
+                sample *s = &all[k].calls[i];
+                s->v[s->n++] = now_us() - start;
+            }
+            sample *s = &all[k].program;
+            s->v[s->n++] = program_log(all[k].root);
+        }
+}
+
+static void measure_others(length *l) {
+    char *git_dir = format("%s/.agent-trace/git", l->root), *copy = format("%s.bloom", l->root);
+    run((const char *const[]){"git", "clone", "-q", "--bare", "--no-local", git_dir, copy, NULL});
     run((const char *const[]){"git", "--git-dir", copy, "commit-graph", "write", "--reachable",
                               "--changed-paths", "--no-progress", NULL});
-    int runs = n > 10000 ? SLOW_RUNS : RUNS;
-    for (int i = 0; i < runs; i++) {
-        ours.v[ours.n++] = program_log(root);
-        plain.v[plain.n++] = git_log(git_dir);
-        bloom.v[bloom.n++] = git_log(copy);
-        if (libgit2.n < SLOW_RUNS) libgit2.v[libgit2.n++] = walk(git_dir);
+    for (int i = 0; i < SLOW_RUNS; i++) {
+        l->git.v[l->git.n++] = git_log(git_dir);
+        l->bloom.v[l->bloom.n++] = git_log(copy);
+        l->libgit2.v[l->libgit2.n++] = walk(git_dir);
     }
-    double o = median(&ours), p = median(&plain), b = median(&bloom), l = median(&libgit2);
-    report(format("program.%d.us", n), "agent-trace log PATH", o, "us", 0, false);
-    if (n == 1000)
-        first_program = o;
-    else
-        report(format("program.%d.growth", n), "  against 1,000 commits", o / first_program, "x",
-               1.2, false);
-    report(format("git.%d.us", n), "git log -- PATH", p, "us", 0, false);
-    report(format("git_bloom.%d.us", n), "git log -- PATH, --changed-paths", b, "us", 0, false);
-    report(format("libgit2.%d.us", n), "a walk with libgit2", l, "us", 0, false);
-    bool judged = n == 100000;
-    report(format("program.%d.against_bloom", n), "  git log --changed-paths / agent-trace log",
-           b / o, "x", judged ? 20 : 0, true);
-    report(format("program.%d.against_git", n), "  git log / agent-trace log", p / o, "x", 0, true);
 }
 
-static void bench(int n) {
+static void report_growth(const char *id, const char *what, double value, double at_first, int n) {
+    report(format("%s.%d.us", id, n), what, value, "us", 0, false);
+    if (n > sizes[0])
+        report(format("%s.%d.growth", id, n), "  against 1,000 commits", value / at_first, "x", 1.2,
+               false);
+}
+
+static void report_length(length *all, length *l) {
+    if (table) printf("\n%d commits\n", l->n);
+    for (size_t i = 0; i < COUNT(calls); i++)
+        report_growth(calls[i].id, calls[i].what, median(&l->calls[i]), median(&all->calls[i]),
+                      l->n);
+    double ours = median(&l->program), git = median(&l->git), bloom = median(&l->bloom);
+    report_growth("program", "agent-trace log PATH", ours, median(&all->program), l->n);
+    report(format("git.%d.us", l->n), "git log -- PATH", git, "us", 0, false);
+    report(format("bloom.%d.us", l->n), "git log -- PATH, --changed-paths", bloom, "us", 0, false);
+    report(format("libgit2.%d.us", l->n), "a walk with libgit2", median(&l->libgit2), "us", 0,
+           false);
+    report(format("bloom.%d.times", l->n), "  git log --changed-paths / agent-trace log",
+           bloom / ours, "x", l->n == 100000 ? 20 : 0, true);
+    report(format("git.%d.times", l->n), "  git log / agent-trace log", git / ours, "x", 0, true);
+}
+
+static void bench(size_t count) {
+    static length all[SIZES];
     agt_error err;
-    agt_store *s;
-    uint64_t bytes;
-    char *root = format("%s/store%d", base, n);
-    double start = now_us();
-    must(mkdir(root, 0777) == 0, root);
-    make_store(root, n);
-    double made = now_us() - start, gc = collect(root, &bytes);
-    if (table) printf("\n%d commits\n", n);
-    report(format("make.%d.s", n), "the store is made", made / 1e6, "s", 0, false);
-    report(format("gc.%d.s", n), "gc", gc / 1e6, "s", 0, false);
-    report(format("gc.%d.bytes", n), "git's bytes a commit", (double)bytes / n, "B", 0, false);
-    must_agt(agt_open(&s, root, NULL, &err), &err);
-    verify(s, n);
-    bench_calls(s, n);
-    must_agt(agt_close(s, &err), &err);
-    bench_others(root, n);
+    for (size_t i = 0; i < count; i++)
+        length_make(&all[i], sizes[i]);
+    measure_ours(all, count);
+    for (size_t i = 0; i < count; i++) {
+        measure_others(&all[i]);
+        report_length(all, &all[i]);
+        must_agt(agt_close(all[i].s, &err), &err);
+    }
 }
 
 static void find_program(const char *exe) {
@@ -424,15 +442,13 @@ int main(int argc, char **argv) {
                                    "[--program PATH]\n"),
                    2;
     }
-    static const int sizes[] = {1000, 10000, 100000};
     double started = now_us();
     table = !to_stdout;
     find_program(argv[0]);
     snprintf(base, sizeof base, "%s/bench_history.XXXXXX", folder && *folder ? folder : "/tmp");
     must(mkdtemp(base) != NULL, base);
     must(git_libgit2_init() > 0, "libgit2");
-    for (size_t i = 0; i < COUNT(sizes) - quick; i++)
-        bench(sizes[i]);
+    bench(SIZES - quick);
     git_libgit2_shutdown();
     (void)nftw(base, remove_one, 32, FTW_DEPTH | FTW_PHYS);
     if (to_stdout) print_json(stdout);

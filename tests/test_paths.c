@@ -1,6 +1,7 @@
 /* The trace of one path: what the index in .agent-trace/index answers is what reading the whole
  * trace answers, whatever happens to the index; and it reads little. */
 #include "../src/log/paths.h"
+#include "fault.h"
 #include "oracle.h"
 #include "store_kit.h"
 
@@ -268,6 +269,56 @@ TEST(paths, a_death_or_a_power_cut_leaves_an_index_that_is_right_or_not_believed
     }
     machine_free(start);
     test_saw("states", states);
+}
+
+/* Reads a path and then makes more of the index; how many events were seen, or -1. */
+static int64_t paths_try(agt_store *s, agt_error *err) {
+    agt_cursor *c;
+    agt_event e = AGT_EVENT_INIT;
+    agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
+    int64_t n = 0;
+    agt_status st;
+    o.path = "a.md";
+    o.newest_first = 1;
+    if (agt_trace(s, &o, &c, err) != AGT_OK) return -1;
+    while ((st = agt_trace_next(c, &e, err)) == AGT_OK)
+        n++;
+    agt_cursor_close(c);
+    if (st != AGT_END) return -1;
+    return agt_checkpoint(s, err) == AGT_OK ? n : -1;
+}
+
+TEST(paths, whatever_fails_the_answer_is_right_or_none_and_nothing_leaks) {
+    machine *start = paths_machine();
+    agt_store *s = oracle_open(machine_process_new(start, "writer"), root, NULL, AGT_OK);
+    paths_work(s, 150, 30);
+    kit_write(s, &kit_user, "a.md", "something that is new");
+    int64_t want = (int64_t)paths_check(s, "a.md");
+    uint64_t refused = 0;
+    agt_close(s, NULL);
+    CHECK(want > 10);
+    FOR_SOME_FAULTS(f, FAULT_IO | FAULT_IO_FOREVER | FAULT_ALL_MEMORY | FAULT_SHORT_FOREVER, 3) {
+        machine_memory mem;
+        machine *m = machine_clone(start);
+        machine_process *p = machine_process_new(m, "p");
+        agt_error err = {0};
+        s = oracle_open(p, root, &mem, AGT_OK);
+        fault_arm(&f, m, &mem);
+        int64_t got = paths_try(s, &err);
+        fault_disarm(&f);
+        CHECK(got == want || (got < 0 && f.injected));
+        refused += got < 0;
+        agt_close(s, NULL);
+        CHECK_INT(mem.live_blocks, 0);
+        CHECK_INT(machine_process_open_files(p), 0);
+        s = oracle_open(machine_process_new(m, "next"), root, NULL, AGT_OK);
+        CHECK_INT(paths_check(s, "a.md"), want);
+        agt_close(s, NULL);
+        machine_free(m);
+    }
+    machine_free(start);
+    test_saw("refusals", refused);
+    CHECK(refused > 20);
 }
 
 /* A follower that began in the index goes on behind it, and misses nothing. */
