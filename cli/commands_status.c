@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STATUS_LABEL  12 /* columns */
 #define STATUS_BESIDE 24 /* with fewer columns left, a path stands on the next line */
 #define STATUS_SHOWN  20 /* documents named before the rest is only counted */
 
@@ -130,23 +129,11 @@ static void status_print_json(const cli *c, const status *s) {
     json_close(&j, '}');
 }
 
-static void status_label(const char *label) {
-    out_set(OUT_DIM);
-    (void)printf("%-*s ", STATUS_LABEL - 1, label);
-    out_set(OUT_PLAIN);
-}
-
-static void status_line(const char *label, out_style style, const char *value) {
-    status_label(label);
-    out_styled(style, value);
-    (void)putchar('\n');
-}
-
 /* A document's path as one would type it here, cut to the line behind `before` columns. */
 static const char *status_path(const cli *c, const char *path, size_t before, char *out,
                                size_t size) {
     char shown[AGT_MAX_PATH * 4];
-    int room = out_columns() ? out_columns() - STATUS_LABEL - (int)before : INT_MAX;
+    int room = out_columns() ? out_columns() - OUT_LABEL - (int)before : INT_MAX;
     cli_shown(c, path, strlen(path), shown, sizeof shown);
     (void)out_shorten(shown, strlen(shown), room, out, size);
     return out;
@@ -157,21 +144,21 @@ static const char *status_path(const cli *c, const char *path, size_t before, ch
 static void status_print_last(const cli *c, const status *s) {
     char text[512], time[CLI_TIME_TEXT], path[AGT_MAX_PATH * 4];
     if (!s->has_last) {
-        status_line("last event", OUT_PLAIN, "none yet");
+        out_fact("last event", OUT_PLAIN, "none yet");
         return;
     }
     int when = snprintf(text, sizeof text, "%llu, %s", (unsigned long long)s->info.last_seq,
                         out_time(s->last_ms, time));
-    int room = out_columns() ? out_columns() - STATUS_LABEL : INT_MAX;
+    int room = out_columns() ? out_columns() - OUT_LABEL : INT_MAX;
     int left = room - when - 2 - (int)strlen(s->last);
-    status_label("last event");
+    out_label("last event");
     (void)printf("%s%s", text, left < 0 ? "\n" : ": ");
-    if (left < 0) status_label("");
+    if (left < 0) out_label("");
     out_text(s->last, strlen(s->last));
     left = left < 0 ? room - (int)strlen(s->last) - 1 : left - 1;
     bool below = left < STATUS_BESIDE && (int)strlen(s->last_path) > left;
     if (s->last_path[0] && below) (void)putchar('\n');
-    if (s->last_path[0] && below) status_label("");
+    if (s->last_path[0] && below) out_label("");
     status_path(c, s->last_path, (size_t)(below ? 0 : room - left), path, sizeof path);
     if (s->last_path[0] && !below) (void)putchar(' ');
     out_text(path, strlen(path));
@@ -188,18 +175,18 @@ static void status_print_git(const status *s) {
     else
         (void)snprintf(text, sizeof text, "%llu event%s not published yet", pending,
                        pending == 1 ? "" : "s");
-    status_line("git", pending ? OUT_YELLOW : OUT_PLAIN, text);
+    out_fact("git", pending ? OUT_YELLOW : OUT_PLAIN, text);
 }
 
 static void status_print_modified(const cli *c, const status *s) {
     char shown[AGT_MAX_PATH * 4];
     for (size_t i = 0; i < s->modified_count && i < STATUS_SHOWN; i++) {
         status_path(c, s->modified[i], 0, shown, sizeof shown);
-        status_line(i == 0 ? "modified" : "", OUT_YELLOW, shown);
+        out_fact(i == 0 ? "modified" : "", OUT_YELLOW, shown);
     }
     if (s->modified_count > STATUS_SHOWN) {
         (void)snprintf(shown, sizeof shown, "and %zu more", s->modified_count - STATUS_SHOWN);
-        status_line("", OUT_YELLOW, shown);
+        out_fact("", OUT_YELLOW, shown);
     }
 }
 
@@ -211,20 +198,20 @@ static void status_print_files(const cli *c, const status *s) {
     if (count) {
         (void)snprintf(shown, sizeof shown, "%zu file%s that %s no document%s", count,
                        count == 1 ? "" : "s", count == 1 ? "is" : "are", count == 1 ? "" : "s");
-        status_line("untracked", OUT_PLAIN, shown);
+        out_fact("untracked", OUT_PLAIN, shown);
     }
     for (size_t i = 0; i < count && i < most; i++) {
         memcpy(shown, "? ", 2);
         status_path(c, s->files.file[i].path, 2, shown + 2, sizeof shown - 2);
-        status_line("", OUT_CYAN, shown);
+        out_fact("", OUT_CYAN, shown);
     }
     if (count > most) {
         (void)snprintf(shown, sizeof shown, "and %zu more", count - most);
-        status_line("", OUT_CYAN, shown);
+        out_fact("", OUT_CYAN, shown);
     }
     for (size_t i = 0, n = 0; i < sizeof told / sizeof told[0]; i++)
         if (files_left_out(&s->files, told[i], text, sizeof text))
-            status_line(n++ ? "" : "left out", OUT_PLAIN, text);
+            out_fact(n++ ? "" : "left out", OUT_PLAIN, text);
 }
 
 static void status_print_troubles(const status *s) {
@@ -232,31 +219,31 @@ static void status_print_troubles(const status *s) {
     if (s->info.edits_kept_aside) {
         (void)snprintf(text, sizeof text, "%u edit%s that met a write, in .agent-trace/aside",
                        s->info.edits_kept_aside, s->info.edits_kept_aside == 1 ? "" : "s");
-        status_line("kept aside", OUT_YELLOW, text);
+        out_fact("kept aside", OUT_YELLOW, text);
     }
     if (s->info.apply_pending)
-        status_line("pending", OUT_YELLOW,
-                    "a change is recorded, but something stands in its file's way");
+        out_fact("pending", OUT_YELLOW,
+                 "a change is recorded, but something stands in its file's way");
     if (s->info.failed)
-        status_line("failed", OUT_RED, "a sync failed; the next command that writes recovers");
-    if (s->info.recovered) status_line("recovered", OUT_GREEN, "what a crash had left was mended");
+        out_fact("failed", OUT_RED, "a sync failed; the next command that writes recovers");
+    if (s->info.recovered) out_fact("recovered", OUT_GREEN, "what a crash had left was mended");
 }
 
 static void status_print(const cli *c, const status *s) {
     char text[320], size[24];
-    status_line("store", OUT_BOLD, c->root);
+    out_fact("store", OUT_BOLD, c->root);
     (void)snprintf(text, sizeof text, "%u", s->info.documents);
-    status_line("documents", OUT_PLAIN, text);
+    out_fact("documents", OUT_PLAIN, text);
     status_print_last(c, s);
     status_print_git(s);
     (void)snprintf(text, sizeof text, "%s, generation %llu", out_bytes(s->info.journal_bytes, size),
                    (unsigned long long)s->info.generation);
-    status_line("journal", OUT_PLAIN, text);
-    status_line("trace", OUT_PLAIN, out_bytes(s->info.trace_bytes, size));
+    out_fact("journal", OUT_PLAIN, text);
+    out_fact("trace", OUT_PLAIN, out_bytes(s->info.trace_bytes, size));
     if (s->leader.held) {
         (void)snprintf(text, sizeof text, "%s, process %lld on %s", s->leader.program,
                        (long long)s->leader.pid, s->leader.host);
-        status_line("leader", OUT_PLAIN, text);
+        out_fact("leader", OUT_PLAIN, text);
     }
     status_print_troubles(s);
     status_print_modified(c, s);

@@ -122,6 +122,12 @@ void out_cellf(out_table *t, out_style style, const char *format, ...) OUT_PRINT
 void out_rows(out_table *t);
 void out_table_free(out_table *t);
 
+/* "label       value", a line of a page of facts, as status has them. A value that is too long goes
+ * on below its beginning; under an empty label one more value of the one above. */
+#define OUT_LABEL 12 /* columns */
+void out_label(const char *label);
+void out_fact(const char *label, out_style style, const char *value);
+
 /* ---- for programs: one JSON value on stdout ---- */
 
 typedef struct out_json {

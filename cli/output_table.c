@@ -6,6 +6,7 @@
 #include "output.h"
 #include "text.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,25 +144,24 @@ static void out_put_shortened(const out_table *t, const struct out_cell *cell, i
     if (cell->style != OUT_PLAIN) out_set(OUT_PLAIN);
 }
 
-/* A long text, broken between words over lines that begin at `indent`. */
-static void out_put_broken(const out_table *t, const struct out_cell *cell, int columns,
-                           int indent) {
-    struct out_cell part = *cell;
-    const char *s = t->text + cell->at;
-    for (size_t left = cell->len; left > 0;) {
-        size_t fits = out_fits(s, left, columns), n = fits;
-        if (fits == 0) fits = n = left;
-        while (fits < left && n > 0 && s[n] != ' ')
+/* A long text, broken between words over lines that begin at `indent`. A word is never broken: it
+ * may be something to be copied. */
+static void out_put_broken(const char *s, size_t len, out_style style, int columns, int indent) {
+    while (len > 0) {
+        size_t fits = out_fits(s, len, columns), n = fits;
+        while (fits < len && n > 0 && s[n] != ' ')
             n--;
-        if (n == 0) n = fits;
-        part.at = (size_t)(s - t->text);
-        part.len = n;
-        out_put_text(t, &part, n);
-        while (n < left && s[n] == ' ')
+        if (n == 0)
+            for (n = 1; n < len && s[n] != ' ';)
+                n++;
+        if (style != OUT_PLAIN) out_set(style);
+        out_text(s, n);
+        if (style != OUT_PLAIN) out_set(OUT_PLAIN);
+        while (n < len && s[n] == ' ')
             n++;
         s += n;
-        left -= n;
-        if (left) (void)printf("\n%*s", indent, "");
+        len -= n;
+        if (len) (void)printf("\n%*s", indent, "");
     }
 }
 
@@ -186,7 +186,8 @@ static void out_row(const out_table *t, const struct out_cell *cells, int limit)
         if (cut)
             out_put_shortened(t, &cells[i], limit);
         else if (t->wrap && i == last && out_columns() - at - gap >= OUT_LEAST)
-            out_put_broken(t, &cells[i], out_columns() - at - gap, at + gap);
+            out_put_broken(t->text + cells[i].at, cells[i].len, cells[i].style,
+                           out_columns() - at - gap, at + gap);
         else
             out_put_text(t, &cells[i], cells[i].len);
         at += gap + columns + (right ? pad : 0);
@@ -212,7 +213,8 @@ static void out_row_folded(const out_table *t, const struct out_cell *cells) {
         if (shrinks && cell->columns > room - at)
             out_put_shortened(t, cell, room - at);
         else if (cell->columns > room - at)
-            out_put_broken(t, cell, room - OUT_INDENT, OUT_INDENT);
+            out_put_broken(t->text + cell->at, cell->len, cell->style, room - OUT_INDENT,
+                           OUT_INDENT);
         else
             out_put_text(t, cell, cell->len);
         at += wants;
@@ -251,4 +253,19 @@ void out_table_free(out_table *t) {
     t->cells = NULL;
     t->text = NULL;
     t->count = t->len = t->cap = t->room = 0;
+}
+
+/* ---- facts ---- */
+
+void out_label(const char *label) {
+    out_set(OUT_DIM);
+    (void)printf("%-*s ", OUT_LABEL - 1, label);
+    out_set(OUT_PLAIN);
+}
+
+void out_fact(const char *label, out_style style, const char *value) {
+    int room = out_columns() > OUT_LABEL + OUT_LEAST ? out_columns() - OUT_LABEL : INT_MAX;
+    out_label(label);
+    out_put_broken(value, strlen(value), style, room, OUT_LABEL);
+    (void)putchar('\n');
 }

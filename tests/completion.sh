@@ -43,7 +43,7 @@ offers() { # EXPECTED WORD...
     [ "$got" = "$want" ] || { echo "for '$*' it offers: $got" && return 1; }
 }
 bash_commands() {
-    offers 'init ' agent-trace in && offers 'lock log ls ' agent-trace l && offers 'status ' agent-trace --json sta && offers 'log ' agent-trace --actor agent:x log &&
+    offers 'init ' agent-trace ini && offers 'status ' agent-trace --json sta && offers 'log ' agent-trace --actor agent:x log &&
         offers 'show ' agent-trace -C /tmp --color never sho && offers 'show ' agent-trace help sho
 }
 bash_options() {

@@ -62,7 +62,7 @@ fits() {
             screen "${width}x24" $words >"$WORK/screen" || return 1
             [ -s "$WORK/screen" ] || return 1
             # what is to be typed or copied as it is, is whole: examples, and the store's folder
-            grep -a -v -e '^  *agent-trace ' -e '^usage: ' -e '"' -e '^.\[2mstore' "$WORK/screen" >"$WORK/cut"
+            grep -a -v -e '^  *agent-trace ' -e '^usage: ' -e '"' -e '^.\[2mstore' -e '^.\[2mid' -e '^.\[2mblob' "$WORK/screen" >"$WORK/cut"
             wide=$(columns <"$WORK/cut")
             [ "$wide" -le "$width" ] || {
                 echo "$words at $width takes $wide:"
