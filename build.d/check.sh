@@ -9,7 +9,8 @@ FUNCTION_LINES=80 # functions above are listed, not refused
 CODES_TESTED=99    # per cent of the documented (function, status) pairs that a test must name
 
 CHECKS="scripts version layers calls amalgamation header warnings_gcc warnings_clang plain_compile symbols
-    globals switches program help comments codes readme_code readme_tables format sizes words parity"
+    globals switches program help widths comments codes readme_code readme_tables readme_console format sizes
+    words parity"
 
 public_functions() {
     sed -n 's/^AGENT_TRACE_API .*[ *]\(agt_[a-z0-9_]*\)(.*/\1/p' agent_trace.h | sort
@@ -296,6 +297,11 @@ check_readme_code() {
 check_readme_tables() {
     [ -e README.md ] || return 0
     python3 build.d/readme.py tables "$B/agent-trace"
+}
+check_readme_console() {
+    [ -e README.md ] || return 0
+    command_build || return 1
+    python3 build.d/readme.py console "$B/agent-trace"
 }
 
 check_format() {

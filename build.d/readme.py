@@ -1,4 +1,4 @@
-"""Keeps README.md true: readme.py code BUILD CC CFLAGS LIBS | tables PROGRAM.
+"""Keeps README.md true: readme.py code BUILD CC CFLAGS LIBS | tables PROGRAM | console PROGRAM.
 
 code    every ```c block is a program that compiles, runs in an empty folder and succeeds. One that
         begins with the comment /* fragment */ only compiles: as it is if it holds declarations (a
@@ -7,7 +7,10 @@ code    every ```c block is a program that compiles, runs in an empty folder and
         examples/minimal.c, letter for letter.
 tables  what stands between <!-- status-table --> and <!-- /status-table --> is AGT_STATUS_MAP, and
         between <!-- commands --> and <!-- /commands --> are the commands of the program's help.
+console every ```console block is a session on a terminal: its commands, run in an empty folder,
+        print what stands there, but for times ("3 min ago"), blanks between columns, and the folder.
 """
+import difflib
 import os
 import re
 import shlex
@@ -88,6 +91,35 @@ def check_tables(program):
     return ok
 
 
+def told(text, folder):
+    text = text.replace(folder, "/home/me/project")
+    text = re.sub(r"^(now|\d+ (s|min) ago) ", "TIME ", text, flags=re.M)
+    return [re.sub(r"(?<=\S) {2,}", "  ", line) for line in text.splitlines()]
+
+
+def check_console(program):
+    bad = 0
+    blocks = re.findall(r"^```console\n(.*?)^```", README, re.M | re.S)
+    terminal = os.path.abspath("tests/kit_terminal.py")
+    for block in blocks:
+        commands = re.findall(r"^\$ (.*)$", block, re.M)
+        script = "\n".join(f"echo {shlex.quote('$ ' + c)}\n{c}" for c in commands)
+        with tempfile.TemporaryDirectory() as folder:
+            folder = os.path.realpath(folder)
+            env = {k: v for k, v in os.environ.items() if not k.startswith(("AGENT_TRACE_", "GIT_"))}
+            env.update(PATH=os.path.dirname(os.path.abspath(program)) + ":" + env["PATH"], NO_COLOR="1",
+                       TERM="xterm", AGENT_TRACE_PAGER="")
+            done = subprocess.run([sys.executable, terminal, "80x50", "", "sh", "-c", script], cwd=folder,
+                                  env=env, capture_output=True, text=True)
+            got, want = told(done.stdout, folder), told(block, folder)
+        if got != want:
+            bad += 1
+            print("README.md: a session prints something else:")
+            print("\n".join(difflib.unified_diff(want, got, "README.md", "the program", lineterm="")))
+    print(f"note: {len(blocks)} sessions")
+    return bad == 0 and bool(blocks)
+
+
 if __name__ == "__main__":
-    run = check_code if sys.argv[1] == "code" else check_tables
+    run = {"code": check_code, "tables": check_tables, "console": check_console}[sys.argv[1]]
     sys.exit(0 if run(*sys.argv[2:]) else 1)
