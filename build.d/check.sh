@@ -270,6 +270,12 @@ check_switches() {
 
 check_program() { # the program, under both compilers
     ls cli/*.c >/dev/null 2>&1 || return 0
+    for f in cli/*.c; do # who builds with Meson lists them
+        grep -qF "'$f'" meson.build || {
+            say "meson.build does not name $f"
+            return 1
+        }
+    done
     for cc in gcc clang-14; do
         jobs_begin
         for f in cli/*.c; do
@@ -287,6 +293,7 @@ check_help() { # the parser, the help, the manual pages and the completion of sh
     python3 build.d/help.py "$B/agent-trace" "$B/man" "$B/completion"
 }
 
+check_widths() { python3 build.d/width.py --check; }
 check_comments() { python3 build.d/header.py comments; }
 check_codes() { python3 build.d/header.py codes "$CODES_TESTED" "$B/codes.txt"; }
 check_readme_code() {

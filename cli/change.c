@@ -95,7 +95,7 @@ static void change_print_done(const cli *c, const change *ch) {
     case CHANGE_UNLOCK:
         (void)fputs(": may be written by ", stdout);
         out_text(ch->grant, strlen(ch->grant));
-        (void)printf(" until %s\n", time_exact(time_now() + ch->duration_ms, until));
+        (void)printf(" until %s\n", out_time(time_now() + ch->duration_ms, until));
         return;
     case CHANGE_RENAME:
         cli_shown(c, ch->to, strlen(ch->to), to, sizeof to);

@@ -197,7 +197,7 @@ int cli_type_word(const cli *c, const char *word, agt_type *out);
 /* "2026-11-24T01:54:45Z". Returns out. */
 const char *time_exact(int64_t unix_ms, char out[CLI_TIME_TEXT]);
 /* As people say it, in local time: "now", "40 s ago", "3 min ago", "today 14:02",
- * "yesterday 14:02", "2026-03-01". Returns out. */
+ * "yesterday 14:02", "tomorrow 14:02", "2026-03-01". Returns out. */
 const char *time_relative(int64_t unix_ms, int64_t now_unix_ms, char out[CLI_TIME_TEXT]);
 /* "2026-11-24T01:54:45.123Z". Returns out. */
 const char *time_rfc3339(int64_t unix_ms, char out[CLI_TIME_TEXT]);

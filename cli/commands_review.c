@@ -244,7 +244,7 @@ static void info_grants(out_table *t, const info *i) {
     char time[CLI_TIME_TEXT], text[AGT_MAX_NAME + 80];
     for (size_t k = 0; k < i->grant_count; k++) {
         (void)snprintf(text, sizeof text, "%s until %s", i->grants[k].actor,
-                       time_exact(i->grants[k].until_unix_ms, time));
+                       out_time(i->grants[k].until_unix_ms, time));
         info_line(t, k ? "" : "unlocked for", OUT_YELLOW, text);
     }
 }

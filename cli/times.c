@@ -61,6 +61,7 @@ static void time_local(int64_t unix_ms, int64_t *day, int *minute) {
 
 const char *time_relative(int64_t unix_ms, int64_t now, char text[CLI_TIME_TEXT]) {
     int64_t day, today, ago_s = (now - unix_ms) / 1000;
+    static const char *const days[] = {"yesterday", "today", "tomorrow"};
     int minute, unused;
     char date[CLI_TIME_TEXT];
     time_local(unix_ms, &day, &minute);
@@ -69,9 +70,9 @@ const char *time_relative(int64_t unix_ms, int64_t now, char text[CLI_TIME_TEXT]
         (void)snprintf(text, CLI_TIME_TEXT, ago_s ? "%d s ago" : "now", (int)ago_s);
     else if (ago_s >= 0 && ago_s < 3600)
         (void)snprintf(text, CLI_TIME_TEXT, "%d min ago", (int)(ago_s / 60));
-    else if (day == today || day == today - 1)
-        (void)snprintf(text, CLI_TIME_TEXT, "%s %02d:%02d", day == today ? "today" : "yesterday",
-                       minute / 60 % 24, minute % 60);
+    else if (day >= today - 1 && day <= today + 1)
+        (void)snprintf(text, CLI_TIME_TEXT, "%s %02d:%02d", days[day - today + 1], minute / 60 % 24,
+                       minute % 60);
     else
         (void)snprintf(text, CLI_TIME_TEXT, "%.10s",
                        time_exact((day < 0 ? 0 : day) * TIME_DAY_S * 1000, date));

@@ -244,6 +244,7 @@ TEST(cli_time, a_relative_time_is_what_people_say_in_their_time_zone) {
     CHECK_STR(time_relative(at, at + 24 * hour, text), "yesterday 00:40");
     CHECK_STR(time_relative(at, at + 48 * hour, text), "2024-12-03");
     CHECK_STR(time_relative(at, at - hour / 2, text), "today 00:40"); /* a clock that is behind */
+    CHECK_STR(time_relative(at, at - 24 * hour, text), "tomorrow 00:40");
     CHECK_STR(time_relative(at, at - 48 * hour, text), "2024-12-03");
     CHECK(setenv("TZ", "UTC", 1) == 0);
     tzset();
@@ -344,4 +345,14 @@ TEST(cli_text, what_could_fool_a_terminal_is_known) {
     CHECK_INT(text_columns(0x301), 0);
     CHECK_INT(text_columns(0x4e2d), 2);
     CHECK_INT(text_columns(0x1f600), 2);
+    CHECK_INT(text_columns(0xe01), 1); /* Thai: a consonant, and a vowel above it */
+    CHECK_INT(text_columns(0xe34), 0);
+    CHECK_INT(text_columns(0x5bf), 0);  /* a Hebrew point */
+    CHECK_INT(text_columns(0x1100), 2); /* Hangul: an initial, and a vowel that joins it */
+    CHECK_INT(text_columns(0x1161), 0);
+    CHECK_INT(text_columns(0x200d), 0); /* joins what stands beside it */
+    CHECK_INT(text_columns(0xff21), 2);
+    CHECK_INT(text_columns(0xe0100), 0);
+    CHECK_INT(text_columns(0x2fffd), 2);
+    CHECK_INT(text_columns(0x10ffff), 1);
 }
