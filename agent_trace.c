@@ -16025,6 +16025,7 @@ typedef struct agt_plan {
     const char *grant;    /* of an unlock or revoke */
     int64_t duration_ms;
     /* filled on the way */
+    bool held; /* the path is an older program's: it is good only if such a document exists */
     char path[AGT_MAX_PATH + 1];
     size_t path_len;
     char to_path[AGT_MAX_PATH + 1];
@@ -16488,22 +16489,25 @@ static agt_status plan_check_grant(const agt_plan *p, agt_error *err) {
     return AGT_OK;
 }
 
-/* A document that an older program recorded may have a name that nobody could give now: it can be
- * given another one, and go. */
-static bool plan_may_be_held(const agt_plan *p) {
-    return p->action == AGT_ACTION_RENAME || p->action == AGT_ACTION_DELETE ||
-           p->action == AGT_ACTION_UNTRACK;
-}
-
+/* A document that an older program recorded may have a name that nobody could give now: whether it
+ * is one is seen when its row is (plan_held). */
 static agt_status plan_check_path(agt_plan *p, agt_error *err) {
     agt_error mine;
     size_t len = strlen(p->given_path);
     agt_status st = agt__path_normalise(p->given_path, len, p->path, &p->path_len, &mine);
-    if (st == AGT_OK || !plan_may_be_held(p) || !agt__path_held(p->given_path, len))
-        return agt__answer(st, &mine, err);
+    p->held = st != AGT_OK && agt__path_held(p->given_path, len);
+    if (!p->held) return agt__answer(st, &mine, err);
     memcpy(p->path, p->given_path, len + 1);
     p->path_len = len;
     return AGT_OK;
+}
+
+/* No such name is made anew. */
+static agt_status plan_held(const agt_plan *p, agt_error *err) {
+    char clean[AGT_MAX_PATH + 1];
+    size_t len;
+    if (!p->held || p->now.exists) return AGT_OK;
+    return agt__path_normalise(p->path, p->path_len, clean, &len, err);
 }
 
 AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err) {
@@ -16557,7 +16561,9 @@ AGT_PRIVATE agt_status agt__plan_permit(const agt_catalog *c, agt_plan *p, int64
     if (!p->now.version)
         own = agt__perm_type(asked ? asked : AGT_TYPE_SCRATCH, p->path, p->path_len);
     p->type = own;
-    agt_status st = plan_new_type(p, own, &to, err);
+    agt_status st = plan_held(p, err);
+    if (st != AGT_OK) return st;
+    st = plan_new_type(p, own, &to, err);
     if (st != AGT_OK) return st;
     if (to) p->type = to;
     agt_text actor = agt__text(p->caller.actor);
@@ -23354,8 +23360,8 @@ static agt_status report_names(agt_buf *b, const agt_upgrading *u, agt_error *er
         if (!r->exists || agt__path_normalise(r->path, r->path_len, clean, &len, NULL) == AGT_OK)
             continue;
         report_path(b, (agt_text){r->path, r->path_len});
-        agt__buf_text(b, " has a name that some systems cannot store, so it can be read and not "
-                         "written; give it another one with 'agent-trace mv'\n");
+        agt__buf_text(b, " has a name that some systems cannot store; give it another one with "
+                         "'agent-trace mv'\n");
     }
     agt__rows_free(&u->mem, &rows);
     return AGT_OK;

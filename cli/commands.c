@@ -10,6 +10,7 @@ static const cli_command *const commands[] = {
     &cli_init,
     &cli_status,
     &cli_gc,
+    &cli_upgrade,
     /* documents */
     &cli_write,
     &cli_add,

@@ -80,8 +80,8 @@ static agt_status report_names(agt_buf *b, const agt_upgrading *u, agt_error *er
         if (!r->exists || agt__path_normalise(r->path, r->path_len, clean, &len, NULL) == AGT_OK)
             continue;
         report_path(b, (agt_text){r->path, r->path_len});
-        agt__buf_text(b, " has a name that some systems cannot store, so it can be read and not "
-                         "written; give it another one with 'agent-trace mv'\n");
+        agt__buf_text(b, " has a name that some systems cannot store; give it another one with "
+                         "'agent-trace mv'\n");
     }
     agt__rows_free(&u->mem, &rows);
     return AGT_OK;

@@ -27,6 +27,7 @@ typedef struct agt_plan {
     const char *grant;    /* of an unlock or revoke */
     int64_t duration_ms;
     /* filled on the way */
+    bool held; /* the path is an older program's: it is good only if such a document exists */
     char path[AGT_MAX_PATH + 1];
     size_t path_len;
     char to_path[AGT_MAX_PATH + 1];
