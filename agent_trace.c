@@ -20617,6 +20617,9 @@ AGT_PRIVATE void agt__old_uuid(const agt_old *o, const void *name, size_t len, c
 AGT_PRIVATE agt_status agt__old_files(agt_old *o, agt_error *err);
 /* The commits, oldest first, and what each changed. */
 AGT_PRIVATE agt_status agt__old_history(agt_old *o, agt_error *err);
+/* The newest commit that can be read; adds how many newer ones cannot. */
+AGT_PRIVATE agt_status agt__old_head(const agt_old *o, agt_oid *head, uint64_t *skipped,
+                                     agt_error *err);
 /* Finds for each event the commit that tells of it. */
 AGT_PRIVATE void agt__old_match(agt_old *o);
 
@@ -21260,9 +21263,9 @@ static void chain_turn(agt_old *o) {
     }
 }
 
-/* The newest commit that can be read (1). */
-static agt_status chain_head(agt_old *o, agt_buf *bytes, agt_oid *head, agt_error *err) {
-    agt_buf ids = agt__buf(&o->mem);
+AGT_PRIVATE agt_status agt__old_head(const agt_old *o, agt_oid *head, uint64_t *skipped,
+                                     agt_error *err) {
+    agt_buf bytes = agt__buf(&o->mem), ids = agt__buf(&o->mem);
     agt_git_past past;
     agt_oid tried;
     agt_error mine;
@@ -21273,12 +21276,13 @@ static agt_status chain_head(agt_old *o, agt_buf *bytes, agt_oid *head, agt_erro
         memcpy(head->id, ids.data + at, 20);
         if (memcmp(head, &tried, sizeof tried) == 0) continue; /* HEAD and its log name the same */
         tried = *head;
-        agt_status got = agt__git_past_commit(o->git, head, bytes, &past, &mine);
+        agt_status got = agt__git_past_commit(o->git, head, &bytes, &past, &mine);
         found = got == AGT_OK;
-        if (!found) o->damage.heads_skipped++;
+        *skipped += !found;
         if (got == AGT_NOMEM || got == AGT_IO) st = agt__answer(got, &mine, err);
     }
     agt__buf_free(&ids);
+    agt__buf_free(&bytes);
     if (st == AGT_OK && !found)
         st = agt__fail(err, AGT_CORRUPT,
                        "the store of agent-trace 0.1.0 has no commit that can be read in "
@@ -21291,7 +21295,7 @@ static agt_status chain_chain(agt_old *o, agt_buf *bytes, agt_error *err) {
     agt_oid id = {{0}};
     agt_git_past past;
     agt_error mine;
-    agt_status st = chain_head(o, bytes, &id, err);
+    agt_status st = agt__old_head(o, &id, &o->damage.heads_skipped, err);
     while (st == AGT_OK) {
         agt_status got = agt__git_past_commit(o->git, &id, bytes, &past, &mine);
         if (got == AGT_NOMEM || got == AGT_IO) return agt__answer(got, &mine, err);
@@ -22739,6 +22743,7 @@ static agt_status open_old(agt_store **out, const char *root, const agt_open_opt
     agt_status st = agt__veil_make(&veil, sys, at, mem, err);
     if (st != AGT_OK) return st;
     o.create = 0;
+    o.size = sizeof o; /* the caller may have passed none */
     o.read_only = 1;
     o.sys = agt__veil_sys(veil);
     st = agt__store_open(out, root, &o, err);
@@ -23390,8 +23395,9 @@ AGT_PRIVATE agt_status agt__upgrade_report(agt_upgrading *u, agt_error *err) {
     report_unrecorded(b, u);
     agt_status st = report_names(b, u, err);
     if (u->link_left)
-        agt__buf_text(b, "the file .git leads to another store's repository and was left as it "
-                         "is\n");
+        agt__buf_text(b, "the file .git leads to the repository of another store, or of this one "
+                         "in another folder, and was left as it is; remove it if nobody uses "
+                         "it\n");
     return st == AGT_OK && b->failed ? agt__nomem(err) : st;
 }
 /* end src/reference/upgrade_report.c */
@@ -23474,15 +23480,13 @@ static agt_status upgrade_lock(agt_upgrading *u, agt_error *err) {
 
 /* Did somebody commit while we were at it? */
 static agt_status upgrade_still(agt_upgrading *u, agt_error *err) {
-    agt_buf ids = agt__buf(&u->mem);
+    agt_oid now;
+    uint64_t skipped = 0;
     size_t last = u->old.commits.count - 1;
-    const agt_oid *head = &AGT_OLD_ITEM(&u->old.commits, agt_old_commit, last)->id;
-    bool still = false;
-    agt_status st = agt__git_past_heads(u->old.git, &ids, err);
-    for (size_t i = 0; i <= u->old.damage.heads_skipped && (i + 1) * 20 <= ids.len; i++)
-        still = still || memcmp(ids.data + i * 20, head->id, 20) == 0;
-    agt__buf_free(&ids);
-    if (st != AGT_OK || still) return st;
+    agt_status st = agt__old_head(&u->old, &now, &skipped, err);
+    if (st != AGT_OK) return st;
+    if (memcmp(&now, &AGT_OLD_ITEM(&u->old.commits, agt_old_commit, last)->id, sizeof now) == 0)
+        return AGT_OK;
     return agt__fail(err, AGT_BUSY,
                      "agent-trace 0.1.0 wrote to the store meanwhile; end it and try again");
 }

@@ -28,9 +28,9 @@ static void chain_turn(agt_old *o) {
     }
 }
 
-/* The newest commit that can be read (1). */
-static agt_status chain_head(agt_old *o, agt_buf *bytes, agt_oid *head, agt_error *err) {
-    agt_buf ids = agt__buf(&o->mem);
+AGT_PRIVATE agt_status agt__old_head(const agt_old *o, agt_oid *head, uint64_t *skipped,
+                                     agt_error *err) {
+    agt_buf bytes = agt__buf(&o->mem), ids = agt__buf(&o->mem);
     agt_git_past past;
     agt_oid tried;
     agt_error mine;
@@ -41,12 +41,13 @@ static agt_status chain_head(agt_old *o, agt_buf *bytes, agt_oid *head, agt_erro
         memcpy(head->id, ids.data + at, 20);
         if (memcmp(head, &tried, sizeof tried) == 0) continue; /* HEAD and its log name the same */
         tried = *head;
-        agt_status got = agt__git_past_commit(o->git, head, bytes, &past, &mine);
+        agt_status got = agt__git_past_commit(o->git, head, &bytes, &past, &mine);
         found = got == AGT_OK;
-        if (!found) o->damage.heads_skipped++;
+        *skipped += !found;
         if (got == AGT_NOMEM || got == AGT_IO) st = agt__answer(got, &mine, err);
     }
     agt__buf_free(&ids);
+    agt__buf_free(&bytes);
     if (st == AGT_OK && !found)
         st = agt__fail(err, AGT_CORRUPT,
                        "the store of agent-trace 0.1.0 has no commit that can be read in "
@@ -59,7 +60,7 @@ static agt_status chain_chain(agt_old *o, agt_buf *bytes, agt_error *err) {
     agt_oid id = {{0}};
     agt_git_past past;
     agt_error mine;
-    agt_status st = chain_head(o, bytes, &id, err);
+    agt_status st = agt__old_head(o, &id, &o->damage.heads_skipped, err);
     while (st == AGT_OK) {
         agt_status got = agt__git_past_commit(o->git, &id, bytes, &past, &mine);
         if (got == AGT_NOMEM || got == AGT_IO) return agt__answer(got, &mine, err);

@@ -129,6 +129,9 @@ AGT_PRIVATE void agt__old_uuid(const agt_old *o, const void *name, size_t len, c
 AGT_PRIVATE agt_status agt__old_files(agt_old *o, agt_error *err);
 /* The commits, oldest first, and what each changed. */
 AGT_PRIVATE agt_status agt__old_history(agt_old *o, agt_error *err);
+/* The newest commit that can be read; adds how many newer ones cannot. */
+AGT_PRIVATE agt_status agt__old_head(const agt_old *o, agt_oid *head, uint64_t *skipped,
+                                     agt_error *err);
 /* Finds for each event the commit that tells of it. */
 AGT_PRIVATE void agt__old_match(agt_old *o);
 

@@ -27,6 +27,7 @@ static agt_status open_old(agt_store **out, const char *root, const agt_open_opt
     agt_status st = agt__veil_make(&veil, sys, at, mem, err);
     if (st != AGT_OK) return st;
     o.create = 0;
+    o.size = sizeof o; /* the caller may have passed none */
     o.read_only = 1;
     o.sys = agt__veil_sys(veil);
     st = agt__store_open(out, root, &o, err);

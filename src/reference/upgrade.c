@@ -77,15 +77,13 @@ static agt_status upgrade_lock(agt_upgrading *u, agt_error *err) {
 
 /* Did somebody commit while we were at it? */
 static agt_status upgrade_still(agt_upgrading *u, agt_error *err) {
-    agt_buf ids = agt__buf(&u->mem);
+    agt_oid now;
+    uint64_t skipped = 0;
     size_t last = u->old.commits.count - 1;
-    const agt_oid *head = &AGT_OLD_ITEM(&u->old.commits, agt_old_commit, last)->id;
-    bool still = false;
-    agt_status st = agt__git_past_heads(u->old.git, &ids, err);
-    for (size_t i = 0; i <= u->old.damage.heads_skipped && (i + 1) * 20 <= ids.len; i++)
-        still = still || memcmp(ids.data + i * 20, head->id, 20) == 0;
-    agt__buf_free(&ids);
-    if (st != AGT_OK || still) return st;
+    agt_status st = agt__old_head(&u->old, &now, &skipped, err);
+    if (st != AGT_OK) return st;
+    if (memcmp(&now, &AGT_OLD_ITEM(&u->old.commits, agt_old_commit, last)->id, sizeof now) == 0)
+        return AGT_OK;
     return agt__fail(err, AGT_BUSY,
                      "agent-trace 0.1.0 wrote to the store meanwhile; end it and try again");
 }

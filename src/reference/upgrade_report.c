@@ -110,7 +110,8 @@ AGT_PRIVATE agt_status agt__upgrade_report(agt_upgrading *u, agt_error *err) {
     report_unrecorded(b, u);
     agt_status st = report_names(b, u, err);
     if (u->link_left)
-        agt__buf_text(b, "the file .git leads to another store's repository and was left as it "
-                         "is\n");
+        agt__buf_text(b, "the file .git leads to the repository of another store, or of this one "
+                         "in another folder, and was left as it is; remove it if nobody uses "
+                         "it\n");
     return st == AGT_OK && b->failed ? agt__nomem(err) : st;
 }
