@@ -937,8 +937,9 @@ typedef struct agt_trace_options {
     uint32_t size;
     uint32_t newest_first; /* 1: from the end backward */
     uint64_t from_seq;     /* 0: no bound; else events with seq >= from_seq */
+    uint64_t to_seq;       /* 0: no bound; else events with seq <= to_seq */
     int64_t since_unix_ms; /* 0: no bound; else events not older than that */
-    const char *path;      /* NULL: all; exact */
+    const char *path;      /* NULL: all; exact; a rename is about its old path, too */
     const char *actor;     /* NULL: all; "agent" means any agent */
     const char *action;    /* NULL: all */
     const char *session;   /* NULL: all */
@@ -947,7 +948,7 @@ typedef struct agt_trace_options {
     uint64_t limit;        /* 0: all; else at most so many after filtering */
 } agt_trace_options;
 #define AGT_TRACE_OPTIONS_INIT                                                                     \
-    { sizeof(agt_trace_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(agt_trace_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Reads the trace. Takes no lock and never sees half an event. With a path its cost is that of the
  * path's events and of the events since the last checkpoint, not the length of the trace.

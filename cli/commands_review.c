@@ -169,24 +169,41 @@ static void info_actor(char out[AGT_MAX_NAME + 8], agt_text actor) {
     (void)snprintf(out, AGT_MAX_NAME + 8, "%.*s", (int)actor.len, actor.data);
 }
 
-/* Who made it and who changed it last. */
+static bool info_is(agt_text text, const char *word) {
+    return text.len == strlen(word) && memcmp(text.data, word, text.len) == 0;
+}
+
+/* A version of the document: who made it and who changed it last. */
+static void info_version(info *i, const agt_event *e) {
+    if (e->version == i->document.version) info_actor(i->changer, e->actor);
+    if (e->version != 1) return;
+    info_actor(i->creator, e->actor);
+    i->created_unix_ms = e->at_unix_ms;
+}
+
+/* Its versions, the newest first, at all the paths it ever had. */
 static agt_status info_events(cli *c, info *i, agt_error *err) {
+    char path[2][AGT_MAX_PATH + 1];
     agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
     agt_event e = AGT_EVENT_INIT;
-    agt_cursor *cursor;
+    agt_status st = AGT_OK;
     o.path = i->path;
     o.newest_first = 1;
-    agt_status st = agt_trace(c->store, &o, &cursor, err);
-    if (st != AGT_OK) return st;
-    while ((st = agt_trace_next(cursor, &e, err)) == AGT_OK || st == AGT_CORRUPT) {
-        if (st != AGT_OK || !e.version) continue;
-        if (e.version == i->document.version) info_actor(i->changer, e.actor);
-        if (e.version != 1) continue;
-        info_actor(i->creator, e.actor);
-        i->created_unix_ms = e.at_unix_ms;
-        break;
+    for (int which = 0; o.path; which = !which) {
+        agt_cursor *cursor;
+        if ((st = agt_trace(c->store, &o, &cursor, err)) != AGT_OK) return st;
+        o.path = NULL;
+        while (!o.path && !i->created_unix_ms &&
+               ((st = agt_trace_next(cursor, &e, err)) == AGT_OK || st == AGT_CORRUPT)) {
+            if (st != AGT_OK || !e.version || !info_is(e.doc, i->document.id)) continue;
+            info_version(i, &e);
+            if (!e.from.data) continue;
+            (void)snprintf(path[which], sizeof path[which], "%.*s", (int)e.from.len, e.from.data);
+            o.path = path[which];
+            o.to_seq = e.seq - 1;
+        }
+        agt_cursor_close(cursor);
     }
-    agt_cursor_close(cursor);
     return st == AGT_END || st == AGT_CORRUPT ? AGT_OK : st;
 }
 

@@ -178,18 +178,35 @@ static void log_add(cli *c, log_state *l, const agt_event *e) {
     if (l->table.count >= 8 * 1000) out_rows(&l->table);
 }
 
-/* `limit` counts here: the library counts what is not in the folder, too. */
-static agt_status log_walk(cli *c, const agt_trace_options *o, uint64_t limit, log_state *l,
+/* Did the document come here from another path? Then what is older happened there. */
+static bool log_came_from(const agt_trace_options *o, const agt_event *e, char *from, size_t size) {
+    if (!o->path || !o->newest_first || !e->version || !e->from.data || !log_is(e->path, o->path))
+        return false;
+    (void)snprintf(from, size, "%.*s", (int)e->from.len, e->from.data);
+    return true;
+}
+
+/* `limit` counts here: the library counts what is not in the folder, too. A document is followed to
+ * the paths it had before. */
+static agt_status log_walk(cli *c, agt_trace_options o, uint64_t limit, log_state *l,
                            agt_error *err) {
-    agt_cursor *cursor;
+    char path[2][AGT_MAX_PATH + 1];
     agt_event e = AGT_EVENT_INIT;
-    agt_status st = agt_trace(c->store, o, &cursor, err);
-    if (st != AGT_OK) return st;
-    while (!out_is_broken() && (!limit || l->count < limit) &&
-           (st = trace_step(cursor, &e, err, &l->damaged)) == AGT_OK)
-        if (log_wanted(l, &e)) log_add(c, l, &e);
-    agt_cursor_close(cursor);
-    return st == AGT_END ? AGT_OK : st;
+    agt_status st = AGT_OK;
+    for (int which = 0;; which = !which) {
+        agt_cursor *cursor;
+        bool moved = false;
+        if ((st = agt_trace(c->store, &o, &cursor, err)) != AGT_OK) return st;
+        while (!moved && !out_is_broken() && (!limit || l->count < limit) &&
+               (st = trace_step(cursor, &e, err, &l->damaged)) == AGT_OK) {
+            if (log_wanted(l, &e)) log_add(c, l, &e);
+            moved = log_came_from(&o, &e, path[which], sizeof path[which]);
+            if (moved) o.to_seq = e.seq - 1;
+        }
+        agt_cursor_close(cursor);
+        if (!moved || !o.to_seq) return st == AGT_END ? AGT_OK : st;
+        o.path = path[which];
+    }
 }
 
 static agt_status log_any_document(cli *c, const char *under, bool *any, agt_error *err) {
@@ -260,7 +277,7 @@ static int log_show(cli *c, agt_trace_options *o, log_state *l) {
         st = log_follow(c, o, limit, l, &err);
     } else if (st == AGT_OK) {
         o->newest_first = 1;
-        st = log_walk(c, o, limit, l, &err);
+        st = log_walk(c, *o, limit, l, &err);
         if (st == AGT_OK && !l->count) st = log_nothing(c, l, &err);
     }
     if (c->json) json_end_array(&l->json, l->count == 0 && st == AGT_OK);

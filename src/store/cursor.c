@@ -294,7 +294,8 @@ static bool cursor_passes(const agt_cursor *c, const agt_event *e) {
     const agt_trace_options *f = &c->filter;
     if (f->from_seq && e->seq < f->from_seq) return false;
     if (f->since_unix_ms && e->at_unix_ms < f->since_unix_ms) return false;
-    if (f->path && !agt__text_is(e->path, f->path)) return false;
+    if (f->to_seq && e->seq > f->to_seq) return false;
+    if (f->path && !agt__text_is(e->path, f->path) && !agt__text_is(e->from, f->path)) return false;
     if (f->action && !agt__text_is(e->action, f->action)) return false;
     if (f->session && !agt__text_is(e->session_id, f->session)) return false;
     if (f->type && !agt__text_is(e->doc_type, agt_type_name((agt_type)f->type))) return false;
@@ -492,8 +493,9 @@ AGENT_TRACE_API agt_status agt_trace_next(agt_cursor *c, agt_event *out, agt_err
         if (c->last && (c->filter.newest_first ? e.seq >= c->last : e.seq <= c->last))
             continue; /* the journal had it already */
         c->last = e.seq;
-        if (c->filter.newest_first && e.seq < c->filter.from_seq) {
-            c->given = c->filter.limit = 1; /* nothing older is wanted */
+        if (c->filter.newest_first ? e.seq < c->filter.from_seq
+                                   : c->filter.to_seq && e.seq > c->filter.to_seq) {
+            c->given = c->filter.limit = 1; /* nothing behind it is wanted */
             continue;
         }
         if (!other && cursor_passes(c, &e)) break;
