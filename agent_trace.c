@@ -4632,6 +4632,8 @@ AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *pa
                                        agt_error *err);
 /* Is everything there that a commit leads to? */
 AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *whole, agt_error *err);
+/* The same, and packs are not believed: every object is read and hashed. */
+AGT_PRIVATE agt_status agt__git_sound(agt_git *git, const agt_oid *id, bool *sound, agt_error *err);
 /* Deletes loose objects whose content does not hash to their name, and temporaries that a process
  * of ours left. Forgets remembered trees and ends an open transaction. */
 AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err);
@@ -4799,6 +4801,13 @@ AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *who
                                       agt_error *err) {
     (void)git, (void)id;
     *whole = false;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_sound(agt_git *git, const agt_oid *id, bool *sound,
+                                      agt_error *err) {
+    (void)git, (void)id;
+    *sound = false;
     return none_answer(err);
 }
 
@@ -7791,6 +7800,7 @@ typedef struct whole_walk {
     size_t seen_cap, seen_count;
     agt_buf bytes;
     bool nomem;
+    bool deep; /* follow and read what packs hold, too */
 } whole_walk;
 
 static const agt_oid whole_free;
@@ -7886,9 +7896,9 @@ static void whole_link(void *ctx, const agt_oid *id, int kind, agt_text name) {
 
 static agt_status whole_one(whole_walk *w, const agt_oid *id, bool *there, agt_error *err) {
     int kind = 0;
-    bool packed;
+    bool packed = false;
     agt_error mine;
-    agt_status status = agt__git_packed(w->git, id, &packed, err);
+    agt_status status = w->deep ? AGT_OK : agt__git_packed(w->git, id, &packed, err);
     if (status != AGT_OK || packed) return status;
     w->bytes.len = 0;
     status = agt__git_load(w->git, id, &kind, &w->bytes, &mine);
@@ -7902,9 +7912,10 @@ static agt_status whole_one(whole_walk *w, const agt_oid *id, bool *there, agt_e
     return w->nomem ? agt__nomem(err) : AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *whole,
-                                      agt_error *err) {
-    whole_walk w = {.git = git, .todo = agt__buf(&git->mem), .bytes = agt__buf(&git->mem)};
+static agt_status whole_all(agt_git *git, const agt_oid *id, bool deep, bool *whole,
+                            agt_error *err) {
+    whole_walk w = {
+        .git = git, .todo = agt__buf(&git->mem), .bytes = agt__buf(&git->mem), .deep = deep};
     agt_status status = AGT_OK;
     *whole = true;
     whole_add(&w, id->id);
@@ -7919,6 +7930,16 @@ AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *who
     agt__buf_free(&w.bytes);
     agt__free(&git->mem, w.seen, w.seen_cap * sizeof *w.seen);
     return status;
+}
+
+AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *whole,
+                                      agt_error *err) {
+    return whole_all(git, id, false, whole, err);
+}
+
+AGT_PRIVATE agt_status agt__git_sound(agt_git *git, const agt_oid *id, bool *sound,
+                                      agt_error *err) {
+    return whole_all(git, id, true, sound, err);
 }
 /* end src/git/whole.c */
 /* begin src/git/reach.c */
@@ -12327,6 +12348,12 @@ AGT_PRIVATE void agt__journal_header_encode(agt_journal_header *h, agt_cpu cpu,
 AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
                                            const agt_mem *mem, agt_journal_header *header,
                                            agt_error *err);
+/* The same with records in it from the start: `fill` writes them to `fd` from AGT_JOURNAL_START on,
+ * the first one seeded by `seed`. */
+typedef agt_status (*agt_journal_fill)(void *ctx, agt_fd fd, uint32_t seed, agt_error *err);
+AGT_PRIVATE agt_status agt__journal_create_with(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
+                                                const agt_mem *mem, agt_journal_header *header,
+                                                agt_journal_fill fill, void *ctx, agt_error *err);
 /* Opens the file and reads its headers. AGT_NOT_FOUND, AGT_CORRUPT (no valid header),
  * AGT_UNSUPPORTED (written by a newer version). */
 AGT_PRIVATE agt_status agt__journal_open(agt_journal *j, const agt_sys *sys, agt_fd dir,
@@ -12342,7 +12369,11 @@ AGT_PRIVATE agt_status agt__journal_write_header(agt_journal *j, agt_journal_hea
 
 /* ---- records ---- */
 
-enum { AGT_ENTRY_CONTENT = 1, AGT_ENTRY_SIDE = 2 /* the bytes are in unpublished/side-<seq> */ };
+enum {
+    AGT_ENTRY_CONTENT = 1,
+    AGT_ENTRY_SIDE = 2, /* the bytes are in unpublished/side-<seq> */
+    AGT_ENTRY_LOST = 4  /* with both: a repair found the bytes nowhere */
+};
 
 typedef struct agt_record {
     uint64_t generation, first_seq, segment, trace_offset;
@@ -12453,6 +12484,12 @@ static agt_status header_decode(agt_journal_header *h, agt_cpu cpu, const unsign
 AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
                                            const agt_mem *mem, agt_journal_header *header,
                                            agt_error *err) {
+    return agt__journal_create_with(sys, dir, cpu, mem, header, NULL, NULL, err);
+}
+
+AGT_PRIVATE agt_status agt__journal_create_with(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
+                                                const agt_mem *mem, agt_journal_header *header,
+                                                agt_journal_fill fill, void *ctx, agt_error *err) {
     const char *temp = JOURNAL_NAME ".tmp";
     const size_t chunk = 256 * 1024;
     unsigned char slot[256];
@@ -12475,14 +12512,17 @@ AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_c
         agt__journal_header_encode(header, cpu, slot);
         rc = agt__write_all(sys, fd, slot, sizeof slot, 0);
     }
-    if (zeros && rc == 0) rc = sys->sync(sys->ctx, fd);
+    agt_status filled = zeros && rc == 0 && fill ? fill(ctx, fd, header->crc, err) : AGT_OK;
+    bool good = zeros && filled == AGT_OK;
+    if (good && rc == 0) rc = sys->sync(sys->ctx, fd);
     sys->close(sys->ctx, fd);
-    if (zeros && rc == 0)
+    if (good && rc == 0)
         rc = sys->rename(sys->ctx, dir, temp, dir, JOURNAL_NAME, AGT_RENAME_REPLACE);
-    if (zeros && rc == 0) rc = sys->sync(sys->ctx, dir);
-    if (zeros && rc == 0) return AGT_OK;
+    if (good && rc == 0) rc = sys->sync(sys->ctx, dir);
+    if (good && rc == 0) return AGT_OK;
     (void)sys->remove(sys->ctx, dir, temp);
     if (!zeros) return agt__nomem(err);
+    if (filled != AGT_OK) return filled;
     return agt__fail_io(err, rc, "cannot write .agent-trace/%s", JOURNAL_NAME);
 }
 
@@ -12500,8 +12540,7 @@ AGT_PRIVATE agt_status agt__journal_reload(agt_journal *j, agt_error *err) {
     }
     if (!valid[0] && !valid[1])
         return agt__fail(err, AGT_CORRUPT,
-                         ".agent-trace/journal has no valid header; restore the store from a "
-                         "backup or from its git history");
+                         ".agent-trace/journal has no valid header; run 'agent-trace repair'");
     j->slot = valid[1] && (!valid[0] || h[1].generation > h[0].generation);
     j->header = h[j->slot];
     memcpy(j->other, slot[1 - j->slot], sizeof j->other);
@@ -13170,7 +13209,7 @@ AGT_PRIVATE agt_status agt__catalog_load(agt_catalog *c, const agt_sys *sys, agt
             agt__catalog_free(&fresh);
             if (st != AGT_CORRUPT) return st;
             return agt__fail(err, AGT_CORRUPT,
-                             ".agent-trace/%s is missing or damaged; restore it from a backup",
+                             ".agent-trace/%s is missing or damaged; run 'agent-trace repair'",
                              name);
         }
         fresh.base_rows = agt__get32(fresh.base.data + 12);
@@ -13777,12 +13816,13 @@ AGT_PRIVATE agt_status agt__config_read(const agt_sys *sys, agt_fd dir, const ag
     agt_status st = agt__read_file(sys, dir, CONFIG_NAME, CONFIG_MAX, &text, err);
     if (st == AGT_OK && config_blank(&text))
         st = agt__fail(err, AGT_CORRUPT,
-                       ".agent-trace/config.toml is empty; put it back from a copy");
+                       ".agent-trace/config.toml is empty; run 'agent-trace repair'");
     if (st == AGT_OK) {
         st = agt__toml_read((const char *)text.data, text.len, config_value, out, &inner);
         if (st != AGT_OK && st != AGT_NOMEM)
             st = agt__fail_at(err, AGT_CORRUPT, inner.offset,
-                              ".agent-trace/config.toml: %.200s; mend the file by hand",
+                              ".agent-trace/config.toml: %.200s; mend the file by hand, or "
+                              "run 'agent-trace repair'",
                               inner.message);
         else if (st != AGT_OK)
             st = agt__nomem(err);
@@ -13925,6 +13965,14 @@ AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r,
  * in it; *moved: somebody did. Under the mutex of `git` and `dir`. */
 AGT_PRIVATE agt_status agt__store_follow_git(agt_store *s, agt_git *git, agt_fd *dir, bool make,
                                              bool *moved, agt_error *err);
+
+/* The folders of a store that may be damaged, its locks (not taken) and its git (AGT_FD_NONE where
+ * there is none); neither config.toml nor journal is read. Read-only: nothing is made. */
+AGT_PRIVATE agt_status agt__store_open_parts(agt_store **out, const char *root,
+                                             const agt_open_options *o, agt_error *err);
+AGT_PRIVATE void agt__store_close_parts(agt_store *s);
+/* A new store's settings, all but its id. */
+AGT_PRIVATE void agt__store_default_config(agt_store *s);
 
 /* ---- remains.c ---- */
 
@@ -14255,8 +14303,8 @@ AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const cha
     st = remains_config(sys, at, there, err);
     if (st != AGT_OK || *there) return st;
     return agt__fail(err, AGT_CORRUPT,
-                     "the store in %.200s has lost its .agent-trace/config.toml; put the file back "
-                     "from a copy, or move .agent-trace away to begin anew",
+                     "the store in %.200s has lost its .agent-trace/config.toml; run "
+                     "'agent-trace repair', or move .agent-trace away to begin anew",
                      root);
 }
 /* end src/store/remains.c */
@@ -14469,7 +14517,7 @@ static agt_status store_reopen_journal(agt_store *s, agt_error *err) {
     agt_status st = agt__journal_open(&fresh, s->sys, s->at, s->cpu, !s->read_only, err);
     if (st == AGT_NOT_FOUND)
         return agt__fail(err, AGT_CORRUPT,
-                         ".agent-trace/journal is missing; restore the store from a backup");
+                         ".agent-trace/journal is missing; run 'agent-trace repair'");
     if (st != AGT_OK) return st;
     agt__journal_close(&s->journal);
     s->journal = fresh;
@@ -14632,11 +14680,23 @@ static agt_status store_journal_make(agt_store *s, agt_error *err) {
     return agt__journal_create(s->sys, s->at, s->cpu, &s->mem, &h, err);
 }
 
+AGT_PRIVATE void agt__store_default_config(agt_store *s) {
+    const char *base = s->root_path, *p;
+    for (p = base; *p; p++)
+        if (p[0] == '/' && p[1] && p[1] != '/') base = p + 1;
+    (void)agt__copy_text(s->config.name, sizeof s->config.name, base, strlen(base));
+    size_t n = agt__utf8_valid(s->config.name, strlen(s->config.name));
+    s->config.name[n] = 0;
+    if (!s->config.name[0] || s->config.name[0] == '.')
+        memcpy(s->config.name, "agent-trace-store", 18);
+    s->config.interval_ms = 1000;
+    s->config.polling = true;
+}
+
 /* Makes what is missing; config.toml comes last and makes it a store. Under the store lock, so
  * that two processes may do it at once. What was a store is left as it is. */
 static agt_status store_create(agt_store *s, agt_error *err) {
     bool there;
-    const char *base = s->root_path, *p;
     agt_status st = agt__flock_take(&s->lock, s->timeout_ms, err);
     if (st != AGT_OK) return st;
     st = agt__store_there(s->sys, s->at, s->root_path, &there, err);
@@ -14650,15 +14710,7 @@ static agt_status store_create(agt_store *s, agt_error *err) {
     if (st == AGT_OK) st = agt__git_init(s->sys, s->git_dir, &s->mem, err);
     if (st == AGT_OK) st = agt__uuid(s->sys, s->config.id, err);
     if (st == AGT_OK) {
-        for (p = base; *p; p++)
-            if (p[0] == '/' && p[1] && p[1] != '/') base = p + 1;
-        (void)agt__copy_text(s->config.name, sizeof s->config.name, base, strlen(base));
-        size_t n = agt__utf8_valid(s->config.name, strlen(s->config.name));
-        s->config.name[n] = 0;
-        if (!s->config.name[0] || s->config.name[0] == '.')
-            memcpy(s->config.name, "agent-trace-store", 18);
-        s->config.interval_ms = 1000;
-        s->config.polling = true;
+        agt__store_default_config(s);
         st = agt__config_write(s->sys, s->at, &s->mem, &s->config, err);
     }
     if (st == AGT_OK) {
@@ -14830,6 +14882,34 @@ AGT_PRIVATE agt_status agt__store_open(agt_store **out, const char *root,
     }
     *out = s;
     return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__store_open_parts(agt_store **out, const char *root,
+                                             const agt_open_options *o, agt_error *err) {
+    agt_store *s = store_new(o);
+    if (!s) return agt__nomem(err);
+    int rc = s->sys->process(s->sys->ctx, &s->self);
+    agt_status st = rc < 0 ? agt__fail_io(err, rc, "cannot tell who this process is") : AGT_OK;
+    if (st == AGT_OK) st = store_open_root(s, root, false, err);
+    if (st == AGT_OK) {
+        st = agt__open_folder(s->sys, s->root, AGT_STORE_NAME, false, &s->at, err);
+        if (st == AGT_NOT_FOUND) st = store_no_store(s, err);
+    }
+    if (st == AGT_OK) st = store_folders(s, !s->read_only, err);
+    if (st == AGT_OK) {
+        agt__flock_init(&s->lock, s->sys, s->locks, "store.lock");
+        agt__flock_init(&s->publish_lock, s->sys, s->locks, "publish.lock");
+        st = agt__git_open(&s->git, s->sys, s->git_dir, &s->mem, s->cpu, err);
+    }
+    if (st == AGT_OK)
+        *out = s;
+    else
+        store_free(s);
+    return st;
+}
+
+AGT_PRIVATE void agt__store_close_parts(agt_store *s) {
+    store_free(s);
 }
 
 /* ---- closing ---- */
@@ -15364,8 +15444,8 @@ static agt_status recover_trace_whole(agt_store *s, agt_error *err) {
     uint64_t size = rc == 0 ? st_seg.size : 0;
     if (size >= end->offset) return AGT_OK;
     return agt__fail_at(err, AGT_CORRUPT, (int64_t)size,
-                        ".agent-trace/trace/%s ends at byte %llu, the journal says %llu; restore "
-                        "the store from a backup",
+                        ".agent-trace/trace/%s ends at byte %llu, the journal says %llu; run "
+                        "'agent-trace repair'",
                         name, (unsigned long long)size, (unsigned long long)end->offset);
 }
 
@@ -17735,6 +17815,9 @@ AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_en
     char name[40];
     *bytes = entry->content ? (const void *)entry->content : "";
     if (!(entry->flags & AGT_ENTRY_SIDE)) return AGT_OK;
+    if (entry->flags & AGT_ENTRY_LOST)
+        return agt__fail(err, AGT_CORRUPT, "the bytes of event %llu were lost before a repair",
+                         (unsigned long long)seq);
     agt__side_name(seq, name);
     out->len = 0;
     agt_status st =
@@ -18093,7 +18176,12 @@ static agt_status publish_tree(publish_run *run, const agt_event *e, const agt_e
     agt_oid blob;
     const void *bytes;
     if (!e->version || !e->path.data) return AGT_OK;
-    if (!e->blob.data) return agt__git_remove(s->git, e->path.data, e->path.len, err);
+    /* a version whose bytes are lost is in no tree */
+    if (!e->blob.data || (entry->flags & AGT_ENTRY_LOST)) {
+        agt_status st = agt__git_remove(s->git, e->path.data, e->path.len, err);
+        if (st != AGT_OK || !e->from.data) return st;
+        return agt__git_remove(s->git, e->from.data, e->from.len, err);
+    }
     if (e->from.data) {
         agt_status st = agt__git_remove(s->git, e->from.data, e->from.len, err);
         if (st != AGT_OK) return st;
@@ -18103,8 +18191,8 @@ static agt_status publish_tree(publish_run *run, const agt_event *e, const agt_e
     agt_status st = agt__entry_bytes(s, e->seq, entry, &run->side, &bytes, err);
     if (st == AGT_NOT_FOUND)
         st = agt__fail(err, AGT_CORRUPT,
-                       "the bytes of event %llu are missing in .agent-trace/unpublished; restore "
-                       "the store from a backup",
+                       "the bytes of event %llu are missing in .agent-trace/unpublished; run "
+                       "'agent-trace repair'",
                        (unsigned long long)e->seq);
     if (st != AGT_OK) return st;
     run->bytes += entry->content_len;
@@ -18390,8 +18478,7 @@ static agt_status publish_lost(agt_status st, agt_error *err) {
     (void)agt__copy_text(what, sizeof what, err ? err->message : "",
                          err ? strlen(err->message) : 0);
     return agt__fail(err, AGT_CORRUPT,
-                     "a part of .agent-trace is missing (%s); restore the store from a backup",
-                     what);
+                     "a part of .agent-trace is missing (%s); run 'agent-trace repair'", what);
 }
 
 AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err) {
@@ -20487,6 +20574,2071 @@ AGENT_TRACE_API agt_status agt_trace_verify(agt_store *store, int repair, agt_tr
     return AGT_OK;
 }
 /* end src/store/cursor.c */
+/* begin src/store/findings.c */
+/* findings: see findings.h. A growing array; texts are cut, never allocated. */
+/* begin src/store/findings.h */
+/* findings: the list that a repair or a doctor's look fills and a caller reads. */
+#ifndef AGT_FINDINGS_PART_H
+#define AGT_FINDINGS_PART_H
+
+
+AGT_PRIVATE agt_status agt__findings_new(agt_findings **out, const agt_mem *mem, agt_error *err);
+/* Adds one; `mend` may be NULL. A list without memory says so at its end. The finding can be
+ * changed until the next one is added. */
+AGT_PRIVATE agt_finding *agt__findings_add(agt_findings *all, agt_severity severity,
+                                           const char *code, const char *mend, const char *format,
+                                           ...) AGT_PRINTF(5, 6);
+/* Did memory run out? */
+AGT_PRIVATE bool agt__findings_failed(const agt_findings *all);
+/* How many are warnings or errors: all, those that can be mended, those that are. */
+AGT_PRIVATE void agt__findings_count(const agt_findings *all, uint32_t *bad, uint32_t *mendable,
+                                     uint32_t *mended);
+/* What can be mended is. */
+AGT_PRIVATE void agt__findings_mended(agt_findings *all);
+
+#endif /* AGT_FINDINGS_PART_H */
+/* end src/store/findings.h */
+
+#include <stdio.h>
+
+struct agt_findings {
+    agt_mem mem;
+    agt_finding *v;
+    size_t count, cap, at;
+    bool failed;
+    agt_finding spare; /* what there was no room for */
+};
+
+AGT_PRIVATE agt_status agt__findings_new(agt_findings **out, const agt_mem *mem, agt_error *err) {
+    agt_findings *all = agt__zalloc(mem, sizeof *all);
+    *out = all;
+    if (!all) return agt__nomem(err);
+    all->mem = *mem;
+    return AGT_OK;
+}
+
+static agt_finding *findings_room(agt_findings *all) {
+    if (all->count == all->cap) {
+        size_t cap = all->cap ? all->cap * 2 : 16;
+        agt_finding *v = agt__realloc(&all->mem, all->v, all->cap * sizeof *v, cap * sizeof *v);
+        if (!v) {
+            all->failed = true;
+            return &all->spare;
+        }
+        all->v = v;
+        all->cap = cap;
+    }
+    return &all->v[all->count++];
+}
+
+AGT_PRIVATE agt_finding *agt__findings_add(agt_findings *all, agt_severity severity,
+                                           const char *code, const char *mend, const char *format,
+                                           ...) {
+    va_list args;
+    agt_finding *f = findings_room(all);
+    memset(f, 0, sizeof *f);
+    f->size = sizeof *f;
+    f->severity = severity;
+    (void)agt__copy_text(f->code, sizeof f->code, code, strlen(code));
+    if (mend) (void)agt__copy_text(f->mend, sizeof f->mend, mend, strlen(mend));
+    va_start(args, format);
+    (void)vsnprintf(f->what, sizeof f->what, format, args);
+    va_end(args);
+    return f;
+}
+
+AGT_PRIVATE bool agt__findings_failed(const agt_findings *all) {
+    return all->failed;
+}
+
+AGT_PRIVATE void agt__findings_count(const agt_findings *all, uint32_t *bad, uint32_t *mendable,
+                                     uint32_t *mended) {
+    *bad = *mendable = *mended = 0;
+    for (size_t i = 0; i < all->count; i++) {
+        const agt_finding *f = &all->v[i];
+        if (f->severity < AGT_SEVERITY_WARNING) continue;
+        ++*bad;
+        *mendable += f->mendable;
+        *mended += f->mended;
+    }
+}
+
+AGT_PRIVATE void agt__findings_mended(agt_findings *all) {
+    for (size_t i = 0; i < all->count; i++)
+        all->v[i].mended = all->v[i].mendable;
+}
+
+AGENT_TRACE_API agt_status agt_findings_next(agt_findings *all, agt_finding *out, agt_error *err) {
+    agt_finding known;
+    AGENT_TRACE_ASSERT(all && out);
+    agt_status st = agt__options(&known, sizeof known, out, "agt_finding", err);
+    if (st != AGT_OK) return st;
+    if (all->at == all->count) return agt__fail(err, AGT_END, "no more findings");
+    uint32_t size = out->size;
+    const agt_finding *f = &all->v[all->at++];
+    memcpy((char *)out + sizeof size, (const char *)f + sizeof size,
+           (size < sizeof *f ? size : sizeof *f) - sizeof size);
+    return AGT_OK;
+}
+
+AGENT_TRACE_API void agt_findings_close(agt_findings *all) {
+    if (!all) return;
+    agt_mem mem = all->mem;
+    agt__free(&mem, all->v, all->cap * sizeof *all->v);
+    agt__free(&mem, all, sizeof *all);
+}
+/* end src/store/findings.c */
+/* begin src/store/mend_evidence.c */
+/* mend_evidence: everything that is left of a store, wherever it lies: lines in the trace, records
+ * in the journal and in unpublished/ (also such as nothing leads to any more), and the lines in
+ * git's commits. Nothing is believed here; see mend.h. */
+/* begin src/store/mend.h */
+/* mend: making the parts of a store anew from what is left of it.
+ *
+ *   evidence   every line, content and record that can be found anywhere, believed or not
+ *   chain      which of them are the store's: each event's hash is in the event behind it
+ *   contents   a version's bytes, wherever their id is found; the catalog, by replaying events
+ *   write      the new parts, each made beside and renamed, the journal last
+ *
+ * Nothing is decided by where something was found: an event counts because the chain says so, a
+ * content because its id does. */
+#ifndef AGT_MEND_PART_H
+#define AGT_MEND_PART_H
+
+
+#define AGT_MEND_NONE   UINT32_MAX
+#define AGT_MEND_MEMORY 0u /* the source that is no file: mend->memory */
+#define AGT_MEND_LOST   "lost"
+
+typedef enum agt_mend_from {
+    AGT_MEND_GIT,
+    AGT_MEND_JOURNAL,
+    AGT_MEND_UNPUBLISHED,
+    AGT_MEND_TRACE,
+    AGT_MEND_KEPT /* what an earlier recovery or repair put aside: fills gaps, adds nothing */
+} agt_mend_from;
+
+/* A line that reads as an event. */
+typedef struct agt_mend_line {
+    uint64_t seq, at; /* byte in its source */
+    uint32_t source, len;
+    uint8_t from;   /* an agt_mend_from */
+    bool sure;      /* the journal's checksums lead to it */
+    bool whole;     /* not from a record, or the record's contents are what its lines say */
+    bool stands_in; /* made by an earlier repair for an event that is lost */
+    unsigned char hash[32], prev[32];
+} agt_mend_line;
+
+typedef struct agt_mend_content {
+    uint64_t seq, at, len;
+    uint32_t source;
+} agt_mend_content;
+
+/* Events that were recorded together. */
+typedef struct agt_mend_group {
+    uint64_t first, count;
+    unsigned char last[32]; /* the hash of the last one's line: it proves all of them */
+} agt_mend_group;
+
+typedef struct agt_mend_commit {
+    uint64_t last; /* its last event */
+    agt_oid id;
+    unsigned char hash[32]; /* of that event's line */
+} agt_mend_commit;
+
+/* An event of the store as it will be. */
+typedef struct agt_mend_event {
+    uint32_t line; /* in mend->lines */
+    bool lost;     /* stands in for one that nothing has; made now or earlier */
+    uint64_t segment, offset;
+} agt_mend_event;
+
+typedef struct agt_mend {
+    agt_store *s;
+    agt_findings *found;
+    agt_repair_result *out;
+    bool dry;
+    /* what the store says */
+    bool has_header, has_journal;
+    uint64_t known_next;     /* behind the last record that the header leads to */
+    uint64_t generation;     /* the greatest seen anywhere */
+    uint64_t raw_generation; /* of the newest records that lie in the journal, */
+    uint64_t raw_first;      /* and the first seq among them; 0: none */
+    /* what there is; agt_buf as arrays */
+    agt_buf sources; /* agt_fd; 0 is memory */
+    agt_buf memory, lines, contents, groups, commits;
+    agt_segments segments;
+    /* what is right */
+    agt_buf events; /* agt_mend_event, from seq 1 on */
+    uint64_t last;
+    uint64_t first_journal; /* events from here on belong into the journal */
+    uint64_t packed_seq;    /* what git holds soundly */
+    agt_oid packed_head;
+    agt_trace_end end;   /* of the whole trace */
+    agt_trace_end known; /* in front of first_journal */
+    bool rebuild;        /* a new journal is needed, and with it all that it names */
+    bool git_bad;
+    unsigned char replica[8];
+    agt_buf line; /* what agt__mend_line read last */
+} agt_mend;
+
+/* ---- evidence ---- */
+
+/* Finds everything. Reports a journal, or records in it, that cannot be read. */
+AGT_PRIVATE agt_status agt__mend_evidence(agt_mend *m, agt_error *err);
+AGT_PRIVATE void agt__mend_free(agt_mend *m);
+/* Adds a line to mend->memory; `from` tells where it was. Its index in mend->lines, or
+ * AGT_MEND_NONE: no event, or no memory (mend->lines.failed). */
+AGT_PRIVATE uint32_t agt__mend_add_line(agt_mend *m, const char *line, size_t n, uint8_t from);
+/* The first of the structs in `b`, `size` bytes each and sorted by the u64 they begin with, whose
+ * number is not below `number`. */
+AGT_PRIVATE size_t agt__mend_first(const agt_buf *b, size_t size, uint64_t number);
+/* Opens the folder .agent-trace/damaged; AGT_FD_NONE if there is none and it is not made. */
+AGT_PRIVATE agt_status agt__mend_damaged(agt_mend *m, bool make, agt_fd *out, agt_error *err);
+
+/* ---- chain ---- */
+
+/* Decides which lines are the store's events, makes lines for those that are lost, lays the trace
+ * out, and reports. */
+AGT_PRIVATE agt_status agt__mend_chain(agt_mend *m, agt_error *err);
+AGT_PRIVATE agt_mend_event *agt__mend_at(const agt_mend *m, uint64_t seq);
+/* The event's line, until the next call. */
+AGT_PRIVATE agt_status agt__mend_line(agt_mend *m, uint64_t seq, agt_text *out, agt_error *err);
+/* The same, parsed and held to the rules. The texts live in mend->line and s->scratch. */
+AGT_PRIVATE agt_status agt__mend_event(agt_mend *m, uint64_t seq, agt_event *e, agt_error *err);
+/* How many events, from `seq` on and at most up to `last`, are one record. */
+AGT_PRIVATE uint64_t agt__mend_together(const agt_mend *m, uint64_t seq, uint64_t last);
+
+/* ---- contents ---- */
+
+/* The bytes of the event's version, or of its refused ones, into `out` (emptied first). *found
+ * false: nothing has them. */
+AGT_PRIVATE agt_status agt__mend_content(agt_mend *m, const agt_event *e, agt_buf *out, bool *found,
+                                         agt_error *err);
+/* Is the content in its side file? */
+AGT_PRIVATE agt_status agt__mend_side(agt_mend *m, const agt_event *e, agt_buf *out, bool *found,
+                                      agt_error *err);
+/* What documents were behind event `seq`, by replaying all events. */
+AGT_PRIVATE agt_status agt__mend_catalog(agt_mend *m, uint64_t seq, agt_catalog *out,
+                                         agt_error *err);
+
+/* ---- write ---- */
+
+/* Copies .agent-trace/<folder>/<name> to damaged/; what is there already is not copied again. */
+AGT_PRIVATE agt_status agt__mend_keep(agt_mend *m, agt_fd dir, const char *name, agt_error *err);
+/* Compares the trace on disk with the events up to `upto`, and writes what differs. */
+AGT_PRIVATE agt_status agt__mend_trace(agt_mend *m, uint64_t upto, agt_error *err);
+AGT_PRIVATE agt_status agt__mend_write_catalog(agt_mend *m, uint64_t number, uint64_t next_seq,
+                                               agt_error *err);
+/* A new journal, and all that it names. */
+AGT_PRIVATE agt_status agt__mend_rebuild(agt_mend *m, agt_error *err);
+
+#endif /* AGT_MEND_PART_H */
+/* end src/store/mend.h */
+
+#include <stdlib.h>
+
+#define MEND_RECORD_MAGIC 0x52544741u /* "AGTR" as stored */
+#define MEND_RECORD_HEAD  64u
+#define MEND_JOURNAL_MOST (64u * 1024 * 1024)
+
+AGT_PRIVATE agt_status agt__mend_damaged(agt_mend *m, bool make, agt_fd *out, agt_error *err) {
+    agt_error mine;
+    *out = AGT_FD_NONE;
+    agt_status st = agt__open_folder(m->s->sys, m->s->at, "damaged", make, out, &mine);
+    if (st == AGT_NOT_FOUND && !make) return AGT_OK;
+    if (st != AGT_OK && err) *err = mine;
+    return st;
+}
+
+AGT_PRIVATE void agt__mend_free(agt_mend *m) {
+    agt_fd *fds = (agt_fd *)(void *)m->sources.data;
+    for (size_t i = 1; i < m->sources.len / sizeof *fds; i++)
+        m->s->sys->close(m->s->sys->ctx, fds[i]);
+    agt_buf *all[] = {&m->sources, &m->memory,  &m->lines,  &m->contents,
+                      &m->groups,  &m->commits, &m->events, &m->line};
+    for (size_t i = 0; i < AGT_COUNT(all); i++)
+        agt__buf_free(all[i]);
+    agt__segments_free(&m->segments);
+}
+
+/* ---- lines ---- */
+
+static bool mend_parse_line(agt_mend *m, const char *line, size_t n, agt_event *e,
+                            agt_mend_line *out) {
+    memset(out, 0, sizeof *out);
+    if (n > AGT_MAX_EVENT || agt__event_parse(line, n, &m->s->scratch, e, NULL) != AGT_OK ||
+        !e->seq || !agt__unhex(e->prev.data, e->prev.len, out->prev, 32))
+        return false;
+    out->seq = e->seq;
+    out->len = (uint32_t)n;
+    out->whole = true;
+    out->stands_in = agt__text_is(e->action, AGT_MEND_LOST) && agt__text_is(e->actor, "system");
+    agt__sha256(m->s->cpu, line, n, out->hash);
+    return true;
+}
+
+AGT_PRIVATE uint32_t agt__mend_add_line(agt_mend *m, const char *line, size_t n, uint8_t from) {
+    agt_event e;
+    agt_mend_line l;
+    if (!mend_parse_line(m, line, n, &e, &l)) return AGT_MEND_NONE;
+    l.at = m->memory.len;
+    l.from = from;
+    agt__buf_put(&m->memory, line, n);
+    agt__buf_put(&m->lines, &l, sizeof l);
+    if (m->memory.failed) m->lines.failed = true;
+    return m->lines.failed ? AGT_MEND_NONE : (uint32_t)(m->lines.len / sizeof l - 1);
+}
+
+/* One line, or behind an unfinished one a whole one that was written on. */
+static void mend_scan_line(agt_mend *m, const char *text, size_t at, size_t n, uint32_t source,
+                           uint8_t from) {
+    static const char begin[] = "{\"timestamp\":\"";
+    agt_event e;
+    agt_mend_line l;
+    for (size_t skip = 0; n - skip >= sizeof begin; skip++) {
+        if (memcmp(text + at + skip, begin, sizeof begin - 1) != 0) continue;
+        if (!mend_parse_line(m, text + at + skip, n - skip, &e, &l)) continue;
+        l.at = at + skip;
+        l.source = source;
+        l.from = from;
+        agt__buf_put(&m->lines, &l, sizeof l);
+        return;
+    }
+}
+
+static void mend_scan_lines(agt_mend *m, const agt_buf *b, uint32_t source, uint8_t from) {
+    const char *text = (const char *)b->data;
+    for (size_t at = 0, n; at < b->len; at += n) {
+        const char *end = memchr(text + at, '\n', b->len - at);
+        if (!end) return;
+        n = (size_t)(end - (text + at)) + 1;
+        mend_scan_line(m, text, at, n, source, from);
+    }
+}
+
+/* Opens a file as a source and reads it all. *source AGT_MEND_NONE: it cannot be read as a file. */
+static agt_status mend_source(agt_mend *m, agt_fd dir, const char *name, agt_buf *b,
+                              uint32_t *source, agt_error *err) {
+    const agt_sys *sys = m->s->sys;
+    agt_error mine;
+    *source = AGT_MEND_NONE;
+    b->len = 0;
+    agt_status st = agt__read_file(sys, dir, name, SIZE_MAX / 2, b, &mine);
+    if (st == AGT_NOT_FOUND || st == AGT_INVALID || st == AGT_LIMIT) return AGT_OK;
+    agt_fd fd = st == AGT_OK ? sys->open(sys->ctx, dir, name, AGT_O_READ, 0) : AGT_FD_NONE;
+    if (st == AGT_OK && fd < 0) st = agt__fail_io(&mine, fd, "cannot open .agent-trace/%s", name);
+    if (st != AGT_OK) {
+        if (err) *err = mine;
+        return st;
+    }
+    agt__buf_put(&m->sources, &fd, sizeof fd);
+    if (m->sources.failed) {
+        sys->close(sys->ctx, fd);
+        return agt__nomem(err);
+    }
+    *source = (uint32_t)(m->sources.len / sizeof fd - 1);
+    return AGT_OK;
+}
+
+/* ---- records ---- */
+
+typedef struct mend_scan {
+    agt_mend *m;
+    const agt_buf *b;
+    uint32_t source;
+    uint8_t from;
+    size_t sure_end; /* the journal's checksums lead up to here */
+} mend_scan;
+
+/* The bytes at `at` as a record whose checksum nobody looked at; false if they are none. */
+static bool mend_record_at(const agt_buf *b, size_t at, agt_record *r) {
+    const unsigned char *p = b->data + at;
+    memset(r, 0, sizeof *r);
+    if (b->len - at < MEND_RECORD_HEAD || agt__get32(p) != MEND_RECORD_MAGIC) return false;
+    r->length = agt__get32(p + 8);
+    r->entries = agt__get32(p + 12);
+    r->generation = agt__get64(p + 16);
+    r->first_seq = agt__get64(p + 24);
+    r->data = p;
+    if (r->length > b->len - at || r->length < MEND_RECORD_HEAD + 16)
+        r->length = (uint32_t)(b->len - at < UINT32_MAX ? b->len - at : UINT32_MAX);
+    return r->first_seq > 0 && r->first_seq <= INT64_MAX && r->entries > 0;
+}
+
+static bool mend_blob_is(agt_cpu cpu, const agt_event *e, const void *bytes, size_t n) {
+    agt_oid id, want;
+    if (!agt__unhex(e->blob.data, e->blob.len, want.id, 20)) return false;
+    agt__git_id(cpu, "blob", bytes, n, id.id);
+    return memcmp(id.id, want.id, 20) == 0;
+}
+
+/* Takes what the record has. True if all of it reads as one: *length is its own then. */
+static bool mend_take_record(mend_scan *scan, size_t start, const agt_record *r) {
+    agt_mend *m = scan->m;
+    agt_entry entry;
+    agt_event e;
+    agt_mend_line l;
+    uint64_t count = 0;
+    size_t at = 0, first = m->lines.len;
+    bool whole = true;
+    while (count < r->entries && agt__record_next(r, &at, &entry)) {
+        if (!mend_parse_line(m, entry.line, entry.line_len, &e, &l) ||
+            l.seq != r->first_seq + count)
+            return false;
+        l.at = (size_t)((const unsigned char *)entry.line - scan->b->data);
+        l.source = scan->source;
+        l.from = scan->from;
+        l.sure = start < scan->sure_end;
+        agt__buf_put(&m->lines, &l, sizeof l);
+        if (entry.content) {
+            agt_mend_content c = {l.seq, (uint64_t)(entry.content - scan->b->data),
+                                  entry.content_len, scan->source};
+            agt__buf_put(&m->contents, &c, sizeof c);
+            if (e.blob.data)
+                whole = whole && mend_blob_is(m->s->cpu, &e, entry.content, (size_t)c.len);
+        }
+        count++;
+    }
+    if (count != r->entries || m->lines.failed) return false;
+    agt_mend_line *lines = (agt_mend_line *)(void *)(m->lines.data + first);
+    for (uint64_t i = 0; i < count; i++)
+        lines[i].whole = whole;
+    agt_mend_group g = {r->first_seq, count, {0}};
+    memcpy(g.last, l.hash, 32);
+    agt__buf_put(&m->groups, &g, sizeof g);
+    return true;
+}
+
+/* Records may begin at every multiple of 8; after a whole one the next is where it ends. */
+static void mend_scan_records(mend_scan *scan, size_t start) {
+    agt_mend *m = scan->m;
+    agt_record r;
+    for (size_t at = start; at < scan->b->len;) {
+        bool is = mend_record_at(scan->b, at, &r);
+        size_t lines = m->lines.len;
+        bool whole = is && mend_take_record(scan, at, &r);
+        bool some = m->lines.len > lines;
+        if (some && r.generation > m->generation) m->generation = r.generation;
+        if (some && scan->from == AGT_MEND_JOURNAL && r.generation > m->raw_generation) {
+            m->raw_generation = r.generation;
+            m->raw_first = r.first_seq;
+        } else if (some && scan->from == AGT_MEND_JOURNAL && r.generation == m->raw_generation &&
+                   r.first_seq < m->raw_first)
+            m->raw_first = r.first_seq;
+        uint32_t own = whole ? agt__get32(r.data + 8) : 8;
+        at += whole && own >= MEND_RECORD_HEAD && (own & 7u) == 0 && own <= r.length ? own : 8;
+    }
+}
+
+/* ---- the places ---- */
+
+/* The header's own chain of records. */
+static size_t mend_sure_end(agt_mend *m, const agt_buf *b) {
+    agt_record r;
+    const agt_journal_header *h = &m->s->journal.header;
+    size_t at = AGT_JOURNAL_START;
+    uint32_t chain = h->crc;
+    m->known_next = h->next_seq;
+    while (at < b->len && agt__record_parse(b->data + at, b->len - at, m->s->cpu, h->generation,
+                                            m->known_next, chain, &r) == AGT_OK) {
+        at += r.length;
+        m->known_next += r.entries;
+        chain = r.crc;
+    }
+    return at;
+}
+
+static agt_status mend_journal(agt_mend *m, agt_buf *b, agt_error *err) {
+    mend_scan scan = {m, b, 0, AGT_MEND_JOURNAL, 0};
+    agt_error mine;
+    mine.message[0] = 0;
+    agt_store *s = m->s;
+    const char *mend = "repair makes a new one from trace, git and what lies in it";
+    agt_status st = agt__journal_open(&s->journal, s->sys, s->at, s->cpu, false, &mine);
+    m->has_header = st == AGT_OK;
+    if (st != AGT_OK && st != AGT_CORRUPT && st != AGT_NOT_FOUND)
+        return agt__answer(st, &mine, err);
+    st = mend_source(m, s->at, "journal", b, &scan.source, err);
+    if (st != AGT_OK) return st;
+    m->has_journal = scan.source != AGT_MEND_NONE;
+    if (!m->has_header || b->len < AGT_JOURNAL_BYTES) {
+        agt__findings_add(m->found, AGT_SEVERITY_ERROR, "journal", mend,
+                          !m->has_journal  ? ".agent-trace/journal is missing"
+                          : !m->has_header ? ".agent-trace/journal has no valid header"
+                                           : ".agent-trace/journal is shorter than it was made")
+            ->mendable = 1;
+        m->rebuild = true;
+    }
+    if (m->has_header) {
+        m->generation = s->journal.header.generation;
+        scan.sure_end = mend_sure_end(m, b);
+    }
+    if (!m->has_journal) return AGT_OK;
+    if (b->len > MEND_JOURNAL_MOST) b->len = MEND_JOURNAL_MOST;
+    mend_scan_records(&scan, AGT_JOURNAL_START);
+    return AGT_OK;
+}
+
+typedef struct mend_names {
+    agt_mend *m;
+    agt_fd dir;
+    agt_buf *b;
+    agt_status st;
+    agt_error *err;
+} mend_names;
+
+static bool mend_ends(const char *name, const char *end) {
+    size_t n = strlen(name), k = strlen(end);
+    return n > k && strcmp(name + n - k, end) == 0;
+}
+
+static int mend_one_unpublished(void *ctx, const char *name) {
+    mend_names *n = ctx;
+    mend_scan scan = {n->m, n->b, 0, AGT_MEND_UNPUBLISHED, 0};
+    if (!mend_ends(name, ".records")) return 0;
+    n->st = mend_source(n->m, n->dir, name, n->b, &scan.source, n->err);
+    if (n->st == AGT_OK && scan.source != AGT_MEND_NONE) mend_scan_records(&scan, AGT_RECORDS_HEAD);
+    return n->st != AGT_OK;
+}
+
+static bool mend_has(const char *name, const char *part) {
+    for (size_t n = strlen(part); *name; name++)
+        if (strncmp(name, part, n) == 0) return true;
+    return false;
+}
+
+/* Lines that were put aside: <segment>.torn, and segments in damaged/. */
+static int mend_one_kept(void *ctx, const char *name) {
+    mend_names *n = ctx;
+    uint32_t source;
+    if (!mend_has(name, ".jsonl") || mend_ends(name, ".tmp")) return 0;
+    if (n->dir == n->m->s->trace_dir && !mend_ends(name, ".torn")) return 0;
+    n->st = mend_source(n->m, n->dir, name, n->b, &source, n->err);
+    if (n->st == AGT_OK && source != AGT_MEND_NONE)
+        mend_scan_lines(n->m, n->b, source, AGT_MEND_KEPT);
+    return n->st != AGT_OK;
+}
+
+static int mend_one_catalog(void *ctx, const char *name) {
+    agt_mend *m = ctx;
+    char again[32];
+    uint64_t n = 0;
+    if (strncmp(name, "catalog.", 8) != 0) return 0;
+    for (const char *p = name + 8; *p >= '0' && *p <= '9' && n < UINT64_MAX / 10 - 9; p++)
+        n = n * 10 + (uint64_t)(*p - '0');
+    agt__catalog_name(n, again);
+    if (strcmp(again, name) == 0 && n > m->generation && n < INT64_MAX) m->generation = n;
+    return 0;
+}
+
+static agt_status mend_list(mend_names *n, agt_fd dir, int (*each)(void *, const char *),
+                            const char *what) {
+    const agt_sys *sys = n->m->s->sys;
+    if (dir == AGT_FD_NONE) return AGT_OK;
+    n->dir = dir;
+    int rc = sys->list(sys->ctx, dir, each, n);
+    if (n->st == AGT_OK && rc < 0)
+        n->st = agt__fail_io(n->err, rc, "cannot list .agent-trace/%s", what);
+    return n->st;
+}
+
+static agt_status mend_trace_lines(agt_mend *m, agt_buf *b, agt_error *err) {
+    char name[AGT_SEGMENT_NAME];
+    uint32_t source;
+    agt_store *s = m->s;
+    m->segments.mem = &s->mem;
+    agt_status st = agt__segments_list(&m->segments, s->sys, s->trace_dir, err);
+    for (size_t i = 0; st == AGT_OK && i < m->segments.count; i++) {
+        agt__segment_name(m->segments.v[i], name);
+        st = mend_source(m, s->trace_dir, name, b, &source, err);
+        if (st == AGT_OK && source != AGT_MEND_NONE) mend_scan_lines(m, b, source, AGT_MEND_TRACE);
+    }
+    return st;
+}
+
+/* ---- git ---- */
+
+static int mend_by_seq(const void *a, const void *b) {
+    const agt_mend_line *x = a, *y = b;
+    if (x->seq != y->seq) return x->seq < y->seq ? -1 : 1;
+    return (x->from > y->from) - (x->from < y->from);
+}
+
+static int mend_by_number(const void *a, const void *b) {
+    uint64_t x, y; /* seq or first: what both structs begin with */
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return (x > y) - (x < y);
+}
+
+static void mend_sort(agt_buf *b, size_t size, int (*order)(const void *, const void *)) {
+    if (b->len) qsort(b->data, b->len / size, size, order);
+}
+
+AGT_PRIVATE size_t agt__mend_first(const agt_buf *b, size_t size, uint64_t number) {
+    size_t lo = 0, hi = b->len / size;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        uint64_t v;
+        memcpy(&v, b->data + mid * size, sizeof v);
+        if (v < number)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* Takes the lines of one commit; *parent says whether it has one. False: it is none of ours. */
+static bool mend_commit(agt_mend *m, const agt_oid *id, const agt_buf *b, agt_oid *parent,
+                        bool *has_parent) {
+    static const char word[] = "event: ";
+    const size_t skip = sizeof word - 1;
+    const char *p = (const char *)b->data, *end = p + b->len, *line_end;
+    agt_mend_commit c = {0, *id, {0}};
+    agt_mend_group g = {0, 0, {0}};
+    *has_parent = false;
+    for (; p < end && (line_end = memchr(p, '\n', (size_t)(end - p))) != NULL; p = line_end + 1) {
+        size_t n = (size_t)(line_end - p) + 1;
+        if (!g.count && n == 48 && memcmp(p, "parent ", 7) == 0 && !*has_parent)
+            *has_parent = agt__unhex(p + 7, 40, parent->id, 20);
+        if (n <= skip || memcmp(p, word, skip) != 0) continue;
+        uint32_t at = agt__mend_add_line(m, p + skip, n - skip, AGT_MEND_GIT);
+        if (at == AGT_MEND_NONE) return false;
+        const agt_mend_line *l = (const agt_mend_line *)(const void *)m->lines.data + at;
+        if (!g.count++) g.first = l->seq;
+        if (l->seq != g.first + g.count - 1) return false;
+        memcpy(g.last, l->hash, 32);
+    }
+    c.last = g.first + g.count - 1;
+    memcpy(c.hash, g.last, 32);
+    if (!g.count) return false;
+    agt__buf_put(&m->groups, &g, sizeof g);
+    agt__buf_put(&m->commits, &c, sizeof c);
+    return true;
+}
+
+/* From `id` back to the first commit, or as far as they can be read and are not known. */
+static agt_status mend_walk_git(agt_mend *m, agt_oid id, agt_error *err) {
+    agt_store *s = m->s;
+    agt_buf b = agt__buf(&s->mem);
+    agt_error mine;
+    const size_t known = m->commits.len / sizeof(agt_mend_commit);
+    agt_status st = AGT_OK;
+    for (bool more = true; more && st == AGT_OK;) {
+        agt_oid parent = id;
+        const agt_mend_commit *c = (const agt_mend_commit *)(const void *)m->commits.data;
+        for (size_t i = 0; i < known && more; i++)
+            more = memcmp(c[i].id.id, id.id, 20) != 0;
+        if (!more) break;
+        b.len = 0;
+        st = agt__git_read(s->git, &id, &b, &mine);
+        if (st == AGT_NOMEM || st == AGT_IO) {
+            if (err) *err = mine;
+            break;
+        }
+        if (st != AGT_OK) { /* the history ends here, for now */
+            st = AGT_OK;
+            break;
+        }
+        if (!mend_commit(m, &id, &b, &parent, &more)) more = false;
+        id = parent;
+        if (m->lines.failed || m->groups.failed || m->commits.failed) st = agt__nomem(err);
+    }
+    agt__buf_free(&b);
+    return st;
+}
+
+static agt_status mend_git(agt_mend *m, agt_error *err) {
+    agt_store *s = m->s;
+    agt_oid head;
+    bool found = false;
+    if (!s->git || s->git_dir == AGT_FD_NONE) return AGT_OK;
+    agt_error mine;
+    agt_status st = agt__git_head(s->git, &head, &found, &mine);
+    if (st == AGT_NOMEM || st == AGT_IO) return agt__answer(st, &mine, err);
+    st = st == AGT_OK && found ? mend_walk_git(m, head, err) : AGT_OK;
+    if (st == AGT_OK && m->has_header && s->journal.header.packed_seq)
+        st = mend_walk_git(m, s->journal.header.packed_head, err);
+    return st;
+}
+
+/* ---- all of it ---- */
+
+AGT_PRIVATE agt_status agt__mend_evidence(agt_mend *m, agt_error *err) {
+    agt_store *s = m->s;
+    agt_buf b = agt__buf(&s->mem);
+    const agt_fd none = AGT_FD_NONE;
+    agt_fd damaged = AGT_FD_NONE;
+    mend_names names = {m, AGT_FD_NONE, &b, AGT_OK, err};
+    m->sources = m->memory = m->lines = m->contents = m->groups = m->commits = m->events = m->line =
+        agt__buf(&s->mem);
+    agt__buf_put(&m->sources, &none, sizeof none);
+    agt_status st = mend_journal(m, &b, err);
+    if (st == AGT_OK) st = mend_trace_lines(m, &b, err);
+    if (st == AGT_OK) st = mend_list(&names, s->unpublished, mend_one_unpublished, "unpublished");
+    if (st == AGT_OK) st = mend_list(&names, s->trace_dir, mend_one_kept, "trace");
+    if (st == AGT_OK) st = agt__mend_damaged(m, false, &damaged, err);
+    if (st == AGT_OK) st = mend_list(&names, damaged, mend_one_kept, "damaged");
+    if (damaged != AGT_FD_NONE) s->sys->close(s->sys->ctx, damaged);
+    int rc = st == AGT_OK ? s->sys->list(s->sys->ctx, s->at, mend_one_catalog, m) : 0;
+    if (rc < 0) st = agt__fail_io(err, rc, "cannot list .agent-trace");
+    if (st == AGT_OK) st = mend_git(m, err);
+    agt__buf_free(&b);
+    if (st == AGT_OK && (m->sources.failed || m->memory.failed || m->lines.failed ||
+                         m->contents.failed || m->groups.failed || m->commits.failed))
+        st = agt__nomem(err);
+    mend_sort(&m->lines, sizeof(agt_mend_line), mend_by_seq);
+    mend_sort(&m->contents, sizeof(agt_mend_content), mend_by_number);
+    mend_sort(&m->groups, sizeof(agt_mend_group), mend_by_number);
+    return st;
+}
+/* end src/store/mend_evidence.c */
+/* begin src/store/mend_chain.c */
+/* mend_chain: which of the lines that were found are the store's events.
+ *
+ * (1) The walk goes backward: every event has the hash of the line before it, so one that is sure
+ *     proves all before it. The journal's checksums, or its header, tell where to begin.
+ * (2) Where a line is lost, the one before it is proved by nothing that comes later; what chains
+ *     forward is preferred then.
+ * (3) Behind what the journal tells, events count as far as each has the hash of the one before.
+ *     Without a journal they also count behind a gap, unless the gap cannot be.
+ * (4) For a lost event another stands in: by `system`, with the action "lost". So seq has no gap,
+ *     and the trace's chain is broken exactly where something is missing. */
+
+#define MEND_GAP 1024u /* more events are not lost at once, they are a number that was damaged */
+
+static const agt_mend_line *mend_lines(const agt_mend *m) {
+    return (const agt_mend_line *)(const void *)m->lines.data;
+}
+
+AGT_PRIVATE agt_mend_event *agt__mend_at(const agt_mend *m, uint64_t seq) {
+    return (agt_mend_event *)(void *)m->events.data + (seq - 1);
+}
+
+static const unsigned char *mend_hash(const agt_mend *m, uint64_t seq) {
+    static const unsigned char none[32];
+    return seq ? mend_lines(m)[agt__mend_at(m, seq)->line].hash : none;
+}
+
+/* The lines with that seq: their first index; *count. */
+static size_t mend_of(const agt_mend *m, uint64_t seq, size_t *count) {
+    const agt_mend_line *v = mend_lines(m);
+    size_t total = m->lines.len / sizeof *v, first = agt__mend_first(&m->lines, sizeof *v, seq);
+    for (*count = 0; first + *count < total && v[first + *count].seq == seq;)
+        ++*count;
+    return first;
+}
+
+/* Does the line chain to one that was found before it? */
+static bool mend_chains(const agt_mend *m, const agt_mend_line *l) {
+    static const unsigned char none[32];
+    size_t n;
+    if (l->seq == 1) return memcmp(l->prev, none, 32) == 0;
+    for (size_t i = mend_of(m, l->seq - 1, &n); n > 0; n--, i++)
+        if (memcmp(mend_lines(m)[i].hash, l->prev, 32) == 0) return true;
+    return false;
+}
+
+/* The line of `seq`; `hash` (may be NULL: unknown) is what it must have. AGT_MEND_NONE: lost. */
+static uint32_t mend_pick(const agt_mend *m, uint64_t seq, const unsigned char *hash) {
+    size_t n, first = mend_of(m, seq, &n);
+    const agt_mend_line *v = mend_lines(m) + first;
+    for (size_t i = 0; hash && i < n; i++)
+        if (memcmp(v[i].hash, hash, 32) == 0) return (uint32_t)(first + i);
+    for (size_t i = 0; i < n; i++)
+        if (hash ? v[i].stands_in : v[i].sure) return (uint32_t)(first + i);
+    for (size_t i = 0; !hash && i < n; i++) /* (2) */
+        if (v[i].from != AGT_MEND_KEPT && mend_chains(m, &v[i])) return (uint32_t)(first + i);
+    for (size_t i = 0; !hash && i < n; i++)
+        if (v[i].from != AGT_MEND_KEPT) return (uint32_t)(first + i);
+    return AGT_MEND_NONE;
+}
+
+/* (3): the newest event, where no journal tells it. */
+static uint64_t mend_top(const agt_mend *m) {
+    const agt_mend_line *v = mend_lines(m);
+    size_t n = m->lines.len / sizeof *v;
+    uint64_t top = 0;
+    const agt_mend_line *last = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (v[i].from == AGT_MEND_KEPT || v[i].seq <= top) continue;
+        bool chains = mend_chains(m, &v[i]);
+        bool other = last && memcmp(v[i].prev, last->hash, 32) == 0 && v[i].seq != top + 1;
+        bool near = v[i].seq - top <= MEND_GAP && v[i].whole && !other;
+        if (!chains && !near) continue;
+        top = v[i].seq;
+        last = &v[i];
+    }
+    return top;
+}
+
+/* (3): the index of a line that goes on behind the last one. */
+static uint32_t mend_successor(const agt_mend *m) {
+    size_t n, first = mend_of(m, m->last + 1, &n);
+    if (m->last && agt__mend_at(m, m->last)->line == AGT_MEND_NONE) return AGT_MEND_NONE;
+    for (size_t i = first; i < first + n; i++) {
+        const agt_mend_line *l = &mend_lines(m)[i];
+        if (l->from != AGT_MEND_KEPT && l->whole && memcmp(l->prev, mend_hash(m, m->last), 32) == 0)
+            return (uint32_t)i;
+    }
+    return AGT_MEND_NONE;
+}
+
+/* (1) */
+static void mend_backward(agt_mend *m) {
+    const agt_journal_header *h = &m->s->journal.header;
+    const unsigned char *hash = NULL;
+    for (uint64_t seq = m->last; seq > 0; seq--) {
+        if (m->has_header && seq == h->next_seq - 1) hash = h->trace.prev;
+        agt_mend_event *e = agt__mend_at(m, seq);
+        e->line = mend_pick(m, seq, hash);
+        hash = e->line == AGT_MEND_NONE ? NULL : mend_lines(m)[e->line].prev;
+    }
+}
+
+static agt_status mend_choose(agt_mend *m, agt_error *err) {
+    m->last = m->has_header ? m->known_next - 1 : mend_top(m);
+    if (m->last > SIZE_MAX / sizeof(agt_mend_event)) return agt__nomem(err);
+    agt__buf_zero(&m->events, (size_t)m->last * sizeof(agt_mend_event));
+    if (m->events.failed) return agt__nomem(err);
+    mend_backward(m);
+    uint64_t told = m->last;
+    for (uint32_t next; m->has_header && (next = mend_successor(m)) != AGT_MEND_NONE;) {
+        agt_mend_event e = {next, false, 0, 0};
+        agt__buf_put(&m->events, &e, sizeof e);
+        if (m->events.failed) return agt__nomem(err);
+        m->last++;
+    }
+    if (m->last == told) return AGT_OK;
+    m->rebuild = true;
+    agt__findings_add(m->found, AGT_SEVERITY_ERROR, "journal_records",
+                      "repair takes them in from where they are",
+                      "the journal ends before event %llu, but there are whole events up to %llu",
+                      (unsigned long long)told + 1, (unsigned long long)m->last)
+        ->mendable = 1;
+    return AGT_OK;
+}
+
+/* ---- lost events (4) ---- */
+
+static agt_status mend_stand_in(agt_mend *m, uint64_t seq, int64_t at_unix_ms, agt_error *err) {
+    char summary[96], prev[65], replica[17];
+    agt_event e = AGT_EVENT_INIT;
+    agt_buf line = agt__buf(&m->s->mem);
+    (void)agt__copy_text(summary, sizeof summary, "lost before a repair: event ", 28);
+    agt__seq_name(seq, "", summary + 28);
+    agt__hex(mend_hash(m, seq - 1), 32, prev);
+    agt__hex(m->replica, 8, replica);
+    e.seq = seq;
+    e.at_unix_ms = e.recorded_unix_ms = at_unix_ms;
+    e.actor = agt__text("system");
+    e.action = e.change_kind = agt__text(AGT_MEND_LOST);
+    e.summary = agt__text(summary);
+    e.source = e.detected_by = agt__text("repair");
+    e.replica = (agt_text){replica, 16};
+    e.prev = (agt_text){prev, 64};
+    agt_status st = agt__event_format(&line, &e, err);
+    uint32_t at = AGT_MEND_NONE;
+    if (st == AGT_OK) at = agt__mend_add_line(m, (const char *)line.data, line.len, AGT_MEND_KEPT);
+    agt__buf_free(&line);
+    if (st == AGT_OK && at == AGT_MEND_NONE) st = agt__nomem(err);
+    if (st == AGT_OK) agt__mend_at(m, seq)->line = at;
+    return st;
+}
+
+static void mend_tell_lost(agt_mend *m, uint64_t first, uint64_t last) {
+    m->rebuild = true;
+    m->out->lost_events += last - first + 1;
+    if (!m->out->first_lost_seq) m->out->first_lost_seq = first;
+    agt__findings_add(m->found, AGT_SEVERITY_ERROR, "lost_event",
+                      "nothing has them any more; put the store back from a copy if there is one",
+                      first == last
+                          ? "event %llu is lost: neither trace, journal nor git has it"
+                          : "events %llu to %llu are lost: neither trace, journal nor git "
+                            "has them",
+                      (unsigned long long)first, (unsigned long long)last);
+}
+
+static agt_status mend_fill_gaps(agt_mend *m, agt_error *err) {
+    int64_t at_unix_ms = 0;
+    agt_status st = AGT_OK;
+    for (uint64_t seq = 1, end; st == AGT_OK && seq <= m->last; seq = end + 1) {
+        end = seq;
+        agt_mend_event *e = agt__mend_at(m, seq);
+        if (e->line != AGT_MEND_NONE) {
+            e->lost = mend_lines(m)[e->line].stands_in;
+            continue;
+        }
+        agt_event before = AGT_EVENT_INIT;
+        if (seq > 1) st = agt__mend_event(m, seq - 1, &before, err);
+        if (seq > 1) at_unix_ms = before.at_unix_ms;
+        for (; end < m->last && agt__mend_at(m, end + 1)->line == AGT_MEND_NONE; end++) {
+        }
+        mend_tell_lost(m, seq, end);
+        for (uint64_t i = seq; st == AGT_OK && i <= end; i++) {
+            agt__mend_at(m, i)->lost = true;
+            st = mend_stand_in(m, i, at_unix_ms, err);
+        }
+    }
+    return st;
+}
+
+/* ---- reading ---- */
+
+AGT_PRIVATE agt_status agt__mend_line(agt_mend *m, uint64_t seq, agt_text *out, agt_error *err) {
+    const agt_mend_line *l = &mend_lines(m)[agt__mend_at(m, seq)->line];
+    agt_buf *b = &m->line;
+    b->len = 0;
+    if (!agt__buf_reserve(b, l->len)) return agt__nomem(err);
+    if (l->source == AGT_MEND_MEMORY)
+        memcpy(b->data, m->memory.data + l->at, l->len);
+    else {
+        agt_fd fd = ((const agt_fd *)(const void *)m->sources.data)[l->source];
+        int64_t n = agt__read_all(m->s->sys, fd, b->data, l->len, l->at);
+        if (n < 0) return agt__fail_io(err, n, "cannot read event %llu", (unsigned long long)seq);
+        if (n != (int64_t)l->len)
+            return agt__fail(err, AGT_BUSY, "the store changes while it is repaired; try again");
+    }
+    *out = (agt_text){(const char *)b->data, l->len};
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__mend_event(agt_mend *m, uint64_t seq, agt_event *e, agt_error *err) {
+    agt_entry entry;
+    agt_text line = {NULL, 0};
+    agt_status st = agt__mend_line(m, seq, &line, err);
+    if (st != AGT_OK) return st;
+    memset(&entry, 0, sizeof entry);
+    entry.flags = AGT_ENTRY_CONTENT;
+    entry.line = line.data;
+    entry.line_len = (uint32_t)line.len;
+    return agt__store_event(&entry, seq, &m->s->scratch, e, err);
+}
+
+AGT_PRIVATE uint64_t agt__mend_together(const agt_mend *m, uint64_t seq, uint64_t last) {
+    const agt_mend_group *g = (const agt_mend_group *)(const void *)m->groups.data;
+    size_t count = m->groups.len / sizeof *g;
+    for (size_t i = agt__mend_first(&m->groups, sizeof *g, seq); i < count && g[i].first == seq;
+         i++)
+        if (g[i].count > 1 && g[i].count <= last - seq + 1 &&
+            memcmp(g[i].last, mend_hash(m, seq + g[i].count - 1), 32) == 0)
+            return g[i].count;
+    return 1;
+}
+
+/* ---- where the lines stand ---- */
+
+static bool mend_segment_named(const agt_mend *m, uint64_t from, uint64_t to) {
+    for (size_t i = 0; i < m->segments.count; i++)
+        if (m->segments.v[i] >= from && m->segments.v[i] <= to) return true;
+    return m->has_header && m->s->journal.header.trace.segment >= from &&
+           m->s->journal.header.trace.segment <= to;
+}
+
+/* A record that finds the segment long enough begins a new one; where records are not known the
+ * segments' names tell. */
+static void mend_lay_out(agt_mend *m) {
+    agt_trace_end at = {1, 0, {0}};
+    m->known = at;
+    for (uint64_t seq = 1; seq <= m->last; seq++) {
+        agt_mend_event *e = agt__mend_at(m, seq);
+        if (at.offset >= AGT_SEGMENT_MAX &&
+            (mend_segment_named(m, seq, seq) || !mend_segment_named(m, seq, seq + AGT_MAX_BATCH))) {
+            at.segment = seq;
+            at.offset = 0;
+        }
+        e->segment = at.segment;
+        e->offset = at.offset;
+        at.offset += mend_lines(m)[e->line].len;
+        memcpy(at.prev, mend_hash(m, seq), 32);
+        if (seq + 1 == m->first_journal) m->known = at;
+    }
+    m->end = at;
+}
+
+/* Is the event's line in the trace, so that it was being applied, if not more? */
+static bool mend_in_trace(const agt_mend *m, uint64_t seq) {
+    size_t n;
+    for (size_t i = mend_of(m, seq, &n); n > 0; n--, i++)
+        if (mend_lines(m)[i].from == AGT_MEND_TRACE &&
+            memcmp(mend_lines(m)[i].hash, mend_hash(m, seq), 32) == 0)
+            return true;
+    return false;
+}
+
+/* What the journal has is put in place again by the recovery to come. Where the header that says
+ * what that is is gone, it is what the trace has not, because a change's line is written first. */
+static void mend_first_journal(agt_mend *m) {
+    const agt_journal_header *h = &m->s->journal.header;
+    const agt_mend_group *g = (const agt_mend_group *)(const void *)m->groups.data;
+    m->first_journal = m->last + 1;
+    if (m->has_header && m->raw_generation <= h->generation) {
+        m->first_journal = h->next_seq;
+        return;
+    }
+    while (m->first_journal > m->raw_first && m->raw_first &&
+           !mend_in_trace(m, m->first_journal - 1))
+        m->first_journal--;
+    for (size_t i = 0; i < m->groups.len / sizeof *g; i++)
+        if (g[i].first < m->first_journal && m->first_journal <= m->last &&
+            g[i].first + g[i].count > m->first_journal &&
+            agt__mend_together(m, g[i].first, m->last) == g[i].count)
+            m->first_journal = g[i].first;
+}
+
+AGT_PRIVATE agt_status agt__mend_chain(agt_mend *m, agt_error *err) {
+    const agt_journal_header *h = &m->s->journal.header;
+    memcpy(m->replica, h->replica, sizeof m->replica);
+    if (!m->has_header) {
+        int rc = m->s->sys->random(m->s->sys->ctx, m->replica, sizeof m->replica);
+        if (rc < 0) return agt__fail_io(err, rc, "cannot get random bytes");
+    }
+    agt_status st = mend_choose(m, err);
+    if (st == AGT_OK) st = mend_fill_gaps(m, err);
+    if (st != AGT_OK) return st;
+    m->out->events = m->last;
+    mend_first_journal(m);
+    mend_lay_out(m);
+    if (!m->has_header || m->rebuild) return AGT_OK;
+    if (m->first_journal == h->next_seq && m->known.segment == h->trace.segment &&
+        m->known.offset == h->trace.offset && memcmp(m->known.prev, h->trace.prev, 32) == 0)
+        return AGT_OK;
+    m->rebuild = true;
+    agt__findings_add(m->found, AGT_SEVERITY_ERROR, "journal",
+                      "repair makes a new one from trace, git and what lies in it",
+                      "the header of .agent-trace/journal is not the newest, or not of this trace")
+        ->mendable = 1;
+    return AGT_OK;
+}
+/* end src/store/mend_chain.c */
+/* begin src/store/mend_contents.c */
+/* mend_contents: a version's bytes by their id, from wherever they are left; and the catalog, which
+ * is what the events say, one after another.
+ *
+ * (1) Where an event is lost, nobody knows what it did. A type that was given before it may have
+ *     been taken back: such a document becomes `reference`, which agents cannot change, and a
+ *     grant that was given before it is over. */
+
+static bool mend_is(agt_mend *m, const agt_event *e, const void *bytes, size_t n) {
+    unsigned char got[32], want[32];
+    if (e->blob.data) {
+        agt__git_id(m->s->cpu, "blob", bytes, n, got);
+        return agt__unhex(e->blob.data, e->blob.len, want, 20) && memcmp(got, want, 20) == 0;
+    }
+    agt__sha256(m->s->cpu, bytes, n, got);
+    return agt__unhex(e->rejected.data, e->rejected.len, want, 32) && memcmp(got, want, 32) == 0;
+}
+
+/* Statuses that say "not here": the search goes on. What could not be read is no loss. */
+static agt_status mend_elsewhere(agt_status st, const agt_error *mine, agt_error *err) {
+    bool failed = st == AGT_NOMEM || st == AGT_IO;
+    if (failed && err) *err = *mine;
+    return failed ? st : AGT_OK;
+}
+
+static agt_status mend_in_records(agt_mend *m, const agt_event *e, agt_buf *out, bool *found,
+                                  agt_error *err) {
+    const agt_mend_content *c = (const agt_mend_content *)(const void *)m->contents.data;
+    size_t count = m->contents.len / sizeof *c;
+    for (size_t i = agt__mend_first(&m->contents, sizeof *c, e->seq);
+         !*found && i < count && c[i].seq == e->seq; i++) {
+        agt_fd fd = ((const agt_fd *)(const void *)m->sources.data)[c[i].source];
+        out->len = 0;
+        if (!agt__buf_reserve(out, (size_t)c[i].len + 1)) return agt__nomem(err);
+        int64_t n = agt__read_all(m->s->sys, fd, out->data, (size_t)c[i].len, c[i].at);
+        if (n < 0) return agt__fail_io(err, n, "cannot read a record");
+        out->len = (size_t)n;
+        *found = (uint64_t)n == c[i].len && mend_is(m, e, out->data, out->len);
+    }
+    return AGT_OK;
+}
+
+static agt_status mend_in_file(agt_mend *m, const agt_event *e, agt_fd dir, const char *name,
+                               agt_buf *out, bool *found, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    out->len = 0;
+    if (dir == AGT_FD_NONE) return AGT_OK;
+    agt_status st = agt__read_file(m->s->sys, dir, name, (size_t)AGT_MAX_DOCUMENT, out, &mine);
+    *found = st == AGT_OK && mend_is(m, e, out->data, out->len);
+    return mend_elsewhere(st, &mine, err);
+}
+
+AGT_PRIVATE agt_status agt__mend_side(agt_mend *m, const agt_event *e, agt_buf *out, bool *found,
+                                      agt_error *err) {
+    char name[40];
+    agt__side_name(e->seq, name);
+    *found = false;
+    return mend_in_file(m, e, m->s->unpublished, name, out, found, err);
+}
+
+static agt_status mend_in_git(agt_mend *m, const agt_event *e, agt_buf *out, bool *found,
+                              agt_error *err) {
+    agt_oid id;
+    agt_error mine;
+    mine.status = AGT_OK;
+    out->len = 0;
+    if (!m->s->git || m->s->git_dir == AGT_FD_NONE || !e->blob.data ||
+        !agt__unhex(e->blob.data, e->blob.len, id.id, 20))
+        return AGT_OK;
+    agt_status st = agt__git_read(m->s->git, &id, out, &mine);
+    *found = st == AGT_OK && mend_is(m, e, out->data, out->len);
+    return mend_elsewhere(st, &mine, err);
+}
+
+/* A document that may not be read, or is none, is not there for us. */
+static bool mend_readable(agt_mend *m, const char *path, size_t len) {
+    const char *leaf;
+    const agt_sys *sys = m->s->sys;
+    agt_fd folder = agt__open_parent(m->s, path, len, false, &leaf);
+    if (folder < 0) return AGT_SYS_CLASS(folder) == AGT_SYS_IO;
+    agt_fd fd = sys->open(sys->ctx, folder, leaf, AGT_O_READ, 0);
+    sys->close(sys->ctx, folder);
+    if (fd < 0) return AGT_SYS_CLASS(fd) == AGT_SYS_IO; /* let the look say what fails */
+    sys->close(sys->ctx, fd);
+    return true;
+}
+
+static agt_status mend_on_disk(agt_mend *m, const agt_event *e, agt_buf *out, bool *found,
+                               agt_error *err) {
+    agt_look look;
+    agt_error mine;
+    char name[40], path[AGT_MAX_PATH + 1];
+    mine.status = AGT_OK;
+    (void)agt__copy_text(path, sizeof path, e->path.data, e->path.len);
+    if (mend_readable(m, path, e->path.len)) {
+        agt_status st = agt__look(m->s, path, e->path.len, out, &look, &mine);
+        *found = st == AGT_OK && look.on_disk && mend_is(m, e, out->data, out->len);
+        st = mend_elsewhere(st, &mine, err);
+        if (*found || st != AGT_OK) return st;
+    }
+    agt__seq_name(e->seq, ".new", name);
+    return mend_in_file(m, e, m->s->tmp, name, out, found, err);
+}
+
+AGT_PRIVATE agt_status agt__mend_content(agt_mend *m, const agt_event *e, agt_buf *out, bool *found,
+                                         agt_error *err) {
+    char name[65];
+    *found = false;
+    agt_status st = mend_in_records(m, e, out, found, err);
+    if (st == AGT_OK && !*found) st = agt__mend_side(m, e, out, found, err);
+    if (st == AGT_OK && !*found && e->blob.data) st = mend_in_git(m, e, out, found, err);
+    if (st == AGT_OK && !*found && e->blob.data) st = mend_on_disk(m, e, out, found, err);
+    if (st != AGT_OK || *found || !e->rejected.data) return st;
+    if (!agt__copy_text(name, sizeof name, e->rejected.data, e->rejected.len)) return AGT_OK;
+    return mend_in_file(m, e, m->s->rejected, name, out, found, err);
+}
+
+/* ---- the catalog ---- */
+
+/* (1) for what was known when an event was lost. */
+static void mend_doubt(agt_mend *m, agt_catalog *c, bool tell) {
+    char shown[200];
+    for (size_t i = 0; i < c->slot_count; i++) {
+        agt_row *row = c->slots[i];
+        if (!row || !row->version || row->moved) continue;
+        if (!tell && row->type != AGT_TYPE_REFERENCE) row->pending = 1;
+        if (!tell || !row->pending) continue;
+        row->pending = 0;
+        row->type = AGT_TYPE_REFERENCE;
+        m->out->lost_types++;
+        agt__findings_add(m->found, AGT_SEVERITY_WARNING, "type_lost",
+                          "give it its type again with 'agent-trace reclassify'",
+                          "%s is `reference` now: its type may have been changed by a lost event",
+                          agt__show_path(shown, sizeof shown, row->path, row->path_len))
+            ->mendable = 1;
+    }
+    if (!tell) c->grant_count = 0;
+}
+
+static agt_status mend_sizes(agt_mend *m, agt_catalog *c, agt_error *err) {
+    agt_buf bytes = agt__buf(&m->s->mem);
+    agt_status st = AGT_OK;
+    for (size_t i = 0; st == AGT_OK && i < c->slot_count; i++) {
+        agt_row *row = c->slots[i];
+        agt_event e = AGT_EVENT_INIT;
+        bool found = false;
+        if (!row || !row->exists) continue;
+        st = agt__mend_event(m, row->last_seq, &e, err);
+        if (st == AGT_OK) st = agt__mend_content(m, &e, &bytes, &found, err);
+        row->size = found ? bytes.len : 0;
+    }
+    agt__buf_free(&bytes);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__mend_catalog(agt_mend *m, uint64_t seq, agt_catalog *out,
+                                         agt_error *err) {
+    agt_status st = AGT_OK;
+    *out = agt__catalog(&m->s->mem);
+    for (uint64_t i = 1; st == AGT_OK && i <= seq; i++) {
+        agt_event e = AGT_EVENT_INIT;
+        st = agt__mend_event(m, i, &e, err);
+        if (st != AGT_OK) break;
+        if (agt__mend_at(m, i)->lost) mend_doubt(m, out, false);
+        if (!agt__catalog_touch_event(out, &e)) st = agt__nomem(err);
+        if (st != AGT_OK) break;
+        agt__catalog_event(out, &e, 0);
+        agt_row *row = e.path.data ? agt__catalog_touched(out, e.path.data, e.path.len) : NULL;
+        if (row && (e.version || agt__text_is(e.action, "reclassify"))) row->pending = 0;
+    }
+    if (st == AGT_OK) mend_doubt(m, out, true);
+    if (st == AGT_OK) st = mend_sizes(m, out, err);
+    if (st != AGT_OK) agt__catalog_free(out);
+    return st;
+}
+/* end src/store/mend_contents.c */
+/* begin src/store/mend_write.c */
+/* mend_write: the parts of a store made anew. Each is made beside and renamed, so a repair that
+ * dies is done again by the next one; the journal is last, and its header names all the others.
+ *
+ * (1) What is replaced is kept in .agent-trace/damaged first.
+ * (2) Records that git does not hold soundly go to unpublished/, the journal's own back into the
+ *     journal, and the next publication makes the same commits of them as before.
+ * (3) A version whose bytes nothing has keeps its event; its entry says that they are lost. */
+
+#define MEND_FILE_MAX (4u * 1024 * 1024) /* a file of records is ended behind so many bytes */
+#define MEND_TOLD     100u               /* lost versions that are told one by one */
+
+/* ---- keeping (1) ---- */
+
+static agt_status mend_keep_as(agt_mend *m, agt_fd damaged, const char *name, const agt_buf *bytes,
+                               bool *done, agt_error *err) {
+    agt_buf there = agt__buf(&m->s->mem);
+    agt_error mine;
+    mine.status = AGT_OK;
+    agt_status st = agt__read_file(m->s->sys, damaged, name, SIZE_MAX / 2, &there, &mine);
+    *done = st == AGT_OK && there.len == bytes->len &&
+            (!there.len || memcmp(there.data, bytes->data, there.len) == 0);
+    agt__buf_free(&there);
+    if (st == AGT_OK || st == AGT_INVALID) return AGT_OK; /* the name is taken */
+    if (st != AGT_NOT_FOUND) return agt__answer(st, &mine, err);
+    *done = true;
+    return agt__write_file(m->s->sys, damaged, name, bytes->data, bytes->len, true, err);
+}
+
+static void mend_numbered(const char *name, unsigned n, char out[96]) {
+    char digits[40];
+    agt__seq_name(n, "", digits);
+    (void)agt__copy_text(out, 50, name, strlen(name));
+    if (!n) return;
+    size_t len = strlen(out);
+    out[len] = '.';
+    (void)agt__copy_text(out + len + 1, 40, digits, strlen(digits));
+}
+
+AGT_PRIVATE agt_status agt__mend_keep(agt_mend *m, agt_fd dir, const char *name, agt_error *err) {
+    char as[96];
+    agt_fd damaged;
+    bool done = false;
+    agt_error mine;
+    agt_buf bytes = agt__buf(&m->s->mem);
+    mine.status = AGT_OK;
+    agt_status st = agt__read_file(m->s->sys, dir, name, SIZE_MAX / 2, &bytes, &mine);
+    if (st == AGT_NOT_FOUND) return AGT_OK;
+    if (st == AGT_OK) st = agt__mend_damaged(m, true, &damaged, &mine);
+    if (st != AGT_OK) {
+        agt__buf_free(&bytes);
+        return agt__answer(st, &mine, err);
+    }
+    for (unsigned n = 0; st == AGT_OK && !done; n++) {
+        mend_numbered(name, n, as);
+        st = mend_keep_as(m, damaged, as, &bytes, &done, err);
+    }
+    m->s->sys->close(m->s->sys->ctx, damaged);
+    agt__buf_free(&bytes);
+    return st;
+}
+
+/* Moves what stands at the name, a folder too, to damaged/ under a name that is free. */
+static agt_status mend_move_away(agt_mend *m, agt_fd dir, const char *name, agt_error *err) {
+    char as[96];
+    agt_fd damaged;
+    agt_stat there;
+    const agt_sys *sys = m->s->sys;
+    int looked = sys->stat(sys->ctx, dir, name, &there);
+    if (looked < 0 && AGT_SYS_CLASS(looked) == AGT_SYS_NOENT) return AGT_OK;
+    if (looked < 0) return agt__fail_io(err, looked, "cannot look at .agent-trace/%s", name);
+    agt_status st = agt__mend_damaged(m, true, &damaged, err);
+    if (st != AGT_OK) return st;
+    unsigned n = 0;
+    do
+        mend_numbered(name, n, as);
+    while (sys->stat(sys->ctx, damaged, as, &there) == 0 && ++n);
+    int rc = sys->rename(sys->ctx, dir, name, damaged, as, AGT_RENAME_REPLACE);
+    if (rc >= 0) rc = sys->sync(sys->ctx, damaged);
+    if (rc >= 0) rc = sys->sync(sys->ctx, dir);
+    sys->close(sys->ctx, damaged);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot move %s to .agent-trace/damaged", name) : AGT_OK;
+}
+
+/* ---- the trace ---- */
+
+/* The segment's lines up to event `upto`; *next is the first one behind the segment. */
+static agt_status mend_segment(agt_mend *m, uint64_t first, uint64_t upto, agt_buf *out,
+                               uint64_t *next, agt_error *err) {
+    agt_text line = {NULL, 0};
+    agt_status st = AGT_OK;
+    uint64_t segment = agt__mend_at(m, first)->segment;
+    out->len = 0;
+    for (*next = first; *next <= m->last && agt__mend_at(m, *next)->segment == segment; ++*next) {
+        if (*next > upto) continue;
+        st = agt__mend_line(m, *next, &line, err);
+        if (st != AGT_OK) return st;
+        agt__buf_put(out, line.data, line.len);
+    }
+    return out->failed ? agt__nomem(err) : AGT_OK;
+}
+
+static agt_status mend_same(agt_mend *m, const char *name, const agt_buf *want, bool *same,
+                            agt_error *err) {
+    const agt_sys *sys = m->s->sys;
+    agt_buf have = agt__buf(&m->s->mem);
+    *same = !want->len;
+    if (*same || m->s->trace_dir == AGT_FD_NONE) return AGT_OK;
+    agt_fd fd = sys->open(sys->ctx, m->s->trace_dir, name, AGT_O_READ, 0);
+    if (fd < 0) return AGT_OK;
+    int64_t n =
+        agt__buf_reserve(&have, want->len) ? agt__read_all(sys, fd, have.data, want->len, 0) : 0;
+    agt_status st = have.failed ? agt__nomem(err) : AGT_OK;
+    if (n < 0 && AGT_SYS_CLASS(n) == AGT_SYS_IO)
+        st = agt__fail_io(err, n, "cannot read .agent-trace/trace/%s", name);
+    *same =
+        st == AGT_OK && n == (int64_t)want->len && memcmp(have.data, want->data, want->len) == 0;
+    sys->close(sys->ctx, fd);
+    agt__buf_free(&have);
+    return st;
+}
+
+static agt_status mend_write_segment(agt_mend *m, uint64_t first, const char *name, agt_buf *bytes,
+                                     agt_error *err) {
+    uint64_t next;
+    agt_stat there;
+    agt_store *s = m->s;
+    bool is =
+        s->trace_dir != AGT_FD_NONE && s->sys->stat(s->sys->ctx, s->trace_dir, name, &there) == 0;
+    agt__findings_add(m->found, AGT_SEVERITY_ERROR, "trace", "repair makes it anew",
+                      is ? ".agent-trace/trace/%s is damaged" : ".agent-trace/trace/%s is missing",
+                      name)
+        ->mendable = 1;
+    if (m->dry) return AGT_OK;
+    agt_status st = mend_segment(m, first, m->last, bytes, &next, err);
+    if (st == AGT_OK && is && there.kind != AGT_FILE_REGULAR)
+        st = mend_move_away(m, s->trace_dir, name, err);
+    else if (st == AGT_OK)
+        st = agt__mend_keep(m, s->trace_dir, name, err);
+    return st == AGT_OK
+               ? agt__write_file(s->sys, s->trace_dir, name, bytes->data, bytes->len, true, err)
+               : st;
+}
+
+/* Segments in between that are none of the store's. */
+static agt_status mend_strays(agt_mend *m, agt_error *err) {
+    char name[AGT_SEGMENT_NAME];
+    agt_status st = AGT_OK;
+    for (size_t i = 0; st == AGT_OK && i < m->segments.count; i++) {
+        uint64_t first = m->segments.v[i];
+        if (first > m->last || first == m->end.segment || agt__mend_at(m, first)->segment == first)
+            continue;
+        agt__segment_name(first, name);
+        agt__findings_add(m->found, AGT_SEVERITY_ERROR, "trace", "repair moves it away",
+                          ".agent-trace/trace/%s is no segment of this trace", name)
+            ->mendable = 1;
+        if (!m->dry) st = mend_move_away(m, m->s->trace_dir, name, err);
+    }
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__mend_trace(agt_mend *m, uint64_t upto, agt_error *err) {
+    char name[AGT_SEGMENT_NAME];
+    agt_buf bytes = agt__buf(&m->s->mem);
+    agt_status st = mend_strays(m, err);
+    for (uint64_t first = 1, next; st == AGT_OK && first <= upto; first = next) {
+        bool same = false;
+        st = mend_segment(m, first, upto, &bytes, &next, err);
+        agt__segment_name(agt__mend_at(m, first)->segment, name);
+        if (st == AGT_OK) st = mend_same(m, name, &bytes, &same, err);
+        if (st == AGT_OK && !same) st = mend_write_segment(m, first, name, &bytes, err);
+    }
+    agt__buf_free(&bytes);
+    return st;
+}
+
+/* ---- records (2) ---- */
+
+typedef struct mend_records {
+    agt_mend *m;
+    uint64_t generation;
+    uint32_t chain;
+    size_t inline_max; /* contents of one record and file that stay in it */
+    agt_buf out, content;
+} mend_records;
+
+static void mend_tell_version(agt_mend *m, const agt_event *e) {
+    char shown[200];
+    if (m->out->lost_versions++ >= MEND_TOLD) return;
+    agt__findings_add(m->found, AGT_SEVERITY_ERROR, "lost_version",
+                      "nothing has them any more; put them back from a copy if there is one",
+                      "the bytes of %s, version %u, are lost",
+                      agt__show_path(shown, sizeof shown, e->path.data, e->path.len),
+                      (unsigned)e->version);
+}
+
+/* The entry's content: into r->content, or where it lies, or lost (3). */
+static agt_status mend_entry(mend_records *r, const agt_event *e, size_t inline_bytes,
+                             uint32_t *flags, agt_error *err) {
+    char name[40];
+    bool found;
+    agt_mend *m = r->m;
+    bool version = e->version && e->blob.data;
+    *flags = 0;
+    r->content.len = 0;
+    if (!version && !e->rejected.data) return AGT_OK;
+    agt_status st = agt__mend_side(m, e, &r->content, &found, err);
+    *flags = AGT_ENTRY_CONTENT | AGT_ENTRY_SIDE;
+    if (st != AGT_OK || found) return st;
+    st = agt__mend_content(m, e, &r->content, &found, err);
+    if (st != AGT_OK) return st;
+    if (!found) {
+        r->content.len = 0;
+        *flags = version ? AGT_ENTRY_CONTENT | AGT_ENTRY_SIDE | AGT_ENTRY_LOST : 0;
+        if (version) mend_tell_version(m, e);
+        return AGT_OK;
+    }
+    if (r->content.len <= AGT_INLINE_MAX && inline_bytes + r->content.len <= AGT_BATCH_INLINE &&
+        r->out.len + r->content.len <= r->inline_max) {
+        *flags = AGT_ENTRY_CONTENT;
+        return AGT_OK;
+    }
+    agt__side_name(e->seq, name);
+    if (m->dry) return AGT_OK;
+    return agt__write_file(m->s->sys, m->s->unpublished, name, r->content.data, r->content.len,
+                           true, err);
+}
+
+static agt_status mend_record(mend_records *r, uint64_t first, uint64_t count, agt_error *err) {
+    agt_record record;
+    agt_mend *m = r->m;
+    size_t start = agt__record_begin(&r->out), inline_bytes = 0;
+    memset(&record, 0, sizeof record);
+    record.generation = r->generation;
+    record.first_seq = first;
+    record.entries = (uint32_t)count;
+    record.segment = agt__mend_at(m, first)->segment;
+    record.trace_offset = agt__mend_at(m, first)->offset;
+    for (uint64_t seq = first; seq < first + count; seq++) {
+        uint32_t flags;
+        agt_event e = AGT_EVENT_INIT;
+        agt_status st = agt__mend_event(m, seq, &e, err);
+        if (st == AGT_OK) st = mend_entry(r, &e, inline_bytes, &flags, err);
+        if (st != AGT_OK) return st;
+        if (seq == first) record.recorded_unix_ms = e.recorded_unix_ms;
+        if (flags == AGT_ENTRY_CONTENT) inline_bytes += r->content.len;
+        agt__record_put(&r->out, flags, e.line.data, e.line.len, r->content.data, r->content.len);
+    }
+    agt_status st = agt__record_end(&r->out, start, m->s->cpu, r->chain, &record, err);
+    if (st == AGT_OK) r->chain = record.crc;
+    return st;
+}
+
+/* One file of unpublished/, from event *seq on; *seq becomes the next one. */
+static agt_status mend_records_file(mend_records *r, uint64_t *seq, uint64_t last, agt_error *err) {
+    char name[40];
+    unsigned char head[AGT_RECORDS_HEAD];
+    agt_mend *m = r->m;
+    agt_status st = AGT_OK;
+    const uint64_t first = *seq;
+    memset(head, 0, sizeof head);
+    memcpy(head, "AGTUNPB2", 8);
+    agt__put64(head + 8, r->generation);
+    agt__put64(head + 16, first);
+    r->out.len = 0;
+    r->chain = 0;
+    agt__buf_put(&r->out, head, sizeof head);
+    while (st == AGT_OK && *seq <= last && r->out.len < MEND_FILE_MAX) {
+        uint64_t count = agt__mend_together(m, *seq, last);
+        st = mend_record(r, *seq, count, err);
+        *seq += count;
+    }
+    if (st == AGT_OK && r->out.failed) st = agt__nomem(err);
+    if (st != AGT_OK || m->dry) return st;
+    agt__put32(r->out.data + 28, (uint32_t)(*seq - first));
+    agt__seq_name(first, ".records", name);
+    return agt__write_file(m->s->sys, m->s->unpublished, name, r->out.data, r->out.len, true, err);
+}
+
+static agt_status mend_unpublished(agt_mend *m, uint64_t generation, agt_error *err) {
+    mend_records r = {m, generation, 0, SIZE_MAX, agt__buf(&m->s->mem), agt__buf(&m->s->mem)};
+    agt_status st = AGT_OK;
+    for (uint64_t seq = m->packed_seq + 1; st == AGT_OK && seq < m->first_journal;)
+        st = mend_records_file(&r, &seq, m->first_journal - 1, err);
+    agt__buf_free(&r.out);
+    agt__buf_free(&r.content);
+    return st;
+}
+
+/* ---- catalog ---- */
+
+AGT_PRIVATE agt_status agt__mend_write_catalog(agt_mend *m, uint64_t number, uint64_t next_seq,
+                                               agt_error *err) {
+    char name[32];
+    agt_store *s = m->s;
+    agt_catalog fresh;
+    const agt_journal_header *h = &s->journal.header;
+    agt_buf bytes = agt__buf(&s->mem);
+    bool good = m->has_header && h->next_seq == next_seq && number != h->catalog;
+    agt_status st = AGT_CORRUPT;
+    if (good) {
+        fresh = agt__catalog(&s->mem);
+        st = agt__catalog_load(&fresh, s->sys, s->at, s->cpu, h->catalog, NULL);
+    }
+    if (st != AGT_OK) st = agt__mend_catalog(m, next_seq - 1, &fresh, err);
+    if (st != AGT_OK) return st;
+    st = agt__catalog_encode(&fresh, s->cpu, next_seq, &bytes, err);
+    agt__catalog_free(&fresh);
+    agt__catalog_name(number, name);
+    if (st == AGT_OK && !m->dry) st = agt__mend_keep(m, s->at, name, err);
+    if (st == AGT_OK && !m->dry)
+        st = agt__write_file(s->sys, s->at, name, bytes.data, bytes.len, true, err);
+    agt__buf_free(&bytes);
+    return st;
+}
+
+/* ---- journal ---- */
+
+/* The journal's own records. */
+static agt_status mend_journal_records(mend_records *r, agt_error *err) {
+    agt_mend *m = r->m;
+    agt_status st = AGT_OK;
+    for (uint64_t seq = m->first_journal, count; st == AGT_OK && seq <= m->last; seq += count) {
+        count = agt__mend_together(m, seq, m->last);
+        st = mend_record(r, seq, count, err);
+    }
+    if (st == AGT_OK && r->out.failed) st = agt__nomem(err);
+    if (st != AGT_OK || r->out.len <= AGT_JOURNAL_BYTES - AGT_JOURNAL_START) return st;
+    m->first_journal = m->last + 1; /* it is more than a journal ever had: to unpublished/ */
+    m->known = m->end;
+    m->out->lost_versions = 0;
+    r->out.len = 0;
+    return AGT_OK;
+}
+
+/* Their checksums begin at the header, which is known only when its file is there. */
+static agt_status mend_fill_journal(void *ctx, agt_fd fd, uint32_t seed, agt_error *err) {
+    mend_records *r = ctx;
+    agt_store *s = r->m->s;
+    for (size_t at = 0; at < r->out.len;) {
+        unsigned char *p = r->out.data + at;
+        uint32_t length = agt__get32(p + 8);
+        seed = agt__crc32c(s->cpu, seed, p + 8, length - 8);
+        agt__put32(p + 4, seed);
+        at += length;
+    }
+    int rc = agt__write_all(s->sys, fd, r->out.data, r->out.len, AGT_JOURNAL_START);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot write .agent-trace/journal") : AGT_OK;
+}
+
+static agt_status mend_journal_anew(mend_records *r, agt_error *err) {
+    agt_journal_header h;
+    agt_mend *m = r->m;
+    agt_store *s = m->s;
+    memset(&h, 0, sizeof h);
+    h.generation = r->generation;
+    h.next_seq = m->first_journal;
+    h.trace = m->known;
+    h.catalog = m->first_journal > 1 ? r->generation : 0;
+    h.packed_seq = m->packed_seq;
+    h.packed_head = m->packed_head;
+    h.unpublished = m->packed_seq + 1 < m->first_journal ? m->packed_seq + 1 : 0;
+    memcpy(h.replica, m->replica, sizeof h.replica);
+    agt_status st = agt__mend_keep(m, s->at, "journal", err);
+    return st == AGT_OK ? agt__journal_create_with(s->sys, s->at, s->cpu, &s->mem, &h,
+                                                   mend_fill_journal, r, err)
+                        : st;
+}
+
+/* Documents whose change is in no journal any more must be on the disk. */
+static agt_status mend_sync_documents(agt_mend *m, agt_error *err) {
+    agt_status st = AGT_OK;
+    uint64_t seq = m->raw_first && !m->dry ? m->raw_first : m->first_journal;
+    for (; st == AGT_OK && seq < m->first_journal; seq++) {
+        char path[AGT_MAX_PATH + 1];
+        agt_event e = AGT_EVENT_INIT;
+        st = agt__mend_event(m, seq, &e, err);
+        if (st != AGT_OK || !e.version || !e.blob.data) continue;
+        (void)agt__copy_text(path, sizeof path, e.path.data, e.path.len);
+        agt_status synced = agt__sync_document(m->s, path, e.path.len, NULL);
+        if (synced == AGT_NOMEM) st = agt__nomem(err);
+    }
+    return st;
+}
+
+/* ---- git ---- */
+
+/* Without a sound history in git, all of it is made again from the records. */
+static agt_status mend_git_anew(agt_mend *m, agt_error *err) {
+    agt_store *s = m->s;
+    if (!m->git_bad) return AGT_OK;
+    agt_status st = mend_move_away(m, s->at, "git", err);
+    if (st != AGT_OK) return st;
+    if (s->git_dir != AGT_FD_NONE) s->sys->close(s->sys->ctx, s->git_dir);
+    s->git_dir = AGT_FD_NONE;
+    st = agt__open_folder(s->sys, s->at, "git", true, &s->git_dir, err);
+    return st == AGT_OK ? agt__git_init(s->sys, s->git_dir, &s->mem, err) : st;
+}
+
+AGT_PRIVATE agt_status agt__mend_rebuild(agt_mend *m, agt_error *err) {
+    agt_mem *mem = &m->s->mem;
+    mend_records r = {m, m->generation + 1, 0, AGT_JOURNAL_HALF, agt__buf(mem), agt__buf(mem)};
+    agt_status st = AGT_OK;
+    if (m->rebuild) {
+        st = agt__mend_trace(m, m->last, err);
+        if (st == AGT_OK) st = mend_journal_records(&r, err);
+        if (st == AGT_OK) st = mend_sync_documents(m, err);
+        if (st == AGT_OK) st = mend_unpublished(m, r.generation, err);
+        if (st == AGT_OK && m->first_journal > 1)
+            st = agt__mend_write_catalog(m, r.generation, m->first_journal, err);
+    }
+    /* only now: until here git was read */
+    if (st == AGT_OK && !m->dry) st = mend_git_anew(m, err);
+    if (st == AGT_OK && !m->dry && m->rebuild) st = mend_journal_anew(&r, err);
+    agt__buf_free(&r.out);
+    agt__buf_free(&r.content);
+    return st;
+}
+/* end src/store/mend_write.c */
+/* begin src/store/mend.c */
+/* mend: agt_repair. Looks at every part, makes anew what is damaged, and says what it found.
+ *
+ * (1) Under both locks, and nothing of the store is believed that is not checked.
+ * (2) The least that helps: config.toml, a catalog or a segment of the trace is put back as it was.
+ *     Where a part is damaged that the journal's header names by place, or something is lost for
+ *     good, a new generation begins (agt__mend_rebuild).
+ * (3) At the end the store is opened and published as by anybody: the recovery does what it does
+ *     after a crash, and git gets what it lost. */
+
+/* ---- config.toml ---- */
+
+/* A UUID behind `id = "`, so that a store keeps its own. */
+static bool mend_find_id(const agt_buf *b, char out[40]) {
+    static const char word[] = "id = \"";
+    for (size_t at = 0; at + sizeof word - 1 + 37 <= b->len; at++) {
+        const char *p = (const char *)b->data + at;
+        if (memcmp(p, word, sizeof word - 1) != 0) continue;
+        p += sizeof word - 1;
+        bool good = p[36] == '"';
+        for (int i = 0; good && i < 36; i++) {
+            bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+            good =
+                dash ? p[i] == '-' : (p[i] >= '0' && p[i] <= '9') || (p[i] >= 'a' && p[i] <= 'f');
+        }
+        if (good) return agt__copy_text(out, 40, p, 36);
+    }
+    return false;
+}
+
+static agt_status mend_config(agt_mend *m, agt_error *err) {
+    agt_error mine;
+    agt_buf text = agt__buf(&m->s->mem);
+    agt_store *s = m->s;
+    mine.status = AGT_OK;
+    agt_status st = agt__config_read(s->sys, s->at, &s->mem, &s->config, &mine);
+    /* the journal says which format it is; a file that denies that is damaged */
+    bool damaged = st == AGT_NOT_FOUND || st == AGT_CORRUPT || st == AGT_LIMIT ||
+                   (st == AGT_UNSUPPORTED && m->has_header);
+    if (!damaged) return agt__answer(st, &mine, err);
+    bool missing = st == AGT_NOT_FOUND;
+    (void)agt__read_file(s->sys, s->at, "config.toml", 65536, &text, NULL);
+    bool kept = mend_find_id(&text, s->config.id);
+    agt__buf_free(&text);
+    agt__findings_add(m->found, AGT_SEVERITY_ERROR, "config",
+                      kept ? "repair makes it anew and keeps the store's id"
+                           : "repair makes it anew; the store gets a new id",
+                      missing ? ".agent-trace/config.toml is missing"
+                              : ".agent-trace/config.toml is damaged")
+        ->mendable = 1;
+    if (m->dry) return AGT_OK;
+    agt__store_default_config(s);
+    st = kept ? AGT_OK : agt__uuid(s->sys, s->config.id, err);
+    if (st == AGT_OK) st = agt__mend_keep(m, s->at, "config.toml", err);
+    return st == AGT_OK ? agt__config_write(s->sys, s->at, &s->mem, &s->config, err) : st;
+}
+
+/* ---- git ---- */
+
+static void mend_git_is_bad(agt_mend *m) {
+    m->git_bad = true;
+    m->packed_seq = 0;
+    memset(&m->packed_head, 0, sizeof m->packed_head);
+    agt__findings_add(m->found, AGT_SEVERITY_ERROR, "git",
+                      "repair publishes all versions anew, as far as their bytes are left",
+                      ".agent-trace/git is damaged or missing")
+        ->mendable = 1;
+}
+
+/* Can all be read that a commit leads to? What libgit2 alone could tell counts as no. */
+static agt_status mend_sound(agt_mend *m, const agt_oid *id, bool *sound, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    *sound = false;
+    agt_status st = agt__git_sound(m->s->git, id, sound, &mine);
+    if (st == AGT_NOMEM || st == AGT_IO) return agt__answer(st, &mine, err);
+    *sound = *sound && st == AGT_OK;
+    return AGT_OK;
+}
+
+/* The commit that the header, or any, has for event `seq` and the line that is right. */
+static const agt_mend_commit *mend_commit_of(const agt_mend *m, uint64_t seq) {
+    const agt_mend_commit *c = (const agt_mend_commit *)(const void *)m->commits.data;
+    for (size_t i = 0; i < m->commits.len / sizeof *c; i++) {
+        if (!c[i].last || c[i].last >= m->first_journal || c[i].last > m->last) continue;
+        if (seq && c[i].last != seq) continue;
+        const agt_mend_line *l =
+            (const agt_mend_line *)(const void *)m->lines.data + agt__mend_at(m, c[i].last)->line;
+        if (memcmp(l->hash, c[i].hash, 32) == 0) return &c[i];
+    }
+    return NULL;
+}
+
+static agt_status mend_main_sound(agt_mend *m, bool *sound, agt_error *err) {
+    agt_oid head;
+    bool found = false;
+    *sound = true;
+    agt_error mine;
+    agt_status st = agt__git_head(m->s->git, &head, &found, &mine);
+    if (st == AGT_NOMEM || st == AGT_IO) return agt__answer(st, &mine, err);
+    if (st == AGT_CORRUPT) *sound = false;
+    return st == AGT_OK && found ? mend_sound(m, &head, sound, err) : AGT_OK;
+}
+
+/* What git got since the checkpoint is recorded still, so it is only to be published again: after a
+ * recovery, which is what a store without the file `state` gets. */
+static agt_status mend_git_recent(agt_mend *m, agt_error *err) {
+    bool sound;
+    agt_store *s = m->s;
+    agt_status st = mend_main_sound(m, &sound, err);
+    if (st != AGT_OK || sound) return st;
+    agt__findings_add(
+        m->found, AGT_SEVERITY_ERROR, "git_recent", "repair publishes them again from the journal",
+        "versions that git got since the last checkpoint are damaged or missing there")
+        ->mendable = 1;
+    int rc = m->dry ? 0 : s->sys->remove(s->sys->ctx, s->at, "state");
+    if (rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
+    return agt__fail_io(err, rc, "cannot remove .agent-trace/state");
+}
+
+/* No journal tells how far git is durable: as far as it is packed. */
+static agt_status mend_git_packed(agt_mend *m, agt_error *err) {
+    agt_store *s = m->s;
+    const agt_mend_commit *c = (const agt_mend_commit *)(const void *)m->commits.data;
+    const agt_mend_commit *newest = mend_commit_of(m, 0);
+    bool packed = false, sound;
+    agt_status st = mend_main_sound(m, &sound, err);
+    if (st != AGT_OK) return st;
+    if (!sound) {
+        mend_git_is_bad(m);
+        return AGT_OK;
+    }
+    for (size_t i = newest ? (size_t)(newest - c) : 0;
+         newest && !packed && i < m->commits.len / sizeof *c; i++) {
+        if (mend_commit_of(m, c[i].last) != &c[i]) continue;
+        agt_error mine;
+        st = agt__git_packed(s->git, &c[i].id, &packed, &mine);
+        if (st == AGT_NOMEM || st == AGT_IO) return agt__answer(st, &mine, err);
+        if (packed) newest = &c[i];
+    }
+    if (!packed) return AGT_OK;
+    m->packed_seq = newest->last;
+    m->packed_head = newest->id;
+    return AGT_OK;
+}
+
+static bool mend_has_git(const agt_mend *m) {
+    agt_stat there;
+    const agt_store *s = m->s;
+    return s->git_dir != AGT_FD_NONE &&
+           (s->sys->stat(s->sys->ctx, s->git_dir, "refs", &there) == 0 ||
+            s->sys->stat(s->sys->ctx, s->git_dir, "packed-refs", &there) == 0);
+}
+
+static agt_status mend_git_check(agt_mend *m, agt_error *err) {
+    const agt_journal_header *h = &m->s->journal.header;
+    bool current = m->has_header && m->first_journal == h->next_seq, sound = false;
+    if (current && h->packed_seq) {
+        m->packed_seq = h->packed_seq;
+        m->packed_head = h->packed_head;
+    }
+    if (!m->s->git) return AGT_OK;
+    if (!current) return m->s->git_dir == AGT_FD_NONE ? AGT_OK : mend_git_packed(m, err);
+    if (!h->packed_seq) return m->s->git_dir == AGT_FD_NONE ? AGT_OK : mend_git_recent(m, err);
+    const agt_mend_commit *c = mend_commit_of(m, h->packed_seq);
+    agt_status st = AGT_OK;
+    if (c && memcmp(c->id.id, h->packed_head.id, 20) == 0)
+        st = mend_sound(m, &h->packed_head, &sound, err);
+    if (st != AGT_OK) return st;
+    if (sound) return mend_git_recent(m, err);
+    mend_git_is_bad(m);
+    m->rebuild = true;
+    return AGT_OK;
+}
+
+/* ---- unpublished/ ---- */
+
+typedef struct mend_records_check {
+    agt_mend *m;
+    uint64_t next;
+    agt_buf bytes;
+} mend_records_check;
+
+/* AGT_CORRUPT: a content is not there. */
+static agt_status mend_check_record(void *ctx, const agt_record *r, agt_error *err) {
+    mend_records_check *c = ctx;
+    agt_store *s = c->m->s;
+    agt_entry entry;
+    agt_event e = AGT_EVENT_INIT;
+    const void *bytes;
+    agt_oid id, want;
+    uint64_t seq = r->first_seq;
+    if (seq > c->next) return agt__fail(err, AGT_CORRUPT, "a record is missing");
+    for (size_t at = 0; agt__record_next(r, &at, &entry); seq++) {
+        agt_status st = agt__store_event(&entry, seq, &s->scratch, &e, err);
+        if (st == AGT_OK && (!e.blob.data || (entry.flags & AGT_ENTRY_LOST))) continue;
+        if (st == AGT_OK) st = agt__entry_bytes(s, seq, &entry, &c->bytes, &bytes, err);
+        if (st != AGT_OK) return st == AGT_NOMEM ? st : AGT_CORRUPT;
+        agt__git_id(s->cpu, "blob", bytes, (size_t)entry.content_len, id.id);
+        if (!agt__unhex(e.blob.data, e.blob.len, want.id, 20) || memcmp(id.id, want.id, 20) != 0)
+            return agt__fail(err, AGT_CORRUPT, "a content is damaged");
+    }
+    c->next = r->first_seq + r->entries;
+    return AGT_OK;
+}
+
+static agt_status mend_records_are_there(agt_mend *m, agt_error *err) {
+    agt_error mine;
+    mine.status = AGT_OK;
+    const agt_journal_header *h = &m->s->journal.header;
+    mend_records_check c = {m, m->packed_seq + 1, agt__buf(&m->s->mem)};
+    if (!m->has_header || m->rebuild) return AGT_OK;
+    agt_status st =
+        m->s->unpublished == AGT_FD_NONE && c.next < h->next_seq
+            ? AGT_CORRUPT
+            : agt__each_record(m->s, &m->s->journal, c.next, mend_check_record, &c, &mine);
+    agt__buf_free(&c.bytes);
+    if (st == AGT_NOMEM) return agt__nomem(err);
+    if (st == AGT_OK && c.next > m->last) return AGT_OK;
+    m->rebuild = true;
+    agt__findings_add(m->found, AGT_SEVERITY_ERROR, "unpublished",
+                      "repair makes the records anew, as far as their bytes are left",
+                      "records that git does not hold yet are missing or damaged: event %llu",
+                      (unsigned long long)c.next)
+        ->mendable = 1;
+    return AGT_OK;
+}
+
+/* ---- all of it ---- */
+
+static agt_status mend_catalog_check(agt_mend *m, agt_error *err) {
+    agt_error mine;
+    char name[32];
+    agt_store *s = m->s;
+    const agt_journal_header *h = &s->journal.header;
+    agt_catalog c = agt__catalog(&s->mem);
+    if (!m->has_header) return AGT_OK;
+    mine.status = AGT_OK;
+    agt_status st = agt__catalog_load(&c, s->sys, s->at, s->cpu, h->catalog, &mine);
+    agt__catalog_free(&c);
+    if (st != AGT_CORRUPT) return agt__answer(st, &mine, err);
+    agt__catalog_name(h->catalog, name);
+    agt__findings_add(m->found, AGT_SEVERITY_ERROR, "catalog",
+                      "repair makes it anew from the events",
+                      ".agent-trace/%s is missing or damaged", name)
+        ->mendable = 1;
+    return m->rebuild ? AGT_OK : agt__mend_write_catalog(m, h->catalog, h->next_seq, err);
+}
+
+/* The last event whose line must be in the trace: what is behind it the next to open the store
+ * writes, because it finishes for a writer that died, or recovers. */
+static uint64_t mend_traced(const agt_mend *m) {
+    agt_shared now;
+    const agt_store *s = m->s;
+    agt_fd fd = s->sys->open(s->sys->ctx, s->at, "state", AGT_O_READ, 0);
+    if (fd < 0) return m->first_journal - 1;
+    agt_status st = agt__shared_read(s->sys, fd, s->cpu, &now, NULL);
+    s->sys->close(s->sys->ctx, fd);
+    bool counts = st == AGT_OK && s->self.boot[0] && strcmp(now.boot, s->self.boot) == 0 &&
+                  now.generation == s->journal.header.generation && now.dev == s->journal.dev &&
+                  now.ino == s->journal.ino && now.applied_seq >= m->first_journal &&
+                  now.applied_seq <= m->last + 1;
+    return counts ? now.applied_seq - 1 : m->first_journal - 1;
+}
+
+static agt_status mend_all(agt_mend *m, agt_error *err) {
+    agt_status st = agt__mend_evidence(m, err);
+    if (st == AGT_OK) st = mend_config(m, err);
+    if (st == AGT_OK) st = agt__mend_chain(m, err);
+    const uint64_t traced = st == AGT_OK ? mend_traced(m) : 0;
+    if (st == AGT_OK) st = mend_git_check(m, err);
+    if (st == AGT_OK) st = mend_records_are_there(m, err);
+    if (st == AGT_OK && !m->s->git && m->rebuild && mend_has_git(m))
+        st = agt__fail(err, AGT_UNSUPPORTED,
+                       "the store has versions in git, and this build has none; repair it with "
+                       "one that has");
+    if (st == AGT_OK) st = mend_catalog_check(m, err);
+    if (st == AGT_OK && !m->rebuild) st = agt__mend_trace(m, traced, err);
+    return st == AGT_OK ? agt__mend_rebuild(m, err) : st;
+}
+
+/* What is missing is made; in a dry run nothing is. */
+static agt_status mend_open(const char *root, const agt_repair_options *o, agt_store **out,
+                            agt_error *err) {
+    agt_open_options open = AGT_OPEN_OPTIONS_INIT;
+    agt_store *s;
+    bool there = false;
+    open.read_only = o->dry_run != 0;
+    open.timeout_ms = o->timeout_ms;
+    open.allocator = o->allocator;
+    open.sys = o->sys;
+    *out = NULL;
+    /* first without making anything: it may be no store at all */
+    open.read_only = 1;
+    agt_status st = agt__store_open_parts(&s, root, &open, err);
+    if (st != AGT_OK) return st;
+    agt_error mine;
+    mine.status = AGT_OK;
+    st = agt__store_there(s->sys, s->at, s->root_path, &there, &mine);
+    if (st == AGT_OK && !there)
+        st = agt__fail(&mine, AGT_NOT_FOUND,
+                       "no agent-trace store in %.200s; make one with 'agent-trace init'", root);
+    if (st == AGT_CORRUPT) st = AGT_OK; /* that is what we are for */
+    if (st != AGT_OK || o->dry_run) {
+        if (st == AGT_OK)
+            *out = s;
+        else
+            agt__store_close_parts(s);
+        return agt__answer(st, &mine, err);
+    }
+    agt__store_close_parts(s);
+    open.read_only = 0;
+    return agt__store_open_parts(out, root, &open, err);
+}
+
+static agt_status mend_locked(agt_mend *m, int32_t timeout_ms, agt_error *err) {
+    agt_store *s = m->s;
+    if (s->locks == AGT_FD_NONE) return mend_all(m, err); /* a dry run */
+    agt_status st = agt__flock_take(&s->publish_lock, timeout_ms, err);
+    if (st != AGT_OK) return st;
+    st = agt__flock_take(&s->lock, timeout_ms, err);
+    if (st == AGT_OK) {
+        st = mend_all(m, err);
+        agt__flock_drop(&s->lock);
+    }
+    agt__flock_drop(&s->publish_lock);
+    return st;
+}
+
+/* Documents that are not their newest version: told, and left. */
+static agt_status mend_documents(agt_findings *found, agt_store *s, agt_error *err) {
+    agt_list_options o = AGT_LIST_OPTIONS_INIT;
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_cursor *c;
+    char shown[200];
+    o.look = 1;
+    agt_status st = agt_list(s, &o, &c, err);
+    if (st != AGT_OK) return st;
+    while ((st = agt_list_next(c, &d, err)) == AGT_OK)
+        if (d.modified_outside)
+            (void)agt__findings_add(
+                found, AGT_SEVERITY_NOTE, "document",
+                "'agent-trace diff --disk' shows what is different; 'agent-trace restore' puts a "
+                "version back",
+                "%s is not version %u: somebody edited or removed it",
+                agt__show_path(shown, sizeof shown, d.path, strlen(d.path)), (unsigned)d.version);
+    agt_cursor_close(c);
+    return st == AGT_END ? AGT_OK : st;
+}
+
+/* (3) */
+static agt_status mend_finish(agt_mend *m, const char *root, const agt_repair_options *o,
+                              bool publish, agt_error *err) {
+    agt_open_options open = AGT_OPEN_OPTIONS_INIT;
+    agt_error mine;
+    agt_store *s;
+    open.timeout_ms = o->timeout_ms;
+    open.allocator = o->allocator;
+    open.sys = o->sys;
+    agt_status st = agt_open(&s, root, &open, err);
+    if (st != AGT_OK) return st;
+    mine.message[0] = 0;
+    agt_status published = publish && s->git ? agt_publish(s, &mine) : AGT_OK;
+    if (published != AGT_OK)
+        (void)agt__findings_add(m->found, AGT_SEVERITY_WARNING, "publish",
+                                "run 'agent-trace git log' to try again",
+                                "git could not be brought up to date: %.300s", mine.message);
+    st = mend_documents(m->found, s, err);
+    (void)agt_close(s, NULL);
+    return st;
+}
+
+static void mend_count(const agt_mend *m) {
+    uint32_t mendable, mended;
+    agt__findings_count(m->found, &m->out->found, &mendable, &mended);
+    m->out->mended = mendable;
+    m->out->left = m->out->found - mendable;
+}
+
+static agt_status mend_run(agt_mend *m, const char *root, const agt_repair_options *o,
+                           agt_error *err) {
+    agt_store *s;
+    agt_status st = mend_open(root, o, &s, err);
+    if (st != AGT_OK) return st;
+    m->s = s;
+    m->dry = o->dry_run != 0;
+    st = mend_locked(m, o->timeout_ms, err);
+    agt__mend_free(m);
+    agt__store_close_parts(s);
+    mend_count(m);
+    bool anything = m->out->mended > 0 || m->rebuild;
+    if (st == AGT_OK && !m->dry) {
+        agt__findings_mended(m->found);
+        st = mend_finish(m, root, o, anything, err);
+        mend_count(m);
+    }
+    if (st == AGT_OK && agt__findings_failed(m->found)) st = agt__nomem(err);
+    return st;
+}
+
+AGENT_TRACE_API agt_status agt_repair(const char *root, const agt_repair_options *opts,
+                                      agt_repair_result *out, agt_findings **findings,
+                                      agt_error *err) {
+    agt_repair_options o;
+    agt_repair_result result;
+    agt_mend m;
+    agt_error mine;
+    AGENT_TRACE_ASSERT(root);
+    mine.status = AGT_OK;
+    if (findings) *findings = NULL;
+    memset(&result, 0, sizeof result);
+    agt_status st = agt__options(&o, sizeof o, opts, "agt_repair_options", err);
+    if (st == AGT_OK) st = agt__options(&result, sizeof result, out, "agt_repair_result", err);
+    if (st != AGT_OK) return st;
+    memset(&result, 0, sizeof result);
+    memset(&m, 0, sizeof m);
+    agt_mem mem = agt__mem(o.allocator);
+    m.out = &result;
+    st = agt__findings_new(&m.found, &mem, &mine);
+    if (st == AGT_OK) st = mend_run(&m, root, &o, &mine);
+    if (st == AGT_OK && out)
+        memcpy((char *)out + sizeof out->size, (char *)&result + sizeof result.size,
+               (out->size < sizeof result ? out->size : sizeof result) - sizeof result.size);
+    if (st == AGT_OK && findings)
+        *findings = m.found;
+    else
+        agt_findings_close(m.found);
+    return agt__answer(st, &mine, err);
+}
+/* end src/store/mend.c */
 /* floor 5: what stands on the whole store */
 /* begin src/reference/old.c */
 /* old: opening a store of agent-trace 0.1.0, and its memory. */

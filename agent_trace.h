@@ -1011,6 +1011,99 @@ AGENT_TRACE_API agt_status agt_event_append(agt_store *store, const agt_caller *
                                             const char *path, uint32_t durability, uint64_t *seq,
                                             agt_error *err);
 
+/* ---- Repair ------------------------------------------------------------------------------- */
+
+typedef enum agt_severity {
+    AGT_SEVERITY_OK = 0,      /* looked at, and as it should be */
+    AGT_SEVERITY_NOTE = 1,    /* worth knowing; nothing to do */
+    AGT_SEVERITY_WARNING = 2, /* should be looked at */
+    AGT_SEVERITY_ERROR = 3    /* damage, or something is lost */
+} agt_severity;
+
+/* One thing that a look at a store found. */
+typedef struct agt_finding {
+    uint32_t size;
+    uint32_t severity; /* an agt_severity */
+    uint32_t mendable; /* 1: the library can mend it */
+    uint32_t mended;   /* 1: and has */
+    char code[32];     /* what kind it is: a word that never changes, for scripts */
+    char what[512];    /* one line: what was found, and where */
+    char mend[256];    /* one line: what to do about it; empty where nothing is to be done */
+} agt_finding;
+#define AGT_FINDING_INIT                                                                           \
+    {                                                                                              \
+        sizeof(agt_finding), 0, 0, 0, {0}, {0}, {                                                  \
+            0                                                                                      \
+        }                                                                                          \
+    }
+
+/* A list of findings; it belongs to one thread at a time, and to no store. */
+typedef struct agt_findings agt_findings;
+
+/* The next finding, into an initialised struct, in the order in which they were made.
+ *
+ * Returns  AGT_OK, AGT_END, AGT_INVALID (a struct that was not initialised).
+ */
+AGENT_TRACE_API agt_status agt_findings_next(agt_findings *findings, agt_finding *out,
+                                             agt_error *err);
+
+/* Frees the list. NULL is allowed. */
+AGENT_TRACE_API void agt_findings_close(agt_findings *findings);
+
+typedef struct agt_repair_options {
+    uint32_t size;
+    uint32_t dry_run;               /* 1: only say what would be done; nothing changes */
+    int32_t timeout_ms;             /* longest wait for another process; 0: 5,000 */
+    uint32_t reserved;              /* 0 */
+    const agt_allocator *allocator; /* NULL: malloc; copied */
+    const agt_sys *sys;             /* NULL: the operating system; borrowed until the return */
+} agt_repair_options;
+#define AGT_REPAIR_OPTIONS_INIT                                                                    \
+    { sizeof(agt_repair_options), 0, 0, 0, 0, 0 }
+
+typedef struct agt_repair_result {
+    uint32_t size;
+    uint32_t found;          /* findings that are damage or should be looked at */
+    uint32_t mended;         /* of them mended; in a dry run: that could be */
+    uint32_t left;           /* of them still there: what nothing has any more */
+    uint64_t events;         /* of the store, after the repair */
+    uint64_t lost_events;    /* whose lines nothing has */
+    uint64_t first_lost_seq; /* of the first of them; 0: none */
+    uint64_t lost_versions;  /* whose bytes nothing has */
+    uint32_t lost_types;     /* documents that became `reference` because their type was lost */
+    uint32_t reserved;       /* 0 */
+} agt_repair_result;
+#define AGT_REPAIR_RESULT_INIT                                                                     \
+    { sizeof(agt_repair_result), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* Makes whatever of a store is damaged or missing anew from whatever is left: config.toml, journal,
+ * catalog, trace, the files in unpublished/, and git. Reads all of the store, git's history too.
+ * Blocks.
+ *
+ * What counts is proved: an event by the hash that the next one has of it, a version's bytes by
+ * the id that its event has of them. An event that nothing has any more is told, and an event
+ * "lost" stands in its place; bytes that nothing has are told. A document whose type was lost
+ * becomes `reference`, which agents cannot change; never anything weaker. Documents themselves are
+ * not touched: a file that is not its newest version is an edit, as far as anybody can tell.
+ *
+ * Its memory is in proportion to the number of events. Whatever is replaced is kept in
+ * .agent-trace/damaged. A repair that was interrupted is finished
+ * by the next one, and one of a store that is whole changes nothing.
+ *
+ *   root      the folder with .agent-trace in it.
+ *   out       NULL, or an initialised result; written on AGT_OK.
+ *   findings  NULL, or gets what was found, on AGT_OK; close with agt_findings_close.
+ *
+ * Returns  AGT_OK (also where something is left: out->left), AGT_NOT_FOUND (no store there),
+ *          AGT_BUSY, AGT_INVALID, AGT_UNSUPPORTED (a newer format, or a store of agent-trace
+ *          0.1.0; versions in git that a build without git cannot read), AGT_CORRUPT (events that
+ *          no agent_trace writes), AGT_NOMEM, AGT_IO.
+ * Disk     the parts named above; .agent-trace/damaged (mode 0700).
+ */
+AGENT_TRACE_API agt_status agt_repair(const char *root, const agt_repair_options *opts,
+                                      agt_repair_result *out, agt_findings **findings,
+                                      agt_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -90,6 +90,12 @@
 #include "store/history.c"
 #include "store/walk.c"
 #include "store/cursor.c"
+#include "store/findings.c"
+#include "store/mend_evidence.c"
+#include "store/mend_chain.c"
+#include "store/mend_contents.c"
+#include "store/mend_write.c"
+#include "store/mend.c"
 /* floor 5: what stands on the whole store */
 #include "reference/old.c"
 #include "reference/message.c"

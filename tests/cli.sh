@@ -299,7 +299,7 @@ for words in init 'init ../inner' 'write b.md --content x' 'rm b.md' 'show b.md'
     # shellcheck disable=SC2086
     run $words
     exits 1
-    complains_like 'has lost its .agent-trace/config.toml; put the file back from a copy, or move .agent-trace away'
+    complains_like "has lost its .agent-trace/config.toml; run 'agent-trace repair', or move .agent-trace away"
     [ ! -s "$T/out" ] || bad "$words printed something"
 done
 run init --json

@@ -19,6 +19,7 @@ static const char usage[] =
     "Their lengths, from the environment:\n"
     "  TEST_KILLS       processes that are killed (60, with --all 1000)\n"
     "  TEST_WRITERS     that are written by so many at once (4; at most 16)\n"
+    "  TEST_ROTS        bytes that rot before a repair (300, with --all 3000)\n"
     "  TEST_CUTS        power cuts at each change of the disk (8, with --all 40)\n"
     "  TEST_RECOVERIES  recoveries that are cut at every few changes (60, with --all 400)\n"
     "  TEST_DEATHS      processes that die in a row, at every change of each (2)\n"

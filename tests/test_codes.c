@@ -379,36 +379,36 @@ TEST(codes, opening_a_damaged_store_is_answered_corrupt_and_says_how_to_mend_it)
     machine *start = codes_machine();
     EXPECT(agt_open, AGT_CORRUPT, codes_config_garbage, "mend the file by hand");
     EXPECT(agt_open, AGT_CORRUPT, codes_config_no_id, "store.id");
-    EXPECT(agt_open, AGT_CORRUPT, codes_no_header, "restore the store from a backup");
-    EXPECT(agt_open, AGT_CORRUPT, codes_no_journal, "restore the store from a backup");
-    EXPECT(agt_open, AGT_CORRUPT, codes_bad_catalog, "restore it from a backup");
-    EXPECT(agt_open, AGT_CORRUPT, codes_short_trace, "restore the store from a backup");
+    EXPECT(agt_open, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_open, AGT_CORRUPT, codes_no_journal, "agent-trace repair");
+    EXPECT(agt_open, AGT_CORRUPT, codes_bad_catalog, "agent-trace repair");
+    EXPECT(agt_open, AGT_CORRUPT, codes_short_trace, "agent-trace repair");
     machine_free(start);
 }
 
 TEST(codes, a_journal_that_lost_its_headers_is_answered_corrupt_by_every_call_that_reads_it) {
     machine *start = codes_machine();
 #ifndef AGENT_TRACE_NO_GIT
-    EXPECT(agt_close, AGT_CORRUPT, codes_close_no_header, "backup");
-    EXPECT(agt_store_idle, AGT_CORRUPT, codes_no_header, "backup");
+    EXPECT(agt_close, AGT_CORRUPT, codes_close_no_header, "agent-trace repair");
+    EXPECT(agt_store_idle, AGT_CORRUPT, codes_no_header, "agent-trace repair");
 #else
     EXPECT(agt_close, AGT_OK, codes_close_no_header, NULL);
 #endif
-    EXPECT(agt_store_get_info, AGT_CORRUPT, codes_no_header, "backup");
-    EXPECT(agt_publish, AGT_CORRUPT, codes_no_header, "backup");
-    EXPECT(agt_checkpoint, AGT_CORRUPT, codes_no_header, "backup");
-    EXPECT(agt_write, AGT_CORRUPT, codes_no_header, "backup");
-    EXPECT(agt_remove, AGT_CORRUPT, codes_no_header, "backup");
-    EXPECT(agt_restore, AGT_CORRUPT, codes_no_header, "backup");
-    EXPECT(agt_batch, AGT_CORRUPT, codes_no_header, "backup");
-    EXPECT(agt_group, AGT_CORRUPT, codes_no_header, "backup");
-    EXPECT(agt_read, AGT_CORRUPT, codes_no_header, "backup");
-    EXPECT(agt_read_version, AGT_CORRUPT, codes_no_header, "backup");
-    EXPECT(agt_document_get, AGT_CORRUPT, codes_no_header, "backup");
-    EXPECT(agt_diff, AGT_CORRUPT, codes_no_header, "backup");
-    EXPECT(agt_list, AGT_CORRUPT, codes_no_header, "backup");
-    EXPECT(agt_event_append, AGT_CORRUPT, codes_no_header, "backup");
-    EXPECT(agt_trace_verify, AGT_CORRUPT, codes_no_header, "backup");
+    EXPECT(agt_store_get_info, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_publish, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_checkpoint, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_write, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_remove, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_restore, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_batch, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_group, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_read, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_read_version, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_document_get, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_diff, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_list, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_event_append, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_trace_verify, AGT_CORRUPT, codes_no_header, "agent-trace repair");
     machine_free(start);
 }
 
@@ -456,10 +456,10 @@ TEST(codes, git_objects_that_are_gone_are_answered_corrupt) {
     EXPECT(agt_read_version, AGT_CORRUPT, codes_lost_git, "git lost the bytes of event 1");
     EXPECT(agt_restore, AGT_CORRUPT, codes_lost_git, "git lost the bytes of event 1");
     EXPECT(agt_diff, AGT_CORRUPT, codes_lost_git, "git lost the bytes of event 1");
-    EXPECT(agt_publish, AGT_CORRUPT, codes_lost_git, "restore the store from a backup");
-    EXPECT(agt_checkpoint, AGT_CORRUPT, codes_lost_git, "restore the store from a backup");
-    EXPECT(agt_store_idle, AGT_CORRUPT, codes_lost_git, "restore the store from a backup");
-    EXPECT(agt_publish, AGT_CORRUPT, codes_lost_side, "restore the store from a backup");
+    EXPECT(agt_publish, AGT_CORRUPT, codes_lost_git, "agent-trace repair");
+    EXPECT(agt_checkpoint, AGT_CORRUPT, codes_lost_git, "agent-trace repair");
+    EXPECT(agt_store_idle, AGT_CORRUPT, codes_lost_git, "agent-trace repair");
+    EXPECT(agt_publish, AGT_CORRUPT, codes_lost_side, "agent-trace repair");
     machine_free(start);
 }
 #endif

@@ -91,6 +91,8 @@ AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *pa
                                        agt_error *err);
 /* Is everything there that a commit leads to? */
 AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *whole, agt_error *err);
+/* The same, and packs are not believed: every object is read and hashed. */
+AGT_PRIVATE agt_status agt__git_sound(agt_git *git, const agt_oid *id, bool *sound, agt_error *err);
 /* Deletes loose objects whose content does not hash to their name, and temporaries that a process
  * of ours left. Forgets remembered trees and ends an open transaction. */
 AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err);

@@ -110,6 +110,13 @@ AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *who
     return none_answer(err);
 }
 
+AGT_PRIVATE agt_status agt__git_sound(agt_git *git, const agt_oid *id, bool *sound,
+                                      agt_error *err) {
+    (void)git, (void)id;
+    *sound = false;
+    return none_answer(err);
+}
+
 AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err) {
     (void)git;
     return none_answer(err);

@@ -11,6 +11,7 @@ typedef struct whole_walk {
     size_t seen_cap, seen_count;
     agt_buf bytes;
     bool nomem;
+    bool deep; /* follow and read what packs hold, too */
 } whole_walk;
 
 static const agt_oid whole_free;
@@ -106,9 +107,9 @@ static void whole_link(void *ctx, const agt_oid *id, int kind, agt_text name) {
 
 static agt_status whole_one(whole_walk *w, const agt_oid *id, bool *there, agt_error *err) {
     int kind = 0;
-    bool packed;
+    bool packed = false;
     agt_error mine;
-    agt_status status = agt__git_packed(w->git, id, &packed, err);
+    agt_status status = w->deep ? AGT_OK : agt__git_packed(w->git, id, &packed, err);
     if (status != AGT_OK || packed) return status;
     w->bytes.len = 0;
     status = agt__git_load(w->git, id, &kind, &w->bytes, &mine);
@@ -122,9 +123,10 @@ static agt_status whole_one(whole_walk *w, const agt_oid *id, bool *there, agt_e
     return w->nomem ? agt__nomem(err) : AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *whole,
-                                      agt_error *err) {
-    whole_walk w = {.git = git, .todo = agt__buf(&git->mem), .bytes = agt__buf(&git->mem)};
+static agt_status whole_all(agt_git *git, const agt_oid *id, bool deep, bool *whole,
+                            agt_error *err) {
+    whole_walk w = {
+        .git = git, .todo = agt__buf(&git->mem), .bytes = agt__buf(&git->mem), .deep = deep};
     agt_status status = AGT_OK;
     *whole = true;
     whole_add(&w, id->id);
@@ -139,4 +141,14 @@ AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *who
     agt__buf_free(&w.bytes);
     agt__free(&git->mem, w.seen, w.seen_cap * sizeof *w.seen);
     return status;
+}
+
+AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *whole,
+                                      agt_error *err) {
+    return whole_all(git, id, false, whole, err);
+}
+
+AGT_PRIVATE agt_status agt__git_sound(agt_git *git, const agt_oid *id, bool *sound,
+                                      agt_error *err) {
+    return whole_all(git, id, true, sound, err);
 }

@@ -73,6 +73,12 @@ static agt_status header_decode(agt_journal_header *h, agt_cpu cpu, const unsign
 AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
                                            const agt_mem *mem, agt_journal_header *header,
                                            agt_error *err) {
+    return agt__journal_create_with(sys, dir, cpu, mem, header, NULL, NULL, err);
+}
+
+AGT_PRIVATE agt_status agt__journal_create_with(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
+                                                const agt_mem *mem, agt_journal_header *header,
+                                                agt_journal_fill fill, void *ctx, agt_error *err) {
     const char *temp = JOURNAL_NAME ".tmp";
     const size_t chunk = 256 * 1024;
     unsigned char slot[256];
@@ -95,14 +101,17 @@ AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_c
         agt__journal_header_encode(header, cpu, slot);
         rc = agt__write_all(sys, fd, slot, sizeof slot, 0);
     }
-    if (zeros && rc == 0) rc = sys->sync(sys->ctx, fd);
+    agt_status filled = zeros && rc == 0 && fill ? fill(ctx, fd, header->crc, err) : AGT_OK;
+    bool good = zeros && filled == AGT_OK;
+    if (good && rc == 0) rc = sys->sync(sys->ctx, fd);
     sys->close(sys->ctx, fd);
-    if (zeros && rc == 0)
+    if (good && rc == 0)
         rc = sys->rename(sys->ctx, dir, temp, dir, JOURNAL_NAME, AGT_RENAME_REPLACE);
-    if (zeros && rc == 0) rc = sys->sync(sys->ctx, dir);
-    if (zeros && rc == 0) return AGT_OK;
+    if (good && rc == 0) rc = sys->sync(sys->ctx, dir);
+    if (good && rc == 0) return AGT_OK;
     (void)sys->remove(sys->ctx, dir, temp);
     if (!zeros) return agt__nomem(err);
+    if (filled != AGT_OK) return filled;
     return agt__fail_io(err, rc, "cannot write .agent-trace/%s", JOURNAL_NAME);
 }
 
@@ -120,8 +129,7 @@ AGT_PRIVATE agt_status agt__journal_reload(agt_journal *j, agt_error *err) {
     }
     if (!valid[0] && !valid[1])
         return agt__fail(err, AGT_CORRUPT,
-                         ".agent-trace/journal has no valid header; restore the store from a "
-                         "backup or from its git history");
+                         ".agent-trace/journal has no valid header; run 'agent-trace repair'");
     j->slot = valid[1] && (!valid[0] || h[1].generation > h[0].generation);
     j->header = h[j->slot];
     memcpy(j->other, slot[1 - j->slot], sizeof j->other);

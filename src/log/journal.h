@@ -52,6 +52,12 @@ AGT_PRIVATE void agt__journal_header_encode(agt_journal_header *h, agt_cpu cpu,
 AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
                                            const agt_mem *mem, agt_journal_header *header,
                                            agt_error *err);
+/* The same with records in it from the start: `fill` writes them to `fd` from AGT_JOURNAL_START on,
+ * the first one seeded by `seed`. */
+typedef agt_status (*agt_journal_fill)(void *ctx, agt_fd fd, uint32_t seed, agt_error *err);
+AGT_PRIVATE agt_status agt__journal_create_with(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
+                                                const agt_mem *mem, agt_journal_header *header,
+                                                agt_journal_fill fill, void *ctx, agt_error *err);
 /* Opens the file and reads its headers. AGT_NOT_FOUND, AGT_CORRUPT (no valid header),
  * AGT_UNSUPPORTED (written by a newer version). */
 AGT_PRIVATE agt_status agt__journal_open(agt_journal *j, const agt_sys *sys, agt_fd dir,
@@ -67,7 +73,11 @@ AGT_PRIVATE agt_status agt__journal_write_header(agt_journal *j, agt_journal_hea
 
 /* ---- records ---- */
 
-enum { AGT_ENTRY_CONTENT = 1, AGT_ENTRY_SIDE = 2 /* the bytes are in unpublished/side-<seq> */ };
+enum {
+    AGT_ENTRY_CONTENT = 1,
+    AGT_ENTRY_SIDE = 2, /* the bytes are in unpublished/side-<seq> */
+    AGT_ENTRY_LOST = 4  /* with both: a repair found the bytes nowhere */
+};
 
 typedef struct agt_record {
     uint64_t generation, first_seq, segment, trace_offset;

@@ -177,7 +177,7 @@ AGT_PRIVATE agt_status agt__catalog_load(agt_catalog *c, const agt_sys *sys, agt
             agt__catalog_free(&fresh);
             if (st != AGT_CORRUPT) return st;
             return agt__fail(err, AGT_CORRUPT,
-                             ".agent-trace/%s is missing or damaged; restore it from a backup",
+                             ".agent-trace/%s is missing or damaged; run 'agent-trace repair'",
                              name);
         }
         fresh.base_rows = agt__get32(fresh.base.data + 12);

@@ -63,12 +63,13 @@ AGT_PRIVATE agt_status agt__config_read(const agt_sys *sys, agt_fd dir, const ag
     agt_status st = agt__read_file(sys, dir, CONFIG_NAME, CONFIG_MAX, &text, err);
     if (st == AGT_OK && config_blank(&text))
         st = agt__fail(err, AGT_CORRUPT,
-                       ".agent-trace/config.toml is empty; put it back from a copy");
+                       ".agent-trace/config.toml is empty; run 'agent-trace repair'");
     if (st == AGT_OK) {
         st = agt__toml_read((const char *)text.data, text.len, config_value, out, &inner);
         if (st != AGT_OK && st != AGT_NOMEM)
             st = agt__fail_at(err, AGT_CORRUPT, inner.offset,
-                              ".agent-trace/config.toml: %.200s; mend the file by hand",
+                              ".agent-trace/config.toml: %.200s; mend the file by hand, or "
+                              "run 'agent-trace repair'",
                               inner.message);
         else if (st != AGT_OK)
             st = agt__nomem(err);

@@ -68,7 +68,12 @@ static agt_status publish_tree(publish_run *run, const agt_event *e, const agt_e
     agt_oid blob;
     const void *bytes;
     if (!e->version || !e->path.data) return AGT_OK;
-    if (!e->blob.data) return agt__git_remove(s->git, e->path.data, e->path.len, err);
+    /* a version whose bytes are lost is in no tree */
+    if (!e->blob.data || (entry->flags & AGT_ENTRY_LOST)) {
+        agt_status st = agt__git_remove(s->git, e->path.data, e->path.len, err);
+        if (st != AGT_OK || !e->from.data) return st;
+        return agt__git_remove(s->git, e->from.data, e->from.len, err);
+    }
     if (e->from.data) {
         agt_status st = agt__git_remove(s->git, e->from.data, e->from.len, err);
         if (st != AGT_OK) return st;
@@ -78,8 +83,8 @@ static agt_status publish_tree(publish_run *run, const agt_event *e, const agt_e
     agt_status st = agt__entry_bytes(s, e->seq, entry, &run->side, &bytes, err);
     if (st == AGT_NOT_FOUND)
         st = agt__fail(err, AGT_CORRUPT,
-                       "the bytes of event %llu are missing in .agent-trace/unpublished; restore "
-                       "the store from a backup",
+                       "the bytes of event %llu are missing in .agent-trace/unpublished; run "
+                       "'agent-trace repair'",
                        (unsigned long long)e->seq);
     if (st != AGT_OK) return st;
     run->bytes += entry->content_len;
@@ -365,8 +370,7 @@ static agt_status publish_lost(agt_status st, agt_error *err) {
     (void)agt__copy_text(what, sizeof what, err ? err->message : "",
                          err ? strlen(err->message) : 0);
     return agt__fail(err, AGT_CORRUPT,
-                     "a part of .agent-trace is missing (%s); restore the store from a backup",
-                     what);
+                     "a part of .agent-trace is missing (%s); run 'agent-trace repair'", what);
 }
 
 AGT_PRIVATE agt_status agt__publish_locked(agt_store *s, bool pack, agt_error *err) {

@@ -19,6 +19,9 @@ AGT_PRIVATE agt_status agt__entry_bytes(agt_store *s, uint64_t seq, const agt_en
     char name[40];
     *bytes = entry->content ? (const void *)entry->content : "";
     if (!(entry->flags & AGT_ENTRY_SIDE)) return AGT_OK;
+    if (entry->flags & AGT_ENTRY_LOST)
+        return agt__fail(err, AGT_CORRUPT, "the bytes of event %llu were lost before a repair",
+                         (unsigned long long)seq);
     agt__side_name(seq, name);
     out->len = 0;
     agt_status st =

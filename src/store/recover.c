@@ -404,8 +404,8 @@ static agt_status recover_trace_whole(agt_store *s, agt_error *err) {
     uint64_t size = rc == 0 ? st_seg.size : 0;
     if (size >= end->offset) return AGT_OK;
     return agt__fail_at(err, AGT_CORRUPT, (int64_t)size,
-                        ".agent-trace/trace/%s ends at byte %llu, the journal says %llu; restore "
-                        "the store from a backup",
+                        ".agent-trace/trace/%s ends at byte %llu, the journal says %llu; run "
+                        "'agent-trace repair'",
                         name, (unsigned long long)size, (unsigned long long)end->offset);
 }
 

@@ -115,7 +115,7 @@ AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const cha
     st = remains_config(sys, at, there, err);
     if (st != AGT_OK || *there) return st;
     return agt__fail(err, AGT_CORRUPT,
-                     "the store in %.200s has lost its .agent-trace/config.toml; put the file back "
-                     "from a copy, or move .agent-trace away to begin anew",
+                     "the store in %.200s has lost its .agent-trace/config.toml; run "
+                     "'agent-trace repair', or move .agent-trace away to begin anew",
                      root);
 }

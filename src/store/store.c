@@ -207,7 +207,7 @@ static agt_status store_reopen_journal(agt_store *s, agt_error *err) {
     agt_status st = agt__journal_open(&fresh, s->sys, s->at, s->cpu, !s->read_only, err);
     if (st == AGT_NOT_FOUND)
         return agt__fail(err, AGT_CORRUPT,
-                         ".agent-trace/journal is missing; restore the store from a backup");
+                         ".agent-trace/journal is missing; run 'agent-trace repair'");
     if (st != AGT_OK) return st;
     agt__journal_close(&s->journal);
     s->journal = fresh;
@@ -370,11 +370,23 @@ static agt_status store_journal_make(agt_store *s, agt_error *err) {
     return agt__journal_create(s->sys, s->at, s->cpu, &s->mem, &h, err);
 }
 
+AGT_PRIVATE void agt__store_default_config(agt_store *s) {
+    const char *base = s->root_path, *p;
+    for (p = base; *p; p++)
+        if (p[0] == '/' && p[1] && p[1] != '/') base = p + 1;
+    (void)agt__copy_text(s->config.name, sizeof s->config.name, base, strlen(base));
+    size_t n = agt__utf8_valid(s->config.name, strlen(s->config.name));
+    s->config.name[n] = 0;
+    if (!s->config.name[0] || s->config.name[0] == '.')
+        memcpy(s->config.name, "agent-trace-store", 18);
+    s->config.interval_ms = 1000;
+    s->config.polling = true;
+}
+
 /* Makes what is missing; config.toml comes last and makes it a store. Under the store lock, so
  * that two processes may do it at once. What was a store is left as it is. */
 static agt_status store_create(agt_store *s, agt_error *err) {
     bool there;
-    const char *base = s->root_path, *p;
     agt_status st = agt__flock_take(&s->lock, s->timeout_ms, err);
     if (st != AGT_OK) return st;
     st = agt__store_there(s->sys, s->at, s->root_path, &there, err);
@@ -388,15 +400,7 @@ static agt_status store_create(agt_store *s, agt_error *err) {
     if (st == AGT_OK) st = agt__git_init(s->sys, s->git_dir, &s->mem, err);
     if (st == AGT_OK) st = agt__uuid(s->sys, s->config.id, err);
     if (st == AGT_OK) {
-        for (p = base; *p; p++)
-            if (p[0] == '/' && p[1] && p[1] != '/') base = p + 1;
-        (void)agt__copy_text(s->config.name, sizeof s->config.name, base, strlen(base));
-        size_t n = agt__utf8_valid(s->config.name, strlen(s->config.name));
-        s->config.name[n] = 0;
-        if (!s->config.name[0] || s->config.name[0] == '.')
-            memcpy(s->config.name, "agent-trace-store", 18);
-        s->config.interval_ms = 1000;
-        s->config.polling = true;
+        agt__store_default_config(s);
         st = agt__config_write(s->sys, s->at, &s->mem, &s->config, err);
     }
     if (st == AGT_OK) {
@@ -568,6 +572,34 @@ AGT_PRIVATE agt_status agt__store_open(agt_store **out, const char *root,
     }
     *out = s;
     return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__store_open_parts(agt_store **out, const char *root,
+                                             const agt_open_options *o, agt_error *err) {
+    agt_store *s = store_new(o);
+    if (!s) return agt__nomem(err);
+    int rc = s->sys->process(s->sys->ctx, &s->self);
+    agt_status st = rc < 0 ? agt__fail_io(err, rc, "cannot tell who this process is") : AGT_OK;
+    if (st == AGT_OK) st = store_open_root(s, root, false, err);
+    if (st == AGT_OK) {
+        st = agt__open_folder(s->sys, s->root, AGT_STORE_NAME, false, &s->at, err);
+        if (st == AGT_NOT_FOUND) st = store_no_store(s, err);
+    }
+    if (st == AGT_OK) st = store_folders(s, !s->read_only, err);
+    if (st == AGT_OK) {
+        agt__flock_init(&s->lock, s->sys, s->locks, "store.lock");
+        agt__flock_init(&s->publish_lock, s->sys, s->locks, "publish.lock");
+        st = agt__git_open(&s->git, s->sys, s->git_dir, &s->mem, s->cpu, err);
+    }
+    if (st == AGT_OK)
+        *out = s;
+    else
+        store_free(s);
+    return st;
+}
+
+AGT_PRIVATE void agt__store_close_parts(agt_store *s) {
+    store_free(s);
 }
 
 /* ---- closing ---- */

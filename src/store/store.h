@@ -98,6 +98,14 @@ AGT_PRIVATE agt_status agt__store_record_rows(agt_store *s, const agt_record *r,
 AGT_PRIVATE agt_status agt__store_follow_git(agt_store *s, agt_git *git, agt_fd *dir, bool make,
                                              bool *moved, agt_error *err);
 
+/* The folders of a store that may be damaged, its locks (not taken) and its git (AGT_FD_NONE where
+ * there is none); neither config.toml nor journal is read. Read-only: nothing is made. */
+AGT_PRIVATE agt_status agt__store_open_parts(agt_store **out, const char *root,
+                                             const agt_open_options *o, agt_error *err);
+AGT_PRIVATE void agt__store_close_parts(agt_store *s);
+/* A new store's settings, all but its id. */
+AGT_PRIVATE void agt__store_default_config(agt_store *s);
+
 /* ---- remains.c ---- */
 
 /* Is the open folder .agent-trace of `root` a store: has it a config.toml? No is the answer for a
