@@ -4994,11 +4994,16 @@ AGT_PRIVATE agt_status agt__git_load_loose(agt_git *git, agt_fd folder, const ch
                                            agt_error *err);
 AGT_PRIVATE void agt__git_objects_free(agt_git *git);
 
-/* Calls `each` for every id that a pack's index names. AGT_NOT_FOUND: the pack is gone, or its
- * index is one that only libgit2 reads; AGT_CORRUPT; AGT_IO. */
-typedef void (*agt_git_id_fn)(void *ctx, const agt_oid *id);
+/* Calls `each` for every id that a pack's index names, and where it says that the object is.
+ * AGT_NOT_FOUND: the pack is gone, or its index is one that only libgit2 reads; AGT_CORRUPT;
+ * AGT_IO. */
+typedef void (*agt_git_id_fn)(void *ctx, const agt_oid *id, uint64_t offset);
 AGT_PRIVATE agt_status agt__git_pack_ids(agt_git *git, agt_git_pack *pack, agt_git_id_fn each,
                                          void *ctx, agt_error *err);
+/* As agt__git_load, by looking first at that place of a pack (NULL, or one that was listed once).
+ */
+AGT_PRIVATE agt_status agt__git_load_at(agt_git *git, agt_git_pack *pack, uint64_t offset,
+                                        const agt_oid *id, int *kind, agt_buf *out, agt_error *err);
 /* Closes a pack's files: what is deleted next gives its room back. */
 AGT_PRIVATE void agt__git_pack_close(agt_git *git, agt_git_pack *pack);
 
@@ -5997,20 +6002,35 @@ AGT_PRIVATE void agt__git_pack_close(agt_git *git, agt_git_pack *pack) {
     objects_pack_close(git, pack);
 }
 
+/* Offset number `i` of a pack's index, of which the first word was read. */
+static int64_t objects_offset(agt_git *git, const agt_git_pack *p, uint32_t word, uint64_t *out) {
+    unsigned char b[8];
+    *out = word;
+    if (!(word >> 31)) return 0;
+    uint64_t table = OBJECTS_IDS + 28 * (uint64_t)p->count + 8 * (uint64_t)(word & 0x7fffffffu);
+    int64_t rc = objects_get(git, p->idx, b, 8, table);
+    *out = (uint64_t)objects_be32(b) << 32 | objects_be32(b + 4);
+    return rc;
+}
+
 AGT_PRIVATE agt_status agt__git_pack_ids(agt_git *git, agt_git_pack *pack, agt_git_id_fn each,
                                          void *ctx, agt_error *err) {
-    unsigned char ids[OBJECTS_WINDOW * 20];
+    unsigned char ids[OBJECTS_WINDOW * 20], words[OBJECTS_WINDOW * 4];
     agt_oid id;
+    uint64_t offset = 0;
     agt_status status = objects_pack_ready(git, pack, err);
     for (uint32_t at = 0; status == AGT_OK && at < pack->count;) {
         uint32_t n = pack->count - at < OBJECTS_WINDOW ? pack->count - at : OBJECTS_WINDOW;
+        uint64_t table = OBJECTS_IDS + 24 * (uint64_t)pack->count + 4 * (uint64_t)at;
         int64_t rc = objects_get(git, pack->idx, ids, n * 20u, OBJECTS_IDS + 20 * (uint64_t)at);
+        if (rc == 0) rc = objects_get(git, pack->idx, words, n * 4u, table);
+        for (uint32_t i = 0; i < n && rc == 0; i++) {
+            rc = objects_offset(git, pack, objects_be32(words + 4 * (size_t)i), &offset);
+            memcpy(id.id, ids + 20 * (size_t)i, sizeof id.id);
+            if (rc == 0) each(ctx, &id, offset);
+        }
         if (rc == OBJECTS_SHORT) return agt__fail(err, AGT_CORRUPT, "%s.idx is short", pack->name);
         if (rc < 0) return agt__fail_io(err, rc, "cannot read %s.idx", pack->name);
-        for (uint32_t i = 0; i < n; i++) {
-            memcpy(id.id, ids + 20 * (size_t)i, sizeof id.id);
-            each(ctx, &id);
-        }
         at += n;
     }
     return status;
@@ -6189,15 +6209,12 @@ static agt_status objects_pack_read(agt_git *git, const agt_git_pack *p, uint64_
     return status;
 }
 
-/* Reads an object from one pack, and checks it. */
-static agt_status objects_pack_load(agt_git *git, agt_git_pack *p, const agt_oid *id, int *kind,
-                                    agt_buf *out, agt_error *err) {
-    uint64_t offset = 0;
+/* Reads the object at `offset`, and checks it. */
+static agt_status objects_pack_checked(agt_git *git, const agt_git_pack *p, uint64_t offset,
+                                       const agt_oid *id, int *kind, agt_buf *out, agt_error *err) {
     unsigned char sum[20];
     size_t start = out->len;
-    agt_status status = objects_pack_ready(git, p, err);
-    if (status == AGT_OK) status = objects_pack_find(git, p, id, &offset, err);
-    if (status == AGT_OK) status = objects_pack_read(git, p, offset, id, kind, out, err);
+    agt_status status = objects_pack_read(git, p, offset, id, kind, out, err);
     if (status == AGT_OK) {
         agt__git_id(git->cpu, agt__git_kind(*kind), out->data ? out->data + start : NULL,
                     out->len - start, sum);
@@ -6205,6 +6222,28 @@ static agt_status objects_pack_load(agt_git *git, agt_git_pack *p, const agt_oid
     }
     if (status != AGT_OK) out->len = start;
     return status;
+}
+
+/* Reads an object from one pack, and checks it. */
+static agt_status objects_pack_load(agt_git *git, agt_git_pack *p, const agt_oid *id, int *kind,
+                                    agt_buf *out, agt_error *err) {
+    uint64_t offset = 0;
+    agt_status status = objects_pack_ready(git, p, err);
+    if (status == AGT_OK) status = objects_pack_find(git, p, id, &offset, err);
+    return status == AGT_OK ? objects_pack_checked(git, p, offset, id, kind, out, err) : status;
+}
+
+AGT_PRIVATE agt_status agt__git_load_at(agt_git *git, agt_git_pack *pack, uint64_t offset,
+                                        const agt_oid *id, int *kind, agt_buf *out,
+                                        agt_error *err) {
+    bool there = false;
+    for (size_t i = 0; i < git->pack_count && !there; i++)
+        there = git->packs[i] == pack;
+    if (there && offset >= 12 && objects_pack_ready(git, pack, NULL) == AGT_OK &&
+        offset + 20 < pack->pack_size &&
+        objects_pack_checked(git, pack, offset, id, kind, out, NULL) == AGT_OK)
+        return AGT_OK;
+    return agt__git_load(git, id, kind, out, err);
 }
 
 /* Looks through all known packs, the one used last first. AGT_NOT_FOUND: none has it; another
@@ -8298,6 +8337,7 @@ typedef struct repack_run {
     repack_base base[REPACK_WINDOW + 1];
     uint32_t next; /* the place in the window that is filled next */
     agt_buf bytes, best, trial;
+    agt_buf sources; /* the packs that objects were found in: an agt_git_pack * each */
     agt_git_repacked *out;
 } repack_run;
 
@@ -8381,11 +8421,41 @@ static agt_status repack_order(repack_run *run, agt_error *err) {
     return AGT_OK;
 }
 
+/* ---- where the objects are ---- */
+
+/* Until an object is put, `len` and `offset` tell where it is: in which of the sources, counted
+ * from 1 (0: nobody knows), and where there. Versions of a path are spread over all packs, so that
+ * each would be looked for in most of them. */
+static void repack_located(void *ctx, const agt_oid *id, uint64_t offset) {
+    repack_run *run = ctx;
+    uint32_t object = agt__git_reach_find(&run->reach, id);
+    if (object == AGT_GIT_NONE) return;
+    run->reach.objects[object].len = run->sources.len / sizeof(agt_git_pack *);
+    run->reach.objects[object].offset = offset;
+}
+
+static agt_status repack_locate(repack_run *run, agt_error *err) {
+    agt_git *git = run->git;
+    for (size_t i = 0; i < git->pack_count; i++) {
+        agt_error mine;
+        agt__buf_put(&run->sources, &git->packs[i], sizeof git->packs[i]);
+        if (run->sources.failed) return agt__nomem(err);
+        agt_status status = agt__git_pack_ids(git, git->packs[i], repack_located, run, &mine);
+        if (status != AGT_IO && status != AGT_NOMEM) continue; /* damage: found without it */
+        if (err) *err = mine;
+        return status;
+    }
+    return AGT_OK;
+}
+
 /* Reads one object, which must be what it was found to be. */
 static agt_status repack_load(repack_run *run, agt_git_object *o, agt_error *err) {
     int kind = 0;
+    agt_git_pack *pack = NULL;
+    if (o->len) memcpy(&pack, run->sources.data + (o->len - 1) * sizeof pack, sizeof pack);
     run->bytes.len = 0;
-    agt_status status = agt__git_load(run->git, &o->id, &kind, &run->bytes, err);
+    agt_status status =
+        agt__git_load_at(run->git, pack, o->offset, &o->id, &kind, &run->bytes, err);
     if (status == AGT_OK && kind != o->kind)
         status = agt__fail(err, AGT_CORRUPT, "a git object is not of the kind that it is named");
     if (status == AGT_NOT_FOUND)
@@ -8490,8 +8560,9 @@ typedef struct repack_judge {
     bool all;
 } repack_judge;
 
-static void repack_judge_id(void *ctx, const agt_oid *id) {
+static void repack_judge_id(void *ctx, const agt_oid *id, uint64_t offset) {
     repack_judge *j = ctx;
+    (void)offset;
     if (agt__git_reach_find(j->reach, id) == AGT_GIT_NONE) j->all = false;
 }
 
@@ -8643,6 +8714,7 @@ static agt_status repack_loose(repack_run *run, agt_fd objects, agt_error *err) 
 static agt_status repack_write(repack_run *run, char stem[AGT_GIT_STEM], agt_error *err) {
     agt_git *git = run->git;
     agt_status status = repack_order(run, err);
+    if (status == AGT_OK) status = repack_locate(run, err);
     if (status != AGT_OK) return status;
     git->zip_level = REPACK_LEVEL;
     agt_git_pack_job job = {run->reach.objects, run->reach.count, repack_fill, run};
@@ -8674,6 +8746,7 @@ static void repack_free(repack_run *run) {
     agt__buf_free(&run->bytes);
     agt__buf_free(&run->best);
     agt__buf_free(&run->trial);
+    agt__buf_free(&run->sources);
 }
 
 AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
@@ -8683,7 +8756,7 @@ AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
     repack_run run = {.git = git, .reach = {.git = git, .breathe = breathe, .breathe_ctx = ctx}};
     memset(out, 0, sizeof *out);
     run.out = out;
-    run.bytes = run.best = run.trial = agt__buf(&git->mem);
+    run.bytes = run.best = run.trial = run.sources = agt__buf(&git->mem);
     for (size_t i = 0; i < AGT_COUNT(run.base); i++)
         run.base[i] = (repack_base){agt__buf(&git->mem), AGT_GIT_NONE};
     agt__git_abort(git);

@@ -379,20 +379,35 @@ AGT_PRIVATE void agt__git_pack_close(agt_git *git, agt_git_pack *pack) {
     objects_pack_close(git, pack);
 }
 
+/* Offset number `i` of a pack's index, of which the first word was read. */
+static int64_t objects_offset(agt_git *git, const agt_git_pack *p, uint32_t word, uint64_t *out) {
+    unsigned char b[8];
+    *out = word;
+    if (!(word >> 31)) return 0;
+    uint64_t table = OBJECTS_IDS + 28 * (uint64_t)p->count + 8 * (uint64_t)(word & 0x7fffffffu);
+    int64_t rc = objects_get(git, p->idx, b, 8, table);
+    *out = (uint64_t)objects_be32(b) << 32 | objects_be32(b + 4);
+    return rc;
+}
+
 AGT_PRIVATE agt_status agt__git_pack_ids(agt_git *git, agt_git_pack *pack, agt_git_id_fn each,
                                          void *ctx, agt_error *err) {
-    unsigned char ids[OBJECTS_WINDOW * 20];
+    unsigned char ids[OBJECTS_WINDOW * 20], words[OBJECTS_WINDOW * 4];
     agt_oid id;
+    uint64_t offset = 0;
     agt_status status = objects_pack_ready(git, pack, err);
     for (uint32_t at = 0; status == AGT_OK && at < pack->count;) {
         uint32_t n = pack->count - at < OBJECTS_WINDOW ? pack->count - at : OBJECTS_WINDOW;
+        uint64_t table = OBJECTS_IDS + 24 * (uint64_t)pack->count + 4 * (uint64_t)at;
         int64_t rc = objects_get(git, pack->idx, ids, n * 20u, OBJECTS_IDS + 20 * (uint64_t)at);
+        if (rc == 0) rc = objects_get(git, pack->idx, words, n * 4u, table);
+        for (uint32_t i = 0; i < n && rc == 0; i++) {
+            rc = objects_offset(git, pack, objects_be32(words + 4 * (size_t)i), &offset);
+            memcpy(id.id, ids + 20 * (size_t)i, sizeof id.id);
+            if (rc == 0) each(ctx, &id, offset);
+        }
         if (rc == OBJECTS_SHORT) return agt__fail(err, AGT_CORRUPT, "%s.idx is short", pack->name);
         if (rc < 0) return agt__fail_io(err, rc, "cannot read %s.idx", pack->name);
-        for (uint32_t i = 0; i < n; i++) {
-            memcpy(id.id, ids + 20 * (size_t)i, sizeof id.id);
-            each(ctx, &id);
-        }
         at += n;
     }
     return status;
@@ -571,15 +586,12 @@ static agt_status objects_pack_read(agt_git *git, const agt_git_pack *p, uint64_
     return status;
 }
 
-/* Reads an object from one pack, and checks it. */
-static agt_status objects_pack_load(agt_git *git, agt_git_pack *p, const agt_oid *id, int *kind,
-                                    agt_buf *out, agt_error *err) {
-    uint64_t offset = 0;
+/* Reads the object at `offset`, and checks it. */
+static agt_status objects_pack_checked(agt_git *git, const agt_git_pack *p, uint64_t offset,
+                                       const agt_oid *id, int *kind, agt_buf *out, agt_error *err) {
     unsigned char sum[20];
     size_t start = out->len;
-    agt_status status = objects_pack_ready(git, p, err);
-    if (status == AGT_OK) status = objects_pack_find(git, p, id, &offset, err);
-    if (status == AGT_OK) status = objects_pack_read(git, p, offset, id, kind, out, err);
+    agt_status status = objects_pack_read(git, p, offset, id, kind, out, err);
     if (status == AGT_OK) {
         agt__git_id(git->cpu, agt__git_kind(*kind), out->data ? out->data + start : NULL,
                     out->len - start, sum);
@@ -587,6 +599,28 @@ static agt_status objects_pack_load(agt_git *git, agt_git_pack *p, const agt_oid
     }
     if (status != AGT_OK) out->len = start;
     return status;
+}
+
+/* Reads an object from one pack, and checks it. */
+static agt_status objects_pack_load(agt_git *git, agt_git_pack *p, const agt_oid *id, int *kind,
+                                    agt_buf *out, agt_error *err) {
+    uint64_t offset = 0;
+    agt_status status = objects_pack_ready(git, p, err);
+    if (status == AGT_OK) status = objects_pack_find(git, p, id, &offset, err);
+    return status == AGT_OK ? objects_pack_checked(git, p, offset, id, kind, out, err) : status;
+}
+
+AGT_PRIVATE agt_status agt__git_load_at(agt_git *git, agt_git_pack *pack, uint64_t offset,
+                                        const agt_oid *id, int *kind, agt_buf *out,
+                                        agt_error *err) {
+    bool there = false;
+    for (size_t i = 0; i < git->pack_count && !there; i++)
+        there = git->packs[i] == pack;
+    if (there && offset >= 12 && objects_pack_ready(git, pack, NULL) == AGT_OK &&
+        offset + 20 < pack->pack_size &&
+        objects_pack_checked(git, pack, offset, id, kind, out, NULL) == AGT_OK)
+        return AGT_OK;
+    return agt__git_load(git, id, kind, out, err);
 }
 
 /* Looks through all known packs, the one used last first. AGT_NOT_FOUND: none has it; another

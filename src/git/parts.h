@@ -128,11 +128,16 @@ AGT_PRIVATE agt_status agt__git_load_loose(agt_git *git, agt_fd folder, const ch
                                            agt_error *err);
 AGT_PRIVATE void agt__git_objects_free(agt_git *git);
 
-/* Calls `each` for every id that a pack's index names. AGT_NOT_FOUND: the pack is gone, or its
- * index is one that only libgit2 reads; AGT_CORRUPT; AGT_IO. */
-typedef void (*agt_git_id_fn)(void *ctx, const agt_oid *id);
+/* Calls `each` for every id that a pack's index names, and where it says that the object is.
+ * AGT_NOT_FOUND: the pack is gone, or its index is one that only libgit2 reads; AGT_CORRUPT;
+ * AGT_IO. */
+typedef void (*agt_git_id_fn)(void *ctx, const agt_oid *id, uint64_t offset);
 AGT_PRIVATE agt_status agt__git_pack_ids(agt_git *git, agt_git_pack *pack, agt_git_id_fn each,
                                          void *ctx, agt_error *err);
+/* As agt__git_load, by looking first at that place of a pack (NULL, or one that was listed once).
+ */
+AGT_PRIVATE agt_status agt__git_load_at(agt_git *git, agt_git_pack *pack, uint64_t offset,
+                                        const agt_oid *id, int *kind, agt_buf *out, agt_error *err);
 /* Closes a pack's files: what is deleted next gives its room back. */
 AGT_PRIVATE void agt__git_pack_close(agt_git *git, agt_git_pack *pack);
 

@@ -37,6 +37,7 @@ typedef struct repack_run {
     repack_base base[REPACK_WINDOW + 1];
     uint32_t next; /* the place in the window that is filled next */
     agt_buf bytes, best, trial;
+    agt_buf sources; /* the packs that objects were found in: an agt_git_pack * each */
     agt_git_repacked *out;
 } repack_run;
 
@@ -120,11 +121,41 @@ static agt_status repack_order(repack_run *run, agt_error *err) {
     return AGT_OK;
 }
 
+/* ---- where the objects are ---- */
+
+/* Until an object is put, `len` and `offset` tell where it is: in which of the sources, counted
+ * from 1 (0: nobody knows), and where there. Versions of a path are spread over all packs, so that
+ * each would be looked for in most of them. */
+static void repack_located(void *ctx, const agt_oid *id, uint64_t offset) {
+    repack_run *run = ctx;
+    uint32_t object = agt__git_reach_find(&run->reach, id);
+    if (object == AGT_GIT_NONE) return;
+    run->reach.objects[object].len = run->sources.len / sizeof(agt_git_pack *);
+    run->reach.objects[object].offset = offset;
+}
+
+static agt_status repack_locate(repack_run *run, agt_error *err) {
+    agt_git *git = run->git;
+    for (size_t i = 0; i < git->pack_count; i++) {
+        agt_error mine;
+        agt__buf_put(&run->sources, &git->packs[i], sizeof git->packs[i]);
+        if (run->sources.failed) return agt__nomem(err);
+        agt_status status = agt__git_pack_ids(git, git->packs[i], repack_located, run, &mine);
+        if (status != AGT_IO && status != AGT_NOMEM) continue; /* damage: found without it */
+        if (err) *err = mine;
+        return status;
+    }
+    return AGT_OK;
+}
+
 /* Reads one object, which must be what it was found to be. */
 static agt_status repack_load(repack_run *run, agt_git_object *o, agt_error *err) {
     int kind = 0;
+    agt_git_pack *pack = NULL;
+    if (o->len) memcpy(&pack, run->sources.data + (o->len - 1) * sizeof pack, sizeof pack);
     run->bytes.len = 0;
-    agt_status status = agt__git_load(run->git, &o->id, &kind, &run->bytes, err);
+    agt_status status =
+        agt__git_load_at(run->git, pack, o->offset, &o->id, &kind, &run->bytes, err);
     if (status == AGT_OK && kind != o->kind)
         status = agt__fail(err, AGT_CORRUPT, "a git object is not of the kind that it is named");
     if (status == AGT_NOT_FOUND)
@@ -229,8 +260,9 @@ typedef struct repack_judge {
     bool all;
 } repack_judge;
 
-static void repack_judge_id(void *ctx, const agt_oid *id) {
+static void repack_judge_id(void *ctx, const agt_oid *id, uint64_t offset) {
     repack_judge *j = ctx;
+    (void)offset;
     if (agt__git_reach_find(j->reach, id) == AGT_GIT_NONE) j->all = false;
 }
 
@@ -382,6 +414,7 @@ static agt_status repack_loose(repack_run *run, agt_fd objects, agt_error *err) 
 static agt_status repack_write(repack_run *run, char stem[AGT_GIT_STEM], agt_error *err) {
     agt_git *git = run->git;
     agt_status status = repack_order(run, err);
+    if (status == AGT_OK) status = repack_locate(run, err);
     if (status != AGT_OK) return status;
     git->zip_level = REPACK_LEVEL;
     agt_git_pack_job job = {run->reach.objects, run->reach.count, repack_fill, run};
@@ -413,6 +446,7 @@ static void repack_free(repack_run *run) {
     agt__buf_free(&run->bytes);
     agt__buf_free(&run->best);
     agt__buf_free(&run->trial);
+    agt__buf_free(&run->sources);
 }
 
 AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
@@ -422,7 +456,7 @@ AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
     repack_run run = {.git = git, .reach = {.git = git, .breathe = breathe, .breathe_ctx = ctx}};
     memset(out, 0, sizeof *out);
     run.out = out;
-    run.bytes = run.best = run.trial = agt__buf(&git->mem);
+    run.bytes = run.best = run.trial = run.sources = agt__buf(&git->mem);
     for (size_t i = 0; i < AGT_COUNT(run.base); i++)
         run.base[i] = (repack_base){agt__buf(&git->mem), AGT_GIT_NONE};
     agt__git_abort(git);
