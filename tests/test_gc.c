@@ -198,8 +198,7 @@ static void gc_meanwhile(void *ctx, machine *m, const machine_call *call) {
     if (call->name && strcmp(call->name, "packed-refs") == 0) o->begun = true;
     if (!o->begun) return;
     if (machine_locked(m, "/home/.agent-trace/locks/store.lock")) return; /* for a moment */
-    if (call->op != MACHINE_PREAD || ++o->calls % (o->large ? 30 : 10) != 0 || o->writes >= 40)
-        return;
+    if (++o->calls % (o->large ? 40 : 12) != 0 || o->writes >= 40) return;
     char text[32];
     snprintf(text, sizeof text, "number %d", (int)++o->writes);
     if (o->large)
@@ -220,7 +219,7 @@ TEST(gc, writers_go_on_while_it_works_and_a_full_journal_is_emptied_for_them) {
         o.sys = machine_sys(machine_process_new(m, "writer"));
         o.timeout_ms = AGT_TRY; /* nothing that it does may need to wait */
         char text[2000];
-        for (int i = 0; i < 60; i++) {
+        for (int i = 0; i < 120; i++) {
             memset(text, 'a' + i % 26, sizeof text);
             snprintf(text + 1000, 20, "%d", i);
             CHECK_OK(agt_write(s, &kit_agent, "a.md", text, sizeof text, NULL, NULL, &err), err);
@@ -235,7 +234,7 @@ TEST(gc, writers_go_on_while_it_works_and_a_full_journal_is_emptied_for_them) {
         CHECK_INT(r.packs, 1);
         snprintf(text, sizeof text, "number %d", (int)other.writes);
         if (!large) kit_reads(other.s, "other.md", text);
-        CHECK_INT(kit_events(s), 60 + other.writes);
+        CHECK_INT(kit_events(s), 120 + other.writes);
         agt_close(other.s, NULL);
         agt_close(s, NULL);
         machine_free(m);

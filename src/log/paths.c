@@ -2,12 +2,14 @@
  *
  *     index/<first>-<last>    blocks of 4,096 bytes
  *     block 0     "AGTPATH1"  first  last  count, then of the event `last` segment and offset of
- *                 its line and the line's SHA-256
+ *                 its line and the line's SHA-256; at 1,024 for each first byte of a hash (u32,
+ *                 256 of them) the block, counted from 0 without this one, of the first entry
+ *                 whose hash does not begin below it
  *     block 1...  entries of 32 bytes, up to 127: hash of a path, seq, segment and offset of the
  *                 event's line; sorted by hash, then by seq
  *
- * All numbers are u64, but that each block ends with crc32c(0, its first 4,092 bytes), and a block
- * of entries has their number in front of that (u32, at 4,080). Unused bytes are zero.
+ * All other numbers are u64, but that each block ends with crc32c(0, its first 4,092 bytes), and a
+ * block of entries has their number in front of that (u32, at 4,080). Unused bytes are zero.
  *
  * (1) Files cover the events from 1 on without a gap, each as far as the next one begins. A new one
  *     swallows the one before while that is no more than twice as long: there are never more of
@@ -28,6 +30,7 @@
 #define PATHS_LARGEST (1u << 20) /* entries that are ever sorted together: 32 MiB */
 #define PATHS_COUNT   4080u      /* in a block of entries */
 #define PATHS_CRC     4092u
+#define PATHS_FAN     1024u /* in block 0 */
 #define PATHS_MAGIC   "AGTPATH1"
 #define PATHS_NAME    48u
 
@@ -35,12 +38,14 @@ typedef struct paths_run {
     uint64_t first, last, count;
     agt_event_at end; /* the event `last` */
     unsigned char sum[32];
+    agt_fd fd; /* AGT_FD_NONE: it does not count */
 } paths_run;
 
 typedef struct paths_runs {
     const agt_paths *p;
     paths_run *v;
     size_t count, cap;
+    size_t listed; /* runs in `v`, of which the first `count` count */
     bool nomem;
 } paths_runs;
 
@@ -61,6 +66,7 @@ static bool paths_number(const char **p, uint64_t *out) {
 static bool paths_parse(const char *name, paths_run *r) {
     const char *p = name;
     memset(r, 0, sizeof *r);
+    r->fd = AGT_FD_NONE;
     return paths_number(&p, &r->first) && *p++ == '-' && paths_number(&p, &r->last) && !*p &&
            r->first && r->last >= r->first;
 }
@@ -87,7 +93,14 @@ static int paths_order(const void *a, const void *b) {
     return (x->last < y->last) - (x->last > y->last);
 }
 
+static void paths_close(const agt_paths *p, paths_run *r) {
+    if (r->fd != AGT_FD_NONE) p->sys->close(p->sys->ctx, r->fd);
+    r->fd = AGT_FD_NONE;
+}
+
 static void paths_free(paths_runs *all) {
+    for (size_t i = 0; i < all->listed; i++)
+        paths_close(all->p, &all->v[i]);
     agt__free(all->p->mem, all->v, all->cap * sizeof *all->v);
     all->v = NULL;
     all->count = all->cap = 0;
@@ -110,21 +123,23 @@ static uint64_t paths_blocks(uint64_t count) {
     return (count + PATHS_ENTRIES - 1) / PATHS_ENTRIES;
 }
 
-/* Opens a run's file and reads its head; AGT_FD_NONE where it is not one. */
-static agt_fd paths_open(const agt_paths *p, paths_run *r, unsigned char block[PATHS_BLOCK]) {
+/* Opens a run's file and reads its head. */
+static bool paths_open(const agt_paths *p, paths_run *r) {
+    unsigned char block[PATHS_BLOCK];
     char name[PATHS_NAME];
     paths_name(r, name);
-    agt_fd fd = p->sys->open(p->sys->ctx, p->dir, name, AGT_O_READ, 0);
-    if (fd < 0) return AGT_FD_NONE;
-    if (paths_block(p, fd, 0, block) && memcmp(block, PATHS_MAGIC, 8) == 0 &&
-        agt__get64(block + 8) == r->first && agt__get64(block + 16) == r->last) {
+    r->fd = p->sys->open(p->sys->ctx, p->dir, name, AGT_O_READ, 0);
+    if (r->fd < 0) r->fd = AGT_FD_NONE;
+    if (r->fd != AGT_FD_NONE && paths_block(p, r->fd, 0, block) &&
+        memcmp(block, PATHS_MAGIC, 8) == 0 && agt__get64(block + 8) == r->first &&
+        agt__get64(block + 16) == r->last) {
         r->count = agt__get64(block + 24);
         r->end = (agt_event_at){r->last, agt__get64(block + 32), agt__get64(block + 40)};
         memcpy(r->sum, block + 48, sizeof r->sum);
-        if (r->count / 2 <= r->last - r->first + 1) return fd; /* two paths an event at most */
+        if (r->count / 2 <= r->last - r->first + 1) return true; /* two paths an event at most */
     }
-    p->sys->close(p->sys->ctx, fd);
-    return AGT_FD_NONE;
+    paths_close(p, r);
+    return false;
 }
 
 /* ---- the files that count ---- */
@@ -144,22 +159,21 @@ static bool paths_same_trace(const agt_paths *p, const paths_run *r) {
 /* The files from event 1 on, one behind another, that can be read (1). */
 static agt_status paths_load(paths_runs *all, agt_error *err) {
     const agt_paths *p = all->p;
-    unsigned char block[PATHS_BLOCK];
     size_t kept = 0;
     uint64_t next = 1;
     if (p->dir == AGT_FD_NONE || p->trace == AGT_FD_NONE) return AGT_OK;
     (void)p->sys->list(p->sys->ctx, p->dir, paths_list_one, all);
+    size_t listed = all->count;
+    all->count = 0;
     if (all->nomem) return agt__nomem(err);
-    if (all->count) qsort(all->v, all->count, sizeof *all->v, paths_order);
-    for (size_t i = 0; i < all->count; i++) {
+    if (listed) qsort(all->v, listed, sizeof *all->v, paths_order);
+    for (size_t i = 0; i < listed; i++) {
         paths_run r = all->v[i];
-        agt_fd fd = r.first == next ? paths_open(p, &r, block) : AGT_FD_NONE;
-        if (fd == AGT_FD_NONE) continue;
-        p->sys->close(p->sys->ctx, fd);
+        if (r.first != next || !paths_open(p, &r)) continue;
         all->v[kept++] = r;
         next = r.last + 1;
     }
-    all->count = kept;
+    all->count = all->listed = kept;
     if (kept && !paths_same_trace(p, &all->v[kept - 1])) all->count = 0;
     return AGT_OK;
 }
@@ -173,41 +187,44 @@ static uint64_t paths_hash(const char *path, size_t len) {
     return h;
 }
 
-/* The first block that may have the hash: the last one that begins below it. */
-static bool paths_first_block(const agt_paths *p, agt_fd fd, uint64_t blocks, uint64_t hash,
+/* The first block that may have the hash: the last one that begins below it, among those that the
+ * fan names. */
+static bool paths_first_block(const agt_paths *p, const paths_run *r, uint64_t hash,
                               unsigned char *block, uint64_t *out) {
-    uint64_t lo = 0, hi = blocks;
-    while (hi - lo > 1) {
+    unsigned char fan[8];
+    uint64_t byte = hash >> 56, blocks = paths_blocks(r->count);
+    if (agt__read_all(p->sys, r->fd, fan, sizeof fan, PATHS_FAN + 4 * byte) != sizeof fan)
+        return false;
+    uint64_t lo = agt__get32(fan), hi = byte < 255 ? agt__get32(fan + 4) + 1ull : blocks;
+    if (hi > blocks) hi = blocks;
+    *out = lo;
+    while (hi > lo + 1) {
         uint64_t mid = lo + (hi - lo) / 2;
-        if (!paths_entries(p, fd, mid + 1, block)) return false;
+        if (!paths_entries(p, r->fd, mid + 1, block)) return false;
         if (agt__get64(block) < hash)
-            lo = mid;
+            *out = lo = mid;
         else
             hi = mid;
     }
-    *out = lo;
     return true;
 }
 
 /* Appends what one file has for the hash; false where it cannot be read. */
-static bool paths_find_in(const agt_paths *p, paths_run *r, uint64_t hash, agt_buf *found) {
+static bool paths_find_in(const agt_paths *p, const paths_run *r, uint64_t hash, agt_buf *found) {
     unsigned char block[PATHS_BLOCK];
-    uint64_t at = 0, blocks;
-    agt_fd fd = paths_open(p, r, block);
-    if (fd == AGT_FD_NONE) return false;
-    blocks = paths_blocks(r->count);
-    bool good = paths_first_block(p, fd, blocks, hash, block, &at), more = blocks > 0;
+    uint64_t at = 0, blocks = paths_blocks(r->count);
+    if (!blocks) return true;
+    bool good = paths_first_block(p, r, hash, block, &at), more = true;
     for (; good && more && at < blocks; at++) {
-        good = paths_entries(p, fd, at + 1, block);
+        good = paths_entries(p, r->fd, at + 1, block);
         uint32_t count = good ? agt__get32(block + PATHS_COUNT) : 0;
         for (uint32_t i = 0; i < count && more; i++) {
             const unsigned char *e = block + i * PATHS_ENTRY;
-            more = agt__get64(e) <= hash;
             agt_event_at at_event = {agt__get64(e + 8), agt__get64(e + 16), agt__get64(e + 24)};
+            more = agt__get64(e) <= hash;
             if (agt__get64(e) == hash) agt__buf_put(found, &at_event, sizeof at_event);
         }
     }
-    p->sys->close(p->sys->ctx, fd);
     return good;
 }
 
@@ -284,18 +301,28 @@ static agt_status paths_gather(const agt_paths *p, paths_run *r, uint64_t upto, 
 }
 
 /* Puts a file's entries behind others (NULL: only reads it); false where it cannot be read. */
-static bool paths_swallow(const agt_paths *p, paths_run *r, agt_buf *entries) {
+static bool paths_swallow(const agt_paths *p, const paths_run *r, agt_buf *entries) {
     unsigned char block[PATHS_BLOCK];
-    agt_fd fd = paths_open(p, r, block);
-    if (fd == AGT_FD_NONE) return false;
     bool good = true;
     for (uint64_t at = 0; good && at < paths_blocks(r->count); at++) {
-        good = paths_entries(p, fd, at + 1, block);
+        good = paths_entries(p, r->fd, at + 1, block);
         if (good && entries)
             agt__buf_put(entries, block, agt__get32(block + PATHS_COUNT) * PATHS_ENTRY);
     }
-    p->sys->close(p->sys->ctx, fd);
     return good;
+}
+
+/* For each first byte of a hash the block of the first entry whose hash does not begin below it. */
+static void paths_put_fan(agt_buf *out, const agt_buf *entries) {
+    unsigned char number[4];
+    size_t n = entries->len / PATHS_ENTRY, i = 0;
+    agt__buf_zero(out, PATHS_FAN - out->len);
+    for (uint64_t byte = 0; byte < 256; byte++) {
+        while (i < n && agt__get64(entries->data + i * PATHS_ENTRY) >> 56 < byte)
+            i++;
+        agt__put32(number, (uint32_t)(i / PATHS_ENTRIES));
+        agt__buf_put(out, number, sizeof number);
+    }
 }
 
 static void paths_put_block(agt_buf *out, agt_cpu cpu, size_t start) {
@@ -319,6 +346,7 @@ static agt_status paths_write(const agt_paths *p, const paths_run *r, const agt_
         agt__buf_put(&out, number, sizeof number);
     }
     agt__buf_put(&out, r->sum, sizeof r->sum);
+    paths_put_fan(&out, entries);
     paths_put_block(&out, p->cpu, 0);
     for (size_t at = 0; at < entries->len && !out.failed;) {
         size_t left = entries->len - at, start = out.len;
@@ -356,11 +384,11 @@ static int paths_clean_one(void *ctx, const char *name) {
 }
 
 /* Swallows files before the new one (1). One that turns out to be damaged ends it. */
-static void paths_merge(paths_runs *all, paths_run *r, agt_buf *entries) {
+static void paths_merge(paths_runs *all, bool whole, paths_run *r, agt_buf *entries) {
     while (all->count) {
-        paths_run *old = &all->v[all->count - 1];
+        const paths_run *old = &all->v[all->count - 1];
         size_t before = entries->len;
-        if (old->last + 1 - old->first > 2 * (r->last + 1 - r->first)) return;
+        if (!whole && old->last + 1 - old->first > 2 * (r->last + 1 - r->first)) return;
         if (old->count + entries->len / PATHS_ENTRY > PATHS_LARGEST) return;
         if (!paths_swallow(all->p, old, entries)) {
             entries->len = before;
@@ -382,9 +410,12 @@ AGT_PRIVATE agt_status agt__paths_update(const agt_paths *p, uint64_t upto, uint
     if (st == AGT_OK && r.first <= upto) {
         if (upto - r.first >= most) upto = r.first + most - 1;
         st = paths_gather(p, &r, upto, &entries, err);
+    } else if (st == AGT_OK && whole && all.count > 1 &&
+               paths_swallow(p, &all.v[all.count - 1], &entries)) {
+        r = all.v[--all.count]; /* nothing is new, but one file will do */
     }
     if (st == AGT_OK && r.last >= r.first) {
-        paths_merge(&all, &r, &entries);
+        paths_merge(&all, whole, &r, &entries);
         if (entries.len)
             qsort(entries.data, entries.len / PATHS_ENTRY, PATHS_ENTRY, paths_entry_order);
         st = entries.failed ? agt__nomem(err) : paths_write(p, &r, &entries, err);
