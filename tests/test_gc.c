@@ -189,14 +189,16 @@ TEST(gc, a_death_or_a_power_cut_at_any_change_loses_nothing) {
 typedef struct gc_other {
     agt_store *s;
     uint64_t calls, writes;
-    bool begun, large;
+    bool begun, over, large;
 } gc_other;
 
 /* Another process writes again and again while git is repacked, which begins with the refs. */
 static void gc_meanwhile(void *ctx, machine *m, const machine_call *call) {
     gc_other *o = ctx;
     if (call->name && strcmp(call->name, "packed-refs") == 0) o->begun = true;
-    if (!o->begun) return;
+    if (call->op == MACHINE_REMOVE && strstr(call->name, ".pack"))
+        o->over = true; /* a moment is left */
+    if (!o->begun || o->over) return;
     if (machine_locked(m, "/home/.agent-trace/locks/store.lock")) return; /* for a moment */
     if (++o->calls % (o->large ? 40 : 12) != 0 || o->writes >= 40) return;
     char text[32];
