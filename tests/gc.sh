@@ -97,7 +97,7 @@ busy() {
 }
 damaged() { # nothing is changed, and the message says what to do
     cp -r "$R" "$WORK/damaged" && rm -rf "$WORK/damaged/.agent-trace/git/objects" || return
-    exits 1 "$PROGRAM" -C "$WORK/damaged" gc 2>"$WORK/err" && grep -q 'restore the store' "$WORK/err"
+    exits 1 "$PROGRAM" -C "$WORK/damaged" gc 2>"$WORK/err" && grep -q 'agent-trace repair' "$WORK/err"
 }
 case_ 'what a person decides about is noted, and stays' notes
 case_ 'busy, exit code 5, while somebody publishes' busy

@@ -41,9 +41,9 @@ TEST(gc, each_answer_that_is_documented_is_given) {
     EXPECT(agt_gc, AGT_INVALID, codes_type_none, "measure");
     EXPECT(agt_gc, AGT_UNSUPPORTED, codes_no_flock, "flock");
     EXPECT(agt_gc, AGT_UNSUPPORTED, codes_newer, "newer");
-    EXPECT(agt_gc, AGT_CORRUPT, codes_no_header, "backup");
+    EXPECT(agt_gc, AGT_CORRUPT, codes_no_header, "agent-trace repair");
 #ifndef AGENT_TRACE_NO_GIT
-    EXPECT(agt_gc, AGT_CORRUPT, codes_lost_git, "restore the store from a backup");
+    EXPECT(agt_gc, AGT_CORRUPT, codes_lost_git, "agent-trace repair");
 #endif
     machine_free(start);
 }

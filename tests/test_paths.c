@@ -9,8 +9,13 @@ static const char *const root = "/home";
 
 /* ---- compared with the whole trace ---- */
 
+static bool paths_same(agt_text t, const char *path) {
+    return t.data && t.len == strlen(path) && !memcmp(t.data, path, t.len);
+}
+
+/* About it: a rename is about the old path, too. */
 static bool paths_is(const agt_event *e, const char *path) {
-    return e->path.data && e->path.len == strlen(path) && !memcmp(e->path.data, path, e->path.len);
+    return paths_same(e->path, path) || paths_same(e->from, path);
 }
 
 /* The seqs of the events with this path (NULL: all of them), as agt_trace hands them out. */

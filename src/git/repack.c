@@ -160,8 +160,7 @@ static agt_status repack_load(repack_run *run, agt_git_object *o, agt_error *err
         status = agt__fail(err, AGT_CORRUPT, "a git object is not of the kind that it is named");
     if (status == AGT_NOT_FOUND)
         status = agt__fail(err, AGT_CORRUPT,
-                           "git lost an object while it was repacked; restore the git folder "
-                           "from a copy");
+                           "git lost an object while it was repacked; run 'agent-trace repair'");
     o->size = run->bytes.len;
     return status;
 }
