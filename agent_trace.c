@@ -18134,10 +18134,11 @@ AGT_PRIVATE void agt__commit_free(agt_commit_text *c) {
 
 static void commit_author(agt_commit_text *c, const agt_event *e) {
     agt_buf *name = &c->name;
+    agt_text agent = agt__actor_agent(e->actor);
     name->len = 0;
-    if (e->agent_name.data) {
+    if (agent.data) {
         agt__buf_text(name, "Agent: ");
-        agt__buf_put(name, e->agent_name.data, e->agent_name.len);
+        agt__buf_put(name, agent.data, agent.len);
         c->who.email = agt__text("agent@agent-trace");
     } else if (agt__text_is(e->actor, "system")) {
         agt__buf_text(name, "agent-trace");
@@ -24227,8 +24228,11 @@ static agt_status image_grant(agt_image *m, const agt_old_grant *g, agt_error *e
     e.doc_prev = p.known ? p.row.last_seq : 0;
     e.summary = image_line(m, (agt_text){(const char *)text.data, text.len}, IMAGE_SUMMARY_MAX);
     e.source = e.detected_by = agt__text(AGT_IMAGE_SOURCE);
-    e.grant = agt__grantee_valid(g->actor) ? g->actor : image_actor(m, g->actor);
-    bool nomem = text.failed || !e.summary.data || !e.actor.data || !e.grant.data;
+    if (agt__grantee_valid(g->actor))
+        e.grant = g->actor;
+    else
+        e.action = e.change_kind = agt__text("unknown"); /* for nobody that there is: no right */
+    bool nomem = text.failed || !e.summary.data || !e.actor.data;
     agt__buf_free(&text);
     m->grants_dropped +=
         g->expires_ms - g->granted_ms > AGT_MAX_GRANT_MS || !agt__grantee_valid(g->actor);
@@ -24287,19 +24291,15 @@ static agt_type image_type(agt_text name) {
                                                                   : AGT_TYPE_DEFAULT;
 }
 
-/* The manifest is right about a document's type, and about who made it. */
+/* The manifest is right about a document's type. Who made it is whoever made its first version. */
 static agt_status image_listed(agt_image *m, const agt_old_document *d, agt_error *err) {
-    agt_text path = agt__image_path(m, d->path), agent = image_agent(m, d->agent);
-    agt_row *row;
-    agt_row found;
+    agt_text path = agt__image_path(m, d->path);
+    agt_row row;
     if (!path.data) return agt__nomem(err);
-    if (!agt__catalog_find(&m->catalog, path.data, path.len, &found)) return AGT_OK;
-    if (!(row = agt__catalog_touch(&m->catalog, path.data, path.len))) return agt__nomem(err);
-    row->agent[0] = 0;
-    if (d->agent.len) (void)agt__copy_text(row->agent, sizeof row->agent, agent.data, agent.len);
+    if (!agt__catalog_find(&m->catalog, path.data, path.len, &row)) return AGT_OK;
     agt_type type = image_type(d->type);
-    if (type == row->type) return AGT_OK;
-    return image_set_type(m, row, path, type, "manifest.toml of agent-trace 0.1.0 has this type",
+    if (type == row.type) return AGT_OK;
+    return image_set_type(m, &row, path, type, "manifest.toml of agent-trace 0.1.0 has this type",
                           err);
 }
 
@@ -25260,7 +25260,8 @@ static int move_is_rejected(void *ctx, const char *name) {
 static agt_status move_old_rejected(agt_upgrading *u, agt_fd backup, agt_error *err) {
     agt_fd to, from = u->sys->open(u->sys->ctx, u->at, "rejected", AGT_O_READ | AGT_O_FOLDER, 0);
     move_names n = {agt__buf(&u->mem)};
-    if (from < 0) return AGT_OK;
+    if (move_missing((int)from)) return AGT_OK;
+    if (from < 0) return agt__fail_io(err, from, "cannot open .agent-trace/rejected");
     int rc = u->sys->list(u->sys->ctx, from, move_is_rejected, &n);
     agt_status st = rc < 0 ? agt__fail_io(err, rc, "cannot list .agent-trace/rejected") : AGT_OK;
     if (n.names.failed) st = agt__nomem(err);
@@ -25278,29 +25279,43 @@ static agt_status move_old_rejected(agt_upgrading *u, agt_fd backup, agt_error *
     return st;
 }
 
-/* The work tree that the old repository names, without a slash at its end; "" if none. */
-static void move_worktree(agt_upgrading *u, agt_fd backup, char *out, size_t size) {
+/* Reads a small file for a look; what is not there, or is no file, is empty. */
+static agt_status move_read(agt_upgrading *u, agt_fd dir, const char *name, agt_buf *out,
+                            agt_error *err) {
+    agt_error mine;
+    agt_status st = agt__read_file(u->sys, dir, name, MOVE_LINK_MAX * 8, out, &mine);
+    return st == AGT_IO || st == AGT_NOMEM ? agt__answer(st, &mine, err) : AGT_OK;
+}
+
+/* The value of "worktree = " in a configuration of git's, without a slash at its end. */
+static void move_worktree_of(const agt_buf *b, char *out, size_t size) {
+    const char *p = (const char *)b->data, *end = p ? p + b->len : p, *line_end;
+    for (; p && p < end; p = line_end + 1) {
+        line_end = memchr(p, '\n', (size_t)(end - p));
+        if (!line_end) line_end = end;
+        while (p < line_end && (*p == ' ' || *p == '\t'))
+            p++;
+        if (line_end - p <= 11 || memcmp(p, "worktree = ", 11) != 0) continue;
+        size_t n = (size_t)(line_end - p) - 11;
+        while (n > 1 && p[10 + n] == '/')
+            n--;
+        (void)agt__copy_text(out, size, p + 11, n);
+    }
+}
+
+/* The work tree that the old repository names: where the store was made; "" if none. */
+static agt_status move_worktree(agt_upgrading *u, agt_fd backup, char *out, size_t size,
+                                agt_error *err) {
     agt_buf b = agt__buf(&u->mem);
     out[0] = 0;
     agt_fd fd = u->sys->walk(u->sys->ctx, backup, "repo/.git");
-    if (fd < 0) fd = u->sys->walk(u->sys->ctx, u->at, "repo/.git");
-    if (fd < 0) return;
-    if (agt__read_file(u->sys, fd, "config", MOVE_LINK_MAX * 8, &b, NULL) == AGT_OK) {
-        const char *p = (const char *)b.data, *end = p + b.len, *line_end;
-        for (; p < end; p = line_end + 1) {
-            line_end = memchr(p, '\n', (size_t)(end - p));
-            if (!line_end) line_end = end;
-            while (p < line_end && (*p == ' ' || *p == '\t'))
-                p++;
-            if (line_end - p <= 11 || memcmp(p, "worktree = ", 11) != 0) continue;
-            size_t n = (size_t)(line_end - p) - 11;
-            while (n > 1 && p[10 + n] == '/')
-                n--;
-            (void)agt__copy_text(out, size, p + 11, n);
-        }
-    }
+    if (move_missing((int)fd)) return AGT_OK;
+    if (fd < 0) return agt__fail_io(err, fd, "cannot open the old repository");
+    agt_status st = move_read(u, fd, "config", &b, err);
+    if (st == AGT_OK) move_worktree_of(&b, out, size);
     u->sys->close(u->sys->ctx, fd);
     agt__buf_free(&b);
+    return st;
 }
 
 /* Is the text "gitdir: <root>/.agent-trace/repo/.git/"? */
@@ -25313,28 +25328,36 @@ static bool move_leads_to(agt_text link, const char *root) {
            memcmp(link.data + a, root, n) == 0 && memcmp(link.data + a + n, last, z) == 0;
 }
 
+/* Does the root's .git, whose text is `link`, lead to the repository that goes? */
+static agt_status move_is_ours(agt_upgrading *u, agt_fd backup, agt_text link, bool *ours,
+                               agt_error *err) {
+    char here[4096], made[4096];
+    int rc = u->sys->path_of(u->sys->ctx, u->root, here, sizeof here);
+    if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOSYS)
+        return agt__fail_io(err, rc, "cannot tell where the store is");
+    agt_status st = move_worktree(u, backup, made, sizeof made, err);
+    *ours = (rc >= 0 && move_leads_to(link, here)) || (made[0] && move_leads_to(link, made));
+    return st;
+}
+
 /* The root's .git goes with the repository that it leads to, here or where the store was made; any
  * other one is somebody's. */
 static agt_status move_link(agt_upgrading *u, agt_fd backup, agt_error *err) {
-    char here[4096], made[4096];
+    static const char tail[] = "/.agent-trace/repo/.git";
+    bool ours = false;
     agt_buf b = agt__buf(&u->mem);
-    if (agt__read_file(u->sys, u->root, ".git", MOVE_LINK_MAX, &b, NULL) != AGT_OK) return AGT_OK;
-    size_t n = b.len;
+    agt_status st = move_read(u, u->root, ".git", &b, err);
+    size_t n = b.len, z = sizeof tail - 1;
     while (n && (b.data[n - 1] == '\n' || b.data[n - 1] == '\r' || b.data[n - 1] == '/'))
         n--;
     agt_text link = {(const char *)b.data, n};
-    if (u->sys->path_of(u->sys->ctx, u->root, here, sizeof here) < 0) here[0] = 0;
-    move_worktree(u, backup, made, sizeof made);
-    bool ours = (here[0] && move_leads_to(link, here)) || (made[0] && move_leads_to(link, made));
-    static const char tail[] = "/.agent-trace/repo/.git";
-    size_t z = sizeof tail - 1;
+    if (st == AGT_OK && n) st = move_is_ours(u, backup, link, &ours, err);
     u->link_left = !ours && n > z && memcmp(link.data + n - z, tail, z) == 0;
     agt__buf_free(&b);
-    if (!ours) return AGT_OK;
+    if (st != AGT_OK || !ours) return st;
     int rc = u->sys->rename(u->sys->ctx, u->root, ".git", backup, "gitlink", AGT_RENAME_REPLACE);
-    u->link_gone = rc >= 0;
-    if (rc < 0 && !move_missing(rc))
-        return agt__fail_io(err, rc, "cannot move the root's .git away");
+    if (rc < 0) return agt__fail_io(err, rc, "cannot move the root's .git away");
+    u->link_gone = true;
     return move_sync(u, u->root, err);
 }
 

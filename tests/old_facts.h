@@ -46,6 +46,20 @@ static inline bool old_has_text(const agt_json *array, const char *text) {
     return false;
 }
 
+/* The agent that made the first version of the path; NULL: it was no agent. */
+static inline const char *old_first_agent(const agt_json *facts, const char *path) {
+    agt_json versions = old_get(facts, "versions"), commits = old_get(facts, "commits"), list, k;
+    agt_json version, commit;
+    uint64_t n = 0, first;
+    size_t at = 0;
+    if (!agt__json_get(&versions, path, &list) || !agt__json_next(&list, &at, &k, &version))
+        return NULL;
+    first = old_u64(&version, "n");
+    for (at = 0; agt__json_next(&commits, &at, &k, &commit); n++)
+        if (n == first) return old_text(&commit, "agent");
+    return NULL;
+}
+
 /* What the manifest lists, as it says it; and the files that HEAD has, no others. */
 static inline void old_facts_documents(agt_store *s, const agt_json *facts, old_saw *saw) {
     agt_json all = old_get(facts, "documents"), head = old_get(facts, "head_files"), k, v;
@@ -60,7 +74,9 @@ static inline void old_facts_documents(agt_store *s, const agt_json *facts, old_
         CHECK_OK(agt_document_get(s, old_text(&v, "path"), &d, &err), err);
         CHECK_STR(d.id, old_text(&v, "id"));
         CHECK_STR(agt_type_name((agt_type)d.type), old_text(&v, "doc_type"));
-        CHECK_STR(d.agent, old_text(&v, "agent_name"));
+        /* a file that the poller found was an agent's before somebody else listed it */
+        const char *agent = old_text(&v, "agent_name"), *first = old_first_agent(facts, d.path);
+        CHECK_STR(d.agent, agent[0] || !first ? agent : first);
     }
     o.look = 1;
     CHECK_OK(agt_list(s, &o, &c, &err), err);

@@ -92,9 +92,9 @@ def check_catalog(data, next_seq):  # (6)
     for e in events[1:next_seq]: happen(e, docs, kinds)
     agents = {e.doc: e.agent_name or "" for e in events[:next_seq] if e.version == 1}
     for e in [e for e in events[1:next_seq] if e.action in ("unlock", "revoke")]:
-        key, now, who = e.doc + e.grant, ms(e.recorded_at), e.grant.encode()
+        key, now, who, end = e.doc + e.grant, ms(e.recorded_at), e.grant.encode(), e.until and ms(e.until)
         grants = {k: g for k, g in grants.items() if k != key and now < g[3]}
-        if e.action[0] == "u": grants[key] = e.doc.encode(), len(who), now, ms(e.until), who
+        if end and end - now <= 604800000: grants[key] = e.doc.encode(), len(who), now, end, who
     given = b"".join(struct.pack("<36sI2q72s", *g) for g in grants.values())
     live, rest = sum(e.blob is not None for e in docs.values()), data[576 + 144 * len(docs):]
     texts, head = rest[len(given):], struct.unpack_from("<8s 2I 3Q 4xI", data)

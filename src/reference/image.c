@@ -380,8 +380,11 @@ static agt_status image_grant(agt_image *m, const agt_old_grant *g, agt_error *e
     e.doc_prev = p.known ? p.row.last_seq : 0;
     e.summary = image_line(m, (agt_text){(const char *)text.data, text.len}, IMAGE_SUMMARY_MAX);
     e.source = e.detected_by = agt__text(AGT_IMAGE_SOURCE);
-    e.grant = agt__grantee_valid(g->actor) ? g->actor : image_actor(m, g->actor);
-    bool nomem = text.failed || !e.summary.data || !e.actor.data || !e.grant.data;
+    if (agt__grantee_valid(g->actor))
+        e.grant = g->actor;
+    else
+        e.action = e.change_kind = agt__text("unknown"); /* for nobody that there is: no right */
+    bool nomem = text.failed || !e.summary.data || !e.actor.data;
     agt__buf_free(&text);
     m->grants_dropped +=
         g->expires_ms - g->granted_ms > AGT_MAX_GRANT_MS || !agt__grantee_valid(g->actor);
@@ -440,19 +443,15 @@ static agt_type image_type(agt_text name) {
                                                                   : AGT_TYPE_DEFAULT;
 }
 
-/* The manifest is right about a document's type, and about who made it. */
+/* The manifest is right about a document's type. Who made it is whoever made its first version. */
 static agt_status image_listed(agt_image *m, const agt_old_document *d, agt_error *err) {
-    agt_text path = agt__image_path(m, d->path), agent = image_agent(m, d->agent);
-    agt_row *row;
-    agt_row found;
+    agt_text path = agt__image_path(m, d->path);
+    agt_row row;
     if (!path.data) return agt__nomem(err);
-    if (!agt__catalog_find(&m->catalog, path.data, path.len, &found)) return AGT_OK;
-    if (!(row = agt__catalog_touch(&m->catalog, path.data, path.len))) return agt__nomem(err);
-    row->agent[0] = 0;
-    if (d->agent.len) (void)agt__copy_text(row->agent, sizeof row->agent, agent.data, agent.len);
+    if (!agt__catalog_find(&m->catalog, path.data, path.len, &row)) return AGT_OK;
     agt_type type = image_type(d->type);
-    if (type == row->type) return AGT_OK;
-    return image_set_type(m, row, path, type, "manifest.toml of agent-trace 0.1.0 has this type",
+    if (type == row.type) return AGT_OK;
+    return image_set_type(m, &row, path, type, "manifest.toml of agent-trace 0.1.0 has this type",
                           err);
 }
 

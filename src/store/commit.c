@@ -27,10 +27,11 @@ AGT_PRIVATE void agt__commit_free(agt_commit_text *c) {
 
 static void commit_author(agt_commit_text *c, const agt_event *e) {
     agt_buf *name = &c->name;
+    agt_text agent = agt__actor_agent(e->actor);
     name->len = 0;
-    if (e->agent_name.data) {
+    if (agent.data) {
         agt__buf_text(name, "Agent: ");
-        agt__buf_put(name, e->agent_name.data, e->agent_name.len);
+        agt__buf_put(name, agent.data, agent.len);
         c->who.email = agt__text("agent@agent-trace");
     } else if (agt__text_is(e->actor, "system")) {
         agt__buf_text(name, "agent-trace");

@@ -1,0 +1,120 @@
+# agent-trace upgrade, and the other commands on stores of agent-trace 0.1.0: read where they lie,
+# told what to do when they are to be written, upgraded. The upgraded store is read by the
+# independent reader of FORMAT.md.
+. tests/kit.sh
+ROOT=$(cd "$ROOT" && pwd)
+stores=${AGENT_TRACE_TEST_DATA:-$ROOT/../shared/data}/reference-stores
+unset AGENT_TRACE_ACTOR AGENT_TRACE_PUBLISH NO_COLOR
+export LC_ALL=C TZ=UTC
+
+if ! [ -r "$stores/agents.tar.gz" ]; then
+    skip 'stores of agent-trace 0.1.0' 'reference-stores is not in the shared test data'
+    kit_passed=1
+    kit_end
+fi
+
+at() { (cd "$WORK/$1" && shift && "$PROGRAM" "$@"); }
+unpack() { # STORE AS
+    mkdir "$WORK/$2.d" && tar -xzf "$stores/$1.tar.gz" -C "$WORK/$2.d" && mv "$WORK/$2.d/$1" "$WORK/$2"
+}
+same() { # WANT COMMAND...: exactly this on stdout
+    want=$1
+    shift
+    got=$("$@") || return 1
+    [ "$got" = "$want" ] || {
+        printf 'wanted: %s\ngot: %s\n' "$want" "$got"
+        return 1
+    }
+}
+answers() { # CODE TEXT COMMAND...: fails with this code and says this
+    want=$1 text=$2
+    shift 2
+    said=$("$@" 2>&1 >/dev/null)
+    code=$?
+    [ "$code" = "$want" ] && case $said in *"$text"*) ;; *)
+        printf 'exit %s: %s\n' "$code" "$said"
+        false
+        ;;
+    esac
+}
+# The versions, by their bytes, that the old program's own list says are there.
+reads_all() { # STORE FOLDER
+    python3 - "$stores/expected.json" "$1" "$WORK/$2" "$PROGRAM" <<'END'
+import hashlib, json, subprocess, sys
+facts = json.load(open(sys.argv[1]))["stores"][sys.argv[2]]
+seen = 0
+for path, versions in list(facts["versions"].items())[::3]:
+    for v in versions[-2:]:
+        p = subprocess.run([sys.argv[4], "-C", sys.argv[3], "show", "./" + path, str(v["version"])],
+                           capture_output=True)
+        want = v["sha256"]
+        if want is None:
+            assert p.returncode == 4, (path, v, p.stderr)
+        else:
+            assert hashlib.sha256(p.stdout).hexdigest() == want, (path, v, p.stderr)
+        seen += 1
+assert seen >= 8, seen
+END
+}
+lists_documents() { # STORE FOLDER
+    at "$2" ls --json >"$WORK/ls.json" && python3 - "$stores/expected.json" "$1" "$WORK/ls.json" <<'END'
+import json, sys
+facts = json.load(open(sys.argv[1]))["stores"][sys.argv[2]]
+ours = {d["path"]: d for d in json.load(open(sys.argv[3]))}
+assert sorted(ours) == sorted(facts["head_files"]), set(ours) ^ set(facts["head_files"])
+for d in facts["documents"]:
+    if d["path"] in ours:
+        assert ours[d["path"]]["type"] == d["doc_type"], d
+        assert d["agent_name"] in ("", ours[d["path"]]["agent"] or ""), d
+END
+}
+lists_violations() { # FOLDER
+    at "$1" log --action violation --json >"$WORK/violations.json" &&
+        python3 - "$WORK/violations.json" <<'END'
+import json, sys
+v = json.load(open(sys.argv[1]))
+assert sorted((e["actor"], e["path"]) for e in v) == [("agent:kestrel", "api-contract.md"),
+    ("agent:kestrel", "docs/limits.md"), ("agent:kestrel", "journal.md")], v
+END
+}
+reader_agrees() { # FOLDER
+    python3 "$ROOT/tests/read_store.py" "$WORK/$1" >"$WORK/reader.txt" &&
+        ! grep -q WRONG "$WORK/reader.txt" && grep -q 'git: commit' "$WORK/reader.txt"
+}
+
+unpack agents agents
+unpack scanned scanned
+unpack agents busy
+unpack typed typed
+
+case_ 'versions are shown where the store lies' reads_all agents agents
+case_ 'documents have their types and agents' lists_documents agents agents
+case_ 'refusals are told' lists_violations agents
+case_ 'two versions are compared' sh -c "cd '$WORK/agents' && '$PROGRAM' diff roadmap.md 1 2 | grep -q '^+'"
+case_ 'a write is told how to go on' answers 1 'agent-trace upgrade' at agents write new.md --content x
+case_ 'nothing was written' sh -c "! [ -e '$WORK/agents/new.md' ] && ! [ -e '$WORK/agents/.agent-trace/journal' ]"
+case_ 'a dry run says what would be done' same \
+    'would upgrade: 136 commits, 140 versions, 149 events, 22 documents' at agents upgrade --dry-run
+case_ 'a dry run writes nothing' sh -c "! [ -e '$WORK/agents/.agent-trace/journal' ] && ! [ -e '$WORK/agents/.agent-trace/upgrade' ]"
+case_ 'an agent may not upgrade' answers 3 'agent-trace upgrade' \
+    env AGENT_TRACE_ACTOR=agent:kestrel "$PROGRAM" -C "$WORK/agents" upgrade
+case_ 'an upgrade says what it did' same \
+    'upgraded: 136 commits, 140 versions, 149 events, 22 documents
+the old store is in .agent-trace/backup-0.1.0' at agents upgrade
+case_ 'the independent reader finds all of it in order' reader_agrees agents
+case_ 'versions are the same afterwards' reads_all agents agents
+case_ 'documents are the same afterwards' lists_documents agents agents
+case_ 'refusals are the same afterwards' lists_violations agents
+case_ 'the old .git went with its repository' [ ! -e "$WORK/agents/.git" ]
+case_ 'a write works afterwards' at agents write notes/new.md --content 'x'
+case_ 'the independent reader still does' reader_agrees agents
+case_ 'a second upgrade has nothing to do' sh -c "cd '$WORK/agents' && '$PROGRAM' upgrade | grep -q already"
+case_ 'names that other systems refuse are told, with the mend' sh -c \
+    "cd '$WORK/scanned' && '$PROGRAM' upgrade --json | python3 -c 'import json, sys; r = json.load(sys.stdin); assert r[\"upgraded\"] and len(r[\"findings\"]) == 2 and all(\"agent-trace mv\" in f for f in r[\"findings\"]), r'"
+case_ 'and mended' at scanned mv 'docs/star*and?mark.md' docs/star.md
+case_ 'a store that a process leads is left alone' answers 5 'poll.lock' \
+    flock "$WORK/busy/.agent-trace/locks/poll.lock" "$PROGRAM" -C "$WORK/busy" upgrade
+
+case_ 'grants of years are told and end' sh -c "cd '$WORK/typed' && '$PROGRAM' upgrade | grep -q '^note 2 grants are longer than seven days'"
+case_ 'the independent reader reads grants, types and removals' reader_agrees typed
+kit_end
