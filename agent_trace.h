@@ -901,6 +901,24 @@ AGENT_TRACE_API agt_status agt_list(agt_store *store, const agt_list_options *op
  */
 AGENT_TRACE_API agt_status agt_list_next(agt_cursor *cursor, agt_document *out, agt_error *err);
 
+/* Writes AGENT-TRACE.md, the index of the documents, anew if a document came, went, moved or
+ * changed its type since this handle was opened or last refreshed it. Otherwise, and where the
+ * store has no index, it does nothing, at the cost of a comparison. Call it behind changes. Blocks.
+ *
+ * The index is a document of the system's: its paths and permissions, all with their types, and
+ * nothing that changes by itself; of more than 500 documents of a type the rest is counted. A file
+ * of that name that somebody made is taken into history first.
+ *
+ *   make    1: makes the index if the store has none, and looks whatever is known.
+ *   result  NULL, or an initialised result: version, seq and unchanged are those of the index.
+ *
+ * Returns  AGT_OK, AGT_BUSY (also: others change it all the time), AGT_INVALID (read-only handle;
+ *          something that is no file is in its place), AGT_CORRUPT, AGT_NOMEM, AGT_IO,
+ *          AGT_UNSUPPORTED.
+ */
+AGENT_TRACE_API agt_status agt_index_refresh(agt_store *store, int make, agt_write_result *result,
+                                             agt_error *err);
+
 /* One event of the trace: one line. Texts are unescaped, belong to the cursor and live until its
  * next call; an absent or null one has data NULL. */
 typedef struct agt_event {

@@ -339,7 +339,7 @@ check_sizes() {
 check_words() { # no file of the product knows where it was written
     files=$(git ls-files 2>/dev/null | grep -v -e '^tests/' -e '^build\.sh$' -e '^build\.d/' -e '^LICENSE$' || true)
     # shellcheck disable=SC2086
-    if [ -n "$files" ] && grep -nE '/work/|\.\./shared' $files /dev/null; then
+    if [ -n "$files" ] && grep -nE '(^|[^c])/work/|\.\./shared' $files /dev/null; then # src/work is ours
         say "these name a folder of one machine"
         return 1
     fi

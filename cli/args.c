@@ -57,6 +57,8 @@ static const cli_option_spec args_specs[] = {
      "how long: minutes, or 90s, 2h, 3d (default " CLI_QUOTE(
          CLI_UNLOCK_MIN) " minutes, at most 7d)"},
     {OPT_REVOKE, "revoke", 0, NULL, NULL, "end it now"},
+    {OPT_SCAN, "scan", 0, NULL, NULL, "take in the *.md files that are there"},
+    {OPT_PLAIN, "plain", 0, NULL, NULL, "without the index AGENT-TRACE.md"},
     {OPT_DIFF, "diff", 0, NULL, NULL, "as a patch against the document"},
     {OPT_DRY_RUN, "dry-run", 0, NULL, NULL, "say what would be done, and do nothing"},
     {OPT_WORD, "word", 0, NULL, NULL, "whole words only"},
@@ -85,6 +87,9 @@ static const cli_option_spec *args_find(const char *s, size_t n, char letter, ui
 
 static int args_take(cli_args *a, const cli_option_spec *spec, const char *value) {
     a->value[spec->option] = value;
+    if (value[0] && a->given_count == CLI_GIVEN)
+        return out_fail(CLI_USAGE, "more than %d options with a value are given", CLI_GIVEN);
+    if (value[0]) a->given[a->given_count++] = (struct cli_given){spec->option, value};
     if (spec->option != OPT_DIR || !value[0] || chdir(value) == 0) return CLI_DONE;
     return out_fail(errno == ENOENT ? CLI_NOT_FOUND : CLI_ERROR, "cannot go to the folder %s: %s",
                     value, strerror(errno));

@@ -86,6 +86,8 @@ typedef enum cli_option {
     OPT_DRY_RUN,
     OPT_WORD,
     OPT_REGEX,
+    OPT_SCAN,
+    OPT_PLAIN,
     OPT_COUNT
 } cli_option;
 
@@ -115,10 +117,18 @@ typedef struct cli_option_spec {
 /* The option's entry in the one table of options, in args.c. Never NULL. */
 const cli_option_spec *args_spec(cli_option option);
 
+#define CLI_GIVEN 64 /* options with a value in one command */
+
 typedef struct cli_args {
     const char *value[OPT_COUNT]; /* NULL: not given; "" for one without a value */
     char **words;                 /* what is no option, in order */
     int count;
+    /* every option with a value, in order, for those that may be given several times */
+    struct cli_given {
+        cli_option option;
+        const char *value;
+    } given[CLI_GIVEN];
+    size_t given_count;
 } cli_args;
 
 /* Reads options and words from argv[*at] on; -C takes effect at once. With `stop` the first word
@@ -138,6 +148,7 @@ typedef struct cli {
     bool json;
     agt_store *store; /* NULL until cli_open */
     bool read_only;   /* and nothing can be published through it */
+    bool writes;      /* it may change the list of documents */
     char root[4096];  /* absolute; empty until cli_find */
     char cwd[4096];   /* absolute, without links */
     struct {          /* what a failure is to programs, as far as it is known */
@@ -164,14 +175,16 @@ int cli_find(cli *c);
 int cli_open(cli *c, bool writes);
 /* As a reader that waits as long as a writer, because it publishes first if it can. */
 int cli_open_to_publish(cli *c);
-/* Closes it; the change is safe by now, so a failed publication is a note and no error. Returns
- * `code`, for chaining. */
+/* Refreshes the index if the list of documents changed, and closes the store; the change is safe by
+ * now, so a failed publication is a note and no error. Returns `code`, for chaining. */
 int cli_close(cli *c, int code);
 
 /* The document that `given`, relative to the current folder, names: relative to the root. */
 int cli_document_path(cli *c, const char *given, char *out, size_t size);
 /* As that, for a folder, which may be the root itself (then out is empty). */
 int cli_folder_path(cli *c, const char *given, char *out, size_t size);
+/* Is it the index of the documents, which stands in no list of them? */
+bool cli_is_index(const char *path);
 /* A document's path as one would type it in the current folder; for people. Returns out. */
 const char *cli_shown(const cli *c, const char *path, size_t len, char *out, size_t size);
 

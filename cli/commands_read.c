@@ -240,7 +240,7 @@ static agt_status ls_walk(cli *c, const agt_list_options *o, listing *l, agt_err
     agt_status st = agt_list(c->store, o, &cursor, err);
     if (st != AGT_OK) return st;
     while (!out_is_broken() && (st = agt_list_next(cursor, &d, err)) == AGT_OK)
-        ls_add(l, &d);
+        if (!cli_is_index(d.path)) ls_add(l, &d);
     agt_cursor_close(cursor);
     return st == AGT_END ? AGT_OK : st;
 }

@@ -16,26 +16,38 @@ typedef struct status {
     agt_store_info info;
     agt_lock_holder leader;
     bool has_last;
+    uint64_t last_seq;
     int64_t last_ms;
     char last[256];                   /* who did what */
     char last_path[AGT_MAX_PATH + 8]; /* to what */
     char **modified;                  /* documents whose file somebody edited */
     size_t modified_count;
-    files files; /* that are no documents */
+    uint64_t documents; /* without the index */
+    files files;        /* that are no documents */
     bool knows_files;
 } status;
 
+static bool status_is_index(const agt_event *e) {
+    static const char name[] = "AGENT-TRACE.md", source[] = "index";
+    return e->source.len == sizeof source - 1 && e->path.len == sizeof name - 1 &&
+           memcmp(e->source.data, source, e->source.len) == 0 &&
+           memcmp(e->path.data, name, e->path.len) == 0;
+}
+
+/* The newest event that is more than an index made anew. */
 static agt_status status_last(cli *c, status *s, agt_error *err) {
     agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
     agt_event e = AGT_EVENT_INIT;
     agt_cursor *cursor;
     o.newest_first = 1;
-    o.limit = 1;
     agt_status st = agt_trace(c->store, &o, &cursor, err);
     if (st != AGT_OK) return st;
-    st = agt_trace_next(cursor, &e, err);
+    do
+        st = agt_trace_next(cursor, &e, err);
+    while (st == AGT_OK && status_is_index(&e));
     if (st == AGT_OK) {
         s->has_last = true;
+        s->last_seq = e.seq;
         s->last_ms = e.recorded_unix_ms;
         (void)snprintf(s->last, sizeof s->last, "%.*s %.*s", (int)e.actor.len, e.actor.data,
                        (int)e.action.len, e.action.data);
@@ -55,6 +67,7 @@ static agt_status status_modified(cli *c, status *s, agt_error *err) {
     agt_status st = agt_list(c->store, &o, &cursor, err);
     if (st != AGT_OK) return st;
     while ((st = agt_list_next(cursor, &d, err)) == AGT_OK) {
+        s->documents += !cli_is_index(d.path);
         if (!d.modified_outside) continue;
         if (s->modified_count == room) {
             room = room ? room * 2 : 16;
@@ -107,7 +120,7 @@ static void status_print_json(const cli *c, const status *s) {
     json_put(&j, "root", c->root);
     json_put(&j, "id", i->id);
     json_put(&j, "replica", i->replica);
-    json_put_u64(&j, "documents", i->documents);
+    json_put_u64(&j, "documents", s->documents);
     json_put_u64(&j, "last_seq", i->last_seq);
     json_put_u64(&j, "published_seq", i->published_seq);
     json_put_u64(&j, "pending", status_pending(s));
@@ -147,7 +160,7 @@ static void status_print_last(const cli *c, const status *s) {
         out_fact("last event", OUT_PLAIN, "none yet");
         return;
     }
-    int when = snprintf(text, sizeof text, "%llu, %s", (unsigned long long)s->info.last_seq,
+    int when = snprintf(text, sizeof text, "%llu, %s", (unsigned long long)s->last_seq,
                         out_time(s->last_ms, time));
     int room = out_columns() ? out_columns() - OUT_LABEL : INT_MAX;
     int left = room - when - 2 - (int)strlen(s->last);
@@ -232,7 +245,7 @@ static void status_print_troubles(const status *s) {
 static void status_print(const cli *c, const status *s) {
     char text[320], size[24];
     out_fact("store", OUT_BOLD, c->root);
-    (void)snprintf(text, sizeof text, "%u", s->info.documents);
+    (void)snprintf(text, sizeof text, "%llu", (unsigned long long)s->documents);
     out_fact("documents", OUT_PLAIN, text);
     status_print_last(c, s);
     status_print_git(s);

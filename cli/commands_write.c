@@ -5,6 +5,7 @@
 
 #include "change.h"
 #include "output.h"
+#include "scan.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,7 +56,8 @@ static void init_note_outer(const char *root) {
         out_note("%s lies in the folder of another store, %s", root, outer);
 }
 
-static int init_report(cli *c, const char *folder, const char *root, bool made) {
+/* `s` is NULL where nothing was to be taken in. */
+static int init_report(cli *c, const char *folder, const char *root, bool made, const scan *s) {
     agt_store_info info = AGT_STORE_INFO_INIT;
     agt_error err;
     agt_status st = agt_store_get_info(c->store, &info, &err);
@@ -66,12 +68,14 @@ static int init_report(cli *c, const char *folder, const char *root, bool made) 
         json_put(&j, "root", root);
         json_put_bool(&j, "created", made);
         json_put(&j, "id", info.id);
+        if (s) scan_print_json(s, &j);
         json_close(&j, '}');
     } else {
         (void)printf(made ? "made a store in " : "there is a store already in ");
         out_text(root, strlen(root));
         (void)putchar('\n');
-        if (made) init_hint(folder, root);
+        if (s) scan_print(s);
+        if (made && !s) init_hint(folder, root);
     }
     if (made) init_note_outer(root);
     return CLI_DONE;
@@ -120,29 +124,54 @@ static int init_parents(const char *folder) {
     return CLI_DONE;
 }
 
-static int command_init(cli *c) {
+/* Opens the store, or makes it if there is none. One that is there stays as it is, and may be
+ * somebody else's: it is only read, unless documents are to be taken in. */
+static int init_open(cli *c, const char *folder, bool scans, bool *made) {
+    bool records = scans || !c->args.value[OPT_PLAIN];
     agt_error err;
     agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    o.read_only = 1;
+    agt_status st = agt_open(&c->store, folder, &o, &err);
+    *made = st == AGT_NOT_FOUND;
+    if (*made) {
+        int code = init_parents(folder);
+        if (code != CLI_DONE) return code;
+    }
+    if (*made || (st == AGT_OK && scans)) {
+        (void)agt_close(c->store, NULL);
+        o.read_only = 0;
+        o.create = 1;
+        o.publish = records ? AGT_PUBLISH_CLOSE : AGT_PUBLISH_MANUAL;
+        st = agt_open(&c->store, folder, &o, &err);
+    }
+    return st == AGT_OK ? CLI_DONE : cli_failed(c, st, &err);
+}
+
+static int command_init(cli *c) {
+    agt_error err;
+    scan s = {.taken = 0};
+    bool scans = c->args.value[OPT_SCAN] != NULL, made;
     const char *folder = c->args.count ? c->args.words[0] : ".";
     char absolute[4096];
     if (!folder[0]) return out_usage(c->command, "the folder's name is empty");
+    if (!scans && c->args.value[OPT_TYPE])
+        return out_usage(c->command, "--type is about the files that --scan takes in");
     if (init_is_private(folder))
         return out_fail(CLI_USAGE, "%s belongs to a store; make one in a folder of your own",
                         folder);
-    o.publish = AGT_PUBLISH_MANUAL;
-    o.read_only = 1; /* a store that is there stays as it is, and may be somebody else's */
-    agt_status st = agt_open(&c->store, folder, &o, &err);
-    bool made = st == AGT_NOT_FOUND;
-    if (made) {
-        int code = init_parents(folder);
-        if (code != CLI_DONE) return code;
-        o.read_only = 0;
-        o.create = 1;
-        st = agt_open(&c->store, folder, &o, &err);
+    int code = scan_check(c);
+    if (code == CLI_DONE) code = init_open(c, folder, scans, &made);
+    if (code != CLI_DONE) return code;
+    agt_status st = agt_store_find(folder, absolute, sizeof absolute, &err);
+    if (st != AGT_OK) code = cli_failed(c, st, &err);
+    if (code == CLI_DONE && scans) code = scan_run(c, &s);
+    if (code == CLI_DONE && (made || scans) && !c->args.value[OPT_PLAIN]) {
+        st = agt_index_refresh(c->store, made, NULL, &err);
+        if (st != AGT_OK) code = cli_failed(c, st, &err);
     }
-    if (st == AGT_OK) st = agt_store_find(folder, absolute, sizeof absolute, &err);
-    if (st != AGT_OK) return cli_close(c, cli_failed(c, st, &err));
-    return cli_close(c, init_report(c, folder, absolute, made));
+    if (code == CLI_DONE) code = init_report(c, folder, absolute, made, scans ? &s : NULL);
+    scan_free(&s);
+    return cli_close(c, code);
 }
 
 /* ---- the bytes to write ---- */
@@ -216,14 +245,25 @@ const cli_command cli_init = {
     .run = command_init,
     .group = "store",
     .line = "make a store in a folder",
-    .usage = "[DIR]",
+    .usage = "[DIR] [--scan [--type GLOB=TYPE]...] [--plain]",
     .text =
-        "Makes a store in DIR (default: the current folder): the folder .agent-trace and nothing "
-        "else, but the folders that are missing on the way. A git repository that is there is "
-        "left alone. Where there is a store already, nothing happens.",
-    .takes = {{OPT_JSON, NULL}},
-    .examples = "agent-trace init ~/project",
-    .see = "status write",
+        "Makes a store in DIR (default: the current folder): the folder .agent-trace, the index "
+        "AGENT-TRACE.md, and the folders that are missing on the way. A git repository that is "
+        "there is left alone. Where there is a store already, nothing happens.\n\n"
+        "--scan takes in the *.md files that are there, also where there is a store already, as "
+        "scratch documents or as the first --type whose GLOB matches says; other files too if a "
+        "GLOB names them. A GLOB without a slash is about names, one with a slash about paths, ** "
+        "crosses folders. Left out are hidden folders, files that agent-trace makes itself, and "
+        "what .agent-trace-ignore or the usual patterns for secrets and leavings say.",
+    .takes = {{OPT_SCAN, NULL},
+              {OPT_TYPE, "GLOB=TYPE, for --scan; may be given several times, the first counts"},
+              {OPT_PLAIN, NULL},
+              TAKES_CALLER,
+              {OPT_YES, NULL},
+              {OPT_JSON, NULL}},
+    .examples = "agent-trace init ~/project\n"
+                "agent-trace init --scan --type 'plans/*.md=plan' --type 'README.md=reference'",
+    .see = "status write add",
     .max = 1,
     .offers = {OFFER_FOLDER},
 };

@@ -169,6 +169,10 @@ int cli_folder_path(cli *c, const char *given, char *out, size_t size) {
     return code;
 }
 
+bool cli_is_index(const char *path) {
+    return strcmp(path, "AGENT-TRACE.md") == 0;
+}
+
 const char *cli_shown(const cli *c, const char *path, size_t len, char *out, size_t size) {
     const char *at = context_behind(c->root, c->cwd);
     size_t common = 0, n = 0;
@@ -279,6 +283,7 @@ int cli_open(cli *c, bool writes) {
         o.publish = AGT_PUBLISH_MANUAL;
         o.timeout_ms = CONTEXT_READER_WAIT_MS;
     }
+    c->writes = writes;
     return context_open(c, &o, !writes);
 }
 
@@ -292,6 +297,8 @@ int cli_close(cli *c, int code) {
     agt_error err;
     if (!c->store) return code;
     (void)fflush(stdout); /* what is done is told before what may take a while */
+    if (c->writes && agt_index_refresh(c->store, 0, NULL, &err) != AGT_OK)
+        out_note("every change is safe, but AGENT-TRACE.md is not up to date: %s", err.message);
     agt_status st = agt_close(c->store, &err);
     c->store = NULL;
     if (st == AGT_BUSY || st == AGT_IO || st == AGT_NOMEM)

@@ -109,3 +109,4 @@
 #include "reference/upgrade_build.c"
 #include "reference/upgrade_report.c"
 #include "reference/upgrade.c"
+#include "work/index.c"

@@ -121,7 +121,7 @@ snapshot() { # FOLDER
 store() { # a fresh store, entered
     stores=$((${stores:-0} + 1))
     S=$T/store$stores
-    mkdir "$S" && cd "$S" && "$program" init >/dev/null || bad "init failed"
+    mkdir "$S" && cd "$S" && "$program" init --plain >/dev/null || bad "init failed"
 }
 w() { # PATH TEXT [ARGS]: a write that must succeed
     path=$1 text=$2
@@ -225,9 +225,17 @@ exits 2 && complains "unknown command '-C'; see 'agent-trace help'"
 
 # ---- init and finding the store ----
 
-it 'init makes a private folder and nothing else, and twice is once'
+it 'init makes a private folder and the index, with --plain no index, and twice is once'
 mkdir "$T/fresh" && cd "$T/fresh"
-run init
+run init "$T/indexed"
+exits 0
+[ "$(ls -A "$T/indexed" | tr '\n' ' ')" = '.agent-trace AGENT-TRACE.md ' ] || bad "$(ls -A "$T/indexed")"
+[ "$(git --git-dir "$T/indexed/.agent-trace/git" rev-list --count main)" = 1 ] || bad 'the index is not in git'
+before=$(snapshot "$T/indexed")
+run init "$T/indexed"
+exits 0
+[ "$before" = "$(snapshot "$T/indexed")" ] || bad 'something changed on disk'
+run init --plain
 exits 0
 prints_like "^made a store in $T/fresh\$"
 [ "$(ls -A)" = .agent-trace ] || bad "there is more: $(ls -A)"
@@ -271,6 +279,65 @@ exits 0
 printf x >"$T/file"
 run init file/below/it
 exits 2 && complains_like 'file/below/it: a part of the path is no folder'
+
+it 'init --scan takes in what is there, typed by the first glob, in one commit'
+mkdir -p "$T/scan/a/b" "$T/scan/.h" "$T/scan/logs" "$T/scan/node_modules" && cd "$T/scan"
+for f in 1.md a/2.md a/b/3.md a/b/4.md 5.md x.txt y.json .h/a.md node_modules/q.md context.md logs/a-b.md .env 'z?.md'; do
+    printf '%s' "$f" >"$f"
+done
+printf 'mine' >AGENT-TRACE.md
+ln -s .. a/up
+run init --scan
+exits 0
+prints_like '^took in 5 documents: 5 scratch$' && prints_like '^  2 files that are no \*\.md$' &&
+    prints_like '^  1 file in a hidden folder$' && prints_like '^  3 files whose names agent-trace uses itself$' &&
+    prints_like '^  2 that patterns leave out \(\.env, \.\.\.\)$' && prints_like '^  1 link \(a/up\)$' &&
+    prints_like '^  1 name that no document can have \(z\?\.md\)$'
+[ "$(git --git-dir .agent-trace/git log --format=%H main -- 1.md a 5.md | wc -l)" = 1 ] || bad 'not one commit'
+grep -q '(5 total)' AGENT-TRACE.md || bad "$(cat AGENT-TRACE.md)"
+run show AGENT-TRACE.md 1
+exits 0 && prints mine
+run show a/b/3.md 1
+exits 0 && prints a/b/3.md
+run ls --json
+json "[d['path'] for d in j] == ['1.md', '5.md', 'a/2.md', 'a/b/3.md', 'a/b/4.md'] and {d['type'] for d in j} == {'scratch'}"
+run init --scan --json
+exits 0 && json "j['created'] is False and j['taken'] == 0 and j['left_out']['no_markdown'] == 2 and j['left_out']['name'] == 1"
+printf new >a/6.md
+printf new >README.md
+run init --scan --type 'README.md=reference' --type 'a/**=plan' --type '*.txt=scratch'
+exits 0 && prints_like '^took in 3 documents: 1 plan, 1 reference, 1 scratch$'
+run init --scan --type plan
+exits 2 && complains_like 'each --type is GLOB=TYPE'
+run init --type '*.md=plan'
+exits 2
+
+it 'AGENT-TRACE.md and ls agree after every command, and a write of a document that is there makes no event more'
+mkdir "$T/agree" && cd "$T/agree" && "$program" init >/dev/null
+agrees() {
+    "$program" "$@" --yes >"$T/out" 2>"$T/err" </dev/null || bad "$*: $(cat "$T/err")"
+    grep '^- `[^`]*`$' AGENT-TRACE.md | sed 's/^- `//; s/`$//' | sort >"$T/index"
+    "$program" ls --json | python3 -c 'import json, sys; print("\n".join(d["path"] for d in json.load(sys.stdin)))' |
+        sed '/^$/d' | sort >"$T/list"
+    cmp -s "$T/index" "$T/list" || bad "after $*:" "$(diff "$T/index" "$T/list")"
+}
+printf x >f.md
+printf '{"actor":"user","action":"create","path":"i%d.md","content":"3"}\n' 1 2 3 >"$T/three.jsonl"
+agrees write a.md --content one
+agrees write docs/b.md --content one --type plan
+agrees add reference f.md
+agrees mv a.md c.md
+agrees reclassify c.md plan
+agrees import "$T/three.jsonl" --strict
+agrees rm docs/b.md
+agrees restore docs/b.md 1
+agrees untrack f.md
+[ "$(wc -l <"$T/list")" = 5 ] || bad "$(cat "$T/list")"
+run status --json
+json "j['documents'] == 5 and 'f.md' in j['untracked']"
+before=$(grep -c . .agent-trace/trace/*.jsonl)
+agrees write c.md --content two
+[ "$(grep -c . .agent-trace/trace/*.jsonl)" = $((before + 1)) ] || bad 'there is more than one event'
 
 it 'without a store every command says so, exits 4 and makes nothing'
 mkdir "$T/none" && cd "$T/none"

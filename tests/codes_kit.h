@@ -246,6 +246,10 @@ static inline agt_status call_agt_list(codes *c, agt_error *err) {
     agt_cursor_close(out);
     return st;
 }
+static inline agt_status call_agt_index_refresh(codes *c, agt_error *err) {
+    CODES_ARG(c, agt_write_result, r, AGT_WRITE_RESULT_INIT);
+    return agt_index_refresh(c->s, 1, &r.v, err);
+}
 static inline agt_status call_agt_list_next(codes *c, agt_error *err) {
     CODES_ARG(c, agt_document, d, AGT_DOCUMENT_INIT);
     return agt_list_next(c->wrong_cursor ? c->trace : c->list, &d.v, err);

@@ -20,7 +20,7 @@ put() { # STORE ACTOR PATH TEXT [OPTION...]
     printf '%s\n' "$put_text" | at "$put_store" --actor "$put_actor" write "$put_path" "$@"
 }
 fill() { # STORE
-    mkdir -p "$WORK/$1" && at "$1" init &&
+    mkdir -p "$WORK/$1" && at "$1" init --plain &&
         put "$1" user plan.md 'the plan' --type plan &&
         put "$1" agent:kestrel notes/deep/a.md "a 'first' \\ \"note\"" &&
         put "$1" agent:heron notes/b.md 'second note' &&
@@ -98,7 +98,7 @@ END
         put batch-packed user b/one.md changed && agrees batch-packed 'journal: record: bytes'
 }
 imported() {
-    mkdir "$WORK/imported" && at imported init && n=0 &&
+    mkdir "$WORK/imported" && at imported init --plain && n=0 &&
         while [ $n -lt 60 ]; do
             n=$((n + 1))
             printf '{"actor":"agent:a%d","action":"%s","path":"d%d/f.md","content":"text %d\\n","ts":%d,"session":"s%d"}\n' \
@@ -108,13 +108,13 @@ imported() {
 }
 # Nothing is left in the end, and a folder's name becomes a document's.
 emptied() {
-    mkdir "$WORK/emptied" && at emptied init && put emptied user a/b/c.md one && put emptied user a/d.md two &&
+    mkdir "$WORK/emptied" && at emptied init --plain && put emptied user a/b/c.md one && put emptied user a/d.md two &&
         at emptied rm -y a/b/c.md && at emptied rm -y a/d.md && rm -r "$WORK/emptied/a" && put emptied system a three && at emptied rm -y a &&
         at emptied git log && agrees emptied 'git: commit'
 }
 # Thousands of commits are read in seconds.
 long() {
-    mkdir "$WORK/long" && at long init && n=0 &&
+    mkdir "$WORK/long" && at long init --plain && n=0 &&
         while [ $n -lt 5000 ]; do
             [ $n -lt 2000 ] && action=create || action=modify
             printf '{"actor":"user","action":"%s","path":"d%d/%d.md","content":"%d"}\n' $action $((n % 2000 % 3)) $((n % 2000)) $n
@@ -124,7 +124,7 @@ long() {
 }
 # What changes no bytes.
 managed() {
-    mkdir "$WORK/managed" && at managed init && put managed user a.md one --type plan && put managed agent:heron b.md two &&
+    mkdir "$WORK/managed" && at managed init --plain && put managed user a.md one --type plan && put managed agent:heron b.md two &&
         echo three >"$WORK/managed/c.md" && at managed add reference c.md && at managed mv a.md d/a.md && at managed mv b.md a.md &&
         put managed agent:owl b.md another && at managed reclassify d/a.md scratch && at managed untrack b.md &&
         at managed unlock c.md --for agent:heron && at managed unlock c.md --for agent && at managed unlock a.md --for system --duration 2h &&

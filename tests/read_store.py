@@ -136,7 +136,7 @@ def read_store():
         boot, file = Path("/proc/sys/kernel/random/boot_id").read_bytes(), os.stat("journal")
         if of == struct.pack("<40s3Q", boot.strip(), gen, file.st_dev, file.st_ino):
             check("state: ends", (magic, *ends) == (b"TST2", *now, events[-1].end))
-            check("git: head of the state", heads.get(published, b"") + head == both)
+            check("git: head of the state", heads.get(published, b"") + heads.get(packed, b"") == both)
     for path in Path("rejected").glob("[0-9a-f]" * 64):
         check("rejected: bytes", path.name in ids(path.read_bytes()), path)
     for e in docs.values():

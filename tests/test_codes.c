@@ -34,6 +34,7 @@ TEST(codes, every_call_succeeds_on_a_healthy_store_and_leaves_the_error_alone) {
     EXPECT(agt_trace_next, AGT_OK, NULL, NULL);
     EXPECT(agt_trace_verify, AGT_OK, NULL, NULL);
     EXPECT(agt_event_append, AGT_OK, NULL, NULL);
+    EXPECT(agt_index_refresh, AGT_OK, NULL, NULL);
     EXPECT(agt_restore, AGT_OK, NULL, NULL);
     EXPECT(agt_read_version, AGT_OK, NULL, NULL);
 #ifndef AGENT_TRACE_NO_GIT
@@ -62,6 +63,7 @@ TEST(codes, a_lock_that_another_process_holds_is_answered_busy) {
     EXPECT(agt_batch, AGT_BUSY, codes_store_held, "store.lock");
     EXPECT(agt_group, AGT_BUSY, codes_store_held, "store.lock");
     EXPECT(agt_event_append, AGT_BUSY, codes_store_held, "store.lock");
+    EXPECT(agt_index_refresh, AGT_BUSY, codes_store_held, "store.lock");
     EXPECT(agt_trace_verify, AGT_BUSY, codes_store_held, "store.lock");
     EXPECT(agt_read, AGT_BUSY, codes_edited_and_held, "store.lock");
     EXPECT(agt_document_get, AGT_BUSY, codes_edited_and_held, "store.lock");
@@ -163,6 +165,7 @@ TEST(codes, a_fork_s_child_is_answered_invalid_by_every_call_on_a_handle) {
     EXPECT(agt_trace_next, AGT_INVALID, codes_fork, "fork");
     EXPECT(agt_trace_verify, AGT_INVALID, codes_fork, "fork");
     EXPECT(agt_event_append, AGT_INVALID, codes_fork, "fork");
+    EXPECT(agt_index_refresh, AGT_INVALID, codes_fork, "fork");
     EXPECT(agt_close, AGT_OK, codes_fork, NULL);
     machine_free(start);
 }
@@ -178,6 +181,7 @@ TEST(codes, a_read_only_handle_refuses_what_writes) {
     EXPECT(agt_batch, AGT_INVALID, codes_read_only, "read-only");
     EXPECT(agt_group, AGT_INVALID, codes_read_only, "read-only");
     EXPECT(agt_event_append, AGT_INVALID, codes_read_only, "read-only");
+    EXPECT(agt_index_refresh, AGT_INVALID, codes_read_only, "read-only");
     EXPECT(agt_trace_verify, AGT_INVALID, codes_read_only, "read-only");
     EXPECT(agt_read, AGT_OK, codes_read_only, NULL);
     EXPECT(agt_read_version, AGT_OK, codes_read_only, NULL);
@@ -327,6 +331,7 @@ TEST(codes, a_file_system_without_flock_is_answered_unsupported_never_unlocked) 
     EXPECT(agt_batch, AGT_UNSUPPORTED, codes_no_flock, "flock");
     EXPECT(agt_group, AGT_UNSUPPORTED, codes_no_flock, "flock");
     EXPECT(agt_event_append, AGT_UNSUPPORTED, codes_no_flock, "flock");
+    EXPECT(agt_index_refresh, AGT_UNSUPPORTED, codes_no_flock, "flock");
     EXPECT(agt_trace_verify, AGT_UNSUPPORTED, codes_no_flock, "flock");
 #ifndef AGENT_TRACE_NO_GIT
     EXPECT(agt_close, AGT_UNSUPPORTED, codes_close_no_flock, "flock");
@@ -409,6 +414,7 @@ TEST(codes, a_journal_that_lost_its_headers_is_answered_corrupt_by_every_call_th
     EXPECT(agt_list, AGT_CORRUPT, codes_no_header, "agent-trace repair");
     EXPECT(agt_event_append, AGT_CORRUPT, codes_no_header, "agent-trace repair");
     EXPECT(agt_trace_verify, AGT_CORRUPT, codes_no_header, "agent-trace repair");
+    EXPECT(agt_index_refresh, AGT_CORRUPT, codes_no_header, "agent-trace repair");
     machine_free(start);
 }
 

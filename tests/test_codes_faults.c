@@ -136,6 +136,7 @@ TEST(codes, memory_that_runs_out_is_answered_by_every_call_that_allocates) {
     SWEEP(agt_grants, AGT_NOMEM, kinds, codes_elsewhere_written);
     SWEEP(agt_may, AGT_NOMEM, kinds, codes_elsewhere_written);
     SWEEP(agt_read_refused, AGT_NOMEM, kinds, NULL);
+    SWEEP(agt_index_refresh, AGT_NOMEM, kinds, NULL);
 #ifndef AGENT_TRACE_NO_GIT
     SWEEP(agt_store_idle, AGT_NOMEM, kinds, NULL);
     SWEEP(agt_close, AGT_NOMEM, kinds, codes_publishing);
@@ -176,6 +177,7 @@ TEST(codes, a_disk_that_fails_is_answered_by_every_call_that_reads_or_writes) {
     SWEEP(agt_grants, AGT_IO, kinds, NULL);
     SWEEP(agt_may, AGT_IO, kinds, NULL);
     SWEEP(agt_read_refused, AGT_IO, kinds, NULL);
+    SWEEP(agt_index_refresh, AGT_IO, kinds, NULL);
 #ifndef AGENT_TRACE_NO_GIT
     SWEEP(agt_close, AGT_IO, kinds, codes_publishing);
     SWEEP(agt_publish, AGT_IO, kinds, NULL);

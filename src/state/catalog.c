@@ -187,6 +187,7 @@ AGT_PRIVATE agt_status agt__catalog_load(agt_catalog *c, const agt_sys *sys, agt
             fresh.refusals[i] = agt__get64(fresh.base.data + 64 + i * 8);
         catalog_base_grants(&fresh);
     }
+    fresh.shape = c->shape + 1;
     agt__catalog_free(c);
     *c = fresh;
     return AGT_OK;
@@ -526,6 +527,7 @@ AGT_PRIVATE bool agt__catalog_touch_event(agt_catalog *c, const agt_event *e) {
 }
 
 AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t size) {
+    c->shape += catalog_retypes(e) || (e->version && !agt__text_is(e->action, "modify"));
     if (e->version && e->path.data)
         catalog_version(c, e, size);
     else if (agt__text_is(e->action, "violation"))

@@ -49,7 +49,8 @@ typedef struct agt_catalog {
     uint32_t base_rows;
     agt_row **slots; /* overlay: open addressing by the hash of the folded path */
     size_t slot_count, used;
-    int64_t live; /* documents that exist */
+    int64_t live;   /* documents that exist */
+    uint64_t shape; /* grows whenever a document may have come, gone, moved or changed its type */
     uint64_t refusals[AGT_REFUSALS];
     uint32_t refusal_at;
     agt_grant_row grants[AGT_MAX_GRANTS];

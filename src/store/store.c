@@ -570,6 +570,7 @@ AGT_PRIVATE agt_status agt__store_open(agt_store **out, const char *root,
         store_free(s);
         return st;
     }
+    s->index_shape = s->catalog.shape;
     *out = s;
     return AGT_OK;
 }

@@ -48,6 +48,7 @@ struct agt_store {
     agt_shared shared;
     agt_seen seen;
     agt_catalog catalog;
+    uint64_t index_shape; /* the catalog's shape that AGENT-TRACE.md shows */
     agt_trace_writer trace;
     uint64_t synced_docs_seq;            /* documents changed up to this event are durable */
     agt_error waits;                     /* why the last change that waits could not be applied */
