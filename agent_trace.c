@@ -20869,6 +20869,8 @@ typedef struct agt_mend {
     bool dry;
     /* what the store says */
     bool has_header, has_journal;
+    bool has_state; /* it is of this boot, journal and generation: */
+    agt_shared state;
     uint64_t known_next;     /* behind the last record that the header leads to */
     uint64_t generation;     /* the greatest seen anywhere */
     uint64_t raw_generation; /* of the newest records that lie in the journal, */
@@ -22411,24 +22413,28 @@ static const agt_mend_commit *mend_commit_of(const agt_mend *m, uint64_t seq) {
     return NULL;
 }
 
-static agt_status mend_main_sound(agt_mend *m, bool *sound, agt_error *err) {
+static agt_status mend_main_sound(agt_mend *m, bool *there, bool *sound, agt_error *err) {
     agt_oid head;
     bool found = false;
     *sound = true;
+    *there = false;
     agt_error mine;
     agt_status st = agt__git_head(m->s->git, &head, &found, &mine);
     if (st == AGT_NOMEM || st == AGT_IO) return agt__answer(st, &mine, err);
     if (st == AGT_CORRUPT) *sound = false;
+    *there = st == AGT_CORRUPT || found;
     return st == AGT_OK && found ? mend_sound(m, &head, sound, err) : AGT_OK;
 }
 
 /* What git got since the checkpoint is recorded still, so it is only to be published again: after a
  * recovery, which is what a store without the file `state` gets. */
 static agt_status mend_git_recent(agt_mend *m, agt_error *err) {
-    bool sound;
+    bool sound = true, there = false;
     agt_store *s = m->s;
-    agt_status st = mend_main_sound(m, &sound, err);
-    if (st != AGT_OK || sound) return st;
+    agt_status st = AGT_OK;
+    if (s->git_dir != AGT_FD_NONE) st = mend_main_sound(m, &there, &sound, err);
+    bool gone = !there && m->has_state && m->state.published_seq > 0;
+    if (st != AGT_OK || (sound && !gone)) return st;
     agt__findings_add(
         m->found, AGT_SEVERITY_ERROR, "git_recent", "repair publishes them again from the journal",
         "versions that git got since the last checkpoint are damaged or missing there")
@@ -22443,8 +22449,8 @@ static agt_status mend_git_packed(agt_mend *m, agt_error *err) {
     agt_store *s = m->s;
     const agt_mend_commit *c = (const agt_mend_commit *)(const void *)m->commits.data;
     const agt_mend_commit *newest = mend_commit_of(m, 0);
-    bool packed = false, sound;
-    agt_status st = mend_main_sound(m, &sound, err);
+    bool packed = false, there, sound;
+    agt_status st = mend_main_sound(m, &there, &sound, err);
     if (st != AGT_OK) return st;
     if (!sound) {
         mend_git_is_bad(m);
@@ -22481,7 +22487,7 @@ static agt_status mend_git_check(agt_mend *m, agt_error *err) {
     }
     if (!m->s->git) return AGT_OK;
     if (!current) return m->s->git_dir == AGT_FD_NONE ? AGT_OK : mend_git_packed(m, err);
-    if (!h->packed_seq) return m->s->git_dir == AGT_FD_NONE ? AGT_OK : mend_git_recent(m, err);
+    if (!h->packed_seq) return mend_git_recent(m, err);
     const agt_mend_commit *c = mend_commit_of(m, h->packed_seq);
     agt_status st = AGT_OK;
     if (c && memcmp(c->id.id, h->packed_head.id, 20) == 0)
@@ -22567,27 +22573,32 @@ static agt_status mend_catalog_check(agt_mend *m, agt_error *err) {
     return m->rebuild ? AGT_OK : agt__mend_write_catalog(m, h->catalog, h->next_seq, err);
 }
 
+static void mend_state(agt_mend *m) {
+    agt_store *s = m->s;
+    agt_shared *now = &m->state;
+    agt_fd fd = s->sys->open(s->sys->ctx, s->at, "state", AGT_O_READ, 0);
+    if (fd < 0) return;
+    agt_status st = agt__shared_read(s->sys, fd, s->cpu, now, NULL);
+    s->sys->close(s->sys->ctx, fd);
+    m->has_state = m->has_header && st == AGT_OK && s->self.boot[0] &&
+                   strcmp(now->boot, s->self.boot) == 0 &&
+                   now->generation == s->journal.header.generation && now->dev == s->journal.dev &&
+                   now->ino == s->journal.ino;
+}
+
 /* The last event whose line must be in the trace: what is behind it the next to open the store
  * writes, because it finishes for a writer that died, or recovers. */
 static uint64_t mend_traced(const agt_mend *m) {
-    agt_shared now;
-    const agt_store *s = m->s;
-    agt_fd fd = s->sys->open(s->sys->ctx, s->at, "state", AGT_O_READ, 0);
-    if (fd < 0) return m->first_journal - 1;
-    agt_status st = agt__shared_read(s->sys, fd, s->cpu, &now, NULL);
-    s->sys->close(s->sys->ctx, fd);
-    bool counts = st == AGT_OK && s->self.boot[0] && strcmp(now.boot, s->self.boot) == 0 &&
-                  now.generation == s->journal.header.generation && now.dev == s->journal.dev &&
-                  now.ino == s->journal.ino && now.applied_seq >= m->first_journal &&
-                  now.applied_seq <= m->last + 1;
-    return counts ? now.applied_seq - 1 : m->first_journal - 1;
+    bool counts = m->has_state && m->state.applied_seq >= m->first_journal &&
+                  m->state.applied_seq <= m->last + 1;
+    return counts ? m->state.applied_seq - 1 : m->first_journal - 1;
 }
 
 static agt_status mend_all(agt_mend *m, agt_error *err) {
     agt_status st = agt__mend_evidence(m, err);
     if (st == AGT_OK) st = mend_config(m, err);
     if (st == AGT_OK) st = agt__mend_chain(m, err);
-    const uint64_t traced = st == AGT_OK ? mend_traced(m) : 0;
+    mend_state(m);
     if (st == AGT_OK) st = mend_git_check(m, err);
     if (st == AGT_OK) st = mend_records_are_there(m, err);
     if (st == AGT_OK && !m->s->git && m->rebuild && mend_has_git(m))
@@ -22595,7 +22606,7 @@ static agt_status mend_all(agt_mend *m, agt_error *err) {
                        "the store has versions in git, and this build has none; repair it with "
                        "one that has");
     if (st == AGT_OK) st = mend_catalog_check(m, err);
-    if (st == AGT_OK && !m->rebuild) st = agt__mend_trace(m, traced, err);
+    if (st == AGT_OK && !m->rebuild) st = agt__mend_trace(m, mend_traced(m), err);
     return st == AGT_OK ? agt__mend_rebuild(m, err) : st;
 }
 

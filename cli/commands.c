@@ -11,6 +11,7 @@ static const cli_command *const commands[] = {
     &cli_status,
     &cli_gc,
     &cli_upgrade,
+    &cli_repair,
     /* documents */
     &cli_write,
     &cli_add,

@@ -134,14 +134,10 @@ TEST(codes_repair, findings_are_read_to_their_end) {
 
 /* Each failing call, each failing allocation: the answer is AGT_OK or says so, and the next repair
  * makes the store what it was. */
-TEST(codes_repair, whatever_fails_the_next_repair_mends) {
-    machine *start = repair_machine();
-    char *want = repair_portrait(start, 0, NULL);
-    uint64_t answers[2] = {0, 0}, rounds = 0;
-    CHECK_INT(machine_truncate(start, REPAIR_AT "trace/000000000001.jsonl", 900), 0);
-    char zeros[8192] = {0};
-    CHECK_INT(machine_overwrite(start, REPAIR_AT "journal", 0, zeros, sizeof zeros), 0);
-    FOR_EACH_FAULT(fault, FAULT_IO | FAULT_NOSPC_FOREVER | FAULT_MEMORY | FAULT_SYNC) {
+static void fix_sweep(const machine *start, const char *want, unsigned kinds, uint64_t step,
+                      uint64_t answers[2]) {
+    uint64_t rounds = 0;
+    FOR_EACH_FAULT(fault, kinds) {
         fix f;
         agt_error err = {.status = AGT_OK};
         fix_begin(&f, start);
@@ -149,7 +145,7 @@ TEST(codes_repair, whatever_fails_the_next_repair_mends) {
         fault_arm(&fault, f.m, &f.memory);
         agt_status st = fix_run(&f, &err);
         fault_disarm(&fault);
-        fault.step = 1 + test_random_below(test_all() ? 2 : 50);
+        fault.step = 1 + test_random_below(test_all() ? 2 : step);
         if (st != AGT_OK && st != AGT_IO && st != AGT_NOMEM)
             test_fail(__FILE__, __LINE__, "it answers %s: %s", agt_status_name(st), err.message);
         answers[0] += st == AGT_IO;    /* agt_repair answers AGT_IO */
@@ -166,6 +162,19 @@ TEST(codes_repair, whatever_fails_the_next_repair_mends) {
         rounds++;
     }
     test_saw("rounds", rounds);
+}
+
+TEST(codes_repair, whatever_fails_the_next_repair_mends) {
+    machine *start = repair_machine();
+    char *want = repair_portrait(start, 0, NULL);
+    char zeros[8192] = {0};
+    uint64_t answers[2] = {0, 0};
+    CHECK_INT(machine_truncate(start, REPAIR_AT "trace/000000000001.jsonl", 900), 0);
+    CHECK_INT(machine_overwrite(start, REPAIR_AT "journal", 0, zeros, sizeof zeros), 0);
+    fix_sweep(start, want, FAULT_IO, 50, answers);
+    fix_sweep(start, want, FAULT_MEMORY, 50, answers);
+    fix_sweep(start, want, FAULT_SYNC, 8, answers);
+    fix_sweep(start, want, FAULT_NOSPC_FOREVER, 30, answers);
     CHECK(answers[0] > 5 && answers[1] > 1);
     free(want);
     machine_free(start);

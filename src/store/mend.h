@@ -67,6 +67,8 @@ typedef struct agt_mend {
     bool dry;
     /* what the store says */
     bool has_header, has_journal;
+    bool has_state; /* it is of this boot, journal and generation: */
+    agt_shared state;
     uint64_t known_next;     /* behind the last record that the header leads to */
     uint64_t generation;     /* the greatest seen anywhere */
     uint64_t raw_generation; /* of the newest records that lie in the journal, */

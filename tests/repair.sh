@@ -1,0 +1,64 @@
+#!/bin/sh
+# agent-trace repair on a real disk: damaged stores become whole, which git and the reader that was
+# written from FORMAT.md alone confirm; nothing changes in a dry run; types are not lost.
+. tests/kit.sh
+unset AGENT_TRACE_ACTOR AGENT_TRACE_PUBLISH GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+S=$WORK/store A=$WORK/store/.agent-trace
+at() { "$PROGRAM" -C "$S" "$@"; }
+fill() {
+    rm -rf "$S" && mkdir "$S" && at init &&
+        at write plan.md --type plan --content 'the plan' && at write ref.txt --type reference --content 'ref' &&
+        at write notes/a.md --content 'a' && at mv notes/a.md notes/b.md && at reclassify notes/b.md context --yes &&
+        { ! at --actor agent:kestrel write ref.txt --content no 2>/dev/null; } &&
+        at rm -y plan.md && at restore plan.md 1 && at ls >"$WORK/ls" && at log >"$WORK/log" &&
+        cat "$A"/trace/*.jsonl >"$WORK/trace"
+}
+whole() {
+    at repair && at repair | cmp - /dev/null && at ls | cmp - "$WORK/ls" && at log | cmp - "$WORK/log" &&
+        cat "$A"/trace/*.jsonl | cmp - "$WORK/trace" && git --git-dir "$A/git" fsck --strict &&
+        at write after.md --content after && { ! command -v python3 || python3 "$ROOT/tests/read_store.py" "$S"; }
+}
+command -v git >/dev/null || {
+    skip 'a damaged store becomes whole' 'no git'
+    kit_end
+}
+config() { fill && echo junk >"$A/config.toml" && ! at ls && whole && [ "$(cat "$A/damaged/config.toml")" = junk ]; }
+no_config() { fill && rm "$A/config.toml" && ! at ls && whole; }
+trace() { fill && rm -r "$A/trace" && whole; }
+torn() { fill && printf 'xx' | dd of="$A/trace/000000000001.jsonl" bs=1 seek=700 conv=notrunc && whole && ls "$A"/damaged/*.jsonl; }
+journal() { fill && rm "$A/journal" && ! at ls && whole; }
+catalog() { fill && rm "$A/state" && at status && at write x.md --content x && at rm -y x.md && rm "$A/state" && at status && rm "$A"/catalog.* &&
+    ! at ls && at repair && at ls | cmp - "$WORK/ls"; }
+git_gone() { fill && rm -rf "$A/git" && at repair && at ls | cmp - "$WORK/ls" && git --git-dir "$A/git" fsck --strict; }
+faces() { # no face and no leftover of another program has an effect
+    fill && echo junk >"$S/manifest.toml" && echo junk >"$A/.manifest.toml.tmp" && echo junk >"$A/overrides.toml" && at ls | cmp - "$WORK/ls" && whole
+}
+dry() {
+    fill && echo junk >"$A/config.toml" && rm "$A/journal" && ls -lR "$A" >"$WORK/before" &&
+        { at repair --dry-run >"$WORK/said"; [ $? = 1 ]; } && grep -q '^error.journal' "$WORK/said" && grep -q '^error.config' "$WORK/said" &&
+        ls -lR "$A" | cmp - "$WORK/before" && whole
+}
+lost() { # what nothing has is told, and the exit code says so
+    fill && at write plan.md --content 'the newest' && rm -rf "$A/git" "$A"/unpublished/* && rm "$A/journal" &&
+        { at repair >"$WORK/said"; [ $? = 1 ]; } && grep -q 'plan.md, version 1, are lost' "$WORK/said" &&
+        at ls | grep -q 'reference.*ref.txt' && at write plan.md --content 'goes on' && at git fsck
+}
+json() {
+    fill && rm "$A/journal" && at repair --json >"$WORK/json" &&
+        { ! command -v python3 || python3 -c "import json,sys; r=json.load(open(sys.argv[1])); f=r['findings'][0]; assert (r['found'],r['left'],f['code'],f['mended'])==(1,0,'journal',True), r" "$WORK/json"; }
+}
+nothing() { mkdir "$WORK/empty" && ! "$PROGRAM" -C "$WORK/empty" repair && [ -z "$(ls -A "$WORK/empty")" ]; }
+
+case_ 'a damaged config.toml' config
+case_ 'a missing config.toml' no_config
+case_ 'a missing trace' trace
+case_ 'a torn trace' torn
+case_ 'a missing journal' journal
+case_ 'a missing catalog' catalog
+case_ 'a missing repository' git_gone
+case_ 'faces and leftovers have no effect' faces
+case_ 'a dry run changes nothing' dry
+case_ 'what is lost is told' lost
+case_ 'JSON' json
+case_ 'a folder without a store stays one' nothing
+kit_end
