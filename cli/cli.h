@@ -204,6 +204,14 @@ int cli_durability(const cli *c, uint32_t *out);
 /* The type that a word names; CLI_USAGE (reported) if it is none. */
 int cli_type_word(const cli *c, const char *word, agt_type *out);
 
+/* ---- hints (hints.c) ---- */
+
+/* How many letters have to be changed, added or taken away; SIZE_MAX for what is long. */
+size_t hint_distance(const char *a, const char *b);
+/* Where no document is called c->failure.path: "; " and which one may have been meant, or how to
+ * make it one; else nothing. Returns out. */
+const char *hint_missing(cli *c, char *out, size_t size);
+
 /* ---- times (times.c) ---- */
 
 #define CLI_TIME_TEXT 28

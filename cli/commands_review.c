@@ -128,6 +128,11 @@ static int review_show(cli *c) {
     if (code == CLI_DONE) code = cli_open(c, false);
     if (code != CLI_DONE) return code;
     agt_status st = agt_read_refused(c->store, seq, &bytes, &err);
+    if (st == AGT_NOT_FOUND)
+        return cli_close(c, out_fail(CLI_NOT_FOUND,
+                                     "%s; 'agent-trace violations' lists those whose "
+                                     "bytes are kept",
+                                     err.message));
     if (st == AGT_OK && !c->args.value[OPT_DIFF])
         show_bytes(c, &bytes);
     else if (st == AGT_OK) {

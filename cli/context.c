@@ -48,7 +48,9 @@ int cli_exit_code(agt_status status) {
 int cli_failed(cli *c, agt_status status, const agt_error *err) {
     c->failure.status = status;
     c->failure.outcome_unknown = err->outcome_unknown != 0;
-    return out_fail(cli_exit_code(status), "%s", err->message);
+    char hint[AGT_MAX_PATH * 5] = "";
+    if (status == AGT_NOT_FOUND) (void)hint_missing(c, hint, sizeof hint);
+    return out_fail(cli_exit_code(status), "%s%s", err->message, hint);
 }
 
 int cli_damaged_line(const agt_error *err) {
@@ -166,6 +168,7 @@ int cli_folder_path(cli *c, const char *given, char *out, size_t size) {
     int code = context_path(c, given, out, size);
     size_t n = code == CLI_DONE ? strlen(out) : 0;
     if (n > 0 && out[n - 1] == '/') out[n - 1] = 0;
+    if (n > 0) (void)snprintf(c->failure.path, sizeof c->failure.path, "%s", out);
     return code;
 }
 

@@ -7,33 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* How many letters have to be changed, added or taken away; words are short. */
-static size_t main_distance(const char *a, const char *b) {
-    size_t row[32], n = strlen(b);
-    if (strlen(a) > 30 || n > 30) return 30;
-    for (size_t j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t corner = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            size_t best = corner + (a[i - 1] != b[j - 1]);
-            if (row[j] + 1 < best) best = row[j] + 1;
-            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            corner = row[j];
-            row[j] = best;
-        }
-    }
-    return row[n];
-}
-
 static int main_unknown(const char *name) {
     const char *near = NULL;
     size_t best = 3; /* farther is no slip of the finger */
     for (size_t i = 0;; i++) {
         const cli_command *command = command_at(i);
         const char *known = command ? command->name : "help";
-        size_t distance = main_distance(name, known);
+        size_t distance = hint_distance(name, known);
         if (distance < best && distance < strlen(known)) {
             best = distance;
             near = known;

@@ -59,7 +59,9 @@ pc() { # FOLDER OPTION...: pkg-config, told of what stands in FOLDER
 }
 installed_files() {
     for f in bin/agent-trace include/agent_trace.h lib/libagent_trace.a lib/pkgconfig/agent_trace.pc \
-        share/agent_trace/agent_trace.c share/doc/agent_trace/LICENSE share/doc/agent_trace/README.md; do
+        share/agent_trace/agent_trace.c share/doc/agent_trace/LICENSE share/doc/agent_trace/README.md \
+        share/man/man1/agent-trace.1 share/man/man1/agent-trace-log.1 share/zsh/site-functions/_agent-trace \
+        share/bash-completion/completions/agent-trace share/fish/vendor_completions.d/agent-trace.fish; do
         [ -f "$tree/$f" ] || { echo "no $f" && return 1; }
     done
     "$tree/bin/agent-trace" --version | grep -F "$version" &&

@@ -715,6 +715,23 @@ exits 2
 run restore docs/a.md 3
 exits 4 && complains_like 'delet'
 
+it 'who names what is not there is told what may have been meant'
+w docs/notes.md x
+run show docs/ntoes.md
+exits 4 && complains 'docs/ntoes.md: no such document; perhaps docs/notes.md'
+run log notes.md
+exits 4 && complains 'no document is, or is in, notes.md; perhaps docs/notes.md'
+run -C docs rm note.md --json
+exits 4 && json "j['message'] == 'docs/note.md: no such document; perhaps notes.md' and j['path'] == 'docs/note.md'"
+printf x >file.md
+run show file.md
+exits 4 && complains "file.md: no such document; the file is there, and 'agent-trace add TYPE file.md' makes it one"
+run restore quite-another.md 1
+exits 4 && complains "quite-another.md: no such document; 'agent-trace ls' names those there are"
+run show docs/notes.md 7
+exits 4 && complains 'docs/notes.md has no version 7; the newest is 1'
+rm file.md
+
 it 'show --disk is the file as it is'
 printf 'by hand' >docs/a.md
 run show docs/a.md
@@ -860,7 +877,7 @@ exits 0 && prints_like '	docs/a\.md$'
 run ls --type plan
 [ "$(wc -l <"$T/out")" -eq 1 ] || bad 'one plan'
 run ls nowhere
-exits 4 && complains 'no document is, or is in, nowhere'
+exits 4 && complains "no document is, or is in, nowhere; 'agent-trace ls' names those there are"
 run ls gone.md
 exits 4
 run ls --type essay
@@ -975,7 +992,7 @@ exits 0 && prints_like '	\.\./a\.md	$'
 run log docs --actor system
 exits 0 && silent
 run log nowhere
-exits 4 && complains 'no document is, or is in, nowhere'
+exits 4 && complains "no document is, or is in, nowhere; 'agent-trace ls' names those there are"
 run log docs/nowhere/
 exits 4
 run rm docsy.md

@@ -1,0 +1,79 @@
+/* hints: what somebody may have meant who named something that is not there. */
+#include "cli.h"
+
+#include "output.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define HINT_LONGEST 127 /* bytes; who types longer words makes other slips */
+
+size_t hint_distance(const char *a, const char *b) {
+    size_t row[HINT_LONGEST + 1], n = strlen(b);
+    if (strlen(a) > HINT_LONGEST || n > HINT_LONGEST) return SIZE_MAX;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = j;
+    for (size_t i = 1; a[i - 1]; i++) {
+        size_t corner = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= n; j++) {
+            size_t best = corner + (a[i - 1] != b[j - 1]);
+            if (row[j] + 1 < best) best = row[j] + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            corner = row[j];
+            row[j] = best;
+        }
+    }
+    return row[n];
+}
+
+static const char *hint_leaf(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* The document whose path is nearly that one, or that has its name in another folder. False if
+ * there is none. */
+static bool hint_near(cli *c, const char *path, char *near, size_t size) {
+    agt_list_options o = AGT_LIST_OPTIONS_INIT;
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_cursor *cursor;
+    size_t best = 3; /* farther is no slip of the finger */
+    if (agt_list(c->store, &o, &cursor, NULL) != AGT_OK) return false;
+    near[0] = 0;
+    while (best > 0 && agt_list_next(cursor, &d, NULL) == AGT_OK) {
+        size_t distance = hint_distance(path, d.path);
+        if (strcmp(hint_leaf(path), hint_leaf(d.path)) == 0 && distance > 2) distance = 2;
+        if (distance >= best || distance >= strlen(path)) continue;
+        best = distance;
+        (void)snprintf(near, size, "%s", d.path);
+    }
+    agt_cursor_close(cursor);
+    return near[0] != 0;
+}
+
+static bool hint_is_file(const cli *c, const char *path) {
+    char name[sizeof c->root + AGT_MAX_PATH * 4];
+    struct stat st;
+    (void)snprintf(name, sizeof name, "%s/%s", c->root, path);
+    return lstat(name, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+const char *hint_missing(cli *c, char *out, size_t size) {
+    const char *path = c->failure.path;
+    agt_document d = AGT_DOCUMENT_INIT;
+    char near[AGT_MAX_PATH + 8], shown[AGT_MAX_PATH * 4];
+    out[0] = 0;
+    if (!c->store || !path[0] || agt_document_get(c->store, path, &d, NULL) != AGT_NOT_FOUND)
+        return out;
+    if (hint_is_file(c, path))
+        (void)snprintf(out, size, "; the file is there, and 'agent-trace add TYPE %s' makes it one",
+                       cli_shown(c, path, strlen(path), shown, sizeof shown));
+    else if (hint_near(c, path, near, sizeof near))
+        (void)snprintf(out, size, "; perhaps %s",
+                       cli_shown(c, near, strlen(near), shown, sizeof shown));
+    else
+        (void)snprintf(out, size, "; 'agent-trace ls' names those there are");
+    return out;
+}
