@@ -68,7 +68,7 @@ case("the data is the one that was measured",
      (len(lines), unchanged, len(made), len(now)) == (1083, 23, 1060, 229),
      (len(lines), unchanged, len(made), len(now)))
 
-code, out, err = run("init")
+code, out, err = run("init", "--plain")
 case("init", code == 0, err)
 code, out, err = run("import", stream, "--json")
 summary = json.loads(out or b"{}")

@@ -28,7 +28,7 @@ exits() { # CODE COMMAND...
 }
 
 mkdir "$R"
-at init >/dev/null || exit 2
+at init --plain >/dev/null || exit 2
 for i in 1 2 3 4 5 6; do
     at write notes.md --content "version $i" >/dev/null || exit 2
 done
@@ -111,7 +111,7 @@ stream=${AGENT_TRACE_TEST_DATA:-$ROOT/../shared/data}/replay-basic-memory.jsonl.
 bytes() { find "$@" -type f -printf '%s\n' | awk '{ n += $1 } END { print n + 0 }'; }
 replay() {
     R=$WORK/replay
-    mkdir "$R" && at init >/dev/null && at import "$stream" >/dev/null && at gc >/dev/null || return
+    mkdir "$R" && at init --plain >/dev/null && at import "$stream" >/dev/null && at gc >/dev/null || return
     silent_fsck || return
     n=$(git --git-dir "$R/.agent-trace/git" rev-list --count main)
     [ "$n" = 1060 ] || { echo "$n commits"; return 1; }

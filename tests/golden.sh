@@ -13,7 +13,7 @@ seen=0
 
 # A day of two agents and a person.
 mkdir "$WORK/store" && cd "$WORK/store" || exit 2
-"$PROGRAM" init >/dev/null || exit 2
+"$PROGRAM" init --plain >/dev/null || exit 2
 python3 - >"$WORK/day.jsonl" <<'END'
 import json
 day = 1740823200  # 2025-03-01T10:00:00Z

@@ -30,7 +30,7 @@ COMBINED=$(printf 'docs/e\314\201te\314\201.md')                  # two accents 
 # A store with some of everything.
 mkdir "$S" && cd "$S" || exit 2
 {
-    "$P" init
+    "$P" init --plain
     "$P" write plan.md --content "$(seq 1 30)" --type plan
     "$P" --actor agent:claude write plan.md --content "$(seq 1 30 | sed 's/^7$/seven/')" --summary 'a word'
     "$P" --actor agent:a-long-name write "$LONG" --content x
