@@ -31,6 +31,7 @@ static agt_status change_make(cli *c, change *ch, agt_error *err) {
 bool change_confirmed(const char *why) {
     char answer[64];
     if (!out_is_terminal(0)) return false;
+    out_page_end();
     out_note("%s", why);
     (void)fputs("do it all the same? [y/N] ", stderr);
     ssize_t n = read(0, answer, sizeof answer - 1);

@@ -94,6 +94,12 @@ void out_page(void) {
     if (out.terminal[1] && !out.no_pager) pager_start();
 }
 
+void out_page_end(void) {
+    (void)fflush(stdout);
+    pager_end();
+    clearerr(stdout); /* a pager that was quit is no broken terminal */
+}
+
 int out_finish(int code) {
     errno = 0;
     bool broken = ferror(stdout) != 0;

@@ -37,6 +37,9 @@ bool out_reader_gone(int timeout_ms);
 /* What follows goes through a pager, if stdout is a terminal and nobody said otherwise. To be
  * called when there is something to print, so that nobody sees an empty page. */
 void out_page(void);
+/* Waits until the person has seen it, before something is asked. Nothing where there is no pager.
+ */
+void out_page_end(void);
 /* Flushes stdout and waits for the pager. Returns `code`, or CLI_ERROR (reported) if something
  * could not be printed. */
 int out_finish(int code);

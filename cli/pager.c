@@ -33,6 +33,7 @@ static struct {
     const char *command;
 } pager = {.error = -1};
 
+static struct sigaction pager_before[4]; /* what the signals did before */
 static const int pager_signals[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
 #define PAGER_SIGNALS (sizeof pager_signals / sizeof pager_signals[0])
 
@@ -127,7 +128,7 @@ static void pager_run(const char *command, int reading, const sigset_t *mask) {
 }
 
 static void pager_catch(void) {
-    struct sigaction action, before;
+    struct sigaction action;
     memset(&action, 0, sizeof action);
     (void)sigfillset(&action.sa_mask);
     action.sa_flags = SA_RESTART | SA_NOCLDSTOP;
@@ -136,7 +137,8 @@ static void pager_catch(void) {
     action.sa_flags = 0;
     action.sa_handler = pager_on_signal;
     for (size_t i = 0; i < PAGER_SIGNALS; i++)
-        if (sigaction(pager_signals[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+        if (sigaction(pager_signals[i], NULL, &pager_before[i]) == 0 &&
+            pager_before[i].sa_handler == SIG_DFL)
             (void)sigaction(pager_signals[i], &action, NULL);
 }
 
@@ -191,9 +193,13 @@ void pager_end(void) {
         else if (errno != EINTR)
             pager.pid = 0;
     }
+    for (size_t i = 0; i < PAGER_SIGNALS; i++)
+        (void)sigaction(pager_signals[i], &pager_before[i], NULL);
     (void)sigprocmask(SIG_SETMASK, &mask, NULL);
     (void)close(pager.terminal);
+    if (pager.error >= 0) (void)close(pager.error);
     if (pager.failed)
         out_note("cannot start the pager '%s'; AGENT_TRACE_PAGER or PAGER names it, empty: none",
                  pager.command);
+    pager.failed = 0;
 }

@@ -289,6 +289,14 @@ follow() { # what waits for more is not paged
     [ ! -e "$WORK/was-paged" ] && [ "$(grep -ac many "$WORK/out")" = 2 ]
 }
 case_ 'log --follow is not paged' follow
+asked_behind() { # what is to be confirmed is seen first, in the pager, and asked behind it
+    "$P" write word.md --content 'one two' >/dev/null &&
+        paged 'sed s/^/:/' 'y\n' replace one three word.md >"$WORK/out" && [ "$(cat word.md)" = 'three two' ] &&
+        grep -aq '^:.*three two' "$WORK/out" && grep -aq '^do it all the same?' "$WORK/out" &&
+        paged 'cat >/dev/null' 'n\n' replace two four word.md >"$WORK/out"
+    [ $? = 3 ] && [ "$(cat word.md)" = 'three two' ]
+}
+case_ 'what is to be confirmed is seen in the pager and asked behind it' asked_behind
 shell() { # it is a command line, run by sh; paths are no part of it
     paged 'sed "s/^/a b:/" | cat' '' log | grep -aq '^a b:' && [ ! -e "$S/a" ]
 }
