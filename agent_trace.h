@@ -1122,6 +1122,33 @@ AGENT_TRACE_API agt_status agt_repair(const char *root, const agt_repair_options
                                       agt_repair_result *out, agt_findings **findings,
                                       agt_error *err);
 
+typedef struct agt_doctor_options {
+    uint32_t size;
+    uint32_t deep;      /* 1: read all of it, as agt_repair does; else seconds at most */
+    uint32_t fix;       /* 1: mend what is safe to mend: rights, damaged parts */
+    int32_t timeout_ms; /* longest wait for another process; 0: 5,000 */
+    const agt_allocator *allocator; /* NULL: malloc; copied */
+    const agt_sys *sys;             /* NULL: the operating system; borrowed until the return */
+} agt_doctor_options;
+#define AGT_DOCTOR_OPTIONS_INIT                                                                    \
+    { sizeof(agt_doctor_options), 0, 0, 0, 0, 0 }
+
+/* Looks at a store and says what is not as it should be, or worth knowing: damaged parts, rights
+ * that let others in, an edit that was kept aside, changes that git does not have yet, a change
+ * that waits, a clock that goes behind. Without `fix` it changes nothing and takes no lock, but for
+ * `deep`, which waits for both. Blocks.
+ *
+ *   root      the folder with .agent-trace in it.
+ *   findings  gets what was found; close with agt_findings_close.
+ *
+ * Returns  AGT_OK, AGT_NOT_FOUND (no store there), AGT_BUSY, AGT_INVALID, AGT_UNSUPPORTED (a newer
+ *          format, or a store of agent-trace 0.1.0), AGT_CORRUPT (events that no agent_trace
+ *          writes), AGT_NOMEM, AGT_IO.
+ * Disk     with fix: what agt_repair writes, and the rights of .agent-trace.
+ */
+AGENT_TRACE_API agt_status agt_doctor(const char *root, const agt_doctor_options *opts,
+                                      agt_findings **findings, agt_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -60,6 +60,8 @@ static const cli_option_spec args_specs[] = {
     {OPT_SCAN, "scan", 0, NULL, NULL, "take in the *.md files that are there"},
     {OPT_PLAIN, "plain", 0, NULL, NULL, "without the index AGENT-TRACE.md"},
     {OPT_DIFF, "diff", 0, NULL, NULL, "as a patch against the document"},
+    {OPT_FIX, "fix", 0, NULL, NULL, "mend what is safe to mend"},
+    {OPT_DEEP, "deep", 0, NULL, NULL, "read all of it"},
     {OPT_DRY_RUN, "dry-run", 0, NULL, NULL, "say what would be done, and do nothing"},
     {OPT_WORD, "word", 0, NULL, NULL, "whole words only"},
     {OPT_REGEX, "regex", 0, NULL, NULL, "FIND is an extended regular expression"},

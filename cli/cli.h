@@ -84,6 +84,8 @@ typedef enum cli_option {
     OPT_REVOKE,
     OPT_DIFF,
     OPT_DRY_RUN,
+    OPT_FIX,
+    OPT_DEEP,
     OPT_WORD,
     OPT_REGEX,
     OPT_SCAN,
@@ -279,7 +281,7 @@ typedef struct cli_command {
         OPT_SINCE, NULL                                                                            \
     }
 
-extern const cli_command cli_init, cli_status, cli_gc, cli_repair;
+extern const cli_command cli_init, cli_status, cli_gc, cli_repair, cli_doctor;
 extern const cli_command cli_write, cli_rm, cli_restore, cli_show, cli_ls;
 extern const cli_command cli_add, cli_mv, cli_untrack, cli_reclassify, cli_unlock;
 extern const cli_command cli_violations, cli_info, cli_replace;

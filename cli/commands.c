@@ -12,6 +12,7 @@ static const cli_command *const commands[] = {
     &cli_gc,
     &cli_upgrade,
     &cli_repair,
+    &cli_doctor,
     /* documents */
     &cli_write,
     &cli_add,

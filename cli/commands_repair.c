@@ -1,4 +1,5 @@
-/* commands_repair: repair, which makes a damaged store whole again as far as anything is left. */
+/* commands_repair: repair, which makes a damaged store whole again as far as anything is left, and
+ * doctor, which says what is not as it should be. */
 #include "cli.h"
 
 #include "output.h"
@@ -70,14 +71,20 @@ static void repair_put_row(out_table *t, const agt_finding *f) {
                   f->mended ? "" : f->mend);
 }
 
-static void repair_print_findings(agt_findings *all) {
+/* Returns how many of them are left to be looked at; *count: how many there are. */
+static unsigned repair_print_findings(agt_findings *all, unsigned *count) {
     agt_finding f = AGT_FINDING_INIT;
     agt_error err;
+    unsigned left = 0;
+    *count = 0;
     out_table t = {.columns = out_columns() ? 3 : 4, .wrap = out_columns() != 0};
-    while (agt_findings_next(all, &f, &err) == AGT_OK)
+    for (; agt_findings_next(all, &f, &err) == AGT_OK; ++*count) {
         repair_put_row(&t, &f);
+        left += f.severity >= AGT_SEVERITY_WARNING && !f.mended;
+    }
     out_rows(&t);
     out_table_free(&t);
+    return left;
 }
 
 static void repair_print_json(const agt_repair_result *r, agt_findings *all) {
@@ -125,7 +132,8 @@ static int command_repair(cli *c) {
     if (c->json)
         repair_print_json(&r, all);
     else {
-        repair_print_findings(all);
+        unsigned count;
+        (void)repair_print_findings(all, &count);
         repair_print_end(&r, dry);
     }
     agt_findings_close(all);
@@ -154,4 +162,56 @@ const cli_command cli_repair = {
     .examples = "agent-trace repair --dry-run\n"
                 "agent-trace repair",
     .see = "status trace",
+};
+
+static unsigned doctor_print_json(agt_findings *all) {
+    agt_finding f = AGT_FINDING_INIT;
+    agt_error err;
+    out_json j = {0};
+    unsigned left = 0;
+    json_open(&j, NULL, '[');
+    while (agt_findings_next(all, &f, &err) == AGT_OK) {
+        repair_put_json(&j, &f);
+        left += f.severity >= AGT_SEVERITY_WARNING && !f.mended;
+    }
+    json_close(&j, ']');
+    return left;
+}
+
+static int command_doctor(cli *c) {
+    agt_doctor_options o = AGT_DOCTOR_OPTIONS_INIT;
+    agt_findings *all;
+    agt_error err;
+    unsigned left, count = 1;
+    int code = repair_find(c);
+    if (code != CLI_DONE) return code;
+    o.fix = c->args.value[OPT_FIX] != NULL;
+    o.deep = c->args.value[OPT_DEEP] != NULL;
+    agt_status st = agt_doctor(c->root, &o, &all, &err);
+    if (st != AGT_OK) return cli_failed(c, st, &err);
+    left = c->json ? doctor_print_json(all) : repair_print_findings(all, &count);
+    if (!count && out_columns()) {
+        out_styled(OUT_GREEN, "nothing to report");
+        (void)putchar('\n');
+    }
+    agt_findings_close(all);
+    return left ? CLI_ERROR : CLI_DONE;
+}
+
+const cli_command cli_doctor = {
+    .name = "doctor",
+    .run = command_doctor,
+    .group = "store",
+    .line = "say what is wrong with the store",
+    .usage = "[--fix] [--deep]",
+    .text = "Says what is not as it should be, or worth knowing, and what to do about it: damaged "
+            "parts, rights that let others in, edits that were kept aside, changes that wait or "
+            "that git does not have yet, a clock that goes behind. It changes nothing.",
+    .takes = {{OPT_FIX, "mend what is safe to mend: rights, and damaged parts as repair does"},
+              {OPT_DEEP, "read all of it, git's history too"},
+              {OPT_JSON, "the findings as JSON"}},
+    .exits = "0 nothing needs a look, or all of that is mended; 1 something does",
+    .examples = "agent-trace doctor\n"
+                "agent-trace doctor --deep",
+    .see = "repair status",
 };

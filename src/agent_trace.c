@@ -96,6 +96,7 @@
 #include "store/mend_contents.c"
 #include "store/mend_write.c"
 #include "store/mend.c"
+#include "store/doctor.c"
 /* floor 5: what stands on the whole store */
 #include "reference/old.c"
 #include "reference/message.c"

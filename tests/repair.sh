@@ -47,6 +47,11 @@ json() {
     fill && rm "$A/journal" && at repair --json >"$WORK/json" &&
         { ! command -v python3 || python3 -c "import json,sys; r=json.load(open(sys.argv[1])); f=r['findings'][0]; assert (r['found'],r['left'],f['code'],f['mended'])==(1,0,'journal',True), r" "$WORK/json"; }
 }
+doctor() { # says what is wrong, mends what is safe, changes nothing unless it is told to
+    fill && at doctor && chmod 755 "$A" && { at doctor >"$WORK/said"; [ $? = 1 ]; } && grep -q '^warning.rights' "$WORK/said" &&
+        [ "$(stat -c %a "$A")" = 755 ] && at doctor --fix && [ "$(stat -c %a "$A")" = 700 ] && rm "$A/journal" &&
+        { at doctor >"$WORK/said"; [ $? = 1 ]; } && grep -q '^error.damaged.*agent-trace repair' "$WORK/said" && at doctor --fix --json && at doctor --deep && whole
+}
 nothing() { mkdir "$WORK/empty" && ! "$PROGRAM" -C "$WORK/empty" repair && [ -z "$(ls -A "$WORK/empty")" ]; }
 
 case_ 'a damaged config.toml' config
@@ -60,5 +65,6 @@ case_ 'faces and leftovers have no effect' faces
 case_ 'a dry run changes nothing' dry
 case_ 'what is lost is told' lost
 case_ 'JSON' json
+case_ 'doctor finds and mends' doctor
 case_ 'a folder without a store stays one' nothing
 kit_end

@@ -111,6 +111,85 @@ TEST(codes_repair, every_answer_that_is_documented_is_given) {
     machine_free(start);
 }
 
+/* ---- doctor ---- */
+
+static agt_status fix_agt_doctor(fix *f, agt_error *err) {
+    agt_doctor_options o = AGT_DOCTOR_OPTIONS_INIT;
+    agt_findings *all;
+    o.deep = 1;
+    o.timeout_ms = f->o.timeout_ms;
+    o.allocator = f->o.allocator;
+    o.sys = f->o.sys;
+    agt_status st = agt_doctor(repair_root, &o, &all, err);
+    CHECK(!all == (st != AGT_OK));
+    agt_findings_close(all);
+    return st;
+}
+
+static agt_status fix_doctor_later(fix *f, agt_error *err) {
+    union {
+        agt_doctor_options v;
+        unsigned char room[sizeof(agt_doctor_options) + 16];
+    } o;
+    agt_findings *all;
+    memset(&o, 0, sizeof o);
+    o.v.sys = f->o.sys;
+    o.v.size = sizeof o;
+    o.room[sizeof o.v + 4] = 1;
+    return agt_doctor(repair_root, &o.v, &all, err);
+}
+
+TEST(codes_repair, the_doctor_answers_what_is_documented) {
+    machine *start = repair_machine();
+    agt_error err;
+    agt_store *s;
+    fix f;
+    fix_begin(&f, NULL);
+    FIX(&f, fix_agt_doctor, AGT_NOT_FOUND, "agent-trace init"); /* agt_doctor, AGT_NOT_FOUND */
+    fix_begin(&f, start);
+    FIX(&f, fix_doctor_later, AGT_INVALID, "agt_doctor_options"); /* agt_doctor, AGT_INVALID */
+    fix_begin(&f, start);
+    CHECK_INT(machine_put_text(f.m, REPAIR_AT "config.toml", "[store]\nid = \"x\"\nformat = 3\n"),
+              0);
+    CHECK_INT(machine_remove(f.m, REPAIR_AT "journal"), 0);
+    FIX(&f, fix_agt_doctor, AGT_UNSUPPORTED, "newer"); /* agt_doctor, AGT_UNSUPPORTED */
+    fix_begin(&f, start);
+    fix_hostile(&f);
+    FIX(&f, fix_agt_doctor, AGT_CORRUPT, "made to harm"); /* agt_doctor, AGT_CORRUPT */
+    fix_begin(&f, start);
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    o.sys = machine_sys(machine_process_new(f.m, "other"));
+    CHECK_OK(agt_open(&s, repair_root, &o, &err), err);
+    CHECK_OK(agt__store_lock(s, &err), err);
+    FIX(&f, fix_agt_doctor, AGT_BUSY, "store.lock"); /* agt_doctor, AGT_BUSY */
+    machine_free(start);
+}
+
+TEST(codes_repair, the_doctor_says_when_it_cannot_read_or_has_no_memory) {
+    machine *start = repair_machine();
+    uint64_t io = 0, nomem = 0;
+    FOR_EACH_FAULT(fault, FAULT_IO | FAULT_MEMORY) {
+        fix f;
+        agt_error err = {.status = AGT_OK};
+        fix_begin(&f, start);
+        fault.ops = MACHINE_CAN_FAIL & ~MACHINE_BIT(MACHINE_MUTEX_NEW);
+        fault_arm(&fault, f.m, &f.memory);
+        agt_status st = fix_agt_doctor(&f, &err);
+        fault_disarm(&fault);
+        fault.step = 1 + test_random_below(test_all() ? 2 : 20);
+        if (st != AGT_OK && st != AGT_IO && st != AGT_NOMEM)
+            test_fail(__FILE__, __LINE__, "it answers %s: %s", agt_status_name(st), err.message);
+        io += st == AGT_IO;       /* agt_doctor answers AGT_IO */
+        nomem += st == AGT_NOMEM; /* agt_doctor answers AGT_NOMEM */
+        CHECK_INT(machine_process_open_files(f.p), 0);
+        CHECK_INT(f.memory.live_blocks, 0);
+        machine_memory_release(&f.memory);
+        machine_free(f.m);
+    }
+    CHECK(io > 3 && nomem > 1);
+    machine_free(start);
+}
+
 TEST(codes_repair, findings_are_read_to_their_end) {
     agt_error err;
     agt_findings *all;

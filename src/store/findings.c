@@ -49,6 +49,11 @@ AGT_PRIVATE agt_finding *agt__findings_add(agt_findings *all, agt_severity sever
     return f;
 }
 
+AGT_PRIVATE void agt__findings_join(agt_findings *all, const agt_findings *more) {
+    for (size_t i = more->at; i < more->count; i++)
+        *findings_room(all) = more->v[i];
+}
+
 AGT_PRIVATE bool agt__findings_failed(const agt_findings *all) {
     return all->failed;
 }

@@ -10,6 +10,8 @@ AGT_PRIVATE agt_status agt__findings_new(agt_findings **out, const agt_mem *mem,
 AGT_PRIVATE agt_finding *agt__findings_add(agt_findings *all, agt_severity severity,
                                            const char *code, const char *mend, const char *format,
                                            ...) AGT_PRINTF(5, 6);
+/* Adds those of another list that nobody read yet. */
+AGT_PRIVATE void agt__findings_join(agt_findings *all, const agt_findings *more);
 /* Did memory run out? */
 AGT_PRIVATE bool agt__findings_failed(const agt_findings *all);
 /* How many are warnings or errors: all, those that can be mended, those that are. */
