@@ -21277,10 +21277,16 @@ static agt_status mend_trace_lines(agt_mend *m, agt_buf *b, agt_error *err) {
 
 /* ---- git ---- */
 
+/* What is looked at first, where nothing proves one of two lines: a record whose checksum does not
+ * lead to it may be what is damaged, the trace's line beside it hardly at the same time. */
+static int mend_rank(const agt_mend_line *l) {
+    return l->from == AGT_MEND_JOURNAL && !l->sure ? 2 * AGT_MEND_TRACE + 1 : 2 * l->from;
+}
+
 static int mend_by_seq(const void *a, const void *b) {
     const agt_mend_line *x = a, *y = b;
     if (x->seq != y->seq) return x->seq < y->seq ? -1 : 1;
-    return (x->from > y->from) - (x->from < y->from);
+    return mend_rank(x) - mend_rank(y);
 }
 
 static int mend_by_number(const void *a, const void *b) {
@@ -25988,7 +25994,7 @@ static agt_status upgrade_lock(agt_upgrading *u, agt_error *err) {
 
 /* Did somebody commit while we were at it? */
 static agt_status upgrade_still(agt_upgrading *u, agt_error *err) {
-    agt_oid now;
+    agt_oid now = {{0}};
     uint64_t skipped = 0;
     size_t last = u->old.commits.count - 1;
     agt_status st = agt__old_head(&u->old, &now, &skipped, err);

@@ -146,8 +146,8 @@ static int move_folder(cli *c, change *ch, const move *m, const char *names, siz
 
 static int move_open(cli *c, change *ch, move *m) {
     agt_error err;
-    char *names;
-    size_t count;
+    char *names = NULL;
+    size_t count = 0;
     agt_document d = AGT_DOCUMENT_INIT;
     bool document = agt_document_get(c->store, m->from, &d, NULL) == AGT_OK && d.exists;
     if (m->into && !move_join(m->to, sizeof m->to, move_leaf(m->from)))

@@ -162,6 +162,7 @@ typedef struct log_state {
 static bool log_wanted(const void *ctx, const agt_event *e) {
     const log_state *l = ctx;
     size_t n = strlen(l->path);
+    if (!n && log_is(e->source, "index")) return false; /* AGENT-TRACE.md follows by itself */
     if (!l->folder || !n) return true;
     return e->path.len >= n && memcmp(e->path.data, l->path, n) == 0 &&
            (e->path.len == n || e->path.data[n] == '/');

@@ -168,7 +168,7 @@ TEST(create, an_empty_config_is_damage_and_no_older_format) {
         char *before = create_tree(root);
         for (int how = 0; how < 3; how++) {
             CHECK_STATUS(create_open(root, how == 0, how == 2, &err), AGT_CORRUPT, err);
-            CHECK(strstr(err.message, "is empty; put it back from a copy"));
+            CHECK(strstr(err.message, "is empty; run 'agent-trace repair'"));
         }
         CHECK_OK(agt_store_find(root, at, sizeof at, &err), err);
         char *after = create_tree(root);

@@ -117,7 +117,7 @@ TEST(swapped, what_no_record_holds_is_said_to_be_lost_until_it_is_back) {
     swapped_do(&w, "mv git kept");
     CHECK_INT(kit_write(w.s, &kit_user, "a.md", "2\n"), 2);
     CHECK_STATUS(agt_publish(w.s, &err), AGT_CORRUPT, err);
-    CHECK(strstr(err.message, "restore"));
+    CHECK(strstr(err.message, "agent-trace repair"));
     CHECK_STATUS(agt_read_version(w.s, "a.md", 1, &b, &err), AGT_CORRUPT, err);
     kit_version_reads(w.s, "a.md", 2, "2\n");
     swapped_do(&w, "rm -rf git && mv kept git");

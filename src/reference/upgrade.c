@@ -77,7 +77,7 @@ static agt_status upgrade_lock(agt_upgrading *u, agt_error *err) {
 
 /* Did somebody commit while we were at it? */
 static agt_status upgrade_still(agt_upgrading *u, agt_error *err) {
-    agt_oid now;
+    agt_oid now = {{0}};
     uint64_t skipped = 0;
     size_t last = u->old.commits.count - 1;
     agt_status st = agt__old_head(&u->old, &now, &skipped, err);
