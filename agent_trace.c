@@ -13596,7 +13596,9 @@ static void catalog_grant_event(agt_catalog *c, const agt_event *e, bool gives) 
     if (!gives || kept == AGT_MAX_GRANTS) return;
     g.from_unix_ms = e->recorded_unix_ms;
     g.until_unix_ms = e->until_unix_ms;
-    if (g.until_unix_ms - g.from_unix_ms <= AGT_MAX_GRANT_MS) c->grants[c->grant_count++] = g;
+    bool lasts = g.from_unix_ms < g.until_unix_ms;
+    if (lasts && g.until_unix_ms - g.from_unix_ms <= AGT_MAX_GRANT_MS)
+        c->grants[c->grant_count++] = g;
 }
 
 /* ---- rows ---- */

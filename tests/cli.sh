@@ -377,7 +377,7 @@ run show b.md
 exits 0 && prints three
 : >.agent-trace/config.toml
 run init
-exits 1 && complains '.agent-trace/config.toml is empty; put it back from a copy'
+exits 1 && complains ".agent-trace/config.toml is empty; run 'agent-trace repair'"
 
 it 'the store is found from below, and paths are those of the current folder'
 store

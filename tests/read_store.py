@@ -3,7 +3,7 @@ which (4) is a chapter. Prints what was checked, how often; exits 1 if any is WR
 import collections, datetime, hashlib, json, os, re, struct, subprocess, sys, types
 from functools import reduce; from pathlib import Path
 HEADER, STATE = "<16s Q 8xQ Q 48s Q Q 20s 4xQ 84xI", "<4s 4xQ 64s Q Q 28xI 48s Q Q 40s 84xI"
-TYPES = ["", "plan", "context", "log", "reference", "scratch"]
+TYPES, GRANTS = ["", "plan", "context", "log", "reference", "scratch"], ("unlock", "revoke")
 CRC = [reduce(lambda c, _: c >> 1 ^ (c & 1) * 0x82F63B78, range(8), byte) for byte in range(256)]
 NOTHING = types.SimpleNamespace(seq=0, version=0, doc=None, blob=None, end=b"\1" + bytes(47))
 events, docs, sizes, heads = [NOTHING], {}, {None: 0}, {0: bytes(20)}  # by seq, path, id, seq
@@ -41,7 +41,7 @@ def read_trace():  # (7)
             e, prev = json.loads(line), events[-1].end[16:].hex()
             again = json.dumps(e, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
             came, e["recorded_at"] = e.get("from", e["path"]), e.get("recorded_at", e["timestamp"])
-            e = types.SimpleNamespace(**{"rejected": None, "came": came, **e})
+            e = types.SimpleNamespace(**{"rejected": None, "until": None, "came": came, **e})
             check("trace: line", (e.seq, e.prev, line) == (len(events), prev, again), e.seq)
             e.line, e.id, e.place, at = line, e.blob or e.rejected, [segment, at], at + len(line)
             e.end = struct.pack("<QQ", segment, at) + hashlib.sha256(line).digest()
@@ -91,10 +91,10 @@ def check_catalog(data, next_seq):  # (6)
     docs, kinds, grants = {}, {}, {}
     for e in events[1:next_seq]: happen(e, docs, kinds)
     agents = {e.doc: e.agent_name or "" for e in events[:next_seq] if e.version == 1}
-    for e in [e for e in events[1:next_seq] if e.action in ("unlock", "revoke")]:
-        key, now, who, end = e.doc + e.grant, ms(e.recorded_at), e.grant.encode(), e.until and ms(e.until)
+    for e, who in [(e, e.grant.encode()) for e in events[1:next_seq] if e.action in GRANTS]:
+        key, now, end = e.doc + e.grant, ms(e.recorded_at), ms(e.until or e.recorded_at)
         grants = {k: g for k, g in grants.items() if k != key and now < g[3]}
-        if end and end - now <= 604800000: grants[key] = e.doc.encode(), len(who), now, end, who
+        if now < end <= now + 604800000: grants[key] = e.doc.encode(), len(who), now, end, who
     given = b"".join(struct.pack("<36sI2q72s", *g) for g in grants.values())
     live, rest = sum(e.blob is not None for e in docs.values()), data[576 + 144 * len(docs):]
     texts, head = rest[len(given):], struct.unpack_from("<8s 2I 3Q 4xI", data)
@@ -132,11 +132,11 @@ def read_store():
     check("bytes of each version are there", {e.blob for e in events} <= set(sizes))
     if catalog: check_catalog(Path(f"catalog.{catalog}").read_bytes(), start)
     if Path("state").exists():
-        magic, _, of, *ends, published, packed, both, _ = newer("state", STATE, 512)
+        magic, _, of, *ends, top, packed, both, _ = newer("state", STATE, 512)
         boot, file = Path("/proc/sys/kernel/random/boot_id").read_bytes(), os.stat("journal")
         if of == struct.pack("<40s3Q", boot.strip(), gen, file.st_dev, file.st_ino):
             check("state: ends", (magic, *ends) == (b"TST2", *now, events[-1].end))
-            check("git: head of the state", heads.get(published, b"") + heads.get(packed, b"") == both)
+            check("git: head of the state", heads.get(top, b"") + heads.get(packed, b"") == both)
     for path in Path("rejected").glob("[0-9a-f]" * 64):
         check("rejected: bytes", path.name in ids(path.read_bytes()), path)
     for e in docs.values():
