@@ -12,7 +12,8 @@ suite_asan() { # [ARGUMENTS]
         -fno-sanitize-recover=all $(git_flags)
 }
 suite_tsan() { # all but the long sweeps of one thread in a machine's memory, unless told otherwise
-    [ $# -gt 0 ] || set -- --skip power --skip side --skip person --skip faults --skip deaths --skip git_machine
+    [ $# -gt 0 ] || set -- --skip power --skip side --skip person --skip faults --skip deaths --skip git_machine \
+        --skip manage_power --skip repair --skip codes_repair --skip gc --skip repack --skip paths --skip old_codes --skip old_upgrade --skip old_kill
     TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
         TSAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer-14) \
         sanitized tsan "$*" "$(git_libs)" -fsanitize=thread $(git_flags)
@@ -24,7 +25,8 @@ suite_valgrind() { # the store, unless told otherwise
         "$*" "$CC" -O1 -g ${CFLAGS-} $(git_flags)
 }
 # Data, lock, log and store; the long sweeps in a machine's memory say nothing about a processor.
-OTHER_PROCESSORS='--skip power --skip side --skip person --skip faults --skip deaths --skip hammer --skip git_machine'
+OTHER_PROCESSORS='--skip power --skip side --skip person --skip faults --skip deaths --skip hammer --skip git_machine
+    --skip manage_power --skip repair --skip codes_repair --skip gc'
 suite_s390x() { # big-endian, 64 bits
     [ $# -gt 0 ] || set -- "$OTHER_PROCESSORS"
     suite s390x agent_trace.c '' qemu-s390x-static "$*" \

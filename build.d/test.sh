@@ -176,11 +176,15 @@ test_filter() { # FILTER
     suite_build parts src/agent_trace.c "$(git_libs)" "$CC" -O1 -g ${CFLAGS-} $(git_flags) || exit 1
     exec "$B/obj/parts/tests" --filter "$1"
 }
-test_default() { # [ARGUMENTS of the suite on the parts]
+# The long sweeps of one thread in a machine's memory: on the parts always, on the others with --all.
+LONG_SWEEPS='--skip power --skip person --skip side --skip manage_power --skip git_machine --skip deaths
+    --skip faults --skip repair --skip codes_repair --skip copies --skip old_upgrade --skip old_damaged
+    --skip gc --skip repack --skip kill --skip machine'
+test_default() { # [ARGUMENTS of the suite on the parts [of the others]]
     step 'unit tests on src/' suite_parts "${1-}"
-    step 'unit tests on agent_trace.c' suite_shipped
-    step 'unit tests, AGENT_TRACE_NO_GIT' suite_nogit
-    step 'unit tests, AGENT_TRACE_PLAIN_POSIX' suite_plain
+    step 'unit tests on agent_trace.c' suite_shipped "${2-$LONG_SWEEPS}"
+    step 'unit tests, AGENT_TRACE_NO_GIT' suite_nogit "${2-$LONG_SWEEPS}"
+    step 'unit tests, AGENT_TRACE_PLAIN_POSIX' suite_plain "${2-$LONG_SWEEPS}"
     step 'fuzz corpora' corpora
     step 'build' command_build
     step 'examples' examples
@@ -192,7 +196,7 @@ command_test() {
         need $NEED_ALL
         . build.d/all.sh
         SUITE_LIMIT=1200
-        test_default --all
+        test_default --all ''
         test_all
         ;;
     --shipped | --nogit | --plain | --asan | --tsan | --valgrind | --s390x | --armhf)

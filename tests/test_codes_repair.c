@@ -176,7 +176,7 @@ TEST(codes_repair, the_doctor_says_when_it_cannot_read_or_has_no_memory) {
         fault_arm(&fault, f.m, &f.memory);
         agt_status st = fix_agt_doctor(&f, &err);
         fault_disarm(&fault);
-        fault.step = 1 + test_random_below(test_all() ? 2 : 20);
+        fault.step = 1 + test_random_below(test_all() ? 12 : 20);
         if (st != AGT_OK && st != AGT_IO && st != AGT_NOMEM)
             test_fail(__FILE__, __LINE__, "it answers %s: %s", agt_status_name(st), err.message);
         io += st == AGT_IO;       /* agt_doctor answers AGT_IO */
@@ -224,7 +224,7 @@ static void fix_sweep(const machine *start, const char *want, unsigned kinds, ui
         fault_arm(&fault, f.m, &f.memory);
         agt_status st = fix_run(&f, &err);
         fault_disarm(&fault);
-        fault.step = 1 + test_random_below(test_all() ? 2 : step);
+        fault.step = 1 + test_random_below(test_all() ? (step + 1) / 2 : step);
         if (st != AGT_OK && st != AGT_IO && st != AGT_NOMEM)
             test_fail(__FILE__, __LINE__, "it answers %s: %s", agt_status_name(st), err.message);
         answers[0] += st == AGT_IO;    /* agt_repair answers AGT_IO */

@@ -249,7 +249,7 @@ TEST(paths, an_index_of_another_trace_is_not_believed) {
 TEST(paths, a_death_or_a_power_cut_leaves_an_index_that_is_right_or_not_believed) {
     machine *start = paths_machine();
     uint64_t states = 0;
-    for (int round = 0; round < (test_all() ? 400 : 60); round++) {
+    for (int round = 0; round < (test_all() ? 120 : 60); round++) {
         machine *m = machine_clone(start);
         machine_memory mem;
         machine_process *p = machine_process_new(m, "mortal");

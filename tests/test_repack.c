@@ -422,7 +422,7 @@ TEST(repack, whatever_call_or_allocation_fails_nothing_is_lost_and_nothing_leaks
 TEST(repack, a_death_or_a_power_cut_at_any_change_loses_nothing) {
     agt_oid ids[14];
     machine *start = repack_machine(ids);
-    uint64_t deaths = 0, states = 0, per = test_count("TEST_CUTS", test_all() ? 40 : 6);
+    uint64_t deaths = 0, states = 0, per = test_count("TEST_CUTS", test_all() ? 12 : 6);
     for (uint64_t n = 1;; n++) {
         machine *m = machine_clone(start);
         machine_memory mem;

@@ -256,7 +256,7 @@ TEST(repair, a_byte_that_rots_anywhere_is_put_right_or_told) {
     machine *m = repair_machine();
     char *want = repair_portrait(m, 0, NULL);
     repair_files all;
-    uint64_t cases = test_count("TEST_ROTS", test_all() ? 3000 : 300), told = 0, right = 0;
+    uint64_t cases = test_count("TEST_ROTS", test_all() ? 600 : 300), told = 0, right = 0;
     repair_list_files(m, &all);
     CHECK(all.count > 10);
     for (uint64_t i = 0; i < cases; i++) {
@@ -331,7 +331,7 @@ TEST(repair, one_that_dies_or_loses_its_power_anywhere_is_finished_by_the_next) 
     machine *whole = machine_clone(m);
     free(repair_run(whole, 0, NULL));
     char *want = repair_portrait(whole, 0, NULL);
-    uint64_t deaths = 0, step = test_all() ? 1 : 19;
+    uint64_t deaths = 0, step = test_all() ? 7 : 19;
     for (uint64_t n = 1 + test_random_below(step);; n += step) {
         machine *c = machine_clone(m);
         bool died = repair_until(c, n, (machine_when)test_random_below(3));
