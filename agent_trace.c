@@ -13010,7 +13010,7 @@ AGT_PRIVATE agt_status agt__perm_decide(const agt_ask *ask, const char **why) {
 
 AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_action action, agt_type type,
                                           const char *path) {
-    const char *why;
+    const char *why = "";
     agt_ask ask = {agt__actor_kind(agt__text(actor)), action, type, AGT_TYPE_DEFAULT, false, false};
     if (ask.kind == AGT_ACTOR_NONE) return AGT_INVALID;
     if (type == AGT_TYPE_DEFAULT) ask.type = AGT_TYPE_SCRATCH;
@@ -16969,7 +16969,7 @@ static agt_status write_clash(agt_txn *t, size_t index, agt_error *err) {
 }
 
 static agt_status write_permit(agt_txn *t, agt_plan *p, agt_error *err) {
-    const char *why;
+    const char *why = "";
     char shown[200];
     agt_status st = agt__plan_permit(&t->s->catalog, p, t->now_unix_ms, &why, err);
     if (st == AGT_DENIED) return write_refuse(t, p, why, err);
@@ -17880,7 +17880,7 @@ AGENT_TRACE_API agt_status agt_may(agt_store *store, const agt_caller *caller, a
                                    const char *path, agt_type type, agt_error *err) {
     agt_plan p;
     agt_row row;
-    const char *why;
+    const char *why = "";
     char shown[200];
     AGENT_TRACE_ASSERT(store);
     agt_status st = agt__change_fill(&p, caller, path, NULL, NULL, err);

@@ -133,7 +133,7 @@ AGT_PRIVATE agt_status agt__perm_decide(const agt_ask *ask, const char **why) {
 
 AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_action action, agt_type type,
                                           const char *path) {
-    const char *why;
+    const char *why = "";
     agt_ask ask = {agt__actor_kind(agt__text(actor)), action, type, AGT_TYPE_DEFAULT, false, false};
     if (ask.kind == AGT_ACTOR_NONE) return AGT_INVALID;
     if (type == AGT_TYPE_DEFAULT) ask.type = AGT_TYPE_SCRATCH;

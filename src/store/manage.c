@@ -273,7 +273,7 @@ AGENT_TRACE_API agt_status agt_may(agt_store *store, const agt_caller *caller, a
                                    const char *path, agt_type type, agt_error *err) {
     agt_plan p;
     agt_row row;
-    const char *why;
+    const char *why = "";
     char shown[200];
     AGENT_TRACE_ASSERT(store);
     agt_status st = agt__change_fill(&p, caller, path, NULL, NULL, err);

@@ -154,7 +154,7 @@ static agt_status write_clash(agt_txn *t, size_t index, agt_error *err) {
 }
 
 static agt_status write_permit(agt_txn *t, agt_plan *p, agt_error *err) {
-    const char *why;
+    const char *why = "";
     char shown[200];
     agt_status st = agt__plan_permit(&t->s->catalog, p, t->now_unix_ms, &why, err);
     if (st == AGT_DENIED) return write_refuse(t, p, why, err);
