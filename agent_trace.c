@@ -3722,18 +3722,21 @@ static bool sys_component(const char *path, size_t *at, char *name, size_t size)
     return agt__copy_text(name, size, path + start, end - start);
 }
 
+/* Made under its own name: several processes may do this at once, and all write the same. */
 AGT_PRIVATE agt_status agt__hide_folder(const agt_sys *sys, agt_fd at, agt_error *err) {
     static const char name[] = ".gitignore", all[] = "*\n";
-    agt_error mine;
     agt_stat st;
     int rc = sys->stat(sys->ctx, at, name, &st);
-    if (rc >= 0) return AGT_OK;
-    if (AGT_SYS_CLASS(rc) != AGT_SYS_NOENT) return agt__fail_io(err, rc, "cannot look at %s", name);
-    mine.status = AGT_OK;
-    agt_status status = agt__write_file(sys, at, name, all, sizeof all - 1, true, &mine);
-    /* another process may do the same at the same time */
-    if (status != AGT_OK && sys->stat(sys->ctx, at, name, &st) >= 0) status = AGT_OK;
-    return agt__answer(status, &mine, err);
+    if (rc >= 0 && st.size) return AGT_OK;
+    if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOENT)
+        return agt__fail_io(err, rc, "cannot look at %s", name);
+    agt_fd fd = sys->open(sys->ctx, at, name, AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE, 0600);
+    if (fd < 0) return agt__fail_io(err, (int)fd, "cannot make %s", name);
+    rc = agt__write_all(sys, fd, all, sizeof all - 1, 0);
+    if (rc == 0) rc = sys->sync(sys->ctx, fd);
+    sys->close(sys->ctx, fd);
+    if (rc == 0) rc = sys->sync(sys->ctx, at);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot write %s", name) : AGT_OK;
 }
 
 AGT_PRIVATE agt_status agt__open_private(const agt_sys *sys, agt_fd root, bool make, agt_fd *out,

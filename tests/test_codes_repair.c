@@ -104,10 +104,13 @@ TEST(codes_repair, every_answer_that_is_documented_is_given) {
     agt_open_options o = AGT_OPEN_OPTIONS_INIT;
     agt_error err;
     agt_store *s;
+    machine_memory held;
     o.sys = machine_sys(machine_process_new(f.m, "other"));
+    o.allocator = machine_memory_init(&held); /* it dies with its process */
     CHECK_OK(agt_open(&s, repair_root, &o, &err), err);
     CHECK_OK(agt__store_lock(s, &err), err);
     FIX(&f, fix_agt_repair, AGT_BUSY, "store.lock"); /* agt_repair, AGT_BUSY */
+    machine_memory_release(&held);
     machine_free(start);
 }
 
@@ -143,6 +146,7 @@ TEST(codes_repair, the_doctor_answers_what_is_documented) {
     machine *start = repair_machine();
     agt_error err;
     agt_store *s;
+    machine_memory held;
     fix f;
     fix_begin(&f, NULL);
     FIX(&f, fix_agt_doctor, AGT_NOT_FOUND, "agent-trace init"); /* agt_doctor, AGT_NOT_FOUND */
@@ -159,9 +163,11 @@ TEST(codes_repair, the_doctor_answers_what_is_documented) {
     fix_begin(&f, start);
     agt_open_options o = AGT_OPEN_OPTIONS_INIT;
     o.sys = machine_sys(machine_process_new(f.m, "other"));
+    o.allocator = machine_memory_init(&held); /* it dies with its process */
     CHECK_OK(agt_open(&s, repair_root, &o, &err), err);
     CHECK_OK(agt__store_lock(s, &err), err);
     FIX(&f, fix_agt_doctor, AGT_BUSY, "store.lock"); /* agt_doctor, AGT_BUSY */
+    machine_memory_release(&held);
     machine_free(start);
 }
 

@@ -68,7 +68,7 @@ static void power_step(agt_store *s, machine *m, int step) {
     agt_error err;
     agt_write_options o = AGT_WRITE_OPTIONS_INIT;
     agt_status st = AGT_OK;
-    char *big;
+    static char big[1200000];
     o.type = AGT_TYPE_PLAN;
     switch (step) {
     case 0: st = agt_write(s, &agent, "a.md", "first", 5, &o, NULL, &err); break;
@@ -85,10 +85,8 @@ static void power_step(agt_store *s, machine *m, int step) {
     case 11: st = agt_add(s, &user, "d.md", AGT_TYPE_SCRATCH, NULL, NULL, &err); break;
     case 12: st = agt_add(s, &user, "a.md", AGT_TYPE_REFERENCE, NULL, NULL, &err); break;
     case 13: /* its bytes go to a side file */
-        big = malloc(1200000);
         memset(big, 'b', 1200000);
         st = agt_write(s, &user, "big.md", big, 1200000, NULL, NULL, &err);
-        free(big);
         break;
     case 14: st = agt_rename(s, &user, "big.md", "Case.md", NULL, NULL, &err); break;
     case 15: st = agt_rename(s, &user, "Case.md", "case.md", NULL, NULL, &err); break;
