@@ -176,7 +176,8 @@ test_filter() { # FILTER
     suite_build parts src/agent_trace.c "$(git_libs)" "$CC" -O1 -g ${CFLAGS-} $(git_flags) || exit 1
     exec "$B/obj/parts/tests" --filter "$1"
 }
-# The long sweeps of one thread in a machine's memory: on the parts always, on the others with --all.
+# The long sweeps of one thread in a machine's memory say nothing more about the same code built otherwise:
+# they run on the parts, and under the sanitizers.
 LONG_SWEEPS='--skip power --skip person --skip side --skip manage_power --skip git_machine --skip deaths
     --skip faults --skip repair --skip codes_repair --skip copies --skip old_upgrade --skip old_damaged
     --skip gc --skip repack --skip kill --skip machine'
@@ -196,7 +197,7 @@ command_test() {
         need $NEED_ALL
         . build.d/all.sh
         SUITE_LIMIT=1200
-        test_default --all ''
+        test_default --all
         test_all
         ;;
     --shipped | --nogit | --plain | --asan | --tsan | --valgrind | --s390x | --armhf)
