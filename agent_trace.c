@@ -716,6 +716,10 @@ AGT_PRIVATE void agt__git_id(agt_cpu cpu, const char *kind, const void *data, si
 /* crc32c (Castagnoli) of the bytes, going on from `seed` (0 to begin with). */
 AGT_PRIVATE uint32_t agt__crc32c(agt_cpu cpu, uint32_t seed, const void *data, size_t n);
 
+/* FNV-1a of 64 bits, going on from `seed` (AGT_FNV to begin with). */
+#define AGT_FNV 0xcbf29ce484222325u
+AGT_PRIVATE uint64_t agt__fnv(uint64_t seed, const void *data, size_t n);
+
 AGT_PRIVATE void agt__hex(const unsigned char *data, size_t n, char *out); /* 2n chars, no NUL */
 /* Lower-case hexadecimal only; false unless exactly 2n digits. */
 AGT_PRIVATE bool agt__unhex(const char *hex, size_t len, unsigned char *out, size_t n);
@@ -1624,6 +1628,13 @@ AGT_PRIVATE uint32_t agt__crc32c(agt_cpu cpu, uint32_t seed, const void *data, s
 }
 
 /* ---- hexadecimal ---- */
+
+AGT_PRIVATE uint64_t agt__fnv(uint64_t seed, const void *data, size_t n) {
+    const unsigned char *p = data;
+    for (size_t i = 0; i < n; i++)
+        seed = (seed ^ p[i]) * 0x100000001b3u;
+    return seed;
+}
 
 AGT_PRIVATE void agt__hex(const unsigned char *data, size_t n, char *out) {
     static const char digits[] = "0123456789abcdef";
@@ -12151,13 +12162,6 @@ static agt_status paths_load(paths_runs *all, agt_error *err) {
 
 /* ---- looking up ---- */
 
-static uint64_t paths_hash(const char *path, size_t len) {
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ (unsigned char)path[i]) * 0x100000001b3u;
-    return h;
-}
-
 /* The first block that may have the hash: the last one that begins below it, among those that the
  * fan names. */
 static bool paths_first_block(const agt_paths *p, const paths_run *r, uint64_t hash,
@@ -12202,7 +12206,7 @@ static bool paths_find_in(const agt_paths *p, const paths_run *r, uint64_t hash,
 AGT_PRIVATE agt_status agt__paths_find(const agt_paths *p, const char *path, size_t len,
                                        agt_buf *found, uint64_t *upto, agt_error *err) {
     paths_runs all = {.p = p};
-    uint64_t hash = paths_hash(path, len);
+    uint64_t hash = agt__fnv(AGT_FNV, path, len);
     *upto = 0;
     agt_status st = paths_load(&all, err);
     for (size_t i = 0; st == AGT_OK && i < all.count; i++) {
@@ -12230,7 +12234,7 @@ static int paths_entry_order(const void *a, const void *b) {
 static void paths_add(agt_buf *entries, agt_text path, const agt_event_at *at) {
     unsigned char e[PATHS_ENTRY];
     if (!path.data) return;
-    agt__put64(e, paths_hash(path.data, path.len));
+    agt__put64(e, agt__fnv(AGT_FNV, path.data, path.len));
     agt__put64(e + 8, at->seq);
     agt__put64(e + 16, at->segment);
     agt__put64(e + 24, at->offset);
@@ -13414,7 +13418,7 @@ static unsigned char catalog_fold(char ch) {
 }
 
 static size_t catalog_hash(const char *path, size_t len) {
-    uint64_t h = 0xcbf29ce484222325u;
+    uint64_t h = AGT_FNV;
     for (size_t i = 0; i < len; i++)
         h = (h ^ catalog_fold(path[i])) * 0x100000001b3u;
     return (size_t)(h ^ (h >> 29));
@@ -13534,12 +13538,11 @@ AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, 
 
 AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text attempted, agt_text path,
                                        agt_text rejected) {
-    uint64_t h = 0xcbf29ce484222325u;
+    uint64_t h = AGT_FNV;
     const agt_text parts[4] = {actor, attempted, path, rejected};
     for (int p = 0; p < 4; p++) {
-        for (size_t i = 0; i < parts[p].len; i++)
-            h = (h ^ (unsigned char)parts[p].data[i]) * 0x100000001b3u;
-        h = (h ^ 0xff) * 0x100000001b3u;
+        h = agt__fnv(h, parts[p].data, parts[p].len);
+        h = agt__fnv(h, "\xff", 1);
     }
     return h ? h : 1;
 }
@@ -15181,13 +15184,6 @@ typedef struct recover_versions {
     size_t count, cap;
 } recover_versions;
 
-static uint64_t recover_hash(const char *path, size_t len) {
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ (unsigned char)path[i]) * 0x100000001b3u;
-    return h;
-}
-
 static agt_status recover_add(agt_store *s, recover_versions *all, const agt_event *e,
                               uint64_t record_at, agt_error *err) {
     if (all->count == all->cap) {
@@ -15199,7 +15195,7 @@ static agt_status recover_add(agt_store *s, recover_versions *all, const agt_eve
     }
     recover_version *v = &all->v[all->count++];
     memset(v, 0, sizeof *v);
-    v->path_hash = recover_hash(e->path.data, e->path.len);
+    v->path_hash = agt__fnv(AGT_FNV, e->path.data, e->path.len);
     v->seq = e->seq;
     v->record_at = record_at;
     v->exists = e->blob.data != NULL && agt__unhex(e->blob.data, e->blob.len, v->blob.id, 20);
@@ -15283,7 +15279,7 @@ static agt_status recover_records(recover_run *run, agt_error *err) {
 /* The journal's versions of one document: first and count. */
 static const recover_version *recover_of(const recover_run *run, const char *path, size_t len,
                                          size_t *count) {
-    uint64_t h = recover_hash(path, len);
+    uint64_t h = agt__fnv(AGT_FNV, path, len);
     size_t lo = 0, hi = run->all.count;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
@@ -16213,15 +16209,14 @@ typedef struct agt_plan {
     const void *bytes;
     size_t len;
     agt_action action;
-    agt_type to;          /* of a reclassify */
-    const char *given_to; /* of a rename */
-    const char *grant;    /* of an unlock or revoke */
+    agt_type to;       /* of a reclassify */
+    const char *grant; /* of an unlock or revoke */
     int64_t duration_ms;
     /* filled on the way */
     bool held; /* the path is an older program's: it is good only if such a document exists */
     char path[AGT_MAX_PATH + 1];
     size_t path_len;
-    char to_path[AGT_MAX_PATH + 1];
+    char to_path[AGT_MAX_PATH + 1]; /* of a rename, filled by its caller */
     size_t to_len;
     agt_plan_kind kind;
     agt_row *row;    /* the catalog's */
@@ -16255,8 +16250,9 @@ typedef struct agt_txn {
 
 /* ---- plan.c ---- */
 
-/* Checks what needs no lock: caller, options, paths, grants. */
+/* Checks what needs no lock: caller, options, path; and the grant of an unlock or revoke. */
 AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err);
+AGT_PRIVATE agt_status agt__plan_check_grant(const agt_plan *p, agt_error *err);
 /* Does the change bring bytes of its own? */
 AGT_PRIVATE bool agt__plan_brings(const agt_plan *p);
 /* Can a document be at this path beside the others: not in another one's folder's place, nor
@@ -16670,7 +16666,7 @@ static agt_status plan_check_options(const agt_write_options *o, agt_error *err)
     return AGT_OK;
 }
 
-static agt_status plan_check_grant(const agt_plan *p, agt_error *err) {
+AGT_PRIVATE agt_status agt__plan_check_grant(const agt_plan *p, agt_error *err) {
     char shown[100];
     if (!agt__grantee_valid(agt__text(p->grant)))
         return agt__fail(err, AGT_INVALID,
@@ -16706,10 +16702,7 @@ static agt_status plan_held(const agt_plan *p, agt_error *err) {
 AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err) {
     agt_status st = plan_check_caller(&p->caller, err);
     if (st == AGT_OK && p->given_path) st = plan_check_path(p, err);
-    if (st == AGT_OK && p->given_to)
-        st = agt__path_normalise(p->given_to, strlen(p->given_to), p->to_path, &p->to_len, err);
     if (st == AGT_OK) st = plan_check_options(&p->options, err);
-    if (st == AGT_OK && p->grant) st = plan_check_grant(p, err);
     if (st == AGT_OK && p->len > AGT_MAX_DOCUMENT)
         st = agt__fail(err, AGT_LIMIT, "the document has more than %u bytes",
                        (unsigned)AGT_MAX_DOCUMENT);
@@ -16766,7 +16759,7 @@ AGT_PRIVATE agt_status agt__plan_permit(const agt_catalog *c, agt_plan *p, int64
                    to,
                    agt__catalog_granted(c, p->now.doc, actor, now_unix_ms),
                    p->caller.confirm != 0};
-    if (p->given_to) ask.to = agt__perm_type(own, p->to_path, p->to_len);
+    if (p->to_len) ask.to = agt__perm_type(own, p->to_path, p->to_len);
     return agt__perm_decide(&ask, why);
 }
 
@@ -17083,7 +17076,7 @@ AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err) {
     agt_status st = write_permit(t, p, err);
     if (st == AGT_OK && !p->now.exists && !managing) st = write_clash(t, index, err);
     if (st == AGT_OK) st = write_doc_id(t, &p->now, err);
-    if (st == AGT_OK && p->given_to) st = agt__manage_target(t, p, err);
+    if (st == AGT_OK && p->to_len) st = agt__manage_target(t, p, err);
     if (st == AGT_OK && !write_is_blind(p)) st = write_look(t, p, err);
     if (st != AGT_OK) return st;
     p->result.version = p->now.exists ? p->now.version : 0;
@@ -17123,8 +17116,7 @@ static agt_status write_change_file(agt_txn *t, size_t index, write_version *v, 
     agt_store *s = t->s;
     agt_look again;
     bool brings = agt__plan_brings(p);
-    const char *action =
-        p->action == AGT_ACTION_RESTORE ? "restore" : agt__action_name(p->action, p->now.exists);
+    const char *action = agt__action_name(p->action, p->now.exists);
     agt_status st = AGT_OK;
     if (t->atomic && t->count > 1) /* the old bytes, to count lines: others were looked at since */
         st = agt__look(s, p->path, p->path_len, &s->old, &again, err);
@@ -17788,8 +17780,7 @@ AGENT_TRACE_API agt_status agt_rename(agt_store *store, const agt_caller *caller
     AGENT_TRACE_ASSERT(to);
     agt_status st = agt__change_fill(&p, caller, path, opts, result, err);
     p.action = AGT_ACTION_RENAME;
-    p.given_to = to;
-    if (st == AGT_OK) st = agt__plan_check(&p, err);
+    if (st == AGT_OK) st = agt__path_normalise(to, strlen(to), p.to_path, &p.to_len, err);
     return st == AGT_OK ? agt__change_run(store, &p, result, err) : st;
 }
 
@@ -17826,7 +17817,7 @@ static agt_status manage_grant(agt_store *store, const agt_caller *caller, const
     p.action = action;
     p.grant = grant;
     p.duration_ms = duration_ms;
-    if (st == AGT_OK) st = agt__plan_check(&p, err);
+    if (st == AGT_OK) st = agt__plan_check_grant(&p, err);
     return st == AGT_OK ? agt__change_run(store, &p, result, err) : st;
 }
 
@@ -19624,6 +19615,12 @@ static agt_status history_event(agt_store *s, agt_trace_reader *reader, const ag
     return agt__event_parse((const char *)line->data, line->len, scratch, e, err);
 }
 
+/* Events below it are taken from the trace: where nobody knows since a restart, what lies behind
+ * the header's end may be torn. Under the handle's mutex. */
+static uint64_t history_trusted(agt_store *s) {
+    return agt__waiting(s, false).known ? UINT64_MAX : s->journal.header.next_seq;
+}
+
 /* The seq and blob of version n (2). */
 static agt_status history_version(agt_store *s, const agt_row *row, uint32_t version, uint64_t *seq,
                                   agt_oid *blob, bool *exists, agt_error *err) {
@@ -19637,7 +19634,7 @@ static agt_status history_version(agt_store *s, const agt_row *row, uint32_t ver
     if (version == row->version) return AGT_OK;
     agt_status st = agt__store_enter(s, err);
     if (st != AGT_OK) return st;
-    uint64_t trusted = agt__waiting(s, false).known ? UINT64_MAX : s->journal.header.next_seq;
+    uint64_t trusted = history_trusted(s);
     agt__store_leave(s);
     st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
     if (st != AGT_OK) return st;
@@ -19847,7 +19844,7 @@ static agt_status history_violation(agt_store *s, uint64_t seq, agt_buf *line, a
     agt_status st = agt__store_enter(s, err);
     if (st != AGT_OK) return st;
     st = agt__store_look_again(s, err);
-    uint64_t trusted = agt__waiting(s, false).known ? UINT64_MAX : s->journal.header.next_seq;
+    uint64_t trusted = history_trusted(s);
     bool there = seq && seq < s->seen.next_seq;
     agt__store_leave(s);
     if (st == AGT_OK && !there)

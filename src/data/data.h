@@ -56,6 +56,10 @@ AGT_PRIVATE void agt__git_id(agt_cpu cpu, const char *kind, const void *data, si
 /* crc32c (Castagnoli) of the bytes, going on from `seed` (0 to begin with). */
 AGT_PRIVATE uint32_t agt__crc32c(agt_cpu cpu, uint32_t seed, const void *data, size_t n);
 
+/* FNV-1a of 64 bits, going on from `seed` (AGT_FNV to begin with). */
+#define AGT_FNV 0xcbf29ce484222325u
+AGT_PRIVATE uint64_t agt__fnv(uint64_t seed, const void *data, size_t n);
+
 AGT_PRIVATE void agt__hex(const unsigned char *data, size_t n, char *out); /* 2n chars, no NUL */
 /* Lower-case hexadecimal only; false unless exactly 2n digits. */
 AGT_PRIVATE bool agt__unhex(const char *hex, size_t len, unsigned char *out, size_t n);

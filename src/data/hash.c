@@ -402,6 +402,13 @@ AGT_PRIVATE uint32_t agt__crc32c(agt_cpu cpu, uint32_t seed, const void *data, s
 
 /* ---- hexadecimal ---- */
 
+AGT_PRIVATE uint64_t agt__fnv(uint64_t seed, const void *data, size_t n) {
+    const unsigned char *p = data;
+    for (size_t i = 0; i < n; i++)
+        seed = (seed ^ p[i]) * 0x100000001b3u;
+    return seed;
+}
+
 AGT_PRIVATE void agt__hex(const unsigned char *data, size_t n, char *out) {
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < n; i++) {

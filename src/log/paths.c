@@ -180,13 +180,6 @@ static agt_status paths_load(paths_runs *all, agt_error *err) {
 
 /* ---- looking up ---- */
 
-static uint64_t paths_hash(const char *path, size_t len) {
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ (unsigned char)path[i]) * 0x100000001b3u;
-    return h;
-}
-
 /* The first block that may have the hash: the last one that begins below it, among those that the
  * fan names. */
 static bool paths_first_block(const agt_paths *p, const paths_run *r, uint64_t hash,
@@ -231,7 +224,7 @@ static bool paths_find_in(const agt_paths *p, const paths_run *r, uint64_t hash,
 AGT_PRIVATE agt_status agt__paths_find(const agt_paths *p, const char *path, size_t len,
                                        agt_buf *found, uint64_t *upto, agt_error *err) {
     paths_runs all = {.p = p};
-    uint64_t hash = paths_hash(path, len);
+    uint64_t hash = agt__fnv(AGT_FNV, path, len);
     *upto = 0;
     agt_status st = paths_load(&all, err);
     for (size_t i = 0; st == AGT_OK && i < all.count; i++) {
@@ -259,7 +252,7 @@ static int paths_entry_order(const void *a, const void *b) {
 static void paths_add(agt_buf *entries, agt_text path, const agt_event_at *at) {
     unsigned char e[PATHS_ENTRY];
     if (!path.data) return;
-    agt__put64(e, paths_hash(path.data, path.len));
+    agt__put64(e, agt__fnv(AGT_FNV, path.data, path.len));
     agt__put64(e + 8, at->seq);
     agt__put64(e + 16, at->segment);
     agt__put64(e + 24, at->offset);

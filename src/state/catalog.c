@@ -275,7 +275,7 @@ static unsigned char catalog_fold(char ch) {
 }
 
 static size_t catalog_hash(const char *path, size_t len) {
-    uint64_t h = 0xcbf29ce484222325u;
+    uint64_t h = AGT_FNV;
     for (size_t i = 0; i < len; i++)
         h = (h ^ catalog_fold(path[i])) * 0x100000001b3u;
     return (size_t)(h ^ (h >> 29));
@@ -395,12 +395,11 @@ AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, 
 
 AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text attempted, agt_text path,
                                        agt_text rejected) {
-    uint64_t h = 0xcbf29ce484222325u;
+    uint64_t h = AGT_FNV;
     const agt_text parts[4] = {actor, attempted, path, rejected};
     for (int p = 0; p < 4; p++) {
-        for (size_t i = 0; i < parts[p].len; i++)
-            h = (h ^ (unsigned char)parts[p].data[i]) * 0x100000001b3u;
-        h = (h ^ 0xff) * 0x100000001b3u;
+        h = agt__fnv(h, parts[p].data, parts[p].len);
+        h = agt__fnv(h, "\xff", 1);
     }
     return h ? h : 1;
 }

@@ -246,6 +246,12 @@ static agt_status history_event(agt_store *s, agt_trace_reader *reader, const ag
     return agt__event_parse((const char *)line->data, line->len, scratch, e, err);
 }
 
+/* Events below it are taken from the trace: where nobody knows since a restart, what lies behind
+ * the header's end may be torn. Under the handle's mutex. */
+static uint64_t history_trusted(agt_store *s) {
+    return agt__waiting(s, false).known ? UINT64_MAX : s->journal.header.next_seq;
+}
+
 /* The seq and blob of version n (2). */
 static agt_status history_version(agt_store *s, const agt_row *row, uint32_t version, uint64_t *seq,
                                   agt_oid *blob, bool *exists, agt_error *err) {
@@ -259,7 +265,7 @@ static agt_status history_version(agt_store *s, const agt_row *row, uint32_t ver
     if (version == row->version) return AGT_OK;
     agt_status st = agt__store_enter(s, err);
     if (st != AGT_OK) return st;
-    uint64_t trusted = agt__waiting(s, false).known ? UINT64_MAX : s->journal.header.next_seq;
+    uint64_t trusted = history_trusted(s);
     agt__store_leave(s);
     st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
     if (st != AGT_OK) return st;
@@ -469,7 +475,7 @@ static agt_status history_violation(agt_store *s, uint64_t seq, agt_buf *line, a
     agt_status st = agt__store_enter(s, err);
     if (st != AGT_OK) return st;
     st = agt__store_look_again(s, err);
-    uint64_t trusted = agt__waiting(s, false).known ? UINT64_MAX : s->journal.header.next_seq;
+    uint64_t trusted = history_trusted(s);
     bool there = seq && seq < s->seen.next_seq;
     agt__store_leave(s);
     if (st == AGT_OK && !there)

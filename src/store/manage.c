@@ -178,8 +178,7 @@ AGENT_TRACE_API agt_status agt_rename(agt_store *store, const agt_caller *caller
     AGENT_TRACE_ASSERT(to);
     agt_status st = agt__change_fill(&p, caller, path, opts, result, err);
     p.action = AGT_ACTION_RENAME;
-    p.given_to = to;
-    if (st == AGT_OK) st = agt__plan_check(&p, err);
+    if (st == AGT_OK) st = agt__path_normalise(to, strlen(to), p.to_path, &p.to_len, err);
     return st == AGT_OK ? agt__change_run(store, &p, result, err) : st;
 }
 
@@ -216,7 +215,7 @@ static agt_status manage_grant(agt_store *store, const agt_caller *caller, const
     p.action = action;
     p.grant = grant;
     p.duration_ms = duration_ms;
-    if (st == AGT_OK) st = agt__plan_check(&p, err);
+    if (st == AGT_OK) st = agt__plan_check_grant(&p, err);
     return st == AGT_OK ? agt__change_run(store, &p, result, err) : st;
 }
 

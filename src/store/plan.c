@@ -45,7 +45,7 @@ static agt_status plan_check_options(const agt_write_options *o, agt_error *err)
     return AGT_OK;
 }
 
-static agt_status plan_check_grant(const agt_plan *p, agt_error *err) {
+AGT_PRIVATE agt_status agt__plan_check_grant(const agt_plan *p, agt_error *err) {
     char shown[100];
     if (!agt__grantee_valid(agt__text(p->grant)))
         return agt__fail(err, AGT_INVALID,
@@ -81,10 +81,7 @@ static agt_status plan_held(const agt_plan *p, agt_error *err) {
 AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err) {
     agt_status st = plan_check_caller(&p->caller, err);
     if (st == AGT_OK && p->given_path) st = plan_check_path(p, err);
-    if (st == AGT_OK && p->given_to)
-        st = agt__path_normalise(p->given_to, strlen(p->given_to), p->to_path, &p->to_len, err);
     if (st == AGT_OK) st = plan_check_options(&p->options, err);
-    if (st == AGT_OK && p->grant) st = plan_check_grant(p, err);
     if (st == AGT_OK && p->len > AGT_MAX_DOCUMENT)
         st = agt__fail(err, AGT_LIMIT, "the document has more than %u bytes",
                        (unsigned)AGT_MAX_DOCUMENT);
@@ -141,7 +138,7 @@ AGT_PRIVATE agt_status agt__plan_permit(const agt_catalog *c, agt_plan *p, int64
                    to,
                    agt__catalog_granted(c, p->now.doc, actor, now_unix_ms),
                    p->caller.confirm != 0};
-    if (p->given_to) ask.to = agt__perm_type(own, p->to_path, p->to_len);
+    if (p->to_len) ask.to = agt__perm_type(own, p->to_path, p->to_len);
     return agt__perm_decide(&ask, why);
 }
 

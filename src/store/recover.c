@@ -28,13 +28,6 @@ typedef struct recover_versions {
     size_t count, cap;
 } recover_versions;
 
-static uint64_t recover_hash(const char *path, size_t len) {
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ (unsigned char)path[i]) * 0x100000001b3u;
-    return h;
-}
-
 static agt_status recover_add(agt_store *s, recover_versions *all, const agt_event *e,
                               uint64_t record_at, agt_error *err) {
     if (all->count == all->cap) {
@@ -46,7 +39,7 @@ static agt_status recover_add(agt_store *s, recover_versions *all, const agt_eve
     }
     recover_version *v = &all->v[all->count++];
     memset(v, 0, sizeof *v);
-    v->path_hash = recover_hash(e->path.data, e->path.len);
+    v->path_hash = agt__fnv(AGT_FNV, e->path.data, e->path.len);
     v->seq = e->seq;
     v->record_at = record_at;
     v->exists = e->blob.data != NULL && agt__unhex(e->blob.data, e->blob.len, v->blob.id, 20);
@@ -130,7 +123,7 @@ static agt_status recover_records(recover_run *run, agt_error *err) {
 /* The journal's versions of one document: first and count. */
 static const recover_version *recover_of(const recover_run *run, const char *path, size_t len,
                                          size_t *count) {
-    uint64_t h = recover_hash(path, len);
+    uint64_t h = agt__fnv(AGT_FNV, path, len);
     size_t lo = 0, hi = run->all.count;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;

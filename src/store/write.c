@@ -265,7 +265,7 @@ AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err) {
     agt_status st = write_permit(t, p, err);
     if (st == AGT_OK && !p->now.exists && !managing) st = write_clash(t, index, err);
     if (st == AGT_OK) st = write_doc_id(t, &p->now, err);
-    if (st == AGT_OK && p->given_to) st = agt__manage_target(t, p, err);
+    if (st == AGT_OK && p->to_len) st = agt__manage_target(t, p, err);
     if (st == AGT_OK && !write_is_blind(p)) st = write_look(t, p, err);
     if (st != AGT_OK) return st;
     p->result.version = p->now.exists ? p->now.version : 0;
@@ -305,8 +305,7 @@ static agt_status write_change_file(agt_txn *t, size_t index, write_version *v, 
     agt_store *s = t->s;
     agt_look again;
     bool brings = agt__plan_brings(p);
-    const char *action =
-        p->action == AGT_ACTION_RESTORE ? "restore" : agt__action_name(p->action, p->now.exists);
+    const char *action = agt__action_name(p->action, p->now.exists);
     agt_status st = AGT_OK;
     if (t->atomic && t->count > 1) /* the old bytes, to count lines: others were looked at since */
         st = agt__look(s, p->path, p->path_len, &s->old, &again, err);

@@ -22,15 +22,14 @@ typedef struct agt_plan {
     const void *bytes;
     size_t len;
     agt_action action;
-    agt_type to;          /* of a reclassify */
-    const char *given_to; /* of a rename */
-    const char *grant;    /* of an unlock or revoke */
+    agt_type to;       /* of a reclassify */
+    const char *grant; /* of an unlock or revoke */
     int64_t duration_ms;
     /* filled on the way */
     bool held; /* the path is an older program's: it is good only if such a document exists */
     char path[AGT_MAX_PATH + 1];
     size_t path_len;
-    char to_path[AGT_MAX_PATH + 1];
+    char to_path[AGT_MAX_PATH + 1]; /* of a rename, filled by its caller */
     size_t to_len;
     agt_plan_kind kind;
     agt_row *row;    /* the catalog's */
@@ -64,8 +63,9 @@ typedef struct agt_txn {
 
 /* ---- plan.c ---- */
 
-/* Checks what needs no lock: caller, options, paths, grants. */
+/* Checks what needs no lock: caller, options, path; and the grant of an unlock or revoke. */
 AGT_PRIVATE agt_status agt__plan_check(agt_plan *p, agt_error *err);
+AGT_PRIVATE agt_status agt__plan_check_grant(const agt_plan *p, agt_error *err);
 /* Does the change bring bytes of its own? */
 AGT_PRIVATE bool agt__plan_brings(const agt_plan *p);
 /* Can a document be at this path beside the others: not in another one's folder's place, nor
