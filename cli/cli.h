@@ -295,6 +295,16 @@ const cli_command *command_find(const char *name);
 /* Every option it takes, as a set. */
 uint64_t command_options(const cli_command *command);
 
+/* ---- events (commands_trace.c) ---- */
+
+bool event_text_is(agt_text text, const char *word);
+/* What AGENT-TRACE.md says of itself: that it was made anew. */
+bool event_is_index(const agt_event *e);
+/* A refusal's reason: "violation: WHO attempted WHAT on PATH: REASON" without what a row says
+ * already.
+ */
+agt_text event_reason(const agt_event *e);
+
 /* A patch in unified format, with colours on a terminal (commands_read.c). */
 void diff_print(const char *patch, size_t len);
 /* Bytes of a document; on a terminal made safe, and where they are no text only how to have them.

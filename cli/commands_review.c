@@ -16,19 +16,9 @@ typedef struct review {
     bool damaged;
 } review;
 
-/* "violation: WHO attempted WHAT on PATH: REASON": the reason, the rest stands in the row. */
-static agt_text review_reason(const agt_event *e) {
-    agt_text s = e->summary;
-    for (size_t i = 0; e->path.data && i + e->path.len + 2 < s.len; i++)
-        if (memcmp(s.data + i, e->path.data, e->path.len) == 0 &&
-            memcmp(s.data + i + e->path.len, ": ", 2) == 0)
-            return (agt_text){s.data + i + e->path.len + 2, s.len - i - e->path.len - 2};
-    return s;
-}
-
 static void review_row(const cli *c, review *r, const agt_event *e) {
     char time[CLI_TIME_TEXT], shown[AGT_MAX_PATH * 4] = "";
-    agt_text reason = review_reason(e);
+    agt_text reason = event_reason(e);
     out_table *t = &r->table;
     if (e->path.data) cli_shown(c, e->path.data, e->path.len, shown, sizeof shown);
     out_cellf(t, OUT_BOLD, "%llu", (unsigned long long)e->seq);
@@ -174,10 +164,6 @@ static void info_actor(char out[AGT_MAX_NAME + 8], agt_text actor) {
     (void)snprintf(out, AGT_MAX_NAME + 8, "%.*s", (int)actor.len, actor.data);
 }
 
-static bool info_is(agt_text text, const char *word) {
-    return text.len == strlen(word) && memcmp(text.data, word, text.len) == 0;
-}
-
 /* A version of the document: who made it and who changed it last. */
 static void info_version(info *i, const agt_event *e) {
     if (e->version == i->document.version) info_actor(i->changer, e->actor);
@@ -200,7 +186,7 @@ static agt_status info_events(cli *c, info *i, agt_error *err) {
         o.path = NULL;
         while (!o.path && !i->created_unix_ms &&
                ((st = agt_trace_next(cursor, &e, err)) == AGT_OK || st == AGT_CORRUPT)) {
-            if (st != AGT_OK || !e.version || !info_is(e.doc, i->document.id)) continue;
+            if (st != AGT_OK || !e.version || !event_text_is(e.doc, i->document.id)) continue;
             info_version(i, &e);
             if (!e.from.data) continue;
             (void)snprintf(path[which], sizeof path[which], "%.*s", (int)e.from.len, e.from.data);

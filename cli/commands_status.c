@@ -27,13 +27,6 @@ typedef struct status {
     bool knows_files;
 } status;
 
-static bool status_is_index(const agt_event *e) {
-    static const char name[] = "AGENT-TRACE.md", source[] = "index";
-    return e->source.len == sizeof source - 1 && e->path.len == sizeof name - 1 &&
-           memcmp(e->source.data, source, e->source.len) == 0 &&
-           memcmp(e->path.data, name, e->path.len) == 0;
-}
-
 /* The newest event that is more than an index made anew. */
 static agt_status status_last(cli *c, status *s, agt_error *err) {
     agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
@@ -44,7 +37,7 @@ static agt_status status_last(cli *c, status *s, agt_error *err) {
     if (st != AGT_OK) return st;
     do
         st = agt_trace_next(cursor, &e, err);
-    while (st == AGT_OK && status_is_index(&e));
+    while (st == AGT_OK && event_is_index(&e));
     if (st == AGT_OK) {
         s->has_last = true;
         s->last_seq = e.seq;

@@ -97,16 +97,31 @@ static agt_status trace_newest(cli *c, agt_trace_options *o, uint64_t limit, tra
     return st == AGT_END ? AGT_OK : st;
 }
 
-/* ---- log ---- */
+/* ---- what events say ---- */
 
-static bool log_is(agt_text text, const char *word) {
+bool event_text_is(agt_text text, const char *word) {
     return text.len == strlen(word) && memcmp(text.data, word, text.len) == 0;
 }
 
+bool event_is_index(const agt_event *e) {
+    return event_text_is(e->source, "index") && event_text_is(e->path, "AGENT-TRACE.md");
+}
+
+agt_text event_reason(const agt_event *e) {
+    agt_text s = e->summary;
+    for (size_t i = 0; e->path.data && i + e->path.len + 2 < s.len; i++)
+        if (memcmp(s.data + i, e->path.data, e->path.len) == 0 &&
+            memcmp(s.data + i + e->path.len, ": ", 2) == 0)
+            return (agt_text){s.data + i + e->path.len + 2, s.len - i - e->path.len - 2};
+    return s;
+}
+
+/* ---- log ---- */
+
 static out_style log_style(agt_text action) {
-    if (log_is(action, "violation")) return OUT_RED;
-    if (log_is(action, "create") || log_is(action, "restore")) return OUT_GREEN;
-    if (log_is(action, "delete")) return OUT_YELLOW;
+    if (event_text_is(action, "violation")) return OUT_RED;
+    if (event_text_is(action, "create") || event_text_is(action, "restore")) return OUT_GREEN;
+    if (event_text_is(action, "delete")) return OUT_YELLOW;
     return OUT_PLAIN;
 }
 
@@ -118,14 +133,7 @@ static agt_text log_summary(const agt_event *e) {
     bool made = s.len > e->path.len + 3 && memcmp(s.data, e->path.data, e->path.len) == 0 &&
                 memcmp(s.data + e->path.len, ": +", 3) == 0;
     if (made) return none;
-    if (!log_is(e->action, "violation")) return s;
-    for (size_t i = 0; i + e->path.len + 2 < s.len; i++)
-        if (memcmp(s.data + i, e->path.data, e->path.len) == 0 &&
-            memcmp(s.data + i + e->path.len, ": ", 2) == 0) {
-            size_t skip = i + e->path.len + 2;
-            return (agt_text){s.data + skip, s.len - skip};
-        }
-    return s;
+    return event_text_is(e->action, "violation") ? event_reason(e) : s;
 }
 
 /* "3 min ago  agent:claude  modify  v3  +12 -1  docs/plan.md  summary" */
@@ -162,7 +170,7 @@ typedef struct log_state {
 static bool log_wanted(const void *ctx, const agt_event *e) {
     const log_state *l = ctx;
     size_t n = strlen(l->path);
-    if (!n && log_is(e->source, "index")) return false; /* AGENT-TRACE.md follows by itself */
+    if (!n && event_is_index(e)) return false;
     if (!l->folder || !n) return true;
     return e->path.len >= n && memcmp(e->path.data, l->path, n) == 0 &&
            (e->path.len == n || e->path.data[n] == '/');
@@ -181,7 +189,8 @@ static void log_add(cli *c, log_state *l, const agt_event *e) {
 
 /* Did the document come here from another path? Then what is older happened there. */
 static bool log_came_from(const agt_trace_options *o, const agt_event *e, char *from, size_t size) {
-    if (!o->path || !o->newest_first || !e->version || !e->from.data || !log_is(e->path, o->path))
+    if (!o->path || !o->newest_first || !e->version || !e->from.data ||
+        !event_text_is(e->path, o->path))
         return false;
     (void)snprintf(from, size, "%.*s", (int)e->from.len, e->from.data);
     return true;
