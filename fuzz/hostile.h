@@ -500,17 +500,15 @@ static void check_folder(names *up, const char *name, agt_fd fd) {
     must(sub.sys->list(sub.sys->ctx, fd, check_tree, &sub) == 0);
 }
 
-/* Beneath the root: folders, and files that a document may be called. */
+/* Beneath the root: folders, and files with names that a document may have. */
 static int check_tree(void *ctx, const char *name) {
     names *in = ctx;
-    char path[1500], clean[AGT_MAX_PATH + 1];
-    size_t len;
+    char path[1500];
     agt_stat st;
     if (!in->depth && strcmp(name, ".agent-trace") == 0) return 0;
     int n = snprintf(path, sizeof path, "%s%s", in->path, name);
     must(n > 0 && (size_t)n < sizeof path);
-    must(agt__path_normalise(path, (size_t)n, clean, &len, NULL) == AGT_OK);
-    must(len == (size_t)n && memcmp(clean, path, len) == 0);
+    must(agt__path_held(path, (size_t)n));
     must(in->sys->stat(in->sys->ctx, in->dir, name, &st) == 0);
     if (st.kind != AGT_FILE_FOLDER) return 0;
     agt_fd fd = in->sys->open(in->sys->ctx, in->dir, name, AGT_O_READ | AGT_O_FOLDER, 0);
@@ -527,9 +525,9 @@ static bool digits(const char *s, size_t n) {
 }
 
 static int check_own(void *ctx, const char *name) {
-    static const char *const all[] = {"config.toml", "journal",  "state", "trace",
-                                      "unpublished", "rejected", "aside", "tmp",
-                                      "locks",       "git",      NULL};
+    static const char *const all[] = {".gitignore",  "config.toml", "journal", "state", "trace",
+                                      "unpublished", "rejected",    "aside",   "tmp",   "locks",
+                                      "index",       "git",         NULL};
     (void)ctx;
     if (!strncmp(name, "catalog.", 8)) return 0;
     if (!strcmp(name, "state.tmp") || !strcmp(name, "journal.tmp")) return 0;
@@ -542,6 +540,16 @@ static int check_own(void *ctx, const char *name) {
 static int check_rejected(void *ctx, const char *name) {
     (void)ctx;
     must(strspn(name, "0123456789abcdef") == 64 && (!name[64] || !strcmp(name + 64, ".tmp")));
+    return 0;
+}
+
+static int check_index(void *ctx, const char *name) {
+    (void)ctx;
+    size_t first = strspn(name, "0123456789"), last = 0;
+    must(first && name[first] == '-');
+    last = strspn(name + first + 1, "0123456789");
+    name += first + 1 + last;
+    must(last && (!*name || !strcmp(name, ".tmp")));
     return 0;
 }
 
@@ -583,6 +591,7 @@ static void check_disk(machine *m, const hostile *h) {
     check_list(sys, ROOT "/.agent-trace", check_own);
     check_list(sys, OWN "rejected", check_rejected);
     check_list(sys, OWN "aside", check_seq_first);
+    check_list(sys, OWN "index", check_index);
     if (!h->other) check_list(sys, OWN "tmp", check_seq_first);
     size_t n;
     char *config = machine_get(m, OWN "config.toml", &n);

@@ -383,13 +383,13 @@ TEST(attack, no_name_reaches_anything_outside_by_any_call) {
 
 typedef struct attack_swap {
     int dir;
-    volatile int stop;
+    int stop;
     uint64_t swaps;
 } attack_swap;
 
 static void *attack_swapper(void *ctx) {
     attack_swap *w = ctx;
-    while (!w->stop) {
+    while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
         if (syscall(SYS_renameat2, w->dir, "d", w->dir, "e", 2 /* RENAME_EXCHANGE */) == 0)
             w->swaps++;
         for (volatile int i = 0; i < 2000; i++)
@@ -424,7 +424,7 @@ TEST(attack, a_folder_that_is_swapped_for_a_link_leads_nowhere) {
         if (i % 7 == 0) (void)attack_remove(s, "d/new.md", &err);
         if (i > 20000) break;
     }
-    w.stop = 1;
+    __atomic_store_n(&w.stop, 1, __ATOMIC_RELAXED);
     pthread_join(thread, NULL);
     close(w.dir);
     (void)agt_close(s, NULL);
