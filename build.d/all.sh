@@ -38,16 +38,12 @@ suite_armhf() { # 32 bits
         arm-linux-gnueabihf-gcc -O1 -g -static -DAGENT_TRACE_NO_GIT
 }
 fuzz_smoke() { # the same inputs every time: a failure tells of the change; to explore is for long runs
-    good=0 bad=0
-    for name in $(fuzz_names); do
-        if FUZZ_SEED=${FUZZ_SEED:-1} ./build.sh fuzz "$name" "${FUZZ_SECONDS:-20}"; then
-            good=$((good + 1))
-        else
-            bad=$((bad + 1))
-            say "FAILED  fuzz $name"
-        fi
-    done
-    say "$good passed, $bad failed, 0 skipped"
+    sums=$B/logs/fuzz_smoke.sums
+    fuzz_names | FUZZ_SEED=${FUZZ_SEED:-1} xargs -P "$JOBS" -I '{}' sh -c '
+        if out=$(./build.sh fuzz "$1" "$2" 2>&1); then echo good >&3; else echo bad >&3 && out="FAILED  fuzz $1
+$out"; fi
+        printf "%s\n" "$out"' - '{}' "${FUZZ_SECONDS:-20}" 3>"$sums"
+    say "$(grep -c good "$sums") passed, $(grep -c bad "$sums") failed, 0 skipped"
 }
 test_all() {
     step 'unit tests, address and undefined behaviour sanitizers' suite_asan

@@ -226,6 +226,7 @@ check_globals() { # no writable data
 # Every switch of the header builds without a warning, and is named by something that runs.
 check_switches() {
     dir=$B/obj/switches
+    rm -rf "$dir" # its sources include others behind the back of the objects' keys
     mkdir -p "$dir"
     names=$(sed -n 's/^ \*   \(AGENT_TRACE_[A-Z_]*\).*/\1/p' agent_trace.h)
     [ "$(echo "$names" | wc -l)" -ge 8 ] || {
@@ -241,24 +242,27 @@ check_switches() {
     done
     printf '#define AGENT_TRACE_IMPLEMENTATION\n#include "agent_trace.h"\n' >"$dir/implementation.c"
     printf '#define AGENT_TRACE_STATIC\n#include "agent_trace.c"\n' >"$dir/static.c"
+    # -O0 where only the linkage differs: how hard a compiler looks is what `warnings` varies
+    jobs_begin
     for cc in gcc clang-14; do
-        one() {
-            "$cc" $STRICT -O1 -I. "$@" -c -o "$dir/out.o" || {
-                say "$cc $*"
-                bad=1
-            }
+        number=0
+        one() { # SOURCE FLAG...
+            number=$((number + 1)) source=$1
+            shift
+            object "$dir/$cc-$number.o" "$source" "$cc" $STRICT -I. "$@"
         }
-        one $(git_flags) "$dir/implementation.c"
-        one $(git_flags) "$dir/static.c"
-        one $(git_flags) -DAGENT_TRACE_DLL agent_trace.c
-        one $(git_flags) -DAGENT_TRACE_DLL -DAGENT_TRACE_BUILDING agent_trace.c
-        one $(git_flags) -DAGENT_TRACE_SYS agent_trace.c
-        one $(git_flags) -DAGENT_TRACE_PLAIN_POSIX agent_trace.c
-        one $(git_flags) '-DAGENT_TRACE_ASSERT(c)=((void)(c))' agent_trace.c
-        one $(git_flags) '-DAGENT_TRACE_API=__attribute__((visibility("default")))' -fvisibility=hidden agent_trace.c
-        one -DAGENT_TRACE_NO_GIT agent_trace.c
-        one -DAGENT_TRACE_NO_GIT -DAGENT_TRACE_PLAIN_POSIX agent_trace.c
+        one "$dir/implementation.c" -O0 $(git_flags)
+        one "$dir/static.c" -O0 $(git_flags)
+        one agent_trace.c -O0 $(git_flags) -DAGENT_TRACE_DLL
+        one agent_trace.c -O0 $(git_flags) -DAGENT_TRACE_DLL -DAGENT_TRACE_BUILDING
+        one agent_trace.c -O0 $(git_flags) -DAGENT_TRACE_SYS
+        one agent_trace.c -O0 $(git_flags) "'-DAGENT_TRACE_ASSERT(c)=((void)(c))'"
+        one agent_trace.c -O0 $(git_flags) "'-DAGENT_TRACE_API=__attribute__((visibility(\"default\")))'" -fvisibility=hidden
+        one agent_trace.c -O1 $(git_flags) -DAGENT_TRACE_PLAIN_POSIX
+        one agent_trace.c -O1 -DAGENT_TRACE_NO_GIT
+        one agent_trace.c -O1 -DAGENT_TRACE_NO_GIT -DAGENT_TRACE_PLAIN_POSIX
     done
+    jobs_run || bad=1
     # without git nothing of it is left
     "$CC" -O1 -w -DAGENT_TRACE_NO_GIT -c agent_trace.c -o "$dir/nogit.o" || return 1
     if nm -u "$dir/nogit.o" | grep -E ' (git_|inflate|deflate)'; then

@@ -11,18 +11,28 @@ passed=0 failed=0
 rm -rf "$out"
 mkdir -p "$out"
 
+compile="$cc -std=gnu11 -O1 -w -D_GNU_SOURCE -DAGT_PRIVATE=extern $(pkg-config --cflags libgit2 zlib)"
+
+# The tests themselves are built once: a mutant changes one source of the library and no header.
+build_tests() {
+    mkdir -p "$out/tests"
+    for name in main machine test_power test_faults test_person test_side test_mend test_manage_power; do
+        echo "$compile -c $root/tests/$name.c -o $out/tests/$name.o"
+    done | xargs -P "$jobs" -I '{}' sh -c '{}'
+}
 build() { # FOLDER
-    (cd "$1" && $cc -std=gnu11 -O1 -w -D_GNU_SOURCE -DAGT_PRIVATE=extern -I. src/agent_trace.c \
-        tests/main.c tests/machine.c tests/test_power.c tests/test_faults.c tests/test_person.c \
-        tests/test_side.c tests/test_mend.c tests/test_manage_power.c \
-        $(pkg-config --cflags --libs libgit2 zlib) -pthread -o tests.bin)
+    (cd "$1" && $compile -I. src/agent_trace.c "$out"/tests/*.o $(pkg-config --libs libgit2 zlib) -pthread -o tests.bin)
 }
 
-mutant() { # NAME FILE OLD NEW, as Python strings; OLD must stand there exactly once
+# There are as many lanes as processors; each takes every so-manieth mutant and judges it with one job.
+number=0
+mutant() { # NAME TOPIC FILE OLD NEW: TOPIC found it before, so it is tried first; OLD must stand exactly once
+    number=$((number + 1))
+    [ $((number % jobs)) = "$lane" ] || return 0
     dir=$out/$1
     mkdir -p "$dir"
-    cp -r "$root/src" "$root/tests" "$root/agent_trace.h" "$dir/"
-    if ! python3 - "$dir/$2" "$3" "$4" <<'PY'
+    cp -r "$root/src" "$root/agent_trace.h" "$dir/"
+    if ! python3 - "$dir/$3" "$4" "$5" <<'PY'
 import sys
 name, old, new = sys.argv[1:]
 text = open(name).read()
@@ -41,14 +51,14 @@ PY
         return
     fi
     verdict=0
-    judge "$dir" || verdict=$?
+    judge "$dir" 1 "$2" || verdict=$?
     case $verdict in
     0)
         echo "FAILED  $1: survived"
         failed=$((failed + 1))
         ;;
     1)
-        echo "ok      $1: $(grep -m1 -A1 FAILED "$dir/log" | tail -n 1 | sed 's/^ *//' | cut -c1-90)"
+        echo "ok      $1, by $(cat "$dir/topic"): $(grep -m1 -A1 FAILED "$dir/log" | tail -n 1 | sed 's/^ *//' | cut -c1-80)"
         passed=$((passed + 1))
         ;;
     *)
@@ -60,10 +70,11 @@ PY
 }
 
 # The tests of a build: 0 they pass, 1 one of them failed, 2 they took too long.
-judge() { # FOLDER
-    for topic in mend_ side_ manage_ power_ faults_ person_; do
+judge() { # FOLDER JOBS [TOPIC]
+    for topic in ${3-} mend side manage power faults person; do
         rc=0
-        (cd "$1" && timeout 400 ./tests.bin --jobs "$jobs" --first --filter "$topic") >"$1/log" 2>&1 || rc=$?
+        echo "$topic" >"$1/topic"
+        (cd "$1" && timeout 600 ./tests.bin --jobs "$2" --first --filter "${topic}_") >"$1/log" 2>&1 || rc=$?
         case $rc in
         0) continue ;;
         124 | 137) return 2 ;;
@@ -76,8 +87,8 @@ judge() { # FOLDER
 # What is not changed passes: else a failure below would say nothing.
 control=$out/control
 mkdir -p "$control"
-cp -r "$root/src" "$root/tests" "$root/agent_trace.h" "$control/"
-if build "$control" 2>"$control/log" && judge "$control"; then
+cp -r "$root/src" "$root/agent_trace.h" "$control/"
+if build_tests && build "$control" 2>"$control/log" && judge "$control" "$jobs"; then
     echo "ok      the sources as they are pass"
     passed=$((passed + 1))
 else
@@ -88,53 +99,68 @@ else
 fi
 rm -rf "$control"
 
-mutant no-journal-sync src/store/txn.c \
-    'int rc = s->sys->sync(s->sys->ctx, s->journal.fd);' 'int rc = 0;'
-mutant adopt-unsynced src/store/store.c \
-    'int rc = s->sys->sync(s->sys->ctx, s->journal.fd);' 'int rc = 0;'
-mutant trust-state-after-reboot src/store/store.c \
-    'return strcmp(now->boot, s->self.boot) == 0;' 'return now->boot[0] || s->self.boot[0];'
-mutant keep-loose-objects src/store/publish.c \
-    'if (st == AGT_OK && run->mend) st = agt__git_clean(s->git, err);' ''
-mutant checkpoint-syncs-no-document src/store/checkpoint.c \
-    'if (row->last_seq <= after) continue;' 'if (row->last_seq >= after) continue;'
-mutant checkpoint-syncs-no-trace src/store/checkpoint.c \
-    'return st == AGT_OK ? checkpoint_sync_trace(s, err) : st;' 'return st;'
-mutant catalog-not-named-by-header src/store/checkpoint.c \
-    'h.catalog = h.generation;' 'h.catalog = s->journal.header.catalog;'
-mutant header-not-synced src/log/journal.c \
-    'if (rc == 0) rc = j->sys->sync(j->sys->ctx, j->fd);' ''
-mutant header-in-the-same-slot src/log/journal.c \
-    'int rc = agt__write_all(j->sys, j->fd, slot, sizeof slot, (1 - j->slot) * AGT_JOURNAL_SLOT);' \
-    'int rc = agt__write_all(j->sys, j->fd, slot, sizeof slot, j->slot * AGT_JOURNAL_SLOT); j->slot = 1 - j->slot;'
-mutant records-not-chained src/log/journal.c \
-    'record->crc = agt__crc32c(cpu, seed, p + 8, n - 8);' 'record->crc = agt__crc32c(cpu, (uint32_t)(seed * 0), p + 8, n - 8);'
-mutant recovery-syncs-no-journal src/store/recover.c \
-    'int rc = s->sys->sync(s->sys->ctx, s->journal.fd); /* (1) */' 'int rc = 0;'
-mutant main-goes-back src/store/publish.c \
-    'return run->ahead ? AGT_OK : publish_name(run, pack, err);' 'return publish_name(run, pack, err);'
-mutant a-pack-on-loose-commits src/store/publish.c \
-    '(!last || run->commits > PUBLISH_LOOSE_MAX)' '(run->commits > PUBLISH_LOOSE_MAX)'
-mutant unpublished-not-kept src/store/checkpoint.c \
-    'if (r.first_seq + r.entries - 1 > s->shared.packed_seq) {' 'if (r.first_seq + r.entries - 1 > s->shared.published_seq) {'
-mutant torn-documents-are-edits src/store/recover.c \
-    'if (!recover_is_torn_version(run, row->path, row->path_len, &s->old)) return AGT_OK;' 'return AGT_OK;'
-mutant failed-sync-forgotten src/store/txn.c \
-    's->shared.failed = 1; /* finding: after a failed sync neither reads nor later syncs tell */' ''
-mutant side-file-not-synced src/store/txn.c \
-    'return agt__write_file(t->s->sys, t->s->unpublished, name, bytes, len, true, err);' \
-    'return agt__write_file(t->s->sys, t->s->unpublished, name, bytes, len, t->full, err);'
-mutant side-file-of-a-record-removed src/store/txn.c \
-    'p->place.seq >= t->flushed.next_seq) { /* no record names it */' '1) {'
-mutant edits-not-looked-for src/store/write.c \
-    'if (!pending) return write_add_edit(t, p, look, now, err);' 'if (!pending) return AGT_OK;'
-mutant replaced-file-not-checked src/store/apply.c \
-    'if (now.size != seen->size) return false;' 'return true;'
-mutant untracked-not-synced src/store/manage.c \
-    'return agt__sync_document(t->s, p->path, p->path_len, err);' 'return AGT_OK;'
-mutant untracked-is-removed src/store/recover.c 'if (row->untracked) return AGT_OK; /* (5) */' ''
-mutant old-path-forgotten src/state/catalog.c '    from->last_seq = e->seq;' ''
-
+mutants() {
+    mutant no-journal-sync mend src/store/txn.c \
+        'int rc = s->sys->sync(s->sys->ctx, s->journal.fd);' 'int rc = 0;'
+    mutant adopt-unsynced power src/store/store.c \
+        'int rc = s->sys->sync(s->sys->ctx, s->journal.fd);' 'int rc = 0;'
+    mutant trust-state-after-reboot mend src/store/store.c \
+        'return strcmp(now->boot, s->self.boot) == 0;' 'return now->boot[0] || s->self.boot[0];'
+    mutant keep-loose-objects power src/store/publish.c \
+        'if (st == AGT_OK && run->mend) st = agt__git_clean(s->git, err);' ''
+    mutant checkpoint-syncs-no-document power src/store/checkpoint.c \
+        'if (row->last_seq <= after) continue;' 'if (row->last_seq >= after) continue;'
+    mutant checkpoint-syncs-no-trace power src/store/checkpoint.c \
+        'return st == AGT_OK ? checkpoint_sync_trace(s, err) : st;' 'return st;'
+    mutant catalog-not-named-by-header mend src/store/checkpoint.c \
+        'h.catalog = h.generation;' 'h.catalog = s->journal.header.catalog;'
+    mutant header-not-synced mend src/log/journal.c \
+        'if (rc == 0) rc = j->sys->sync(j->sys->ctx, j->fd);' ''
+    mutant header-in-the-same-slot power src/log/journal.c \
+        'int rc = agt__write_all(j->sys, j->fd, slot, sizeof slot, (1 - j->slot) * AGT_JOURNAL_SLOT);' \
+        'int rc = agt__write_all(j->sys, j->fd, slot, sizeof slot, j->slot * AGT_JOURNAL_SLOT); j->slot = 1 - j->slot;'
+    mutant records-not-chained power src/log/journal.c \
+        'record->crc = agt__crc32c(cpu, seed, p + 8, n - 8);' 'record->crc = agt__crc32c(cpu, (uint32_t)(seed * 0), p + 8, n - 8);'
+    mutant recovery-syncs-no-journal power src/store/recover.c \
+        'int rc = s->sys->sync(s->sys->ctx, s->journal.fd); /* (1) */' 'int rc = 0;'
+    mutant main-goes-back mend src/store/publish.c \
+        'return run->ahead ? AGT_OK : publish_name(run, pack, err);' 'return publish_name(run, pack, err);'
+    mutant a-pack-on-loose-commits mend src/store/publish.c \
+        '(!last || run->commits > PUBLISH_LOOSE_MAX)' '(run->commits > PUBLISH_LOOSE_MAX)'
+    mutant unpublished-not-kept mend src/store/checkpoint.c \
+        'if (r.first_seq + r.entries - 1 > s->shared.packed_seq) {' 'if (r.first_seq + r.entries - 1 > s->shared.published_seq) {'
+    mutant torn-documents-are-edits power src/store/recover.c \
+        'if (!recover_is_torn_version(run, row->path, row->path_len, &s->old)) return AGT_OK;' 'return AGT_OK;'
+    mutant failed-sync-forgotten faults src/store/txn.c \
+        's->shared.failed = 1; /* finding: after a failed sync neither reads nor later syncs tell */' ''
+    mutant side-file-not-synced side src/store/txn.c \
+        'return agt__write_file(t->s->sys, t->s->unpublished, name, bytes, len, true, err);' \
+        'return agt__write_file(t->s->sys, t->s->unpublished, name, bytes, len, t->full, err);'
+    mutant side-file-of-a-record-removed side src/store/txn.c \
+        'p->place.seq >= t->flushed.next_seq) { /* no record names it */' '1) {'
+    mutant edits-not-looked-for person src/store/write.c \
+        'if (!pending) return write_add_edit(t, p, look, now, err);' 'if (!pending) return AGT_OK;'
+    mutant replaced-file-not-checked person src/store/apply.c \
+        'if (now.size != seen->size) return false;' 'return true;'
+    mutant untracked-not-synced manage src/store/manage.c \
+        'return agt__sync_document(t->s, p->path, p->path_len, err);' 'return AGT_OK;'
+    mutant untracked-is-removed manage src/store/recover.c 'if (row->untracked) return AGT_OK; /* (5) */' ''
+    mutant old-path-forgotten manage src/state/catalog.c '    from->last_seq = e->seq;' ''
+    echo "$passed $failed" >"$out/lane.$lane"
+}
+lane=0
+while [ "$lane" -lt "$jobs" ]; do
+    (passed=0 failed=0; mutants) &
+    lane=$((lane + 1))
+done
+wait
+lane=0
+while [ "$lane" -lt "$jobs" ]; do
+    read -r good bad <"$out/lane.$lane" || bad=1
+    passed=$((passed + ${good:-0})) failed=$((failed + bad)) good=
+    lane=$((lane + 1))
+done
+rm -rf "$out/tests" "$out"/lane.*
 rmdir "$out" 2>/dev/null || true
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" -eq 0 ]
