@@ -13121,6 +13121,11 @@ AGT_PRIVATE bool agt__catalog_case_clash(const agt_catalog *c, const char *path,
 /* Is there an existing document in the folder `path`? */
 AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, size_t len);
 
+/* The next existing document whose file was last seen as this one, or, if `unseen`, must be looked
+ * at; `at` is 0 at first. */
+AGT_PRIVATE bool agt__catalog_file(const agt_catalog *c, uint64_t dev, uint64_t ino, bool unseen,
+                                   size_t *at, agt_row *out);
+
 /* Touches what the event will change. False: out of memory. */
 AGT_PRIVATE bool agt__catalog_touch_event(agt_catalog *c, const agt_event *e);
 /* Changes the (touched) rows as the event says. `size` is the content's length. Events that make no
@@ -13530,6 +13535,26 @@ AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, 
         if (r.exists && catalog_is_under(&r, path, len) &&
             !agt__catalog_touched(c, r.path, r.path_len))
             return true;
+    }
+    return false;
+}
+
+AGT_PRIVATE bool agt__catalog_file(const agt_catalog *c, uint64_t dev, uint64_t ino, bool unseen,
+                                   size_t *at, agt_row *out) {
+    while (*at < c->slot_count + c->base_rows) {
+        size_t i = (*at)++;
+        bool base = i >= c->slot_count;
+        if (base) i -= c->slot_count;
+        if (!base && !c->slots[i]) continue;
+        uint64_t of = base ? agt__get64(c->base.data + CATALOG_HEADER + i * CATALOG_ROW + 64)
+                           : c->slots[i]->ino;
+        if (of != ino && !(unseen && !of)) continue;
+        if (base)
+            catalog_base_row(c, (uint32_t)i, out);
+        else
+            *out = *c->slots[i];
+        if (!out->exists || (of && out->dev != dev)) continue;
+        if (!base || !agt__catalog_touched(c, out->path, out->path_len)) return true;
     }
     return false;
 }
@@ -16974,6 +16999,57 @@ static agt_status write_permit(agt_txn *t, agt_plan *p, agt_error *err) {
                      why);
 }
 
+/* May the file be another document's under a second spelling or a second name? ASCII case is the
+ * plan's (agt__plan_clash); a file with one name and no other letters has no other spelling. */
+static bool write_has_spellings(const agt_plan *p, const agt_look *look) {
+    if (look->stat.links > 1) return true;
+    for (size_t i = 0; i < p->path_len; i++)
+        if ((unsigned char)p->path[i] >= 0x80) return true;
+    return false;
+}
+
+static agt_status write_second_name(const agt_plan *p, const char *path, size_t len,
+                                    agt_error *err) {
+    char shown[200], theirs[200];
+    return agt__fail(err, AGT_INVALID,
+                     "%s is the same file as the document %s; use that name, or make it a copy",
+                     agt__show_path(shown, sizeof shown, p->path, p->path_len),
+                     agt__show_path(theirs, sizeof theirs, path, len));
+}
+
+static bool write_is_at(agt_store *s, const char *path, size_t len, const agt_stat *file) {
+    agt_stat st;
+    const char *leaf;
+    agt_fd folder = agt__open_parent(s, path, len, false, &leaf);
+    if (folder < 0) return false;
+    int rc = s->sys->stat(s->sys->ctx, folder, leaf, &st);
+    s->sys->close(s->sys->ctx, folder);
+    return rc == 0 && st.dev == file->dev && st.ino == file->ino;
+}
+
+/* A file found where a document is to be is no other document's own, nor one's of the same
+ * transaction. */
+static agt_status write_same_file(const agt_txn *t, const agt_plan *p, const agt_look *look,
+                                  agt_error *err) {
+    agt_row other;
+    char path[AGT_MAX_PATH + 1];
+    bool linked = look->stat.links > 1;
+    if (!write_has_spellings(p, look)) return AGT_OK;
+    for (const agt_plan *q = t->plans + t->first; q < p; q++) {
+        const agt_look *its = &q->place.before;
+        if (its->on_disk && q->result.status == AGT_OK && its->stat.dev == look->stat.dev &&
+            its->stat.ino == look->stat.ino)
+            return write_second_name(p, q->path, q->path_len, err);
+    }
+    for (size_t at = 0;
+         agt__catalog_file(&t->s->catalog, look->stat.dev, look->stat.ino, linked, &at, &other);) {
+        (void)agt__copy_text(path, sizeof path, other.path, other.path_len);
+        if (write_is_at(t->s, path, other.path_len, &look->stat))
+            return write_second_name(p, path, other.path_len, err);
+    }
+    return AGT_OK;
+}
+
 /* What lies at the path, seen through changes of the same transaction; records an edit. */
 static agt_status write_look(agt_txn *t, agt_plan *p, agt_error *err) {
     agt_store *s = t->s;
@@ -16998,6 +17074,7 @@ static agt_status write_look(agt_txn *t, agt_plan *p, agt_error *err) {
     if (agt__look_is(look, now->exists, &now->blob)) return AGT_OK;
     agt_waiting waiting = agt__waiting(s, true);
     if ((st = agt__look_pending(s, &waiting, now, look, &pending, err)) != AGT_OK) return st;
+    if (!pending && !now->exists && (st = write_same_file(t, p, look, err)) != AGT_OK) return st;
     bool adds = p->action == AGT_ACTION_ADD && !now->exists;
     if (!pending && adds) return AGT_OK; /* it is what the caller adds */
     if (!pending) return write_add_edit(t, p, look, now, err);

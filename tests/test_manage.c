@@ -685,3 +685,66 @@ TEST(manage, refused_bytes_have_a_cap_and_the_oldest_go) {
     free(made);
     kit_close(s);
 }
+
+/* ---- one file under two names ---- */
+
+static void manage_two_names(agt_store *s, const char *root, const char *second) {
+    agt_error err;
+    uint64_t events = kit_events(s);
+    CHECK_INT(link(kit_path(root, "plan.md"), kit_path(root, second)), 0);
+    CHECK_INT(agt_add(s, &kit_user, second, AGT_TYPE_SCRATCH, NULL, NULL, &err), AGT_INVALID);
+    CHECK(strstr(err.message, "is the same file as the document plan.md; use that name"));
+    CHECK_INT(agt_write(s, &kit_user, second, "other", 5, NULL, NULL, &err), AGT_INVALID);
+    CHECK(strstr(err.message, "is the same file as the document plan.md; use that name"));
+    CHECK_INT(kit_events(s), events);
+    kit_reads(s, "plan.md", "one");
+    CHECK_INT(unlink(kit_path(root, second)), 0);
+}
+
+TEST(manage, two_names_of_one_file_are_one_document) {
+    agt_error err;
+    agt_caller yes = kit_user;
+    yes.confirm = 1;
+    const char *root = test_folder();
+    agt_store *s = kit_open(root);
+    manage_new(s, "first.md", AGT_TYPE_PLAN, "zero");
+    manage_new(s, "plan.md", AGT_TYPE_PLAN, "one");
+    manage_new(s, "third.md", AGT_TYPE_PLAN, "three");
+    manage_two_names(s, root, "again.md"); /* found among what changed since the checkpoint */
+    agt_store *other = kit_open(root);
+    manage_two_names(other, root, "again.md"); /* by who has not seen the file yet, too */
+    kit_close(other);
+    CHECK_OK(agt_checkpoint(s, &err), err);
+    kit_close(s);
+    s = kit_open(root);
+    manage_two_names(s, root, "d\xc3\xa9j\xc3\xa0.md"); /* and in the catalog */
+    /* after a write the second name has the old file, which is nobody's */
+    CHECK_INT(link(kit_path(root, "plan.md"), kit_path(root, "old.md")), 0);
+    manage_new(s, "plan.md", AGT_TYPE_DEFAULT, "two");
+    CHECK_OK(agt_add(s, &kit_user, "old.md", AGT_TYPE_SCRATCH, NULL, NULL, &err), err);
+    kit_reads(s, "old.md", "one");
+    /* a file that a person moved to another name is the other document's no more */
+    CHECK_INT(rename(kit_path(root, "third.md"), kit_path(root, "m\xc3\xb6ved.md")), 0);
+    CHECK_OK(agt_add(s, &kit_user, "m\xc3\xb6ved.md", AGT_TYPE_SCRATCH, NULL, NULL, &err), err);
+    /* two names in one batch, and in one group */
+    manage_put(root, "x.md", "x");
+    CHECK_INT(link(kit_path(root, "x.md"), kit_path(root, "y.md")), 0);
+    agt_change change[2] = {AGT_CHANGE_INIT, AGT_CHANGE_INIT};
+    agt_write_result result[2] = {AGT_WRITE_RESULT_INIT, AGT_WRITE_RESULT_INIT};
+    for (int i = 0; i < 2; i++) {
+        change[i].caller = &kit_user;
+        change[i].kind = AGT_CHANGE_ADD;
+        change[i].path = i ? "y.md" : "x.md";
+    }
+    CHECK_INT(agt_batch(s, &kit_user, change, 2, 0, NULL, &err), AGT_INVALID);
+    CHECK_STR(err.message,
+              "y.md is the same file as the document x.md; use that name, or make it a copy");
+    CHECK_INT(err.offset, 1);
+    CHECK_OK(agt_group(s, change, 2, 0, result, &err), err);
+    CHECK_INT(result[0].status, AGT_OK);
+    CHECK_INT(result[1].status, AGT_INVALID);
+    CHECK_INT(unlink(kit_path(root, "y.md")), 0);
+    CHECK_OK(agt_remove(s, &yes, "x.md", NULL, NULL, &err), err);
+    manage_lists(s, "first.md m\xc3\xb6ved.md old.md plan.md third.md ");
+    kit_close(s);
+}

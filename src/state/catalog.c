@@ -391,6 +391,26 @@ AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, 
     return false;
 }
 
+AGT_PRIVATE bool agt__catalog_file(const agt_catalog *c, uint64_t dev, uint64_t ino, bool unseen,
+                                   size_t *at, agt_row *out) {
+    while (*at < c->slot_count + c->base_rows) {
+        size_t i = (*at)++;
+        bool base = i >= c->slot_count;
+        if (base) i -= c->slot_count;
+        if (!base && !c->slots[i]) continue;
+        uint64_t of = base ? agt__get64(c->base.data + CATALOG_HEADER + i * CATALOG_ROW + 64)
+                           : c->slots[i]->ino;
+        if (of != ino && !(unseen && !of)) continue;
+        if (base)
+            catalog_base_row(c, (uint32_t)i, out);
+        else
+            *out = *c->slots[i];
+        if (!out->exists || (of && out->dev != dev)) continue;
+        if (!base || !agt__catalog_touched(c, out->path, out->path_len)) return true;
+    }
+    return false;
+}
+
 /* ---- events ---- */
 
 AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text attempted, agt_text path,

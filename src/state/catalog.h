@@ -86,6 +86,11 @@ AGT_PRIVATE bool agt__catalog_case_clash(const agt_catalog *c, const char *path,
 /* Is there an existing document in the folder `path`? */
 AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, size_t len);
 
+/* The next existing document whose file was last seen as this one, or, if `unseen`, must be looked
+ * at; `at` is 0 at first. */
+AGT_PRIVATE bool agt__catalog_file(const agt_catalog *c, uint64_t dev, uint64_t ino, bool unseen,
+                                   size_t *at, agt_row *out);
+
 /* Touches what the event will change. False: out of memory. */
 AGT_PRIVATE bool agt__catalog_touch_event(agt_catalog *c, const agt_event *e);
 /* Changes the (touched) rows as the event says. `size` is the content's length. Events that make no

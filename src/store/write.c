@@ -163,6 +163,57 @@ static agt_status write_permit(agt_txn *t, agt_plan *p, agt_error *err) {
                      why);
 }
 
+/* May the file be another document's under a second spelling or a second name? ASCII case is the
+ * plan's (agt__plan_clash); a file with one name and no other letters has no other spelling. */
+static bool write_has_spellings(const agt_plan *p, const agt_look *look) {
+    if (look->stat.links > 1) return true;
+    for (size_t i = 0; i < p->path_len; i++)
+        if ((unsigned char)p->path[i] >= 0x80) return true;
+    return false;
+}
+
+static agt_status write_second_name(const agt_plan *p, const char *path, size_t len,
+                                    agt_error *err) {
+    char shown[200], theirs[200];
+    return agt__fail(err, AGT_INVALID,
+                     "%s is the same file as the document %s; use that name, or make it a copy",
+                     agt__show_path(shown, sizeof shown, p->path, p->path_len),
+                     agt__show_path(theirs, sizeof theirs, path, len));
+}
+
+static bool write_is_at(agt_store *s, const char *path, size_t len, const agt_stat *file) {
+    agt_stat st;
+    const char *leaf;
+    agt_fd folder = agt__open_parent(s, path, len, false, &leaf);
+    if (folder < 0) return false;
+    int rc = s->sys->stat(s->sys->ctx, folder, leaf, &st);
+    s->sys->close(s->sys->ctx, folder);
+    return rc == 0 && st.dev == file->dev && st.ino == file->ino;
+}
+
+/* A file found where a document is to be is no other document's own, nor one's of the same
+ * transaction. */
+static agt_status write_same_file(const agt_txn *t, const agt_plan *p, const agt_look *look,
+                                  agt_error *err) {
+    agt_row other;
+    char path[AGT_MAX_PATH + 1];
+    bool linked = look->stat.links > 1;
+    if (!write_has_spellings(p, look)) return AGT_OK;
+    for (const agt_plan *q = t->plans + t->first; q < p; q++) {
+        const agt_look *its = &q->place.before;
+        if (its->on_disk && q->result.status == AGT_OK && its->stat.dev == look->stat.dev &&
+            its->stat.ino == look->stat.ino)
+            return write_second_name(p, q->path, q->path_len, err);
+    }
+    for (size_t at = 0;
+         agt__catalog_file(&t->s->catalog, look->stat.dev, look->stat.ino, linked, &at, &other);) {
+        (void)agt__copy_text(path, sizeof path, other.path, other.path_len);
+        if (write_is_at(t->s, path, other.path_len, &look->stat))
+            return write_second_name(p, path, other.path_len, err);
+    }
+    return AGT_OK;
+}
+
 /* What lies at the path, seen through changes of the same transaction; records an edit. */
 static agt_status write_look(agt_txn *t, agt_plan *p, agt_error *err) {
     agt_store *s = t->s;
@@ -187,6 +238,7 @@ static agt_status write_look(agt_txn *t, agt_plan *p, agt_error *err) {
     if (agt__look_is(look, now->exists, &now->blob)) return AGT_OK;
     agt_waiting waiting = agt__waiting(s, true);
     if ((st = agt__look_pending(s, &waiting, now, look, &pending, err)) != AGT_OK) return st;
+    if (!pending && !now->exists && (st = write_same_file(t, p, look, err)) != AGT_OK) return st;
     bool adds = p->action == AGT_ACTION_ADD && !now->exists;
     if (!pending && adds) return AGT_OK; /* it is what the caller adds */
     if (!pending) return write_add_edit(t, p, look, now, err);
