@@ -9,10 +9,6 @@ static const cli_command *const commands[] = {
     /* store */
     &cli_init,
     &cli_status,
-    &cli_gc,
-    &cli_upgrade,
-    &cli_repair,
-    &cli_doctor,
     /* documents */
     &cli_write,
     &cli_add,
@@ -23,16 +19,21 @@ static const cli_command *const commands[] = {
     &cli_show,
     &cli_ls,
     &cli_info,
-    /* permissions */
-    &cli_untrack,
-    &cli_reclassify,
-    &cli_unlock,
-    &cli_violations,
     /* history */
     &cli_log,
     &cli_diff,
     &cli_trace,
     &cli_git,
+    /* permissions */
+    &cli_violations,
+    &cli_unlock,
+    &cli_reclassify,
+    &cli_untrack,
+    /* upkeep */
+    &cli_doctor,
+    &cli_repair,
+    &cli_gc,
+    &cli_upgrade,
     /* more */
     &cli_import,
     &cli_lock,

@@ -145,7 +145,7 @@ static int command_gc(cli *c) {
 const cli_command cli_gc = {
     .name = "gc",
     .run = command_gc,
-    .group = "store",
+    .group = "upkeep",
     .line = "make the store small",
     .usage = "",
     .text =

@@ -143,7 +143,7 @@ static int command_repair(cli *c) {
 const cli_command cli_repair = {
     .name = "repair",
     .run = command_repair,
-    .group = "store",
+    .group = "upkeep",
     .line = "make a damaged store whole again",
     .usage = "[--dry-run]",
     .text =
@@ -201,7 +201,7 @@ static int command_doctor(cli *c) {
 const cli_command cli_doctor = {
     .name = "doctor",
     .run = command_doctor,
-    .group = "store",
+    .group = "upkeep",
     .line = "say what is wrong with the store",
     .usage = "[--fix] [--deep]",
     .text = "Says what is not as it should be, or worth knowing, and what to do about it: damaged "

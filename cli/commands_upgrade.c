@@ -74,7 +74,7 @@ static int command_upgrade(cli *c) {
 const cli_command cli_upgrade = {
     .name = "upgrade",
     .run = command_upgrade,
-    .group = "more",
+    .group = "upkeep",
     .line = "make a store of agent-trace 0.1.0 one of this version",
     .usage = "[--dry-run]",
     .text =

@@ -122,10 +122,10 @@ static bool scan_is_one(agt_status st, const agt_error *err) {
 
 static void scan_refuse(scan *s, const char *path, const char *message) {
     char shown[128];
-    if (!s->refused++) {
-        (void)out_shorten(path, strlen(path), 64, shown, sizeof shown);
-        (void)snprintf(s->why, sizeof s->why, "%s: %.400s", shown, message);
-    }
+    if (s->refused++) return;
+    (void)out_shorten(path, strlen(path), 64, shown, sizeof shown);
+    if (strncmp(message, path, strlen(path)) == 0) shown[0] = 0; /* it names the file itself */
+    (void)snprintf(s->why, sizeof s->why, "%s%s%.400s", shown, shown[0] ? ": " : "", message);
 }
 
 static void scan_count(scan *s, const agt_change *change) {

@@ -77,6 +77,25 @@ static void check_accepted(const char *out, size_t n, const char *in, size_t siz
     MUST(n == size || agt__path_fold_compare(out, n, in, size) != 0);
 }
 
+/* Names that only other systems refuse: an older store may hold them, and even they lead nowhere
+ * else and hide nothing. */
+static void check_held(const char *s, size_t n) {
+    size_t parts = 0;
+    MUST(n >= 1 && n <= AGT_MAX_PATH && agt__utf8_valid(s, n) == n && !memchr(s, 0, n));
+    MUST(s[0] != '/' && s[n - 1] != '/' && !memchr(s, '\\', n) && !memchr(s, '\n', n));
+    for (size_t at = 0, end; at <= n; at = end + 1, parts++) {
+        for (end = at; end < n && s[end] != '/';)
+            end++;
+        const char *part = s + at;
+        size_t len = end - at;
+        MUST(len >= 1 && len <= 255 && !is_folded(part, len, ".") && !is_folded(part, len, ".."));
+        MUST(!is_folded(part, len, ".git") && !is_folded(part, len, ".agent-trace"));
+        if (hides(part, len, ".git") || hides(part, len, ".agent-trace"))
+            MUST(has_visible(part, len));
+    }
+    MUST(parts <= AGT_MAX_DEPTH + 1);
+}
+
 static void check_names(const char *s, size_t n) {
     if (agt__actor_valid(s, n)) {
         MUST(n >= 4 && n <= 6 + AGT_MAX_NAME && agt__utf8_valid(s, n) == n);
@@ -95,6 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     agt_status status = agt__path_normalise(s, size, out, &n, &err);
     if (status == AGT_OK) {
         check_accepted(out, n, s, size);
+        MUST(agt__path_held(out, n));
     } else {
         MUST(status == AGT_INVALID || status == AGT_LIMIT);
         MUST(n == 0 && out[0] == 0 && err.offset >= 0 && (size_t)err.offset <= size);
@@ -104,6 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         for (size_t i = 0; i < len; i++)
             MUST((unsigned char)err.message[i] >= 0x20);
     }
+    if (agt__path_held(s, size)) check_held(s, size);
     check_names(s, size);
     agt__show_path(shown, 16 + size % 24, s, size);
     MUST(strlen(shown) < 16 + size % 24);
