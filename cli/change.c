@@ -3,8 +3,10 @@
 
 #include "output.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static agt_status change_make(cli *c, change *ch, agt_error *err) {
@@ -170,6 +172,28 @@ int change_one(cli *c, change *ch) {
     return st == AGT_OK ? CLI_DONE : change_refused(c, st, ch, &err);
 }
 
+static bool change_file_is_gone(const cli *c, const char *path) {
+    char name[sizeof c->root + sizeof((change *)0)->path];
+    struct stat st;
+    (void)snprintf(name, sizeof name, "%s/%s", c->root, path);
+    return lstat(name, &st) != 0 && errno == ENOENT;
+}
+
+/* Nobody said which version: of a document that is gone it is the last one. */
+static int change_choose_version(cli *c, change *ch) {
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_error err;
+    char shown[AGT_MAX_PATH * 4];
+    agt_status st = agt_document_get(c->store, ch->path, &d, &err);
+    if (st != AGT_OK) return change_refused(c, st, ch, &err);
+    ch->version = d.exists ? d.version : d.version - 1;
+    if (!d.exists || change_file_is_gone(c, ch->path)) return CLI_DONE;
+    return out_usage(c->command,
+                     "%s is at version %u; say which one to bring back ('agent-trace "
+                     "log PATH' has them)",
+                     cli_shown(c, ch->path, strlen(ch->path), shown, sizeof shown), d.version);
+}
+
 int change_run(cli *c, change *ch) {
     const char *given = ch->given ? ch->given : c->args.words[0];
     int code = change_prepare(c, ch);
@@ -177,7 +201,8 @@ int change_run(cli *c, change *ch) {
     if (code == CLI_DONE && ch->read_bytes) code = ch->read_bytes(c, &ch->bytes);
     if (code == CLI_DONE) code = cli_open(c, true);
     if (code != CLI_DONE) return code;
-    code = change_one(c, ch);
+    if (ch->kind == CHANGE_RESTORE && !ch->version) code = change_choose_version(c, ch);
+    if (code == CLI_DONE) code = change_one(c, ch);
     if (code == CLI_DONE) change_report(c, ch);
     return cli_close(c, code);
 }

@@ -234,7 +234,8 @@ static int command_rm(cli *c) {
 
 static int command_restore(cli *c) {
     change ch = change_new(CHANGE_RESTORE);
-    int code = args_version(c->args.words[1], "the version", 1, &ch.version);
+    int code = CLI_DONE;
+    if (c->args.count > 1) code = args_version(c->args.words[1], "the version", 1, &ch.version);
     return code == CLI_DONE ? change_run(c, &ch) : code;
 }
 
@@ -314,15 +315,17 @@ const cli_command cli_restore = {
     .run = command_restore,
     .group = "documents",
     .line = "bring an earlier version back",
-    .usage = "PATH VERSION [options]",
+    .usage = "PATH [VERSION] [options]",
     .text =
         "Writes the bytes of VERSION as a new version, of a deleted document too. Nothing of what "
-        "came since is lost.",
+        "came since is lost. A document that is deleted, or whose file is gone, comes back as it "
+        "was if no VERSION is given.",
     .takes = {TAKES_CHANGE},
-    .examples = "agent-trace restore docs/plan.md 3",
+    .examples = "agent-trace restore docs/plan.md 3\n"
+                "agent-trace restore deleted-by-mistake.md",
     .see = "log show diff",
-    .min = 2,
+    .min = 1,
     .max = 2,
-    .wants = "a PATH and a VERSION",
+    .wants = "a PATH",
     .offers = {OFFER_DOCUMENT, NULL},
 };

@@ -7,8 +7,22 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What other programs call it. */
+static const char *const main_other_names[][2] = {
+    {"list", "ls"},          {"cat", "show"},          {"undo", "restore"}, {"revert", "restore"},
+    {"checkout", "restore"}, {"rollback", "restore"},  {"delete", "rm"},    {"remove", "rm"},
+    {"move", "mv"},          {"rename", "mv"},         {"history", "log"},  {"blame", "log"},
+    {"events", "trace"},     {"denied", "violations"}, {"grant", "unlock"}, {"check", "doctor"},
+    {"fsck", "doctor"},      {"verify", "doctor"},     {"fix", "repair"},   {"edit", "write"},
+    {"save", "write"},       {"commit", "write"},      {"track", "add"},
+};
+
 static int main_unknown(const char *name) {
     const char *near = NULL;
+    for (size_t i = 0; i < sizeof main_other_names / sizeof main_other_names[0]; i++)
+        if (strcmp(name, main_other_names[i][0]) == 0)
+            return out_usage(NULL, "unknown command '%s'; it is called %s here", name,
+                             main_other_names[i][1]);
     size_t best = 3; /* farther is no slip of the finger */
     for (size_t i = 0;; i++) {
         const cli_command *command = command_at(i);

@@ -176,6 +176,9 @@ complains "unknown command 'hlep', perhaps help; see 'agent-trace help'"
 run help sohw
 exits 2
 complains "unknown command 'sohw', perhaps show; see 'agent-trace help'"
+run undo
+exits 2
+complains "unknown command 'undo'; it is called restore here; see 'agent-trace help'"
 run frobnicate
 exits 2
 complains "unknown command 'frobnicate'; see 'agent-trace help'"
@@ -195,8 +198,8 @@ run ls --json=yes
 exits 2 && complains "--json takes no value; see 'agent-trace help ls'"
 run write
 exits 2 && complains "write needs a PATH; see 'agent-trace help write'"
-run restore a.md
-exits 2 && complains "restore needs a PATH and a VERSION; see 'agent-trace help restore'"
+run restore
+exits 2 && complains "restore needs a PATH; see 'agent-trace help restore'"
 run rm a.md b.md
 exits 2 && complains "'b.md' is one word too many; see 'agent-trace help rm'"
 run lock
@@ -667,6 +670,21 @@ unset AGENT_TRACE_ACTOR
 
 # ---- rm, show, restore ----
 
+it 'what was deleted comes back as it was without a version being named'
+store
+w b.md one
+w b.md two
+run rm b.md
+run restore b.md
+exits 0 && prints 'b.md: version 2 is back, as version 4'
+[ "$(cat b.md)" = two ] || bad 'not restored'
+rm b.md
+run restore b.md
+exits 0 && prints 'b.md: version 4 is back, as version 6'
+[ "$(cat b.md)" = two ] || bad 'not restored'
+run restore none.md
+exits 4 && complains "none.md: no such document; 'agent-trace ls' names those there are"
+
 it 'a deleted document keeps its versions, and one of them comes back'
 store
 w docs/a.md one
@@ -686,6 +704,8 @@ json "j['action'] == 'restore' and j['version'] == 4"
 [ "$(cat docs/a.md)" = one ] || bad 'not restored'
 run restore docs/a.md 2
 exits 0 && prints 'docs/a.md: version 2 is back, as version 5'
+run restore docs/a.md
+exits 2 && complains "docs/a.md is at version 5; say which one to bring back ('agent-trace log PATH' has them); see 'agent-trace help restore'"
 run log docs/a.md --json
 json "[e['action'] for e in j] == ['restore', 'restore', 'delete', 'modify', 'create'] and [e['version'] for e in j] == [5, 4, 3, 2, 1]"
 
