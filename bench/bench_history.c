@@ -18,24 +18,15 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
-#include "../agent_trace.h"
+#define BENCH "bench_history"
+#include "bench.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <git2.h>
 #include <spawn.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
-#define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
 #define OTHERS    400
 #define VERSIONS  10
 #define GROUP     64
@@ -46,95 +37,18 @@
 static char base[300], program[600];
 extern char **environ;
 
-static void die(const char *what) {
-    fprintf(stderr, "bench_history: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-static void must(bool c, const char *what) {
-    if (!c) die(what);
-}
-static void must_agt(agt_status st, const agt_error *err) {
-    if (st == AGT_OK) return;
-    fprintf(stderr, "bench_history: %s: %s\n", agt_status_name(st), err->message);
-    exit(1);
-}
 static void must_git(int rc) {
     if (rc >= 0) return;
-    fprintf(stderr, "bench_history: libgit2: %s\n",
-            git_error_last() ? git_error_last()->message : "");
+    fprintf(stderr, BENCH ": libgit2: %s\n", git_error_last() ? git_error_last()->message : "");
     exit(1);
 }
 
-static double now_us(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
-
-static char *format(const char *f, ...) __attribute__((format(printf, 1, 2)));
-static char *format(const char *f, ...) { /* kept to the end: there are a few hundred */
-    char *out;
-    va_list ap;
-    va_start(ap, f);
-    must(vasprintf(&out, f, ap) >= 0, "vasprintf");
-    va_end(ap);
-    return out;
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 typedef struct sample {
     int n;
     double v[RUNS];
 } sample;
 static double median(sample *s) {
-    qsort(s->v, (size_t)s->n, sizeof s->v[0], by_value);
-    return s->n ? s->v[s->n / 2] : 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at) {
-    (void)st, (void)kind, (void)at;
-    return remove(path);
-}
-
-/* ---- results ---- */
-
-typedef struct row {
-    const char *id, *what, *unit;
-    double value, limit; /* limit 0: told, not judged */
-    bool least;
-} row;
-static row rows[100];
-static size_t row_count;
-static bool table = true;
-
-static void report(const char *id, const char *what, double value, const char *unit, double limit,
-                   bool least) {
-    must(row_count < COUNT(rows), "too many rows");
-    rows[row_count++] = (row){id, what, unit, value, limit, least};
-    if (!table) return;
-    printf("  %-58s %9.*f %-4s", what, value < 10 ? 2 : value < 100 ? 1 : 0, value, unit);
-    if (limit > 0)
-        printf(" %s %-6g %s", least ? ">=" : "<=", limit,
-               (least ? value >= limit : value <= limit) ? "ok" : "over");
-    printf("\n");
-    fflush(stdout);
-}
-
-static void print_json(FILE *f) {
-    fprintf(f, "[");
-    for (size_t i = 0; i < row_count; i++) {
-        const row *r = &rows[i];
-        fprintf(f, "%s\n  {\"id\":\"%s\",\"what\":\"%s\",\"value\":%.4g,\"unit\":\"%s\"",
-                i ? "," : "", r->id, r->what, r->value, r->unit);
-        if (r->limit > 0)
-            fprintf(f, ",\"%s\":%g,\"ok\":%s", r->least ? "at_least" : "at_most", r->limit,
-                    (r->least ? r->value >= r->limit : r->value <= r->limit) ? "true" : "false");
-        fprintf(f, "}");
-    }
-    fprintf(f, "\n]\n");
+    return quantile(s->v, (size_t)s->n, 0.5);
 }
 
 /* ---- a store of n commits ---- */
@@ -341,11 +255,9 @@ static void length_make(length *l, int n) {
     must(mkdir(l->root, 0777) == 0, l->root);
     make_store(l->root, n);
     double made = now_us() - start, gc = collect(l->root, &bytes);
-    report(format("make.%d.s", n), format("a store of %d commits is made", n), made / 1e6, "s", 0,
-           false);
-    report(format("gc.%d.s", n), "  gc", gc / 1e6, "s", 0, false);
-    report(format("gc.%d.bytes", n), "  git's bytes a commit then", (double)bytes / n, "B", 0,
-           false);
+    told(format("make.%d.s", n), format("a store of %d commits is made", n), made / 1e6, "s");
+    told(format("gc.%d.s", n), "  gc", gc / 1e6, "s");
+    told(format("gc.%d.bytes", n), "  git's bytes a commit then", (double)bytes / n, "B");
     must_agt(agt_open(&l->s, l->root, NULL, &err), &err);
     verify(l->s, n);
 }
@@ -378,10 +290,10 @@ static void measure_others(length *l) {
 }
 
 static void report_growth(const char *id, const char *what, double value, double at_first, int n) {
-    report(format("%s.%d.us", id, n), what, value, "us", 0, false);
+    told(format("%s.%d.us", id, n), what, value, "us");
     if (n > sizes[0])
         report(format("%s.%d.growth", id, n), "  against 1,000 commits", value / at_first, "x", 1.2,
-               false);
+               false, "");
 }
 
 static void report_length(length *all, length *l) {
@@ -391,13 +303,13 @@ static void report_length(length *all, length *l) {
                       l->n);
     double ours = median(&l->program), git = median(&l->git), bloom = median(&l->bloom);
     report_growth("program", "agent-trace log PATH", ours, median(&all->program), l->n);
-    report(format("git.%d.us", l->n), "git log -- PATH", git, "us", 0, false);
-    report(format("bloom.%d.us", l->n), "git log -- PATH, --changed-paths", bloom, "us", 0, false);
-    report(format("libgit2.%d.us", l->n), "a walk with libgit2", median(&l->libgit2), "us", 0,
-           false);
+    report(format("git.%d.us", l->n), "git log -- PATH", git, "us", 0, false, "");
+    told(format("bloom.%d.us", l->n), "git log -- PATH, --changed-paths", bloom, "us");
+    told(format("libgit2.%d.us", l->n), "a walk with libgit2", median(&l->libgit2), "us");
     report(format("bloom.%d.times", l->n), "  git log --changed-paths / agent-trace log",
-           bloom / ours, "x", l->n == 100000 ? 20 : 0, true);
-    report(format("git.%d.times", l->n), "  git log / agent-trace log", git / ours, "x", 0, true);
+           bloom / ours, "x", l->n == 100000 ? 20 : 0, true, "");
+    report(format("git.%d.times", l->n), "  git log / agent-trace log", git / ours, "x", 0, true,
+           "");
 }
 
 static void bench(size_t count) {
@@ -411,15 +323,6 @@ static void bench(size_t count) {
         report_length(all, &all[i]);
         must_agt(agt_close(all[i].s, &err), &err);
     }
-}
-
-static void find_program(const char *exe) {
-    ssize_t n = program[0] ? 0 : readlink("/proc/self/exe", program, sizeof program - 1);
-    if (n < 0) snprintf(program, sizeof program, "%s", exe);
-    if (n == 0) return;
-    for (int up = 0; up < 3 && strrchr(program, '/'); up++) /* build/obj/bench/bench_history */
-        *strrchr(program, '/') = 0;
-    strncat(program, "/agent-trace", sizeof program - strlen(program) - 1);
 }
 
 int main(int argc, char **argv) {
@@ -444,19 +347,15 @@ int main(int argc, char **argv) {
     }
     double started = now_us();
     table = !to_stdout;
-    find_program(argv[0]);
+    find_program(argv[0], program, sizeof program);
     snprintf(base, sizeof base, "%s/bench_history.XXXXXX", folder && *folder ? folder : "/tmp");
     must(mkdtemp(base) != NULL, base);
     must(git_libgit2_init() > 0, "libgit2");
     bench(SIZES - quick);
     git_libgit2_shutdown();
-    (void)nftw(base, remove_one, 32, FTW_DEPTH | FTW_PHYS);
-    if (to_stdout) print_json(stdout);
+    remove_tree(base);
+    if (to_stdout) rows_json(stdout);
     if (table) printf("\n%.0f s\n", (now_us() - started) / 1e6);
-    if (!json) return 0;
-    FILE *f = fopen(json, "w");
-    must(f != NULL, json);
-    print_json(f);
-    must(fclose(f) == 0, json);
+    if (json) write_to(json, rows_json);
     return 0;
 }

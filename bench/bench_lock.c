@@ -14,23 +14,19 @@
 #ifndef AGENT_TRACE_SYS
 #define AGENT_TRACE_SYS
 #endif
+#define BENCH "bench_lock"
 #include "../src/lock/lock.h"
+#include "bench.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
-#define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
 #define BLOCKS    21 /* of each cycle, interleaved */
 #define RUNS      5  /* of each contention */
 #define RUN_MS    200
@@ -40,30 +36,6 @@
 static const agt_sys *sys;
 static char folder[512];
 static agt_fd dir;
-
-static void die(const char *what) {
-    fprintf(stderr, "bench_lock: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-static void must(int c, const char *what) {
-    if (!c) die(what);
-}
-
-static double now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-/* Sorts; q in 0..1. */
-static double quantile(double *v, size_t n, double q) {
-    qsort(v, n, sizeof *v, by_value);
-    return v[(size_t)(q * (double)(n - 1) + 0.5)];
-}
 
 /* ---- (a) one handle ---- */
 
@@ -631,13 +603,6 @@ static void clean(void) {
     (void)unlinkat((int)dir, ".agent-trace/locks", AT_REMOVEDIR);
     (void)unlinkat((int)dir, ".agent-trace", AT_REMOVEDIR);
     (void)rmdir(folder);
-}
-
-static void write_to(const char *path, void (*print)(FILE *)) {
-    FILE *f = fopen(path, "w");
-    must(f != NULL, path);
-    print(f);
-    must(fclose(f) == 0, path);
 }
 
 int main(int argc, char **argv) {

@@ -21,27 +21,18 @@
 #ifndef AGENT_TRACE_SYS
 #define AGENT_TRACE_SYS
 #endif
-#include "../agent_trace.h"
+#define BENCH "bench_store"
+#include "bench.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <git2.h>
 #include <spawn.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
-#define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
 #define DOC_BYTES 2048
 #define MAX_RUNS  4000
 
@@ -49,35 +40,12 @@ static char base[300], program[600], self[600];
 static bool quick;
 extern char **environ;
 
-static void die(const char *what) {
-    fprintf(stderr, "bench_store: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-static void must(bool c, const char *what) {
-    if (!c) die(what);
-}
-static void must_agt(agt_status st, const agt_error *err) {
-    if (st == AGT_OK) return;
-    fprintf(stderr, "bench_store: %s: %s\n", agt_status_name(st), err->message);
-    exit(1);
-}
 static void must_git(int rc) {
     if (rc == 0) return;
-    fprintf(stderr, "bench_store: libgit2: %s\n",
-            git_error_last() ? git_error_last()->message : "");
+    fprintf(stderr, BENCH ": libgit2: %s\n", git_error_last() ? git_error_last()->message : "");
     exit(1);
 }
 
-static double now_us(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 typedef struct sample {
     int n;
     double v[MAX_RUNS];
@@ -85,23 +53,11 @@ typedef struct sample {
 static void sample_add(sample *s, double v) {
     if (s->n < MAX_RUNS) s->v[s->n++] = v;
 }
-static double quantile(sample *s, double q) {
-    if (!s->n) return 0;
-    qsort(s->v, (size_t)s->n, sizeof s->v[0], by_value);
-    return s->v[(int)(q * (s->n - 1) + 0.5)];
+static double sample_at(sample *s, double q) {
+    return quantile(s->v, (size_t)s->n, q);
 }
 static double median(sample *s) {
-    return quantile(s, 0.5);
-}
-
-static char *format(const char *f, ...) __attribute__((format(printf, 1, 2)));
-static char *format(const char *f, ...) { /* kept to the end: there are a few hundred */
-    char *out;
-    va_list ap;
-    va_start(ap, f);
-    must(vasprintf(&out, f, ap) >= 0, "vasprintf");
-    va_end(ap);
-    return out;
+    return sample_at(s, 0.5);
 }
 
 static uint64_t random_state = 88172645463325252u;
@@ -114,15 +70,6 @@ static uint64_t random_next(void) {
 
 /* ---- results ---- */
 
-typedef struct row {
-    const char *id, *what, *unit;
-    double value, limit; /* limit 0: told, not judged */
-    bool least;          /* the value must be at least the limit, not at most */
-    const char *note;
-} row;
-static row rows[200];
-static size_t row_count;
-static bool table = true;
 static double started, section_from;
 
 static void section(const char *title) {
@@ -132,21 +79,6 @@ static void section(const char *title) {
 /* A part that is slow on this machine ends early, once it has enough to take medians of. */
 static bool overdue(int done, int enough, double seconds) {
     return done >= enough && now_us() - section_from > seconds * 1e6;
-}
-static void report(const char *id, const char *what, double value, const char *unit, double limit,
-                   bool least, const char *note) {
-    must(row_count < COUNT(rows), "too many rows");
-    rows[row_count++] = (row){id, what, unit, value, limit, least, note};
-    if (!table) return;
-    printf("  %-58s %9.*f %-4s", what, value < 10 ? 2 : value < 100 ? 1 : 0, value, unit);
-    if (limit > 0)
-        printf(" %s %-6g %s", least ? ">=" : "<=", limit,
-               (least ? value >= limit : value <= limit) ? "ok" : "over");
-    printf("%s%s\n", *note ? "  " : "", note);
-    fflush(stdout);
-}
-static void told(const char *id, const char *what, double value, const char *unit) {
-    report(id, what, value, unit, 0, false, "");
 }
 
 /* ---- documents ---- */
@@ -196,14 +128,6 @@ static void make_tree(const char *root, int docs) {
         must(fd >= 0 && write(fd, text, DOC_BYTES) == DOC_BYTES, path);
         close(fd);
     }
-}
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at) {
-    (void)st, (void)kind, (void)at;
-    return remove(path);
-}
-static void remove_tree(const char *path) {
-    (void)nftw(path, remove_one, 32, FTW_DEPTH | FTW_PHYS);
 }
 
 /* ---- the floor ---- */
@@ -957,7 +881,7 @@ static void bench_checkpoint(void) {
     }
     n->stop = 1;
     waitpid(pid, NULL, 0);
-    double a = quantile(&alone, 0.99), b = quantile(&beside, 0.99), d = median(&sync_us);
+    double a = sample_at(&alone, 0.99), b = sample_at(&beside, 0.99), d = median(&sync_us);
     told("checkpoint.ms", format("a checkpoint beside a writer (%d of them)", rounds),
          median(&whole) / 1e3, "ms");
     told("checkpoint.alone_p50_us", "writer alone, median", median(&alone), "us");
@@ -972,31 +896,6 @@ static void bench_checkpoint(void) {
 }
 
 /* ---- */
-
-static void find_place(const char *exe) {
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n <= 0) snprintf(self, sizeof self, "%s", exe);
-    if (program[0]) return;
-    snprintf(program, sizeof program, "%s", self); /* build/obj/bench/bench_store */
-    for (int up = 0; up < 3 && strrchr(program, '/'); up++)
-        *strrchr(program, '/') = 0;
-    strncat(program, "/agent-trace", sizeof program - strlen(program) - 1);
-}
-
-static void print_json(FILE *f) {
-    fprintf(f, "[");
-    for (size_t i = 0; i < row_count; i++) {
-        const row *r = &rows[i];
-        fprintf(f, "%s\n  {\"id\":\"%s\",\"what\":\"%s\",\"value\":%.4g,\"unit\":\"%s\"",
-                i ? "," : "", r->id, r->what, r->value, r->unit);
-        if (r->limit > 0)
-            fprintf(f, ",\"%s\":%g,\"ok\":%s", r->least ? "at_least" : "at_most", r->limit,
-                    (r->least ? r->value >= r->limit : r->value <= r->limit) ? "true" : "false");
-        if (*r->note) fprintf(f, ",\"note\":\"%s\"", r->note);
-        fprintf(f, "}");
-    }
-    fprintf(f, "\n]\n");
-}
 
 int main(int argc, char **argv) {
     const char *json = NULL, *folder = getenv("TMPDIR"), *only = "";
@@ -1024,7 +923,8 @@ int main(int argc, char **argv) {
     }
     table = !to_stdout;
     started = now_us();
-    find_place(argv[0]);
+    find_self(argv[0], self, sizeof self);
+    find_program(argv[0], program, sizeof program);
     snprintf(base, sizeof base, "%s/bench_store.XXXXXX", folder && *folder ? folder : "/tmp");
     must(mkdtemp(base) != NULL, base);
     must(git_libgit2_init() > 0, "libgit2");
@@ -1039,13 +939,8 @@ int main(int argc, char **argv) {
     if (strstr("checkpoint", only)) bench_checkpoint();
     git_libgit2_shutdown();
     remove_tree(base);
-    if (to_stdout) print_json(stdout);
+    if (to_stdout) rows_json(stdout);
     if (table) printf("\n%.0f s\n", (now_us() - started) / 1e6);
-    if (json) {
-        FILE *f = fopen(json, "w");
-        must(f != NULL, json);
-        print_json(f);
-        must(fclose(f) == 0, json);
-    }
+    if (json) write_to(json, rows_json);
     return 0;
 }
