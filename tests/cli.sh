@@ -4,6 +4,7 @@
 set -u
 program=${1:-${AGENT_TRACE_PROGRAM:-build/agent-trace}}
 case $program in /*) ;; *) program=$(pwd)/$program ;; esac
+root=${AGENT_TRACE_ROOT:-$(cd "$(dirname "$0")/.." && pwd)}
 [ -x "$program" ] || {
     echo "tests/cli.sh: there is no $program; ./build.sh build makes it" >&2
     exit 2
@@ -56,36 +57,11 @@ run_in() { # TEXT ARGS...: with stdin
 tty() { # TYPED ARGS... (a / is the return key)
     typed=$1
     shift
-    python3 "$T/terminal.py" "$typed" "$program" "$@" >"$T/out" 2>"$T/err"
+    typed=$(printf '%s' "$typed" | sed 's,/,\\n,g')
+    python3 -S "$root/tests/kit_terminal.py" 0x0 "$typed" "$program" "$@" >"$T/out" 2>"$T/err"
     code=$?
     last="agent-trace $* (on a terminal)"
 }
-cat >"$T/terminal.py" <<'EOF'
-import os, pty, select, signal, sys, time
-typed, command = sys.argv[1].replace('/', '\n').encode(), sys.argv[2:]
-pid, fd = pty.fork()
-if pid == 0:
-    os.execvp(command[0], command)
-out, end, sent = b"", time.time() + 20, False
-while time.time() < end:
-    ready, _, _ = select.select([fd], [], [], 0.2)
-    if ready:
-        try:
-            data = os.read(fd, 65536)
-        except OSError:
-            break
-        if not data:
-            break
-        out += data
-    elif typed and not sent:
-        os.write(fd, typed)
-        sent = True
-else:
-    os.kill(pid, signal.SIGKILL)
-_, status = os.waitpid(pid, 0)
-sys.stdout.buffer.write(out.replace(b"\r\n", b"\n"))
-sys.exit(os.waitstatus_to_exitcode(status) & 255)
-EOF
 exits() { # N
     [ "$code" = "$1" ] || bad "$last: exit $code, wanted $1" "$(head -n 3 "$T/err")"
 }
