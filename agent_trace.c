@@ -14833,6 +14833,14 @@ AGT_PRIVATE void agt__store_default_config(agt_store *s) {
     s->config.polling = true;
 }
 
+/* The folder may be older than the store, and open to others. Where the system has no such rights
+ * there is nothing to close. */
+static void store_close_to_others(agt_store *s) {
+    agt_stat at;
+    if (s->sys->fstat(s->sys->ctx, s->at, &at) == 0 && (at.mode & 077u))
+        (void)s->sys->set_mode(s->sys->ctx, s->at, at.mode & 0700u);
+}
+
 /* Makes what is missing; config.toml comes last and makes it a store. Under the store lock, so
  * that two processes may do it at once. What was a store is left as it is. */
 static agt_status store_create(agt_store *s, agt_error *err) {
@@ -14845,6 +14853,7 @@ static agt_status store_create(agt_store *s, agt_error *err) {
         return st;
     }
     (void)s->sys->remove(s->sys->ctx, s->at, "state");
+    store_close_to_others(s);
     st = agt__hide_folder(s->sys, s->at, err);
     if (st == AGT_OK) st = store_journal_make(s, err);
     if (st == AGT_OK) st = agt__git_init(s->sys, s->git_dir, &s->mem, err);
