@@ -1,4 +1,4 @@
-/* commands_read: show, diff, ls and status. None of them changes a document. */
+/* commands_read: show, diff and ls. None of them changes a document. */
 #include "cli.h"
 
 #include "output.h"
@@ -178,6 +178,16 @@ static int command_diff(cli *c) {
 
 /* ---- ls ---- */
 
+/* What scripts of agent-trace 0.1.0 read, by its names; it had tags and descriptions in its format,
+ * and no command that gave a document one. */
+static void ls_json_names(out_json *j, const agt_document *d) {
+    json_put(j, "doc_type", agt_type_name((agt_type)d->type));
+    json_put(j, "agent_name", d->agent);
+    json_open(j, "tags", '[');
+    json_close(j, ']');
+    json_put(j, "description", "");
+}
+
 static void ls_json(out_json *j, const agt_document *d) {
     json_open(j, NULL, '{');
     json_put(j, "path", d->path);
@@ -191,6 +201,7 @@ static void ls_json(out_json *j, const agt_document *d) {
     json_put(j, "agent", d->agent[0] ? d->agent : NULL);
     json_put(j, "id", d->id);
     json_put(j, "blob", d->blob[0] ? d->blob : NULL);
+    ls_json_names(j, d);
     json_close(j, '}');
 }
 

@@ -8,9 +8,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define STATUS_BESIDE 24 /* with fewer columns left, a path stands on the next line */
 #define STATUS_SHOWN  20 /* documents named before the rest is only counted */
+
+/* A document whose file is not its newest version. */
+typedef struct status_change {
+    char *path;
+    char *to;            /* NULL, or where the file lies now: it was renamed */
+    bool gone;           /* there is no file */
+    uint64_t size_bytes; /* of the newest version */
+} status_change;
 
 typedef struct status {
     agt_store_info info;
@@ -20,8 +29,8 @@ typedef struct status {
     int64_t last_ms;
     char last[256];                   /* who did what */
     char last_path[AGT_MAX_PATH + 8]; /* to what */
-    char **modified;                  /* documents whose file somebody edited */
-    size_t modified_count;
+    status_change *changed;           /* in the order of their paths */
+    size_t changed_count;
     uint64_t documents; /* without the index */
     files files;        /* that are no documents */
     bool knows_files;
@@ -51,7 +60,30 @@ static agt_status status_last(cli *c, status *s, agt_error *err) {
     return st == AGT_END ? AGT_OK : st;
 }
 
-static agt_status status_modified(cli *c, status *s, agt_error *err) {
+static char *status_copy(const char *text) {
+    size_t n = strlen(text) + 1;
+    return memcpy(out_alloc(n), text, n);
+}
+
+/* A document's place on the disk. False if that is too long for this system. */
+static bool status_place(const cli *c, const char *path, char out[PATH_MAX]) {
+    int n = snprintf(out, PATH_MAX, "%s/%s", c->root, path);
+    return n > 0 && n < PATH_MAX;
+}
+
+static void status_add(const cli *c, status *s, size_t *room, const agt_document *d) {
+    char place[PATH_MAX];
+    struct stat st;
+    if (s->changed_count == *room) {
+        *room = *room ? *room * 2 : 16;
+        s->changed = out_grow(s->changed, *room * sizeof s->changed[0]);
+    }
+    bool gone = status_place(c, d->path, place) && lstat(place, &st) != 0;
+    s->changed[s->changed_count++] =
+        (status_change){status_copy(d->path), NULL, gone, d->size_bytes};
+}
+
+static agt_status status_changed(cli *c, status *s, agt_error *err) {
     agt_list_options o = AGT_LIST_OPTIONS_INIT;
     agt_document d = AGT_DOCUMENT_INIT;
     agt_cursor *cursor;
@@ -61,14 +93,7 @@ static agt_status status_modified(cli *c, status *s, agt_error *err) {
     if (st != AGT_OK) return st;
     while ((st = agt_list_next(cursor, &d, err)) == AGT_OK) {
         s->documents += !cli_is_index(d.path);
-        if (!d.modified_outside) continue;
-        if (s->modified_count == room) {
-            room = room ? room * 2 : 16;
-            s->modified = out_grow(s->modified, room * sizeof s->modified[0]);
-        }
-        size_t n = strlen(d.path) + 1;
-        s->modified[s->modified_count] = out_alloc(n);
-        memcpy(s->modified[s->modified_count++], d.path, n);
+        if (d.modified_outside) status_add(c, s, &room, &d);
     }
     agt_cursor_close(cursor);
     return st == AGT_END ? AGT_OK : st;
@@ -77,10 +102,56 @@ static agt_status status_modified(cli *c, status *s, agt_error *err) {
 static agt_status status_read(cli *c, status *s, agt_error *err) {
     agt_status st = agt_store_get_info(c->store, &s->info, err);
     if (st == AGT_OK) st = status_last(c, s, err);
-    if (st == AGT_OK) st = status_modified(c, s, err);
+    if (st == AGT_OK) st = status_changed(c, s, err);
     if (st != AGT_OK) return st;
     st = agt_poll_lock_holder(c->root, &s->leader, err);
     return st == AGT_NOT_FOUND ? AGT_OK : st;
+}
+
+/* ---- renames ---- */
+
+/* Has the file exactly these bytes? */
+static bool status_same(const cli *c, const char *path, const agt_bytes *bytes) {
+    char place[PATH_MAX], part[65536];
+    size_t at = 0, n;
+    FILE *f = status_place(c, path, place) ? fopen(place, "rb") : NULL;
+    if (!f) return false;
+    while ((n = fread(part, 1, sizeof part, f)) > 0) {
+        if (n > bytes->len - at || memcmp(part, bytes->data + at, n) != 0) break;
+        at += n;
+    }
+    bool same = n == 0 && !ferror(f) && at == bytes->len;
+    (void)fclose(f);
+    return same;
+}
+
+/* The file that is no document and has the gone one's bytes; its place in the list, or count. Empty
+ * ones are all alike and tell nothing. */
+static size_t status_where(cli *c, status *s, const status_change *gone) {
+    agt_bytes bytes = {0};
+    bool read = false;
+    size_t i = 0;
+    for (; gone->size_bytes && i < s->files.count; i++) {
+        if (s->files.file[i].size_bytes != gone->size_bytes) continue;
+        if (!read && agt_read_version(c->store, gone->path, 0, &bytes, NULL) != AGT_OK) break;
+        read = true;
+        if (status_same(c, s->files.file[i].path, &bytes)) break;
+    }
+    agt_bytes_free(&bytes);
+    return read ? i : s->files.count;
+}
+
+/* A file that was moved is one change, not a deletion and a file that is no document. */
+static void status_renames(cli *c, status *s) {
+    for (size_t i = 0; i < s->changed_count; i++) {
+        status_change *gone = &s->changed[i];
+        size_t at = gone->gone ? status_where(c, s, gone) : s->files.count;
+        if (at == s->files.count) continue;
+        gone->to = status_copy(s->files.file[at].path);
+        s->files.count--;
+        memmove(&s->files.file[at], &s->files.file[at + 1],
+                (s->files.count - at) * sizeof s->files.file[0]);
+    }
 }
 
 /* A list of files that cannot be made, perhaps because nobody knows what it should leave out, does
@@ -88,7 +159,10 @@ static agt_status status_read(cli *c, status *s, agt_error *err) {
 static void status_files(cli *c, status *s) {
     agt_error err;
     s->knows_files = files_read(c, &s->files, &err) == AGT_OK;
-    if (!s->knows_files) out_note("files that are no documents are not shown: %s", err.message);
+    if (s->knows_files)
+        status_renames(c, s);
+    else
+        out_note("files that are no documents are not shown: %s", err.message);
 }
 
 static uint64_t status_pending(const status *s) {
@@ -104,6 +178,25 @@ static void status_json_files(out_json *j, const files *f) {
     for (uint32_t i = AGT_LEFT_OUT_NOT + 1; i < AGT_LEFT_OUT_LAST_; i++)
         json_put_u64(j, files_reason(i), f->left_out[i]);
     json_close(j, '}');
+}
+
+static void status_json_changed(out_json *j, const status *s) {
+    for (int gone = 0; gone < 2; gone++) {
+        json_open(j, gone ? "deleted_outside" : "modified_outside", '[');
+        for (size_t i = 0; i < s->changed_count; i++)
+            if (s->changed[i].gone == gone && !s->changed[i].to)
+                json_put(j, NULL, s->changed[i].path);
+        json_close(j, ']');
+    }
+    json_open(j, "renamed_outside", '[');
+    for (size_t i = 0; i < s->changed_count; i++) {
+        if (!s->changed[i].to) continue;
+        json_open(j, NULL, '{');
+        json_put(j, "from", s->changed[i].path);
+        json_put(j, "to", s->changed[i].to);
+        json_close(j, '}');
+    }
+    json_close(j, ']');
 }
 
 static void status_print_json(const cli *c, const status *s) {
@@ -127,10 +220,7 @@ static void status_print_json(const cli *c, const status *s) {
     json_put_bool(&j, "recovered", i->recovered != 0);
     json_put_bool(&j, "leader", s->leader.held != 0);
     if (s->leader.held) json_put_i64(&j, "leader_pid", s->leader.pid);
-    json_open(&j, "modified_outside", '[');
-    for (size_t n = 0; n < s->modified_count; n++)
-        json_put(&j, NULL, s->modified[n]);
-    json_close(&j, ']');
+    status_json_changed(&j, s);
     if (s->knows_files) status_json_files(&j, &s->files);
     json_close(&j, '}');
 }
@@ -184,16 +274,44 @@ static void status_print_git(const status *s) {
     out_fact("git", pending ? OUT_YELLOW : OUT_PLAIN, text);
 }
 
-static void status_print_modified(const cli *c, const status *s) {
+/* "a.md -> b.md", on two lines where a terminal has no room for both on one. */
+static void status_print_renamed(const cli *c, const char *label, const status_change *d) {
+    char shown[AGT_MAX_PATH * 8 + 8], to[AGT_MAX_PATH * 4];
+    status_path(c, d->path, 0, shown, sizeof shown);
+    status_path(c, d->to, 3, to, sizeof to);
+    size_t n = strlen(shown);
+    bool one = !out_columns() || OUT_LABEL + n + 4 + strlen(to) <= (size_t)out_columns();
+    if (one) (void)snprintf(shown + n, sizeof shown - n, " -> %s", to);
+    out_fact(label, OUT_YELLOW, shown);
+    if (one) return;
+    (void)snprintf(shown, sizeof shown, "-> %s", to);
+    out_fact("", OUT_YELLOW, shown);
+}
+
+/* One kind of the three. */
+static void status_print_kind(const cli *c, const status *s, const char *label, bool gone,
+                              bool renamed) {
     char shown[AGT_MAX_PATH * 4];
-    for (size_t i = 0; i < s->modified_count && i < STATUS_SHOWN; i++) {
-        status_path(c, s->modified[i], 0, shown, sizeof shown);
-        out_fact(i == 0 ? "modified" : "", OUT_YELLOW, shown);
+    size_t count = 0;
+    for (size_t i = 0; i < s->changed_count; i++) {
+        const status_change *d = &s->changed[i];
+        if (d->gone != gone || (d->to != NULL) != renamed || ++count > STATUS_SHOWN) continue;
+        const char *first = count == 1 ? label : "";
+        status_path(c, d->path, 0, shown, sizeof shown);
+        if (renamed)
+            status_print_renamed(c, first, d);
+        else
+            out_fact(first, OUT_YELLOW, shown);
     }
-    if (s->modified_count > STATUS_SHOWN) {
-        (void)snprintf(shown, sizeof shown, "and %zu more", s->modified_count - STATUS_SHOWN);
-        out_fact("", OUT_YELLOW, shown);
-    }
+    if (count <= STATUS_SHOWN) return;
+    (void)snprintf(shown, sizeof shown, "and %zu more", count - STATUS_SHOWN);
+    out_fact("", OUT_YELLOW, shown);
+}
+
+static void status_print_changed(const cli *c, const status *s) {
+    status_print_kind(c, s, "modified", false, false);
+    status_print_kind(c, s, "deleted", true, false);
+    status_print_kind(c, s, "renamed", true, true);
 }
 
 /* Rows with a `?`; on a terminal not so many that the rest scrolls away. */
@@ -252,7 +370,7 @@ static void status_print(const cli *c, const status *s) {
         out_fact("leader", OUT_PLAIN, text);
     }
     status_print_troubles(s);
-    status_print_modified(c, s);
+    status_print_changed(c, s);
     if (s->knows_files) status_print_files(c, s);
 }
 
@@ -271,9 +389,11 @@ static int command_status(cli *c) {
         status_print_json(c, &s);
     else
         status_print(c, &s);
-    for (size_t i = 0; i < s.modified_count; i++)
-        free(s.modified[i]);
-    free(s.modified);
+    for (size_t i = 0; i < s.changed_count; i++) {
+        free(s.changed[i].path);
+        free(s.changed[i].to);
+    }
+    free(s.changed);
     files_free(&s.files);
     return cli_close(c, code);
 }
@@ -286,7 +406,7 @@ const cli_command cli_status = {
     .usage = "",
     .text =
         "Says where the store is, how much is in it, what git does not have yet, who leads, and "
-        "which files were edited outside agent-trace.\n\n"
+        "which files were edited, deleted or renamed outside agent-trace.\n\n"
         "Files that are no documents are shown with a ?, but for what .agent-trace-ignore (in the "
         "language of .gitignore) or the usual patterns for secrets and leavings leave out.",
     .takes = {{OPT_JSON, "the same as JSON"}},
