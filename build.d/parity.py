@@ -2,8 +2,9 @@
 this one takes the place of has a row. Columns, separated by tabs:
 
     number    F-07 or W-12
-    proof     what shows it, separated by spaces: a test as topic_name, a file of the tree, or the
-              word "deviation" or "later" where the third column says why there is none
+    proof     what shows it, separated by spaces: a test as topic_name, a file of the tree, a case of a
+              script as tests/name.sh:function, or the word "deviation" or "later" where the third
+              column says why there is none
     note      a few words; required for "deviation" and "later"
 
 Lines that begin with # are comments.
@@ -14,6 +15,16 @@ import re
 import sys
 
 WANTED = [f"F-{n:02}" for n in range(1, 83)] + [f"W-{n}" for n in range(1, 92)]
+
+
+def is_case(proof):
+    """Does the script define the function, and use it?"""
+    script, _, function = proof.partition(":")
+    if not function or not os.path.exists(script):
+        return False
+    text = open(script, encoding="utf-8").read()
+    defined = re.findall(rf"^{function}\(\)", text, re.M)
+    return len(defined) == 1 and len(re.findall(rf"\b{function}\b", text)) > 1
 
 
 def main():
@@ -38,8 +49,8 @@ def main():
                 later += proof == "later"
                 if len(columns) < 3 or not columns[2].strip():
                     bad.append(f"{where}: {proof} needs a note")
-            elif proof not in tests and not os.path.exists(proof):
-                bad.append(f"{where}: {proof} is neither a test nor a file")
+            elif proof not in tests and not os.path.exists(proof) and not is_case(proof):
+                bad.append(f"{where}: {proof} is neither a test, a file nor a script's case")
     bad += [f"tests/parity.tsv has no row for {n}" for n in WANTED if n not in seen]
     bad += [f"tests/parity.tsv: there is no {n}" for n in seen if n not in WANTED]
     print("\n".join(bad))

@@ -59,10 +59,18 @@ f_06() {
         json "'node_modules/a.md' not in j['untracked'] and 'my.draft.md' not in j['untracked']" && code 0 write my.draft.md --content y &&
         code 0 write node_modules/b.md --content y && code 0 ls && lines 3
 }
-w_62() { # there are no keys to be kept; what there is, nobody else can read, however open the umask
+w_62() { # there are no keys to be kept; what is kept is closed to others from its first moment, however open the umask
     chmod 755 "$WORK" && (umask 0 && mkdir "$WORK/w62" && cd "$WORK/w62" && code 0 init && code 0 write a.md --content x --type reference &&
-        code 3 --actor agent:owl write a.md --content y && [ "$(stat -c %a .agent-trace)" = 700 ]) || return 1
+        code 3 --actor agent:owl write a.md --content y && code 0 unlock a.md --for agent:owl && [ -z "$(find .agent-trace -type d ! -perm 700)" ] &&
+        [ -z "$(find .agent-trace -type f -perm /077 ! -path '*/git/objects/*')" ]) || return 1
+    if command -v strace >/dev/null; then
+        cd "$WORK/w62" && (umask 0 && strace -f -o "$WORK/w62.calls" -e trace=chmod,fchmod,fchmodat "$PROGRAM" write b.md --content x) && ! grep chmod "$WORK/w62.calls" || return 1
+    fi
     [ "$(id -u)" != 0 ] || ! setpriv --reuid=65534 --regid=65534 --clear-groups ls "$WORK/w62/.agent-trace"
+}
+w_71() { # a table with one of its keys is a table
+    new w71 --plain && grep -q '^\[polling\]$' .agent-trace/config.toml && sed -i '/^enabled/d' .agent-trace/config.toml &&
+        code 0 write a.md --content x && sed -i '/^interval_ms/d; /^\[polling\]/d' .agent-trace/config.toml && code 0 show a.md && out x
 }
 w_79() {
     mkdir "$WORK/w79" && cd "$WORK/w79" && ! at write a.md --content x && ! at lock hold true && [ -z "$(ls -A)" ] &&
@@ -323,6 +331,7 @@ case_ 'init makes the store, closed to others, and nothing else' f_01
 case_ 'init leaves .gitignore as it is' f_03
 case_ 'what patterns leave out is taken by nobody but who asks for it by name' f_06
 case_ 'nobody else can read what the store keeps' w_62
+case_ 'a config.toml that leaves keys out is read' w_71
 case_ 'init after a command without a store, and in a folder that was open' w_79
 as_other 'an init that fails leaves nothing, and the next one makes a store beside .git' w_83
 case_ 'files of the names that are generated are kept' w_88
