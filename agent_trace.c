@@ -302,16 +302,17 @@ static const struct status_sys {
     const char *words;
 } status_sys_map[] = {
     {AGT_SYS_NOENT, AGT_NOT_FOUND, "no such file or folder"},
-    {AGT_SYS_EXIST, AGT_INVALID, "the name is taken"},
-    {AGT_SYS_NOTDIR, AGT_INVALID, "a part of the path is no folder"},
-    {AGT_SYS_ISDIR, AGT_INVALID, "it is a folder"},
-    {AGT_SYS_LOOP, AGT_INVALID, "it is a symbolic link"},
-    {AGT_SYS_ACCESS, AGT_IO, "permission denied"},
-    {AGT_SYS_NOSPC, AGT_IO, "no space left"},
+    {AGT_SYS_EXIST, AGT_INVALID, "the name is taken; move away what is there"},
+    {AGT_SYS_NOTDIR, AGT_INVALID,
+     "a file stands where a folder is needed; move it away, or use another path"},
+    {AGT_SYS_ISDIR, AGT_INVALID, "it is a folder; move it away"},
+    {AGT_SYS_LOOP, AGT_INVALID, "it is a symbolic link; move it away"},
+    {AGT_SYS_ACCESS, AGT_IO, "permission denied, or a read-only file system"},
+    {AGT_SYS_NOSPC, AGT_IO, "no space left; make room and try again"},
     {AGT_SYS_BUSY, AGT_BUSY, "held by another owner"},
     {AGT_SYS_XDEV, AGT_IO, "it is on another file system"},
     {AGT_SYS_NOTEMPTY, AGT_INVALID, "the folder is not empty"},
-    {AGT_SYS_NAME, AGT_INVALID, "the name is too long or not possible here"},
+    {AGT_SYS_NAME, AGT_INVALID, "the name is too long or not possible here; use another"},
     {AGT_SYS_NOSYS, AGT_UNSUPPORTED, "this file system cannot do it"},
     {AGT_SYS_NOMEM, AGT_NOMEM, "out of memory"},
     {AGT_SYS_IO, AGT_IO, "input or output failed"},
@@ -325,8 +326,8 @@ static agt_status status_fill_sys(agt_error *err, int64_t rc, bool always_io, co
     for (size_t i = 0; i < AGT_COUNT(status_sys_map); i++)
         if (status_sys_map[i].cls == AGT_SYS_CLASS(rc)) s = &status_sys_map[i];
     int code = AGT_SYS_CODE(rc);
-    char tail[96];
-    if (code)
+    char tail[120];
+    if (code && s->cls == AGT_SYS_IO) /* only there does the number say more than the words */
         (void)snprintf(tail, sizeof tail, ": %s (system code %d)", s->words, code);
     else
         (void)snprintf(tail, sizeof tail, ": %s", s->words);
@@ -3719,7 +3720,8 @@ AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const ch
                                         agt_fd *out, agt_error *err) {
     *out = AGT_FD_NONE;
     agt_fd fd = sys_enter(sys, dir, name, make, 0700);
-    if (fd < 0) return agt__fail_sys(err, fd, "cannot open the folder %s", name);
+    const char *where = strcmp(name, AGT_STORE_NAME) == 0 ? "" : " in " AGT_STORE_NAME;
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open the folder %s%s", name, where);
     *out = fd;
     return AGT_OK;
 }
@@ -5682,9 +5684,7 @@ AGT_PRIVATE agt_status agt__git_objects(agt_git *git, bool make, agt_fd *out, ag
 static agt_status objects_corrupt(agt_error *err, const agt_oid *id) {
     char hex[AGT_GIT_HEX];
     agt__hex(id->id, sizeof id->id, hex);
-    return agt__fail(err, AGT_CORRUPT,
-                     "git object %.40s is damaged; publish again from the journal, or restore "
-                     "the git folder from a copy",
+    return agt__fail(err, AGT_CORRUPT, "git object %.40s is damaged; run 'agent-trace repair'",
                      hex);
 }
 
@@ -9710,7 +9710,7 @@ static bool flock_owner_fits(const agt_stat *file, const agt_stat *folder) {
 static agt_status flock_check(agt_flock *l, agt_error *err) {
     agt_stat file, folder;
     int rc = l->sys->fstat(l->sys->ctx, l->fd, &file);
-    if (rc < 0) return agt__fail_io(err, rc, "cannot look at the lock %s", l->name);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace/locks/%s", l->name);
     rc = l->sys->fstat(l->sys->ctx, l->dir, &folder);
     if (rc < 0) return agt__fail_io(err, rc, "cannot look at the folder of the lock %s", l->name);
     if (file.kind != AGT_FILE_REGULAR)
@@ -9738,7 +9738,7 @@ static agt_status flock_open(agt_flock *l, agt_error *err) {
     if (l->fd < 0) {
         agt_fd rc = l->fd;
         l->fd = AGT_FD_NONE;
-        return agt__fail_sys(err, rc, "cannot open the lock %s", l->name);
+        return agt__fail_sys(err, rc, "cannot open .agent-trace/locks/%s", l->name);
     }
     agt_status status = flock_check(l, err);
     if (status != AGT_OK) agt__flock_close(l);
@@ -12675,7 +12675,9 @@ AGT_PRIVATE agt_status agt__journal_open(agt_journal *j, const agt_sys *sys, agt
     if (rc < 0)
         status = agt__fail_io(err, rc, "cannot look at .agent-trace/journal");
     else if (st.kind != AGT_FILE_REGULAR)
-        status = agt__fail(err, AGT_CORRUPT, ".agent-trace/journal is not a regular file");
+        status = agt__fail(err, AGT_CORRUPT,
+                           ".agent-trace/journal is not a regular file; move it away and run "
+                           "'agent-trace repair'");
     else
         status = agt__journal_reload(j, err);
     if (status != AGT_OK) {
@@ -15724,11 +15726,13 @@ static agt_status apply_in_the_way(agt_error *err, int64_t rc, const char *path,
     case AGT_SYS_LOOP:
         return agt__fail(err, AGT_INVALID,
                          "%s: a symbolic link stands in the way; documents are never written "
-                         "through links",
+                         "through links, use another path",
                          shown);
     case AGT_SYS_NOTDIR:
-        return agt__fail(err, AGT_INVALID, "%s: a file stands where a folder is needed", shown);
-    case AGT_SYS_ISDIR: return agt__fail(err, AGT_INVALID, "%s is a folder", shown);
+        return agt__fail(err, AGT_INVALID,
+                         "%s: a file stands where a folder is needed; use another path", shown);
+    case AGT_SYS_ISDIR:
+        return agt__fail(err, AGT_INVALID, "%s is a folder; use another name", shown);
     default: return agt__fail_io(err, rc, "cannot reach %s", shown);
     }
 }
@@ -15759,9 +15763,10 @@ static agt_status apply_read_fd(agt_store *s, agt_fd fd, const agt_stat *st, con
                                 size_t len, agt_buf *bytes, agt_error *err) {
     char shown[200];
     agt__show_path(shown, sizeof shown, path, len);
-    if (st->kind == AGT_FILE_FOLDER) return agt__fail(err, AGT_INVALID, "%s is a folder", shown);
+    if (st->kind == AGT_FILE_FOLDER)
+        return agt__fail(err, AGT_INVALID, "%s is a folder; use another name", shown);
     if (st->kind != AGT_FILE_REGULAR)
-        return agt__fail(err, AGT_INVALID, "%s is not a regular file", shown);
+        return agt__fail(err, AGT_INVALID, "%s is not a regular file; use another name", shown);
     if (st->size > AGT_MAX_DOCUMENT)
         return agt__fail(err, AGT_LIMIT, "%s has more than %u bytes", shown,
                          (unsigned)AGT_MAX_DOCUMENT);
@@ -16661,10 +16666,12 @@ AGT_PRIVATE void agt__txn_discard(agt_txn *t, size_t from, size_t to) {
 
 static agt_status plan_check_text(const char *what, const char *s, size_t max, agt_error *err) {
     size_t n = s ? strlen(s) : 0;
-    if (n > max) return agt__fail(err, AGT_LIMIT, "%s has more than %zu bytes", what, max);
+    if (n > max)
+        return agt__fail(err, AGT_LIMIT, "%s has more than %zu bytes; shorten it", what, max);
     size_t valid = agt__utf8_valid(s, n);
     if (valid != n)
-        return agt__fail_at(err, AGT_INVALID, (int64_t)valid, "%s is not valid UTF-8", what);
+        return agt__fail_at(err, AGT_INVALID, (int64_t)valid,
+                            "%s is not valid UTF-8; use one line of text", what);
     for (size_t i = 0; i < n; i++)
         if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
             return agt__fail_at(err, AGT_INVALID, (int64_t)i,
@@ -16676,9 +16683,11 @@ static agt_status plan_check_caller(const agt_caller *c, agt_error *err) {
     char shown[100];
     if (!c->actor || !agt__actor_valid(c->actor, strlen(c->actor))) {
         const char *a = c->actor ? c->actor : "(none)";
+        bool agent = strncmp(a, "agent:", 6) == 0;
         return agt__fail(err, AGT_INVALID,
-                         "actor '%s' is not valid; use user, system or agent:<name>",
-                         agt__show_path(shown, sizeof shown, a, strlen(a)));
+                         "actor '%s' is not valid; use user, system or agent:<name>%s",
+                         agt__show_path(shown, sizeof shown, a, strlen(a)),
+                         agent ? ", a name having 1 to 64 bytes, none of < > / \\ : \"" : "");
     }
     if (c->session && !agt__session_valid(c->session, strlen(c->session)))
         return agt__fail(err, AGT_INVALID,
@@ -16766,7 +16775,8 @@ static agt_status plan_new_type(const agt_plan *p, agt_type own, agt_type *to, a
     agt__show_path(shown, sizeof shown, p->path, p->path_len);
     agt_type by_path = agt__perm_type(asked, p->path, p->path_len);
     if (by_path != asked)
-        return agt__fail(err, AGT_INVALID, "%s is a %s document by its path, not %s", shown,
+        return agt__fail(err, AGT_INVALID,
+                         "%s is a %s document by its path, not %s; leave the type out", shown,
                          agt_type_name(by_path), agt_type_name(asked));
     *to = asked;
     if (may_change) return AGT_OK;
@@ -16837,9 +16847,10 @@ AGT_PRIVATE agt_status agt__plan_clash(const agt_catalog *c, const char *path, s
         return agt__fail(err, AGT_INVALID, "%s is a folder of documents; use another name", shown);
     for (size_t i = 1; i < len; i++)
         if (path[i] == '/' && agt__catalog_find(c, path, i, &other) && other.exists)
-            return agt__fail(err, AGT_INVALID,
-                             "%s: the document %s stands where a folder is needed", shown,
-                             agt__show_path(theirs, sizeof theirs, other.path, other.path_len));
+            return agt__fail(
+                err, AGT_INVALID,
+                "%s: the document %s stands where a folder is needed; use another path", shown,
+                agt__show_path(theirs, sizeof theirs, other.path, other.path_len));
     return AGT_OK;
 }
 /* end src/store/plan.c */
@@ -17097,7 +17108,9 @@ static agt_status write_expected(const agt_plan *p, const agt_row *now, agt_erro
     uint32_t current = now->exists ? now->version : 0;
     if (!p->options.check_version || p->options.expected_version == current) return AGT_OK;
     agt__show_path(shown, sizeof shown, p->path, p->path_len);
-    if (!current) return agt__fail(err, AGT_CONFLICT, "%s does not exist", shown);
+    if (!current)
+        return agt__fail(err, AGT_CONFLICT, "%s does not exist; only version 0 can be expected",
+                         shown);
     return agt__fail(err, AGT_CONFLICT, "%s is at version %u, not %u; read it and try again", shown,
                      (unsigned)current, (unsigned)p->options.expected_version);
 }
@@ -17129,7 +17142,9 @@ static agt_status write_exists(agt_plan *p, agt_error *err) {
     if (!makes && !p->now.exists)
         return agt__fail(err, AGT_NOT_FOUND, "%s: no such document", shown);
     if (!adds) return AGT_OK;
-    if (p->now.exists) return agt__fail(err, AGT_CONFLICT, "%s is a document already", shown);
+    if (p->now.exists)
+        return agt__fail(err, AGT_CONFLICT, "%s is a document already; write it to change it",
+                         shown);
     if (p->waits)
         return agt__fail(err, AGT_BUSY,
                          "%s was deleted, and what is in the way of that must go first", shown);
@@ -19779,7 +19794,8 @@ static agt_status history_content(agt_store *s, uint64_t seq, const agt_oid *blo
         if (st != AGT_OK) {
             if (err) *err = why;
             return st == AGT_NOT_FOUND
-                       ? agt__fail(err, AGT_CORRUPT, "git lost the bytes of event %llu",
+                       ? agt__fail(err, AGT_CORRUPT,
+                                   "git lost the bytes of event %llu; run 'agent-trace repair'",
                                    (unsigned long long)seq)
                        : st;
         }

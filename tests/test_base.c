@@ -146,19 +146,20 @@ TEST(base, a_system_failure_maps_to_a_status_and_names_its_code) {
         CHECK_INT(err.status, want[i].status);
         CHECK_INT(err.sys, 77);
         CHECK(strncmp(err.message, "cannot open x: ", 15) == 0);
-        CHECK(strstr(err.message, "(system code 77)") != NULL);
+        /* a number is named only where it says more than the words */
+        CHECK(!strstr(err.message, "(system code 77)") == (want[i].cls != AGT_SYS_IO));
         CHECK_STATUS(agt__fail_io(&err, rc, "cannot open %s", "x"), AGT_IO, err);
         CHECK_INT(err.sys, 77);
     }
     CHECK_STATUS(agt__fail_sys(&err, AGT_SYS_ERR(999, 1), "odd"), AGT_IO, err);
     CHECK_STATUS(agt__fail_sys(&err, AGT_SYS_ERR(AGT_SYS_LOOP, 0), "x"), AGT_INVALID, err);
-    CHECK_STR(err.message, "x: it is a symbolic link"); /* no code: none is named */
+    CHECK_STR(err.message, "x: it is a symbolic link; move it away");
     CHECK_INT(err.sys, 0);
     char text[2000];
     memset(text, 'y', sizeof text);
     text[sizeof text - 1] = 0;
-    agt__fail_sys(&err, AGT_SYS_ERR(AGT_SYS_NOSPC, 28), "%s", text);
-    CHECK(strstr(err.message, "yyy: no space left (system code 28)") != NULL);
+    agt__fail_sys(&err, AGT_SYS_ERR(AGT_SYS_IO, 5), "%s", text);
+    CHECK(strstr(err.message, "yyy: input or output failed (system code 5)") != NULL);
     CHECK_INT(strlen(err.message), sizeof err.message - 1);
 }
 

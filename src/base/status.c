@@ -148,16 +148,17 @@ static const struct status_sys {
     const char *words;
 } status_sys_map[] = {
     {AGT_SYS_NOENT, AGT_NOT_FOUND, "no such file or folder"},
-    {AGT_SYS_EXIST, AGT_INVALID, "the name is taken"},
-    {AGT_SYS_NOTDIR, AGT_INVALID, "a part of the path is no folder"},
-    {AGT_SYS_ISDIR, AGT_INVALID, "it is a folder"},
-    {AGT_SYS_LOOP, AGT_INVALID, "it is a symbolic link"},
-    {AGT_SYS_ACCESS, AGT_IO, "permission denied"},
-    {AGT_SYS_NOSPC, AGT_IO, "no space left"},
+    {AGT_SYS_EXIST, AGT_INVALID, "the name is taken; move away what is there"},
+    {AGT_SYS_NOTDIR, AGT_INVALID,
+     "a file stands where a folder is needed; move it away, or use another path"},
+    {AGT_SYS_ISDIR, AGT_INVALID, "it is a folder; move it away"},
+    {AGT_SYS_LOOP, AGT_INVALID, "it is a symbolic link; move it away"},
+    {AGT_SYS_ACCESS, AGT_IO, "permission denied, or a read-only file system"},
+    {AGT_SYS_NOSPC, AGT_IO, "no space left; make room and try again"},
     {AGT_SYS_BUSY, AGT_BUSY, "held by another owner"},
     {AGT_SYS_XDEV, AGT_IO, "it is on another file system"},
     {AGT_SYS_NOTEMPTY, AGT_INVALID, "the folder is not empty"},
-    {AGT_SYS_NAME, AGT_INVALID, "the name is too long or not possible here"},
+    {AGT_SYS_NAME, AGT_INVALID, "the name is too long or not possible here; use another"},
     {AGT_SYS_NOSYS, AGT_UNSUPPORTED, "this file system cannot do it"},
     {AGT_SYS_NOMEM, AGT_NOMEM, "out of memory"},
     {AGT_SYS_IO, AGT_IO, "input or output failed"},
@@ -171,8 +172,8 @@ static agt_status status_fill_sys(agt_error *err, int64_t rc, bool always_io, co
     for (size_t i = 0; i < AGT_COUNT(status_sys_map); i++)
         if (status_sys_map[i].cls == AGT_SYS_CLASS(rc)) s = &status_sys_map[i];
     int code = AGT_SYS_CODE(rc);
-    char tail[96];
-    if (code)
+    char tail[120];
+    if (code && s->cls == AGT_SYS_IO) /* only there does the number say more than the words */
         (void)snprintf(tail, sizeof tail, ": %s (system code %d)", s->words, code);
     else
         (void)snprintf(tail, sizeof tail, ": %s", s->words);

@@ -45,9 +45,7 @@ AGT_PRIVATE agt_status agt__git_objects(agt_git *git, bool make, agt_fd *out, ag
 static agt_status objects_corrupt(agt_error *err, const agt_oid *id) {
     char hex[AGT_GIT_HEX];
     agt__hex(id->id, sizeof id->id, hex);
-    return agt__fail(err, AGT_CORRUPT,
-                     "git object %.40s is damaged; publish again from the journal, or restore "
-                     "the git folder from a copy",
+    return agt__fail(err, AGT_CORRUPT, "git object %.40s is damaged; run 'agent-trace repair'",
                      hex);
 }
 

@@ -70,7 +70,7 @@ static bool flock_owner_fits(const agt_stat *file, const agt_stat *folder) {
 static agt_status flock_check(agt_flock *l, agt_error *err) {
     agt_stat file, folder;
     int rc = l->sys->fstat(l->sys->ctx, l->fd, &file);
-    if (rc < 0) return agt__fail_io(err, rc, "cannot look at the lock %s", l->name);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace/locks/%s", l->name);
     rc = l->sys->fstat(l->sys->ctx, l->dir, &folder);
     if (rc < 0) return agt__fail_io(err, rc, "cannot look at the folder of the lock %s", l->name);
     if (file.kind != AGT_FILE_REGULAR)
@@ -98,7 +98,7 @@ static agt_status flock_open(agt_flock *l, agt_error *err) {
     if (l->fd < 0) {
         agt_fd rc = l->fd;
         l->fd = AGT_FD_NONE;
-        return agt__fail_sys(err, rc, "cannot open the lock %s", l->name);
+        return agt__fail_sys(err, rc, "cannot open .agent-trace/locks/%s", l->name);
     }
     agt_status status = flock_check(l, err);
     if (status != AGT_OK) agt__flock_close(l);

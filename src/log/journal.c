@@ -154,7 +154,9 @@ AGT_PRIVATE agt_status agt__journal_open(agt_journal *j, const agt_sys *sys, agt
     if (rc < 0)
         status = agt__fail_io(err, rc, "cannot look at .agent-trace/journal");
     else if (st.kind != AGT_FILE_REGULAR)
-        status = agt__fail(err, AGT_CORRUPT, ".agent-trace/journal is not a regular file");
+        status = agt__fail(err, AGT_CORRUPT,
+                           ".agent-trace/journal is not a regular file; move it away and run "
+                           "'agent-trace repair'");
     else
         status = agt__journal_reload(j, err);
     if (status != AGT_OK) {

@@ -45,11 +45,13 @@ static agt_status apply_in_the_way(agt_error *err, int64_t rc, const char *path,
     case AGT_SYS_LOOP:
         return agt__fail(err, AGT_INVALID,
                          "%s: a symbolic link stands in the way; documents are never written "
-                         "through links",
+                         "through links, use another path",
                          shown);
     case AGT_SYS_NOTDIR:
-        return agt__fail(err, AGT_INVALID, "%s: a file stands where a folder is needed", shown);
-    case AGT_SYS_ISDIR: return agt__fail(err, AGT_INVALID, "%s is a folder", shown);
+        return agt__fail(err, AGT_INVALID,
+                         "%s: a file stands where a folder is needed; use another path", shown);
+    case AGT_SYS_ISDIR:
+        return agt__fail(err, AGT_INVALID, "%s is a folder; use another name", shown);
     default: return agt__fail_io(err, rc, "cannot reach %s", shown);
     }
 }
@@ -80,9 +82,10 @@ static agt_status apply_read_fd(agt_store *s, agt_fd fd, const agt_stat *st, con
                                 size_t len, agt_buf *bytes, agt_error *err) {
     char shown[200];
     agt__show_path(shown, sizeof shown, path, len);
-    if (st->kind == AGT_FILE_FOLDER) return agt__fail(err, AGT_INVALID, "%s is a folder", shown);
+    if (st->kind == AGT_FILE_FOLDER)
+        return agt__fail(err, AGT_INVALID, "%s is a folder; use another name", shown);
     if (st->kind != AGT_FILE_REGULAR)
-        return agt__fail(err, AGT_INVALID, "%s is not a regular file", shown);
+        return agt__fail(err, AGT_INVALID, "%s is not a regular file; use another name", shown);
     if (st->size > AGT_MAX_DOCUMENT)
         return agt__fail(err, AGT_LIMIT, "%s has more than %u bytes", shown,
                          (unsigned)AGT_MAX_DOCUMENT);

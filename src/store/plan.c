@@ -6,10 +6,12 @@
 
 static agt_status plan_check_text(const char *what, const char *s, size_t max, agt_error *err) {
     size_t n = s ? strlen(s) : 0;
-    if (n > max) return agt__fail(err, AGT_LIMIT, "%s has more than %zu bytes", what, max);
+    if (n > max)
+        return agt__fail(err, AGT_LIMIT, "%s has more than %zu bytes; shorten it", what, max);
     size_t valid = agt__utf8_valid(s, n);
     if (valid != n)
-        return agt__fail_at(err, AGT_INVALID, (int64_t)valid, "%s is not valid UTF-8", what);
+        return agt__fail_at(err, AGT_INVALID, (int64_t)valid,
+                            "%s is not valid UTF-8; use one line of text", what);
     for (size_t i = 0; i < n; i++)
         if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
             return agt__fail_at(err, AGT_INVALID, (int64_t)i,
@@ -21,9 +23,11 @@ static agt_status plan_check_caller(const agt_caller *c, agt_error *err) {
     char shown[100];
     if (!c->actor || !agt__actor_valid(c->actor, strlen(c->actor))) {
         const char *a = c->actor ? c->actor : "(none)";
+        bool agent = strncmp(a, "agent:", 6) == 0;
         return agt__fail(err, AGT_INVALID,
-                         "actor '%s' is not valid; use user, system or agent:<name>",
-                         agt__show_path(shown, sizeof shown, a, strlen(a)));
+                         "actor '%s' is not valid; use user, system or agent:<name>%s",
+                         agt__show_path(shown, sizeof shown, a, strlen(a)),
+                         agent ? ", a name having 1 to 64 bytes, none of < > / \\ : \"" : "");
     }
     if (c->session && !agt__session_valid(c->session, strlen(c->session)))
         return agt__fail(err, AGT_INVALID,
@@ -111,7 +115,8 @@ static agt_status plan_new_type(const agt_plan *p, agt_type own, agt_type *to, a
     agt__show_path(shown, sizeof shown, p->path, p->path_len);
     agt_type by_path = agt__perm_type(asked, p->path, p->path_len);
     if (by_path != asked)
-        return agt__fail(err, AGT_INVALID, "%s is a %s document by its path, not %s", shown,
+        return agt__fail(err, AGT_INVALID,
+                         "%s is a %s document by its path, not %s; leave the type out", shown,
                          agt_type_name(by_path), agt_type_name(asked));
     *to = asked;
     if (may_change) return AGT_OK;
@@ -182,8 +187,9 @@ AGT_PRIVATE agt_status agt__plan_clash(const agt_catalog *c, const char *path, s
         return agt__fail(err, AGT_INVALID, "%s is a folder of documents; use another name", shown);
     for (size_t i = 1; i < len; i++)
         if (path[i] == '/' && agt__catalog_find(c, path, i, &other) && other.exists)
-            return agt__fail(err, AGT_INVALID,
-                             "%s: the document %s stands where a folder is needed", shown,
-                             agt__show_path(theirs, sizeof theirs, other.path, other.path_len));
+            return agt__fail(
+                err, AGT_INVALID,
+                "%s: the document %s stands where a folder is needed; use another path", shown,
+                agt__show_path(theirs, sizeof theirs, other.path, other.path_len));
     return AGT_OK;
 }

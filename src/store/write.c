@@ -252,7 +252,9 @@ static agt_status write_expected(const agt_plan *p, const agt_row *now, agt_erro
     uint32_t current = now->exists ? now->version : 0;
     if (!p->options.check_version || p->options.expected_version == current) return AGT_OK;
     agt__show_path(shown, sizeof shown, p->path, p->path_len);
-    if (!current) return agt__fail(err, AGT_CONFLICT, "%s does not exist", shown);
+    if (!current)
+        return agt__fail(err, AGT_CONFLICT, "%s does not exist; only version 0 can be expected",
+                         shown);
     return agt__fail(err, AGT_CONFLICT, "%s is at version %u, not %u; read it and try again", shown,
                      (unsigned)current, (unsigned)p->options.expected_version);
 }
@@ -284,7 +286,9 @@ static agt_status write_exists(agt_plan *p, agt_error *err) {
     if (!makes && !p->now.exists)
         return agt__fail(err, AGT_NOT_FOUND, "%s: no such document", shown);
     if (!adds) return AGT_OK;
-    if (p->now.exists) return agt__fail(err, AGT_CONFLICT, "%s is a document already", shown);
+    if (p->now.exists)
+        return agt__fail(err, AGT_CONFLICT, "%s is a document already; write it to change it",
+                         shown);
     if (p->waits)
         return agt__fail(err, AGT_BUSY,
                          "%s was deleted, and what is in the way of that must go first", shown);

@@ -136,7 +136,8 @@ AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const ch
                                         agt_fd *out, agt_error *err) {
     *out = AGT_FD_NONE;
     agt_fd fd = sys_enter(sys, dir, name, make, 0700);
-    if (fd < 0) return agt__fail_sys(err, fd, "cannot open the folder %s", name);
+    const char *where = strcmp(name, AGT_STORE_NAME) == 0 ? "" : " in " AGT_STORE_NAME;
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open the folder %s%s", name, where);
     *out = fd;
     return AGT_OK;
 }
