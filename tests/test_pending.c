@@ -194,3 +194,46 @@ TEST(pending, a_read_only_handle_shows_what_the_journal_holds) {
     CHECK(deaths > 4);
     CHECK(newer > 2);
 }
+
+static void pending_on_disk(machine *m, const char *path, const char *text) {
+    char *is = machine_get(m, path, &(size_t){0});
+    CHECK((is != NULL) == (text != NULL));
+    if (text) CHECK_STR(is, text);
+    free(is);
+}
+
+/* As some file systems in user space are, and those over a network. */
+TEST(pending, nothing_waits_where_names_can_be_neither_exchanged_nor_linked) {
+    agt_error err;
+    agt_store *s;
+    agt_bytes b;
+    agt_write_result r[5];
+    machine_settings set = {.seed = test_random(),
+                            .call_ns = 1000,
+                            .no_exchange = true,
+                            .no_noreplace = true,
+                            .no_link = true};
+    machine *m = machine_new(&set);
+    machine_make_folder(m, root);
+    machine_put_text(m, "/home/there.md", "there");
+    s = oracle_open(machine_process_new(m, "writer"), root, NULL, AGT_OK);
+    for (size_t i = 0; i < AGT_COUNT(r); i++)
+        r[i] = (agt_write_result)AGT_WRITE_RESULT_INIT;
+    CHECK_OK(agt_write(s, &agent, "d/a.md", "one", 3, NULL, &r[0], &err), err);
+    CHECK_OK(agt_write(s, &agent, "d/a.md", "two", 3, NULL, &r[1], &err), err);
+    CHECK_OK(agt_rename(s, &agent, "d/a.md", "e/b.md", NULL, &r[2], &err), err);
+    CHECK_OK(agt_remove(s, &agent, "e/b.md", NULL, NULL, &err), err);
+    CHECK_OK(agt_restore(s, &agent, "e/b.md", 1, NULL, &r[3], &err), err);
+    CHECK_OK(agt_write(s, &agent, "there.md", "new", 3, NULL, &r[4], &err), err);
+    for (size_t i = 0; i < AGT_COUNT(r); i++)
+        CHECK_INT(r[i].apply_pending, 0);
+    CHECK_INT(r[4].edit_recorded, 1);
+    pending_on_disk(m, "/home/e/b.md", "one");
+    pending_on_disk(m, "/home/there.md", "new");
+    pending_on_disk(m, "/home/d/a.md", NULL);
+    CHECK_OK(agt_read_version(s, "there.md", 1, &b, &err), err);
+    CHECK_STR((const char *)b.data, "there");
+    agt_bytes_free(&b);
+    CHECK_OK(agt_close(s, &err), err);
+    machine_free(m);
+}

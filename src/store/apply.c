@@ -317,6 +317,16 @@ static bool apply_is_folder(agt_store *s, agt_fd dir, const char *name) {
     return s->sys->stat(s->sys->ctx, dir, name, &st) == 0 && st.kind == AGT_FILE_FOLDER;
 }
 
+/* A name for what has none, where neither a rename nor a link takes care not to replace. */
+static int apply_new_plain(agt_store *s, agt_fd folder, const char *leaf, agt_fd dir,
+                           const char *name) {
+    agt_stat st;
+    int rc = s->sys->stat(s->sys->ctx, folder, leaf, &st);
+    if (rc == 0) return AGT_SYS_ERR(AGT_SYS_EXIST, 0);
+    if (AGT_SYS_CLASS(rc) != AGT_SYS_NOENT) return rc;
+    return s->sys->rename(s->sys->ctx, dir, name, folder, leaf, AGT_RENAME_REPLACE);
+}
+
 /* `name` in `dir` becomes the document. */
 static int apply_put(agt_store *s, agt_fd folder, const char *leaf, agt_fd dir, const char *name,
                      agt_place *p) {
@@ -337,6 +347,8 @@ static int apply_put(agt_store *s, agt_fd folder, const char *leaf, agt_fd dir, 
             there = false; /* somebody deleted it meanwhile */
         } else {
             rc = sys->rename(sys->ctx, dir, name, folder, leaf, AGT_RENAME_NOREPLACE);
+            if (AGT_SYS_CLASS(rc) == AGT_SYS_NOSYS)
+                rc = apply_new_plain(s, folder, leaf, dir, name);
             if (rc == 0 || AGT_SYS_CLASS(rc) != AGT_SYS_EXIST) return rc;
             there = true; /* somebody made it meanwhile */
         }
