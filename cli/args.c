@@ -183,5 +183,5 @@ int args_version(const char *s, const char *what, uint32_t min, uint32_t *out) {
 
 int args_number(const char *s, const char *what, uint64_t *out) {
     if (!s || text_number(s, INT64_MAX, out)) return CLI_DONE;
-    return out_fail(CLI_USAGE, "%s '%s' is no number", what, s);
+    return out_fail(CLI_USAGE, "%s '%s' is no number; use digits alone", what, s);
 }

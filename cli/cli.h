@@ -200,6 +200,8 @@ bool cli_may_act_as(const char *actor);
 /* Who acts when nothing is said: AGENT_TRACE_ACTOR or NULL. */
 const char *cli_env_actor(void);
 
+/* --session, or NULL if it is not given. */
+int cli_session(const cli *c, const char **out);
 /* --type as an agt_type; 0 if it is not given. */
 int cli_type(const cli *c, uint32_t *out);
 int cli_durability(const cli *c, uint32_t *out);
@@ -298,6 +300,8 @@ uint64_t command_options(const cli_command *command);
 /* ---- events (commands_trace.c) ---- */
 
 bool event_text_is(agt_text text, const char *word);
+/* May --actor filter by it? An exit code; what is no actor was reported. */
+int cli_filter_actor(const char *actor);
 /* What AGENT-TRACE.md says of itself: that it was made anew. */
 bool event_is_index(const agt_event *e);
 /* A refusal's reason: "violation: WHO attempted WHAT on PATH: REASON" without what a row says

@@ -175,6 +175,7 @@ static int command_mv(cli *c) {
     int code = change_prepare(c, &ch);
     if (code == CLI_DONE) code = cli_document_path(c, c->args.words[0], m.from, sizeof m.from);
     if (code == CLI_DONE) code = move_target(c, &m);
+    (void)snprintf(c->failure.path, sizeof c->failure.path, "%s", m.from);
     if (code == CLI_DONE) code = cli_open(c, true);
     return code == CLI_DONE ? cli_close(c, move_open(c, &ch, &m)) : code;
 }

@@ -29,6 +29,7 @@ typedef struct replace {
     bool word, regex;
     regex_t pattern;
     agt_caller caller;
+    uint32_t durability;
     replace_file *files;
     size_t count, cap, matches;
     size_t binary, refused, asked;
@@ -186,14 +187,16 @@ static agt_status replace_collect(cli *c, replace *r, const char *under, uint32_
     agt_cursor *cursor;
     bool one = under[0] && agt_document_get(c->store, under, &d, NULL) == AGT_OK && d.exists;
     if (one) return !type || d.type == type ? replace_look(c, r, under, err) : AGT_OK;
-    o.type = type;
     o.under = under;
     agt_status st = agt_list(c->store, &o, &cursor, err);
     if (st != AGT_OK) return st;
-    while ((st = agt_list_next(cursor, &d, err)) == AGT_OK)
-        if ((st = replace_look(c, r, d.path, err)) != AGT_OK) break;
+    bool any = !under[0];
+    for (; (st = agt_list_next(cursor, &d, err)) == AGT_OK; any = true)
+        if ((!type || d.type == type) && (st = replace_look(c, r, d.path, err)) != AGT_OK) break;
     agt_cursor_close(cursor);
-    return st == AGT_END ? AGT_OK : st;
+    if (st != AGT_END || any) return st == AGT_END ? AGT_OK : st;
+    (void)snprintf(err->message, sizeof err->message, "no document is, or is in, %.400s", under);
+    return AGT_NOT_FOUND;
 }
 
 /* ---- telling and asking ---- */
@@ -258,9 +261,6 @@ static int replace_apply(cli *c, replace *r) {
     static const agt_write_options plain = AGT_WRITE_OPTIONS_INIT;
     static const agt_change blank = AGT_CHANGE_INIT;
     agt_error err;
-    uint32_t durability;
-    int code = cli_durability(c, &durability);
-    if (code != CLI_DONE) return code;
     if (r->count > AGT_MAX_BATCH)
         return out_fail(CLI_USAGE,
                         "%zu documents have matches, and at most %d can be changed as one; name a "
@@ -280,7 +280,7 @@ static int replace_apply(cli *c, replace *r) {
         changes[i].len = f->new.len;
         changes[i].options = &options[i];
     }
-    agt_status st = agt_batch(c->store, &r->caller, changes, r->count, durability, NULL, &err);
+    agt_status st = agt_batch(c->store, &r->caller, changes, r->count, r->durability, NULL, &err);
     free(changes);
     free(options);
     return st == AGT_OK ? CLI_DONE : cli_failed(c, st, &err);
@@ -349,6 +349,7 @@ static int replace_run(cli *c, replace *r) {
     uint32_t type;
     char under[AGT_MAX_PATH * 4] = "";
     int code = cli_type(c, &type);
+    if (code == CLI_DONE) code = cli_durability(c, &r->durability);
     if (code == CLI_DONE) code = replace_pattern(c, r);
     if (code == CLI_DONE) code = cli_caller(c, "cli", &r->caller);
     if (code == CLI_DONE) code = cli_find(c);

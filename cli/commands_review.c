@@ -51,13 +51,14 @@ static int review_list(cli *c) {
     review r = {.table = {.columns = 8, .right = 1, .below = true, .shrink = 6}};
     r.json.lines = true;
     o.limit = CLI_LOG_LIMIT;
+    o.actor = c->args.value[OPT_BY];
     int code = args_number(c->args.value[OPT_LIMIT], "--limit", &o.limit);
+    if (code == CLI_DONE && o.actor) code = cli_filter_actor(o.actor);
     if (code == CLI_DONE) code = cli_find(c);
     if (code == CLI_DONE) code = cli_open(c, false);
     if (code != CLI_DONE) return code;
     o.action = "violation";
     o.newest_first = 1;
-    o.actor = c->args.value[OPT_BY];
     agt_status st = agt_trace(c->store, &o, &cursor, &err);
     if (st != AGT_OK) return cli_close(c, cli_failed(c, st, &err));
     while (!out_is_broken() && (st = agt_trace_next(cursor, &e, &err)) != AGT_END) {

@@ -166,7 +166,8 @@ static int lock_timeout(const char *s, int32_t *out) {
     *out = CLI_LOCK_WAIT_S * 1000;
     if (!s) return CLI_DONE;
     if (!time_parse_seconds(s, strlen(s), &ms) || ms > INT32_MAX)
-        return out_fail(CLI_USAGE, "--timeout '%s' is no number of seconds", s);
+        return out_fail(CLI_USAGE, "--timeout '%s' is no number of seconds; use 0 to %d", s,
+                        INT32_MAX / 1000);
     *out = ms == 0 ? AGT_TRY : (int32_t)ms;
     return CLI_DONE;
 }

@@ -13,12 +13,21 @@
 
 /* ---- filters ---- */
 
-static int trace_by(const char *actor) {
+int cli_filter_actor(const char *actor) {
     if (strcmp(actor, "agent") == 0) return CLI_DONE;
     if (agt_permission(actor, AGT_ACTION_WRITE, AGT_TYPE_SCRATCH, NULL) != AGT_INVALID)
         return CLI_DONE;
     return out_fail(CLI_USAGE, "--actor '%s' is no actor; use user, system, agent or agent:NAME",
                     actor);
+}
+
+static int trace_action(const char *action) {
+    size_t n = strspn(action, "abcdefghijklmnopqrstuvwxyz0123456789_.");
+    if (n >= 1 && n <= AGT_MAX_NAME && !action[n]) return CLI_DONE;
+    return out_fail(CLI_USAGE,
+                    "--action '%s' is no action; use create, modify, delete, restore, violation or "
+                    "another word of a-z 0-9 _ .",
+                    action);
 }
 
 /* Everything but the path. */
@@ -27,8 +36,9 @@ static int trace_filters(const cli *c, agt_trace_options *o) {
     int code = cli_type(c, &o->type);
     o->actor = value[OPT_BY];
     o->action = value[OPT_ACTION];
-    o->session = value[OPT_SESSION];
-    if (code == CLI_DONE && o->actor) code = trace_by(o->actor);
+    if (code == CLI_DONE) code = cli_session(c, &o->session);
+    if (code == CLI_DONE && o->actor) code = cli_filter_actor(o->actor);
+    if (code == CLI_DONE && o->action) code = trace_action(o->action);
     if (code == CLI_DONE) code = args_number(value[OPT_LIMIT], "--limit", &o->limit);
     if (code == CLI_DONE) code = args_number(value[OPT_SEQ], "--seq", &o->from_seq);
     if (code != CLI_DONE || !value[OPT_SINCE]) return code;

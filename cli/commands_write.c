@@ -159,7 +159,9 @@ static int command_init(cli *c) {
     if (init_is_private(folder))
         return out_fail(CLI_USAGE, "%s belongs to a store; make one in a folder of your own",
                         folder);
+    agt_caller caller; /* a wrong one is told before anything is made */
     int code = scan_check(c);
+    if (code == CLI_DONE) code = cli_caller(c, "init", &caller);
     if (code == CLI_DONE) code = init_open(c, folder, scans, &made);
     if (code != CLI_DONE) return code;
     agt_status st = agt_store_find(folder, absolute, sizeof absolute, &err);
@@ -176,10 +178,17 @@ static int command_init(cli *c) {
 
 /* ---- the bytes to write ---- */
 
+static int write_too_large(const char *name) {
+    return out_fail(CLI_USAGE, "%s has more than %u bytes, the most a document may have", name,
+                    AGT_MAX_DOCUMENT);
+}
+
 static int write_read_all(int fd, const char *name, change_bytes *b) {
     struct stat st;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0)
-        b->cap = (uint64_t)st.st_size < AGT_MAX_DOCUMENT ? (size_t)st.st_size + 1 : 0;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+        if ((uint64_t)st.st_size > AGT_MAX_DOCUMENT) return write_too_large(name);
+        b->cap = (size_t)st.st_size + 1;
+    }
     if (b->cap) b->data = out_alloc(b->cap);
     for (;;) {
         if (b->len == b->cap) {
@@ -191,9 +200,7 @@ static int write_read_all(int fd, const char *name, change_bytes *b) {
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return out_fail(CLI_ERROR, "cannot read %s: %s", name, strerror(errno));
         b->len += (size_t)n;
-        if (b->len > AGT_MAX_DOCUMENT)
-            return out_fail(CLI_USAGE, "%s has more than %u bytes, the most a document may have",
-                            name, AGT_MAX_DOCUMENT);
+        if (b->len > AGT_MAX_DOCUMENT) return write_too_large(name);
     }
 }
 
@@ -210,6 +217,7 @@ static int write_input(const cli *c, change_bytes *b) {
         if (out_is_terminal(0)) out_note("reading the document from the terminal; Ctrl-D ends it");
         return write_read_all(0, "stdin", b);
     }
+    if (!file[0]) return out_usage(c->command, "the file's name is empty");
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return out_fail(errno == ENOENT ? CLI_NOT_FOUND : CLI_ERROR, "cannot read %s: %s", file,

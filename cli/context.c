@@ -304,6 +304,8 @@ int cli_close(cli *c, int code) {
         out_note("every change is safe, but AGENT-TRACE.md is not up to date: %s", err.message);
     agt_status st = agt_close(c->store, &err);
     c->store = NULL;
+    if (st != AGT_OK && code != CLI_DONE && c->failure.status == st) /* told already */
+        return code;
     if (st == AGT_BUSY || st == AGT_IO || st == AGT_NOMEM)
         out_note("every change is safe, but git does not have all of them yet (%s); the next "
                  "command that writes tries again",
@@ -332,7 +334,19 @@ bool cli_may_act_as(const char *actor) {
 static int context_check_actor(const char *where, const char *actor) {
     if (agt_permission(actor, AGT_ACTION_WRITE, AGT_TYPE_SCRATCH, NULL) != AGT_INVALID)
         return CLI_DONE;
-    return out_fail(CLI_USAGE, "%s '%s' is no actor; use user, system or agent:NAME", where, actor);
+    return out_fail(
+        CLI_USAGE, "%s '%s' is no actor; use user, system or agent:NAME%s", where, actor,
+        context_is_agent(actor) ? ", a NAME having 1 to 64 bytes, none of < > / \\ : \"" : "");
+}
+
+int cli_session(const cli *c, const char **out) {
+    const char *s = c->args.value[OPT_SESSION];
+    size_t n =
+        s ? strspn(s, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz._:-") : 0;
+    *out = s;
+    if (!s || (n >= 1 && n <= AGT_MAX_NAME && !s[n])) return CLI_DONE;
+    return out_fail(CLI_USAGE, "--session '%s' is not valid; use 1 to %d of A-Z a-z 0-9 . _ : -", s,
+                    AGT_MAX_NAME);
 }
 
 int cli_caller(cli *c, const char *source, agt_caller *out) {
@@ -340,10 +354,10 @@ int cli_caller(cli *c, const char *source, agt_caller *out) {
     const agt_caller caller = AGT_CALLER(given ? given : env ? env : "user");
     int code = env ? context_check_actor("AGENT_TRACE_ACTOR", env) : CLI_DONE;
     if (code == CLI_DONE && given) code = context_check_actor("--actor", given);
-    if (code != CLI_DONE) return code;
     *out = caller;
+    if (code == CLI_DONE) code = cli_session(c, &out->session);
+    if (code != CLI_DONE) return code;
     out->source = source;
-    out->session = c->args.value[OPT_SESSION];
     out->confirm = c->args.value[OPT_YES] != NULL;
     if (cli_may_act_as(out->actor)) return CLI_DONE;
     return out_fail(CLI_DENIED,

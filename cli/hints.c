@@ -53,10 +53,15 @@ static bool hint_near(cli *c, const char *path, char *near, size_t size) {
     return near[0] != 0;
 }
 
+/* A file that could be added: no link leads to it. */
 static bool hint_is_file(const cli *c, const char *path) {
     char name[sizeof c->root + AGT_MAX_PATH * 4];
     struct stat st;
     (void)snprintf(name, sizeof name, "%s/%s", c->root, path);
+    for (char *p = name + strlen(c->root) + 1; (p = strchr(p, '/')) != NULL; *p++ = '/') {
+        *p = 0;
+        if (lstat(name, &st) != 0 || !S_ISDIR(st.st_mode)) return false;
+    }
     return lstat(name, &st) == 0 && S_ISREG(st.st_mode);
 }
 
@@ -65,11 +70,17 @@ const char *hint_missing(cli *c, char *out, size_t size) {
     agt_document d = AGT_DOCUMENT_INIT;
     char near[AGT_MAX_PATH + 8], shown[AGT_MAX_PATH * 4];
     out[0] = 0;
-    if (!c->store || !path[0] || agt_document_get(c->store, path, &d, NULL) != AGT_NOT_FOUND)
-        return out;
+    if (!c->store || !path[0]) return out;
+    agt_status st = agt_document_get(c->store, path, &d, NULL);
+    if (st != AGT_NOT_FOUND && (st != AGT_OK || d.exists)) return out;
+    cli_shown(c, path, strlen(path), shown, sizeof shown);
     if (hint_is_file(c, path))
         (void)snprintf(out, size, "; the file is there, and 'agent-trace add TYPE %s' makes it one",
-                       cli_shown(c, path, strlen(path), shown, sizeof shown));
+                       shown);
+    else if (st == AGT_OK)
+        (void)snprintf(out, size,
+                       "; it was deleted, and 'agent-trace restore %s %u' brings it back", shown,
+                       d.version > 1 ? d.version - 1 : 1);
     else if (hint_near(c, path, near, sizeof near))
         (void)snprintf(out, size, "; perhaps %s",
                        cli_shown(c, near, strlen(near), shown, sizeof shown));

@@ -54,6 +54,9 @@ int lines_open(line_reader *r, const char *file) {
     bool standard = strcmp(file, "-") == 0;
     memset(r, 0, sizeof *r);
     r->name = standard ? "stdin" : file;
+    r->fd = -1;
+    if (!file[0])
+        return out_fail(CLI_USAGE, "the file's name is empty; name a file, or - for stdin");
     r->fd = standard ? 0 : open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (r->fd < 0)
         return out_fail(errno == ENOENT ? CLI_NOT_FOUND : CLI_ERROR, "cannot read %s: %s", file,

@@ -87,8 +87,8 @@ static agt_status apply_read_fd(agt_store *s, agt_fd fd, const agt_stat *st, con
     if (st->kind != AGT_FILE_REGULAR)
         return agt__fail(err, AGT_INVALID, "%s is not a regular file; use another name", shown);
     if (st->size > AGT_MAX_DOCUMENT)
-        return agt__fail(err, AGT_LIMIT, "%s has more than %u bytes", shown,
-                         (unsigned)AGT_MAX_DOCUMENT);
+        return agt__fail(err, AGT_LIMIT, "%s has more than %u bytes, the most a document may have",
+                         shown, (unsigned)AGT_MAX_DOCUMENT);
     size_t want = (size_t)st->size;
     for (;;) { /* it may grow while it is read: one byte more is asked for */
         size_t room = want - bytes->len + 1;
