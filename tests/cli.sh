@@ -257,7 +257,7 @@ exits 0
 [ ! -s "$T/err" ] || bad "it said: $(cat "$T/err")"
 printf x >"$T/file"
 run init file/below/it
-exits 2 && complains_like 'file/below/it: a part of the path is no folder'
+exits 2 && complains_like 'file/below/it: a file stands where a folder is needed; move it away, or use another path'
 
 it 'init --scan takes in what is there, typed by the first glob, in one commit'
 mkdir -p "$T/scan/a/b" "$T/scan/.h" "$T/scan/logs" "$T/scan/node_modules" && cd "$T/scan"
@@ -635,7 +635,8 @@ it 'an actor that is none is refused, wherever it comes from'
 before=$(snapshot .)
 for actor in claude agent: 'agent:a/b' User ''; do
     run write a.md --content 8 --actor "$actor"
-    exits 2 && complains "--actor '$actor' is no actor; use user, system or agent:NAME"
+    case $actor in agent:*) more=', a NAME having 1 to 64 bytes, none of < > / \ : "' ;; *) more= ;; esac
+    exits 2 && complains "--actor '$actor' is no actor; use user, system or agent:NAME$more"
 done
 AGENT_TRACE_ACTOR=claude run write a.md --content 8
 exits 2 && complains "AGENT_TRACE_ACTOR 'claude' is no actor; use user, system or agent:NAME"
@@ -941,7 +942,7 @@ it 'wrong filters are refused'
 run log --since yesterday
 exits 2 && complains "--since 'yesterday' is no time; use 2h, 3d, 2026-11-24 or 2026-11-24T01:54:45Z"
 run log --limit many
-exits 2 && complains "--limit 'many' is no number"
+exits 2 && complains "--limit 'many' is no number; use digits alone"
 run log --actor claude
 exits 2 && complains "--actor 'claude' is no actor; use user, system, agent or agent:NAME"
 run trace --seq -5
@@ -1300,7 +1301,7 @@ exits 127 && complains_like 'cannot run no-such-command-at-all'
 run lock hold -- "$S"
 exits 126
 run lock hold --timeout soon true
-exits 2 && complains "--timeout 'soon' is no number of seconds"
+exits 2 && complains "--timeout 'soon' is no number of seconds; use 0 to 2147483"
 run lock try now
 exits 2
 run lock status --timeout 1
