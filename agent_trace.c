@@ -3839,13 +3839,21 @@ AGT_PRIVATE agt_fd agt__walk_folder(const agt_sys *sys, agt_fd dir, const char *
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
 #if defined(__linux__) && !defined(AGENT_TRACE_PLAIN_POSIX)
 #define OS_LINUX 1
+#include <sys/statfs.h>
 #include <sys/syscall.h>
+#endif
+#if defined(__APPLE__) || defined(__FreeBSD__) || defined(__OpenBSD__) || defined(__DragonFly__)
+#define OS_MOUNT_NAMES 1 /* statfs tells a file system's name, and whether it is local */
+#include <sys/param.h>   /* first */
+
+#include <sys/mount.h>
 #endif
 
 _Static_assert(sizeof(off_t) == 8, "compile with -D_FILE_OFFSET_BITS=64: files may pass 2 GiB");
@@ -4479,6 +4487,64 @@ static int os_path_of(void *ctx, agt_fd dir, char *out, size_t size) {
 #endif
 }
 
+/* ---- the file system of a folder ---- */
+
+#ifdef OS_LINUX
+/* From <linux/magic.h>, and of file systems that live outside of the kernel's tree. */
+static const struct {
+    uint32_t magic, place;
+    char kind[16];
+} os_volumes[] = {
+    {0x00006969, AGT_VOLUME_NETWORK, "nfs"},    {0xff534d42, AGT_VOLUME_NETWORK, "cifs"},
+    {0xfe534d42, AGT_VOLUME_NETWORK, "smb"},    {0x0000517b, AGT_VOLUME_NETWORK, "smb"},
+    {0x00c36400, AGT_VOLUME_NETWORK, "ceph"},   {0x5346414f, AGT_VOLUME_NETWORK, "afs"},
+    {0x6b414653, AGT_VOLUME_NETWORK, "afs"},    {0x73757245, AGT_VOLUME_NETWORK, "coda"},
+    {0x0bd00bd0, AGT_VOLUME_NETWORK, "lustre"}, {0x47504653, AGT_VOLUME_NETWORK, "gpfs"},
+    {0x01161970, AGT_VOLUME_NETWORK, "gfs2"},   {0x7461636f, AGT_VOLUME_NETWORK, "ocfs2"},
+    {0x19830326, AGT_VOLUME_NETWORK, "beegfs"}, {0x01021997, AGT_VOLUME_PROGRAM, "9p"},
+    {0x65735546, AGT_VOLUME_PROGRAM, "fuse"},   {0x786f4256, AGT_VOLUME_PROGRAM, "vboxsf"}};
+#endif
+
+static void os_volume_kind(int dir, agt_volume *out) {
+#if defined(OS_LINUX)
+    struct statfs fs;
+    int rc;
+    OS_RETRY(rc, fstatfs(dir, &fs));
+    if (rc < 0) return;
+    out->place = AGT_VOLUME_LOCAL;
+    for (size_t i = 0; i < AGT_COUNT(os_volumes); i++) {
+        if (os_volumes[i].magic != (uint32_t)fs.f_type) continue;
+        out->place = os_volumes[i].place;
+        memcpy(out->kind, os_volumes[i].kind, sizeof out->kind);
+    }
+#elif defined(OS_MOUNT_NAMES)
+    struct statfs fs;
+    int rc;
+    OS_RETRY(rc, fstatfs(dir, &fs));
+    if (rc < 0) return;
+    out->place = (fs.f_flags & MNT_LOCAL) ? AGT_VOLUME_LOCAL : AGT_VOLUME_NETWORK;
+    (void)snprintf(out->kind, sizeof out->kind, "%s", fs.f_fstypename);
+#else
+    (void)dir, (void)out;
+#endif
+}
+
+static int os_volume(void *ctx, agt_fd dir, agt_volume *out) {
+    (void)ctx;
+    static const agt_volume unknown = AGT_VOLUME_INIT;
+    struct statvfs fs;
+    int rc;
+    *out = unknown;
+    OS_RETRY(rc, fstatvfs((int)dir, &fs));
+    if (rc < 0) return os_error(errno);
+    uint64_t block = fs.f_frsize ? (uint64_t)fs.f_frsize : (uint64_t)fs.f_bsize;
+    uint64_t blocks = (uint64_t)fs.f_bavail;
+    if (fs.f_blocks && block && blocks < UINT64_MAX / block) out->free_bytes = blocks * block;
+    out->read_only = (fs.f_flag & ST_RDONLY) != 0;
+    os_volume_kind((int)dir, out);
+    return 0;
+}
+
 /* ---- mutexes ---- */
 
 static void *os_mutex_new(void *ctx) {
@@ -4548,6 +4614,7 @@ static const agt_sys os_sys = {
     .mutex_free = os_mutex_free,
     .mutex_lock = os_mutex_lock,
     .mutex_unlock = os_mutex_unlock,
+    .volume = os_volume,
 };
 
 AGENT_TRACE_API const agt_sys *agt_sys_os(void) {
@@ -9671,6 +9738,9 @@ AGT_PRIVATE size_t agt__holder_format(const agt_holder *h, char out[AGT_HOLDER_T
  * names the pid of poll.lock. Every text in `out` is UTF-8 without control characters. */
 AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_len,
                                    const void *info, size_t info_len);
+/* As agt_poll_lock_holder, of an open folder locks/. */
+AGT_PRIVATE agt_status agt__lock_holder(const agt_sys *sys, agt_fd locks, agt_lock_holder *out,
+                                        agt_error *err);
 
 #endif /* AGT_LOCK_H */
 /* end src/lock/lock.h */
@@ -10122,8 +10192,8 @@ static agt_status poll_held(const agt_sys *sys, agt_fd fd, uint32_t *held, agt_e
     return AGT_OK;
 }
 
-static agt_status poll_read_holder(const agt_sys *sys, agt_fd locks, agt_lock_holder *out,
-                                   agt_error *err) {
+AGT_PRIVATE agt_status agt__lock_holder(const agt_sys *sys, agt_fd locks, agt_lock_holder *out,
+                                        agt_error *err) {
     agt_fd fd = sys->open(sys->ctx, locks, POLL_LOCK_NAME, AGT_O_READ, 0);
     if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", POLL_LOCK_NAME);
     char pid[POLL_PID_MAX], info[AGT_HOLDER_TEXT];
@@ -10157,7 +10227,7 @@ AGENT_TRACE_API agt_status agt_poll_lock_holder(const char *root, agt_lock_holde
     agt_fd locks;
     agt_status status = poll_open_locks(sys, root, false, &locks, err);
     if (status != AGT_OK) return status;
-    status = poll_read_holder(sys, locks, &found, err);
+    status = agt__lock_holder(sys, locks, &found, err);
     sys->close(sys->ctx, locks);
     if (status != AGT_OK) return status;
     found.size = out->size;
@@ -14188,6 +14258,9 @@ AGT_PRIVATE agt_status agt__target(agt_store *s, const char *path, size_t len, a
 AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
                                           size_t len, agt_error *err);
 
+/* Under the store lock: removes the oldest where there are too many. */
+AGT_PRIVATE void agt__trim_rejected(agt_store *s);
+
 /* ---- pending.c ---- */
 
 /* Events from..to - 1 are recorded and may not be applied. What a live writer is at counts only for
@@ -16146,6 +16219,10 @@ static void rejected_cap(agt_store *s, const char *keep) {
         if (sum.files <= AGT_MAX_REJECTED && sum.bytes <= AGT_MAX_REJECTED_BYTES) return;
         if (!sum.oldest[0] || s->sys->remove(s->sys->ctx, s->rejected, sum.oldest) < 0) return;
     }
+}
+
+AGT_PRIVATE void agt__trim_rejected(agt_store *s) {
+    rejected_cap(s, "");
 }
 
 AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
@@ -22888,211 +22965,6 @@ AGENT_TRACE_API agt_status agt_repair(const char *root, const agt_repair_options
     return agt__answer(st, &mine, err);
 }
 /* end src/store/mend.c */
-/* begin src/store/doctor.c */
-/* doctor: what is not as it should be with a store, or worth knowing, and what to do about it.
- *
- * (1) It looks as a reader does: without a lock, through a read-only handle. What only a look at
- *     every byte tells is agt_repair's, in a dry run.
- * (2) Each finding has a code that never changes, says what is, and how it is mended. */
-
-#define DOCTOR_AHEAD_MS (5LL * 60 * 1000) /* an event so much later than now: a clock is wrong */
-
-typedef struct doctor {
-    agt_doctor_options o;
-    agt_findings *found;
-    agt_store *parts; /* the folders */
-    const char *root;
-} doctor;
-
-static unsigned long long doctor_n(uint64_t n) {
-    return (unsigned long long)n;
-}
-
-/* ---- rights ---- */
-
-/* A folder of ours is 0700: who may enter it may read documents' old versions and refused bytes. */
-static agt_status doctor_rights(doctor *d, agt_error *err) {
-    agt_stat at, root;
-    const agt_store *s = d->parts;
-    int rc = s->sys->fstat(s->sys->ctx, s->at, &at);
-    if (rc == 0) rc = s->sys->fstat(s->sys->ctx, s->root, &root);
-    if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace");
-    if (at.owner != root.owner)
-        (void)agt__findings_add(d->found, AGT_SEVERITY_NOTE, "owner", NULL,
-                                ".agent-trace belongs to another user than the folder it is in");
-    if (!(at.mode & 077u)) return AGT_OK;
-    agt_finding *f = agt__findings_add(
-        d->found, AGT_SEVERITY_WARNING, "rights",
-        "run 'agent-trace doctor --fix', or 'chmod 700 .agent-trace'",
-        ".agent-trace has mode %03o: others can see all versions", (unsigned)(at.mode & 0777u));
-    f->mendable = 1;
-    if (!d->o.fix) return AGT_OK;
-    rc = s->sys->set_mode(s->sys->ctx, s->at, 0700);
-    f->mended = rc == 0;
-    return rc < 0 ? agt__fail_io(err, rc, "cannot change the mode of .agent-trace") : AGT_OK;
-}
-
-/* ---- what lies there ---- */
-
-static int doctor_count(void *ctx, const char *name) {
-    (void)name;
-    ++*(uint32_t *)ctx;
-    return 0;
-}
-
-static uint32_t doctor_names(const doctor *d, agt_fd dir) {
-    uint32_t n = 0;
-    if (dir != AGT_FD_NONE) (void)d->parts->sys->list(d->parts->sys->ctx, dir, doctor_count, &n);
-    return n;
-}
-
-static void doctor_files(doctor *d) {
-    const agt_store *s = d->parts;
-    agt_fd damaged = s->sys->open(s->sys->ctx, s->at, "damaged", AGT_O_READ | AGT_O_FOLDER, 0);
-    uint32_t n = doctor_names(d, s->aside);
-    if (n)
-        (void)agt__findings_add(d->found, AGT_SEVERITY_WARNING, "aside",
-                                "read them and remove them: no version holds them",
-                                "%u edit%s that met a write %s kept in .agent-trace/aside", n,
-                                n == 1 ? "" : "s", n == 1 ? "is" : "are");
-    if (damaged >= 0 && (n = doctor_names(d, damaged)) > 0)
-        (void)agt__findings_add(d->found, AGT_SEVERITY_NOTE, "kept",
-                                "remove them when you do not need them any more",
-                                "%u part%s that a repair replaced %s kept in .agent-trace/damaged",
-                                n, n == 1 ? "" : "s", n == 1 ? "is" : "are");
-    if (damaged >= 0) s->sys->close(s->sys->ctx, damaged);
-    if ((n = doctor_names(d, s->rejected)) > AGT_MAX_REJECTED / 4 * 3)
-        (void)agt__findings_add(d->found, AGT_SEVERITY_NOTE, "refused", NULL,
-                                "%u refused writes are kept; behind %u the oldest go", n,
-                                (unsigned)AGT_MAX_REJECTED);
-}
-
-/* ---- the store as a reader sees it ---- */
-
-static agt_status doctor_clock(doctor *d, agt_store *s, agt_error *err) {
-    agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
-    agt_event e = AGT_EVENT_INIT;
-    agt_cursor *c;
-    o.newest_first = 1;
-    o.limit = 1;
-    agt_status st = agt_trace(s, &o, &c, err);
-    if (st != AGT_OK) return st;
-    st = agt_trace_next(c, &e, err);
-    int64_t ahead = st == AGT_OK ? e.recorded_unix_ms - s->sys->now_unix_ms(s->sys->ctx) : 0;
-    if (ahead > DOCTOR_AHEAD_MS)
-        (void)agt__findings_add(d->found, AGT_SEVERITY_WARNING, "clock",
-                                "set the clock; the order of events is right all the same",
-                                "the newest event is %llu minutes later than now",
-                                doctor_n((uint64_t)ahead / 60000));
-    agt_cursor_close(c);
-    return st == AGT_END ? AGT_OK : st;
-}
-
-static agt_status doctor_info(doctor *d, agt_store *s, agt_error *err) {
-    agt_store_info i = AGT_STORE_INFO_INIT;
-    agt_status st = agt_store_get_info(s, &i, err);
-    if (st != AGT_OK) return st;
-    if (i.failed)
-        (void)agt__findings_add(d->found, AGT_SEVERITY_ERROR, "failed",
-                                "look at the disk; the next command that writes recovers",
-                                "a sync to disk failed, so the store is read-only");
-    if (i.apply_pending)
-        (void)agt__findings_add(d->found, AGT_SEVERITY_WARNING, "waits",
-                                "move away what stands in its place, and run 'agent-trace status'",
-                                "a recorded change is not in its file yet");
-    if (i.last_seq > i.published_seq)
-        (void)agt__findings_add(
-            d->found, AGT_SEVERITY_NOTE, "pending", "'agent-trace git log' publishes them",
-            "git does not have the newest %llu events yet", doctor_n(i.last_seq - i.published_seq));
-    return doctor_clock(d, s, err);
-}
-
-static void doctor_leader(doctor *d) {
-    agt_lock_holder h = AGT_LOCK_HOLDER_INIT;
-    if (d->o.sys || agt_poll_lock_holder(d->root, &h, NULL) != AGT_OK || !h.held) return;
-    (void)agt__findings_add(d->found, AGT_SEVERITY_NOTE, "leader", NULL,
-                            "%s, process %lld, is the poll leader", h.program, (long long)h.pid);
-}
-
-/* Damage that opening tells is a finding. */
-static agt_status doctor_open(doctor *d, agt_error *err) {
-    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
-    agt_store *s;
-    agt_error mine;
-    mine.status = AGT_OK;
-    o.read_only = 1;
-    o.timeout_ms = d->o.timeout_ms;
-    o.allocator = d->o.allocator;
-    o.sys = d->o.sys;
-    agt_status st = agt_open(&s, d->root, &o, &mine);
-    if (st == AGT_OK) {
-        st = doctor_info(d, s, &mine);
-        (void)agt_close(s, NULL);
-    }
-    if (st == AGT_CORRUPT && d->o.deep) return AGT_OK; /* that look has told it already */
-    if (st != AGT_CORRUPT) return agt__answer(st, &mine, err);
-    agt__findings_add(d->found, AGT_SEVERITY_ERROR, "damaged", "run 'agent-trace repair'", "%.400s",
-                      mine.message)
-        ->mendable = 1;
-    return AGT_OK;
-}
-
-/* ---- all of it ---- */
-
-/* The findings of a repair, dry or not, join ours. */
-static agt_status doctor_repair(doctor *d, agt_error *err) {
-    agt_repair_options o = AGT_REPAIR_OPTIONS_INIT;
-    agt_findings *all;
-    o.dry_run = !d->o.fix;
-    o.timeout_ms = d->o.timeout_ms;
-    o.allocator = d->o.allocator;
-    o.sys = d->o.sys;
-    agt_status st = agt_repair(d->root, &o, NULL, &all, err);
-    if (st != AGT_OK) return st;
-    agt__findings_join(d->found, all);
-    agt_findings_close(all);
-    return AGT_OK;
-}
-
-static agt_status doctor_run(doctor *d, agt_error *err) {
-    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
-    o.read_only = 1;
-    o.timeout_ms = d->o.timeout_ms;
-    o.allocator = d->o.allocator;
-    o.sys = d->o.sys;
-    agt_status st = AGT_OK;
-    if (d->o.deep || d->o.fix) st = doctor_repair(d, err);
-    if (st == AGT_OK) st = agt__store_open_parts(&d->parts, d->root, &o, err);
-    if (st != AGT_OK) return st;
-    st = doctor_rights(d, err);
-    if (st == AGT_OK) doctor_files(d);
-    agt__store_close_parts(d->parts);
-    if (st == AGT_OK) st = doctor_open(d, err);
-    if (st == AGT_OK) doctor_leader(d);
-    return st == AGT_OK && agt__findings_failed(d->found) ? agt__nomem(err) : st;
-}
-
-AGENT_TRACE_API agt_status agt_doctor(const char *root, const agt_doctor_options *opts,
-                                      agt_findings **findings, agt_error *err) {
-    doctor d;
-    agt_error mine;
-    AGENT_TRACE_ASSERT(root && findings);
-    *findings = NULL;
-    mine.status = AGT_OK;
-    memset(&d, 0, sizeof d);
-    d.root = root;
-    agt_status st = agt__options(&d.o, sizeof d.o, opts, "agt_doctor_options", err);
-    if (st != AGT_OK) return st;
-    agt_mem mem = agt__mem(d.o.allocator);
-    st = agt__findings_new(&d.found, &mem, &mine);
-    if (st == AGT_OK) st = doctor_run(&d, &mine);
-    if (st == AGT_OK)
-        *findings = d.found;
-    else
-        agt_findings_close(d.found);
-    return agt__answer(st, &mine, err);
-}
-/* end src/store/doctor.c */
 /* floor 5: what stands on the whole store */
 /* begin src/reference/old.c */
 /* old: opening a store of agent-trace 0.1.0, and its memory. */
@@ -25187,6 +25059,11 @@ static void veil_mutex_unlock(void *ctx, void *mutex) {
     const agt_veil *v = ctx;
     v->under->mutex_unlock(v->under->ctx, mutex);
 }
+static int veil_volume(void *ctx, agt_fd dir, agt_volume *out) {
+    const agt_veil *v = ctx;
+    if (veil_is(dir) || !v->under->volume) return AGT_SYS_ERR(AGT_SYS_NOSYS, 0);
+    return v->under->volume(v->under->ctx, dir, out);
+}
 
 static const agt_sys veil_calls = {sizeof(agt_sys),  NULL,
                                    veil_open_root,   veil_open,
@@ -25204,7 +25081,8 @@ static const agt_sys veil_calls = {sizeof(agt_sys),  NULL,
                                    veil_random,      veil_pid,
                                    veil_process,     veil_path_of,
                                    veil_mutex_new,   veil_mutex_free,
-                                   veil_mutex_lock,  veil_mutex_unlock};
+                                   veil_mutex_lock,  veil_mutex_unlock,
+                                   veil_volume};
 
 /* ---- making it ---- */
 
@@ -26236,6 +26114,9 @@ AGENT_TRACE_API agt_status agt_upgrade(const char *root, const agt_upgrade_optio
 /* Appends a path as code in Markdown, so that it can be nothing else: fenced by more backticks than
  * it has, with characters that nobody sees written out. */
 AGT_PRIVATE void agt__index_path(agt_buf *out, const char *path, size_t len);
+/* Is there an index that is not what it would be if it were written now, on the disk or as its
+ * newest version? */
+AGT_PRIVATE agt_status agt__index_differs(agt_store *s, bool *differs, agt_error *err);
 
 #endif /* AGT_WORK_H */
 /* end src/work/work.h */
@@ -26462,6 +26343,32 @@ static agt_status index_once(agt_store *s, bool make, agt_write_result *r, agt_e
     return st;
 }
 
+AGT_PRIVATE agt_status agt__index_differs(agt_store *s, bool *differs, agt_error *err) {
+    index_list l;
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_buf text = agt__buf(&s->mem);
+    unsigned char id[20];
+    char hex[41] = "";
+    *differs = false;
+    memset(&l, 0, sizeof l);
+    for (size_t i = 0; i < INDEX_PARTS; i++)
+        l.rows[i] = agt__buf(&s->mem);
+    agt_status st = index_collect(s, &l, err);
+    if (st == AGT_OK && l.there) {
+        index_render(&l, &text);
+        st = text.failed ? agt__nomem(err) : agt_document_get(s, AGT_WORK_INDEX, &d, err);
+    }
+    if (st == AGT_OK && l.there) {
+        agt__git_id(s->cpu, "blob", text.data, text.len, id);
+        agt__hex(id, sizeof id, hex);
+        *differs = d.modified_outside || strncmp(d.blob, hex, 40) != 0;
+    }
+    agt__buf_free(&text);
+    for (size_t i = 0; i < INDEX_PARTS; i++)
+        agt__buf_free(&l.rows[i]);
+    return st;
+}
+
 /* How often the list of documents has changed, as far as this handle knows. */
 static agt_status index_shape(agt_store *s, uint64_t *shape, bool *changed, agt_error *err) {
     agt_status st = agt__store_enter(s, err);
@@ -26508,3 +26415,1086 @@ AGENT_TRACE_API agt_status agt_index_refresh(agt_store *store, int make, agt_wri
     return agt__answer(st, &mine, err);
 }
 /* end src/work/index.c */
+/* begin src/work/doctor_files.c */
+/* doctor_files: what lies in .agent-trace and is not as FORMAT.md says.
+ *
+ * (1) Nobody but the owner may read or write what is in it: there are all versions, and refused
+ *     bytes. In git/ and in what other programs made (what was damaged, an old store's parts)
+ *     reading is theirs to say, because .agent-trace itself lets nobody in; writing is not.
+ * (2) What --fix changes here can be told without a guess: a mode, a missing .gitignore, refused
+ *     bytes above the limit, and refused bytes that are others than their name says, which are
+ *     kept in damaged/. */
+/* begin src/work/doctor.h */
+/* doctor: the parts of a look at a store, each adding what it finds.
+ *
+ *   doctor         the whole, and what the open store tells
+ *   doctor_files   what lies in .agent-trace: modes, what was kept, refused bytes, .gitignore
+ *   doctor_left    temporaries of processes that died
+ *   doctor_around  the file system, the locks, stores above and below, what lies beside documents
+ */
+#ifndef AGT_DOCTOR_PART_H
+#define AGT_DOCTOR_PART_H
+
+
+typedef struct agt_visit {
+    agt_doctor_options o;
+    agt_findings *found;
+    agt_store *parts; /* the folders; nothing in them is believed */
+    const char *root;
+    agt_buf nested; /* folders beneath the root that are stores, each ended by a NUL */
+} agt_visit;
+
+/* How a finding begins to say its mend where --fix does it. */
+#define AGT_DOCTOR_FIX "run 'agent-trace doctor --fix'"
+
+/* ---- doctor_files.c ---- */
+
+/* Called for what is in a tree: the open folder, the path beneath the top, its last part. True goes
+ * into it, if it is a folder. */
+typedef bool (*agt_visit_fn)(void *ctx, agt_fd folder, const char *path, const char *name,
+                             const agt_stat *st);
+/* Walks all beneath an open folder, following no link; what cannot be listed is passed by. At most
+ * *names names, which is counted down; 0: there are more. AGT_NOMEM. */
+AGT_PRIVATE agt_status agt__doctor_tree(const agt_visit *v, agt_fd top, uint64_t *names,
+                                        agt_visit_fn each, void *ctx, agt_error *err);
+AGT_PRIVATE agt_status agt__doctor_rights(agt_visit *v, agt_error *err);
+AGT_PRIVATE agt_status agt__doctor_files(agt_visit *v, agt_error *err);
+/* Opens the store to mend what lies in it, under both its locks; give it back with
+ * agt__doctor_unlock. */
+AGT_PRIVATE agt_status agt__doctor_lock(const agt_visit *v, agt_store **out, agt_error *err);
+AGT_PRIVATE void agt__doctor_unlock(agt_store *s);
+
+/* ---- doctor_left.c ---- */
+
+AGT_PRIVATE agt_status agt__doctor_left(agt_visit *v, agt_error *err);
+
+/* ---- doctor_around.c ---- */
+
+/* Calls `each` for every folder above the root, the nearest first, until it says true; says that it
+ * did. */
+typedef bool (*agt_above_fn)(void *ctx, agt_fd folder, const char *path);
+AGT_PRIVATE bool agt__doctor_above(const agt_visit *v, agt_above_fn each, void *ctx);
+AGT_PRIVATE void agt__doctor_volume(agt_visit *v);
+AGT_PRIVATE void agt__doctor_locks(agt_visit *v);
+/* Finds stores above and below, and temporaries beside documents; fills v->nested. */
+AGT_PRIVATE agt_status agt__doctor_around(agt_visit *v, agt_error *err);
+/* How many documents of the open store lie in those below. */
+AGT_PRIVATE agt_status agt__doctor_nested(agt_visit *v, agt_store *s, agt_error *err);
+
+#endif /* AGT_DOCTOR_PART_H */
+/* end src/work/doctor.h */
+
+/* ---- walking ---- */
+
+typedef struct files_walk {
+    const agt_visit *v;
+    agt_buf queue, names, path;
+    uint64_t *left;
+    agt_visit_fn each;
+    void *ctx;
+} files_walk;
+
+static int files_collect(void *ctx, const char *name) {
+    files_walk *w = ctx;
+    if (!*w->left) return 1;
+    --*w->left;
+    agt__buf_put(&w->names, name, strlen(name) + 1);
+    return w->names.failed ? 1 : 0;
+}
+
+static void files_folder(files_walk *w, agt_fd folder) {
+    const agt_sys *sys = w->v->parts->sys;
+    size_t base = w->path.len;
+    agt_stat st;
+    w->names.len = 0;
+    (void)sys->list(sys->ctx, folder, files_collect, w);
+    for (size_t at = 0; at < w->names.len && !w->path.failed;) {
+        const char *name = (const char *)w->names.data + at;
+        at += strlen(name) + 1;
+        w->path.len = base;
+        agt__buf_put(&w->path, name, strlen(name) + 1);
+        if (w->path.failed || sys->stat(sys->ctx, folder, name, &st) < 0) continue;
+        bool enter = w->each(w->ctx, folder, (const char *)w->path.data, name, &st);
+        if (enter && st.kind == AGT_FILE_FOLDER) agt__buf_put(&w->queue, w->path.data, w->path.len);
+    }
+}
+
+AGT_PRIVATE agt_status agt__doctor_tree(const agt_visit *v, agt_fd top, uint64_t *names,
+                                        agt_visit_fn each, void *ctx, agt_error *err) {
+    const agt_sys *sys = v->parts->sys;
+    const agt_mem *mem = &v->parts->mem;
+    files_walk w = {v, agt__buf(mem), agt__buf(mem), agt__buf(mem), names, each, ctx};
+    agt__buf_byte(&w.queue, 0);
+    for (size_t at = 0; at < w.queue.len && !w.queue.failed && *names;) {
+        size_t n = strlen((const char *)w.queue.data + at);
+        w.path.len = 0;
+        agt__buf_put(&w.path, w.queue.data + at, n + 1);
+        at += n + 1;
+        if (w.path.failed) break;
+        agt_fd folder = agt__walk_folder(sys, top, (const char *)w.path.data, false);
+        if (folder < 0) continue;
+        w.path.len = n;
+        if (n) agt__buf_byte(&w.path, '/');
+        files_folder(&w, folder);
+        sys->close(sys->ctx, folder);
+    }
+    bool failed = w.queue.failed || w.names.failed || w.path.failed;
+    agt__buf_free(&w.queue);
+    agt__buf_free(&w.names);
+    agt__buf_free(&w.path);
+    return failed ? agt__nomem(err) : AGT_OK;
+}
+
+/* ---- rights: (1) ---- */
+
+typedef struct files_modes {
+    agt_visit *v;
+    uint64_t count, mended;
+    char first[200];
+    unsigned mode;
+} files_modes;
+
+static bool files_theirs(const char *path) {
+    static const char *const names[] = {"git", "damaged", "backup-0.1.0", "upgrade"};
+    for (size_t i = 0; i < AGT_COUNT(names); i++) {
+        size_t n = strlen(names[i]);
+        if (strncmp(path, names[i], n) == 0 && path[n] == '/') return true;
+    }
+    return false;
+}
+
+/* Documents on their way, and edits that were kept, have the mode of the document. */
+static bool files_document(const char *path) {
+    return strncmp(path, "tmp/", 4) == 0 || strncmp(path, "aside/", 6) == 0;
+}
+
+/* The mode that it should have; the same if that is one it may have. */
+static uint32_t files_mode(const char *path, const agt_stat *st) {
+    uint32_t least = st->kind == AGT_FILE_FOLDER ? 0700u : files_theirs(path) ? 0400u : 0600u;
+    return (st->mode & ~(files_theirs(path) ? 022u : 077u)) | least;
+}
+
+static bool files_look_mode(void *ctx, agt_fd folder, const char *path, const char *name,
+                            const agt_stat *st) {
+    files_modes *m = ctx;
+    const agt_sys *sys = m->v->parts->sys;
+    if (st->kind != AGT_FILE_FOLDER && st->kind != AGT_FILE_REGULAR) return false;
+    if (files_document(path)) return false;
+    uint32_t want = files_mode(path, st);
+    if (want == st->mode) return true;
+    if (!m->count++) {
+        (void)agt__show_path(m->first, sizeof m->first, path, strlen(path));
+        m->mode = (unsigned)(st->mode & 0777u);
+    }
+    if (!m->v->o.fix) return true;
+    bool is_folder = st->kind == AGT_FILE_FOLDER;
+    agt_fd fd = sys->open(sys->ctx, folder, name, AGT_O_READ | (is_folder ? AGT_O_FOLDER : 0u), 0);
+    if (fd < 0) fd = is_folder ? fd : sys->open(sys->ctx, folder, name, AGT_O_WRITE, 0);
+    if (fd < 0) return true;
+    m->mended += sys->set_mode(sys->ctx, fd, want) == 0;
+    sys->close(sys->ctx, fd);
+    return true;
+}
+
+static agt_status files_modes_inside(agt_visit *v, agt_error *err) {
+    files_modes m = {v, 0, 0, "", 0};
+    uint64_t all = UINT64_MAX;
+    agt_status st = agt__doctor_tree(v, v->parts->at, &all, files_look_mode, &m, err);
+    if (st != AGT_OK || !m.count) return st;
+    agt_finding *f = agt__findings_add(
+        v->found, AGT_SEVERITY_WARNING, "modes",
+        AGT_DOCTOR_FIX ", or 'chmod -R go-rwx,u+rw .agent-trace'",
+        "%llu file%s or folder%s in .agent-trace ha%s modes that let others in or the owner out, "
+        "the first is %s (%03o)",
+        (unsigned long long)m.count, m.count == 1 ? "" : "s", m.count == 1 ? "" : "s",
+        m.count == 1 ? "s" : "ve", m.first, m.mode);
+    f->mendable = 1;
+    f->mended = m.mended == m.count;
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__doctor_rights(agt_visit *v, agt_error *err) {
+    agt_stat at, root;
+    const agt_store *s = v->parts;
+    int rc = s->sys->fstat(s->sys->ctx, s->at, &at);
+    if (rc == 0) rc = s->sys->fstat(s->sys->ctx, s->root, &root);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace");
+    if (at.owner != root.owner)
+        (void)agt__findings_add(v->found, AGT_SEVERITY_NOTE, "owner", NULL,
+                                ".agent-trace belongs to another user than the folder it is in");
+    if (!(at.mode & 077u)) return files_modes_inside(v, err);
+    agt_finding *f = agt__findings_add(
+        v->found, AGT_SEVERITY_WARNING, "rights", AGT_DOCTOR_FIX ", or 'chmod 700 .agent-trace'",
+        ".agent-trace has mode %03o: others can see all versions", (unsigned)(at.mode & 0777u));
+    f->mendable = 1;
+    if (!v->o.fix) return files_modes_inside(v, err);
+    rc = s->sys->set_mode(s->sys->ctx, s->at, 0700);
+    f->mended = rc == 0;
+    if (rc < 0) return agt__fail_io(err, rc, "cannot change the mode of .agent-trace");
+    return files_modes_inside(v, err);
+}
+
+/* ---- what was kept ---- */
+
+static int files_count(void *ctx, const char *name) {
+    (void)name;
+    ++*(uint32_t *)ctx;
+    return 0;
+}
+
+static uint32_t files_names(const agt_visit *v, agt_fd dir) {
+    uint32_t n = 0;
+    if (dir != AGT_FD_NONE) (void)v->parts->sys->list(v->parts->sys->ctx, dir, files_count, &n);
+    return n;
+}
+
+static void files_kept(agt_visit *v) {
+    const agt_store *s = v->parts;
+    agt_fd damaged = s->sys->open(s->sys->ctx, s->at, "damaged", AGT_O_READ | AGT_O_FOLDER, 0);
+    uint32_t n = files_names(v, s->aside);
+    if (n)
+        (void)agt__findings_add(v->found, AGT_SEVERITY_WARNING, "aside",
+                                "read them and remove them: no version holds them",
+                                "%u edit%s that met a write %s kept in .agent-trace/aside", n,
+                                n == 1 ? "" : "s", n == 1 ? "is" : "are");
+    if (damaged >= 0 && (n = files_names(v, damaged)) > 0)
+        (void)agt__findings_add(v->found, AGT_SEVERITY_NOTE, "kept",
+                                "remove them when you do not need them any more",
+                                "%u part%s that a repair replaced %s kept in .agent-trace/damaged",
+                                n, n == 1 ? "" : "s", n == 1 ? "is" : "are");
+    if (damaged >= 0) s->sys->close(s->sys->ctx, damaged);
+}
+
+/* ---- what a git around it sees ---- */
+
+/* Does a line hide everything, and none bring something back? */
+static bool files_hides(const char *text, size_t n) {
+    bool hides = false;
+    for (size_t at = 0; at < n; at++) {
+        size_t end = at;
+        while (end < n && text[end] != '\n')
+            end++;
+        if (text[at] == '!') return false;
+        hides = hides || (end - at == 1 && text[at] == '*');
+        at = end;
+    }
+    return hides;
+}
+
+/* Only the name is asked for. */
+static bool files_is_git(void *ctx, agt_fd folder, const char *path) {
+    agt_stat st;
+    const agt_sys *sys = ctx;
+    (void)path;
+    return sys->stat(sys->ctx, folder, ".git", &st) == 0;
+}
+
+/* Is the root in the work tree of a git? */
+static bool files_in_git(const agt_visit *v) {
+    agt_sys sys = *v->parts->sys;
+    return files_is_git(&sys, v->parts->root, "") || agt__doctor_above(v, files_is_git, &sys);
+}
+
+static agt_status files_ignore(agt_visit *v, agt_error *err) {
+    const agt_store *s = v->parts;
+    agt_buf text = agt__buf(&s->mem);
+    agt_error mine;
+    agt_status st = agt__read_file(s->sys, s->at, ".gitignore", 65536, &text, &mine);
+    bool hides = st == AGT_OK && files_hides((const char *)text.data, text.len);
+    bool empty = st == AGT_NOT_FOUND || (st == AGT_OK && !text.len);
+    agt__buf_free(&text);
+    if (st == AGT_NOMEM || st == AGT_IO) return agt__answer(st, &mine, err);
+    if (hides) return AGT_OK;
+    bool around = files_in_git(v);
+    agt_finding *f = agt__findings_add(
+        v->found, around ? AGT_SEVERITY_WARNING : AGT_SEVERITY_NOTE, "ignore",
+        empty ? AGT_DOCTOR_FIX ", or write a line with a single '*' into it"
+              : "write a line with a single '*' into it, and none that begins with '!'",
+        ".agent-trace/.gitignore %s: %s git %s the store, and 'git clean' removes it",
+        st == AGT_NOT_FOUND ? "is missing"
+        : empty             ? "is empty"
+                            : "does not hide the store",
+        around ? "the" : "a", around ? "around it sees" : "around it would see");
+    f->mendable = empty;
+    if (!empty || !v->o.fix) return AGT_OK;
+    st = agt__hide_folder(s->sys, s->at, err);
+    f->mended = st == AGT_OK;
+    return st;
+}
+
+/* ---- refused bytes ---- */
+
+typedef struct files_refused {
+    const agt_visit *v;
+    uint64_t bytes;
+    uint32_t files, bad;
+    char first[72];
+    agt_buf text;
+    agt_status st;
+    agt_store *mend; /* NULL: only count */
+} files_refused;
+
+/* Refused bytes that are not what their name says move to damaged/, under a name that is free. */
+static void files_put_away(files_refused *r, const char *name) {
+    const agt_store *s = r->mend;
+    const agt_sys *sys = s->sys;
+    agt_fd damaged;
+    agt_stat taken;
+    char as[96];
+    if (agt__open_folder(sys, s->at, "damaged", true, &damaged, NULL) != AGT_OK) return;
+    (void)snprintf(as, sizeof as, "%s", name);
+    for (unsigned n = 1; sys->stat(sys->ctx, damaged, as, &taken) == 0; n++)
+        (void)snprintf(as, sizeof as, "%s.%u", name, n);
+    if (sys->rename(sys->ctx, s->rejected, name, damaged, as, AGT_RENAME_REPLACE) == 0) r->bad--;
+    sys->close(sys->ctx, damaged);
+}
+
+static int files_look_refused(void *ctx, const char *name) {
+    files_refused *r = ctx;
+    const agt_store *s = r->v->parts;
+    unsigned char want[32], is[32];
+    agt_stat st;
+    if (!agt__unhex(name, strlen(name), want, sizeof want)) return 0;
+    if (s->sys->stat(s->sys->ctx, s->rejected, name, &st) < 0) return 0;
+    r->text.len = 0;
+    agt_status read =
+        agt__read_file(s->sys, s->rejected, name, AGT_MAX_REJECTED_BYTES, &r->text, NULL);
+    if (read == AGT_NOMEM) r->st = read;
+    if (read == AGT_NOMEM || read == AGT_NOT_FOUND) return r->st != AGT_OK;
+    r->files++;
+    r->bytes += st.size;
+    if (read == AGT_OK) agt__sha256(s->cpu, r->text.data, r->text.len, is);
+    if (read == AGT_OK && memcmp(is, want, sizeof is) == 0) return 0;
+    if (!r->bad++) (void)agt__copy_text(r->first, sizeof r->first, name, strlen(name));
+    if (r->mend) files_put_away(r, name);
+    return 0;
+}
+
+static agt_status files_refused_look(files_refused *r, agt_store *mend, agt_error *err) {
+    const agt_store *s = r->v->parts;
+    r->mend = mend;
+    r->files = r->bad = 0;
+    r->bytes = 0;
+    r->text = agt__buf(&s->mem);
+    (void)s->sys->list(s->sys->ctx, s->rejected, files_look_refused, r);
+    agt__buf_free(&r->text);
+    return r->st == AGT_OK ? AGT_OK : agt__nomem(err);
+}
+
+static bool files_many(const files_refused *r) {
+    return r->files > AGT_MAX_REJECTED || r->bytes > AGT_MAX_REJECTED_BYTES;
+}
+
+static void files_refused_add(agt_visit *v, const files_refused *was, const files_refused *is) {
+    if (was->bad) {
+        agt_finding *f = agt__findings_add(
+            v->found, AGT_SEVERITY_WARNING, "refused_bytes",
+            AGT_DOCTOR_FIX ": it moves them to .agent-trace/damaged",
+            "the bytes of %u refused write%s are damaged, the first: .agent-trace/rejected/%s",
+            was->bad, was->bad == 1 ? "" : "s", was->first);
+        f->mendable = 1;
+        f->mended = v->o.fix && !is->bad;
+    }
+    if (files_many(was)) {
+        agt_finding *f = agt__findings_add(
+            v->found, AGT_SEVERITY_WARNING, "refused_many",
+            AGT_DOCTOR_FIX ": it removes the oldest",
+            ".agent-trace/rejected has %u files with %llu bytes, more than %u or %u", was->files,
+            (unsigned long long)was->bytes, (unsigned)AGT_MAX_REJECTED,
+            (unsigned)AGT_MAX_REJECTED_BYTES);
+        f->mendable = 1;
+        f->mended = v->o.fix && !files_many(is);
+    } else if (was->files > AGT_MAX_REJECTED / 4 * 3)
+        (void)agt__findings_add(v->found, AGT_SEVERITY_NOTE, "refused", NULL,
+                                "%u refused writes are kept; behind %u the oldest go", was->files,
+                                (unsigned)AGT_MAX_REJECTED);
+}
+
+static agt_status files_refused_all(agt_visit *v, agt_error *err) {
+    files_refused was, is;
+    agt_store *s;
+    if (v->parts->rejected == AGT_FD_NONE) return AGT_OK;
+    memset(&was, 0, sizeof was);
+    was.v = v;
+    agt_status st = files_refused_look(&was, NULL, err);
+    is = was;
+    if (st == AGT_OK && v->o.fix && (was.bad || files_many(&was))) {
+        st = agt__doctor_lock(v, &s, err);
+        if (st != AGT_OK) return st;
+        st = files_refused_look(&is, s, err);
+        agt__trim_rejected(s);
+        if (st == AGT_OK) st = files_refused_look(&is, NULL, err);
+        agt__doctor_unlock(s);
+    }
+    if (st == AGT_OK) files_refused_add(v, &was, &is);
+    return st;
+}
+
+/* ---- all of it ---- */
+
+AGT_PRIVATE agt_status agt__doctor_lock(const agt_visit *v, agt_store **out, agt_error *err) {
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    agt_store *s;
+    o.timeout_ms = v->o.timeout_ms;
+    o.allocator = v->o.allocator;
+    o.sys = v->o.sys;
+    *out = NULL;
+    agt_status st = agt_open(&s, v->root, &o, err);
+    if (st != AGT_OK) return st;
+    st = agt__publish_enter(s, v->o.timeout_ms, err);
+    if (st == AGT_OK) {
+        st = agt__store_lock(s, err);
+        if (st != AGT_OK) agt__publish_leave(s);
+    }
+    if (st == AGT_OK)
+        *out = s;
+    else
+        (void)agt_close(s, NULL);
+    return st;
+}
+
+AGT_PRIVATE void agt__doctor_unlock(agt_store *s) {
+    agt__store_unlock(s);
+    agt__publish_leave(s);
+    (void)agt_close(s, NULL);
+}
+
+AGT_PRIVATE agt_status agt__doctor_files(agt_visit *v, agt_error *err) {
+    files_kept(v);
+    agt_status st = files_ignore(v, err);
+    return st == AGT_OK ? files_refused_all(v, err) : st;
+}
+/* end src/work/doctor_files.c */
+/* begin src/work/doctor_left.c */
+/* doctor_left: temporary files of processes that died.
+ *
+ * (1) A temporary of a living process is no finding: only while both locks are free, which are held
+ *     for the look, shared, nobody writes here.
+ * (2) What lies in tmp/ while a record waits to be applied, or since a restart, is the recovery's,
+ *     which the next command that writes carries out.
+ * (3) With --fix they are cleared under both locks: tmp/ by the recovery's own hand, which keeps
+ *     what may be an edit in aside/; others hold nothing that counts (FORMAT.md 2). */
+
+typedef enum left_kind {
+    LEFT_TMP, /* NAME.tmp */
+    LEFT_GIT, /* tmp_..._agt */
+    LEFT_ALL
+} left_kind;
+
+static const struct {
+    const char *folder;
+    left_kind kind;
+} left_places[] = {{"", LEFT_TMP},
+                   {"trace", LEFT_TMP},
+                   {"unpublished", LEFT_TMP},
+                   {"rejected", LEFT_TMP},
+                   {"index", LEFT_TMP},
+                   {"git", LEFT_TMP},
+                   {"git/objects", LEFT_GIT},
+                   {"git/objects/pack", LEFT_GIT},
+                   {"tmp", LEFT_ALL}};
+
+typedef struct left_names {
+    left_kind kind;
+    agt_buf names;
+} left_names;
+
+static bool left_ends(const char *name, const char *end) {
+    size_t n = strlen(name), m = strlen(end);
+    return n > m && memcmp(name + n - m, end, m) == 0;
+}
+
+static int left_collect(void *ctx, const char *name) {
+    left_names *l = ctx;
+    bool is = l->kind == LEFT_ALL || (l->kind == LEFT_TMP && left_ends(name, ".tmp")) ||
+              (l->kind == LEFT_GIT && strncmp(name, "tmp_", 4) == 0 && left_ends(name, "_agt"));
+    if (is) agt__buf_put(&l->names, name, strlen(name) + 1);
+    return l->names.failed ? 1 : 0;
+}
+
+typedef struct left_all {
+    uint64_t count;
+    char first[300];
+} left_all;
+
+static agt_status left_in(const agt_store *s, size_t place, bool clear, left_all *all,
+                          agt_error *err) {
+    const agt_sys *sys = s->sys;
+    const char *folder = left_places[place].folder;
+    left_names l = {left_places[place].kind, agt__buf(&s->mem)};
+    agt_fd dir = agt__walk_folder(sys, s->at, folder, false);
+    if (dir < 0) return AGT_OK;
+    (void)sys->list(sys->ctx, dir, left_collect, &l);
+    for (size_t at = 0; at < l.names.len && !l.names.failed;) {
+        const char *name = (const char *)l.names.data + at;
+        at += strlen(name) + 1;
+        if (clear && sys->remove(sys->ctx, dir, name) == 0) continue;
+        if (!all->count++)
+            (void)snprintf(all->first, sizeof all->first, "%s%s%.250s", folder,
+                           folder[0] ? "/" : "", name);
+    }
+    sys->close(sys->ctx, dir);
+    bool failed = l.names.failed;
+    agt__buf_free(&l.names);
+    return failed ? agt__nomem(err) : AGT_OK;
+}
+
+/* `tmp` says that what lies in tmp/ counts, too. */
+static agt_status left_look(const agt_store *s, bool tmp, bool clear, left_all *all,
+                            agt_error *err) {
+    agt_status st = AGT_OK;
+    memset(all, 0, sizeof *all);
+    for (size_t i = 0; st == AGT_OK && i < AGT_COUNT(left_places); i++) {
+        bool whole = left_places[i].kind == LEFT_ALL;
+        if (!whole || tmp) st = left_in(s, i, clear && !whole, all, err);
+    }
+    return st;
+}
+
+/* ---- is anybody at work? ---- */
+
+/* Takes the lock shared, if nobody has it. AGT_FD_NONE where there is no such file. */
+static bool left_take(const agt_store *s, const char *name, agt_fd *fd) {
+    *fd = AGT_FD_NONE;
+    if (s->locks == AGT_FD_NONE) return true;
+    agt_fd lock = s->sys->open(s->sys->ctx, s->locks, name, AGT_O_READ, 0);
+    if (lock < 0) return AGT_SYS_CLASS(lock) == AGT_SYS_NOENT;
+    if (s->sys->lock(s->sys->ctx, lock, AGT_LOCK_SHARED) == 0)
+        *fd = lock;
+    else
+        s->sys->close(s->sys->ctx, lock);
+    return *fd != AGT_FD_NONE;
+}
+
+/* (2). Nobody writes meanwhile. */
+static bool left_settled(const agt_visit *v) {
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    agt_store *s;
+    agt_shared now;
+    o.read_only = 1;
+    o.allocator = v->o.allocator;
+    o.sys = v->o.sys;
+    if (agt_open(&s, v->root, &o, NULL) != AGT_OK) return false;
+    bool settled = agt__store_peek(s, &now) && now.applied >= now.end && s->seen.pos <= now.end;
+    (void)agt_close(s, NULL);
+    return settled;
+}
+
+static agt_status left_alone(const agt_visit *v, left_all *all, agt_error *err) {
+    const agt_store *s = v->parts;
+    agt_fd publish, store;
+    agt_status st = AGT_OK;
+    memset(all, 0, sizeof *all);
+    bool alone = left_take(s, "publish.lock", &publish);
+    bool both = alone && left_take(s, "store.lock", &store);
+    if (both) {
+        st = left_look(s, left_settled(v), false, all, err);
+        if (store != AGT_FD_NONE) s->sys->close(s->sys->ctx, store);
+    }
+    if (publish != AGT_FD_NONE) s->sys->close(s->sys->ctx, publish);
+    return st;
+}
+
+/* ---- mending: (3) ---- */
+
+static agt_status left_clear(const agt_visit *v, left_all *all, agt_error *err) {
+    agt_store *s;
+    bool pending = false;
+    agt_status st = agt__doctor_lock(v, &s, err);
+    if (st != AGT_OK) return st;
+    bool settled = s->shared.applied >= s->shared.end;
+    if (settled) st = agt__replay_records(s, UINT64_MAX, AGT_REPLAY_LEFT, &pending, err);
+    if (st == AGT_OK) st = left_look(s, settled, true, all, err);
+    agt__doctor_unlock(s);
+    return st;
+}
+
+AGT_PRIVATE agt_status agt__doctor_left(agt_visit *v, agt_error *err) {
+    left_all all, left;
+    agt_status st = left_look(v->parts, true, false, &all, err);
+    if (st == AGT_OK && all.count) st = left_alone(v, &all, err);
+    if (st != AGT_OK || !all.count) return st;
+    memset(&left, 0, sizeof left);
+    if (v->o.fix) st = left_clear(v, &left, err);
+    if (st != AGT_OK) return st;
+    agt_finding *f = agt__findings_add(
+        v->found, AGT_SEVERITY_WARNING, "temporary",
+        AGT_DOCTOR_FIX ": it clears them, and keeps what may be an edit in .agent-trace/aside",
+        "%llu temporary file%s of a process that died lie%s in .agent-trace, the first is %s",
+        (unsigned long long)all.count, all.count == 1 ? "" : "s", all.count == 1 ? "s" : "",
+        all.first);
+    f->mendable = 1;
+    f->mended = v->o.fix && !left.count;
+    return AGT_OK;
+}
+/* end src/work/doctor_left.c */
+/* begin src/work/doctor_around.c */
+/* doctor_around: what a store stands on and in: the file system, the locks, other stores above and
+ * below it, and what lies beside its documents.
+ *
+ * Nothing here is mended: another file system, another store and bytes that may be a person's edit
+ * are for people to decide. */
+
+#define AROUND_NAMES  200000u /* beneath the root, unless all is to be read */
+#define AROUND_NESTED 8u      /* stores below that are named */
+
+/* ---- the file system ---- */
+
+/* What the next checkpoint may write: the records of a full journal once as they are and once as a
+ * pack, the bytes that wait beside them, and a catalog. */
+typedef struct around_room {
+    const agt_visit *v;
+    agt_fd dir;
+    uint64_t bytes;
+    const char *only; /* names that begin so */
+} around_room;
+
+static int around_add(void *ctx, const char *name) {
+    around_room *r = ctx;
+    const agt_sys *sys = r->v->parts->sys;
+    agt_stat st;
+    if (strncmp(name, r->only, strlen(r->only)) == 0 && sys->stat(sys->ctx, r->dir, name, &st) == 0)
+        r->bytes += st.size;
+    return 0;
+}
+
+static uint64_t around_needs(const agt_visit *v) {
+    const agt_store *s = v->parts;
+    agt_stat journal;
+    around_room catalog = {v, s->at, 0, "catalog."}, waits = {v, s->unpublished, 0, ""};
+    if (s->sys->stat(s->sys->ctx, s->at, "journal", &journal) < 0) return 0;
+    (void)s->sys->list(s->sys->ctx, s->at, around_add, &catalog);
+    if (s->unpublished != AGT_FD_NONE)
+        (void)s->sys->list(s->sys->ctx, s->unpublished, around_add, &waits);
+    return 2 * journal.size + 2 * catalog.bytes + waits.bytes;
+}
+
+static void around_place(agt_visit *v, const agt_volume *vol) {
+    if (vol->place == AGT_VOLUME_NETWORK)
+        (void)agt__findings_add(
+            v->found, AGT_SEVERITY_WARNING, "network", "keep the store on a disk of this machine",
+            "the store is on a network file system (%s): its locks may not hold between machines",
+            vol->kind);
+    if (vol->place == AGT_VOLUME_PROGRAM)
+        (void)agt__findings_add(
+            v->found, AGT_SEVERITY_NOTE, "served", NULL,
+            "the store is on a file system that a program serves (%s): what a sync and a lock are "
+            "worth is up to it",
+            vol->kind);
+}
+
+AGT_PRIVATE void agt__doctor_volume(agt_visit *v) {
+    agt_volume vol = AGT_VOLUME_INIT;
+    const agt_store *s = v->parts;
+    bool told = s->sys->volume && s->sys->volume(s->sys->ctx, s->at, &vol) >= 0;
+    if (told) around_place(v, &vol);
+    int rc = s->sys->may_change(s->sys->ctx, s->at);
+    if ((told && vol.read_only) || (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_ACCESS)) {
+        (void)agt__findings_add(
+            v->found, AGT_SEVERITY_WARNING, "read_only",
+            told && vol.read_only ? "mount it for writing, or copy the store to where it can be"
+                                  : "give its owner the right to write: 'chmod u+rwx .agent-trace'",
+            ".agent-trace %s: the store can be read, and nothing written",
+            told && vol.read_only ? "is on a read-only file system" : "cannot be changed by you");
+        return;
+    }
+    uint64_t needs = around_needs(v);
+    if (told && vol.free_bytes < needs)
+        (void)agt__findings_add(
+            v->found, AGT_SEVERITY_WARNING, "space", "make room on it",
+            "the file system has %llu KB free; the next checkpoint may need %llu KB",
+            (unsigned long long)(vol.free_bytes / 1024), (unsigned long long)(needs / 1024));
+}
+
+/* ---- locks ---- */
+
+static void around_leader(agt_visit *v) {
+    agt_lock_holder h = AGT_LOCK_HOLDER_INIT;
+    const agt_store *s = v->parts;
+    if (agt__lock_holder(s->sys, s->locks, &h, NULL) != AGT_OK || !h.held) return;
+    (void)agt__findings_add(
+        v->found, AGT_SEVERITY_NOTE, "leader", NULL, "%s, process %lld%s%s, is the poll leader",
+        h.program[0] ? h.program : "somebody", (long long)h.pid, h.host[0] ? " on " : "", h.host);
+}
+
+/* Can it be locked, whoever has it? Only a look: shared, and gone at once. */
+static bool around_lockable(const agt_visit *v, const char *name) {
+    const agt_store *s = v->parts;
+    agt_fd fd = s->sys->open(s->sys->ctx, s->locks, name, AGT_O_READ, 0);
+    if (fd < 0) return true;
+    int rc = s->sys->lock(s->sys->ctx, fd, AGT_LOCK_SHARED);
+    if (rc == 0) (void)s->sys->lock(s->sys->ctx, fd, AGT_LOCK_UNLOCK);
+    s->sys->close(s->sys->ctx, fd);
+    return rc == 0 || AGT_SYS_CLASS(rc) != AGT_SYS_NOSYS;
+}
+
+AGT_PRIVATE void agt__doctor_locks(agt_visit *v) {
+    static const char *const names[] = {"store.lock", "publish.lock", "poll.lock"};
+    const agt_store *s = v->parts;
+    bool lockable = true;
+    agt_stat st;
+    if (s->locks == AGT_FD_NONE) return;
+    for (size_t i = 0; i < AGT_COUNT(names); i++) {
+        if (s->sys->stat(s->sys->ctx, s->locks, names[i], &st) < 0) continue;
+        if (st.kind == AGT_FILE_REGULAR && st.links == 1) {
+            lockable = lockable && around_lockable(v, names[i]);
+            continue;
+        }
+        (void)agt__findings_add(
+            v->found, AGT_SEVERITY_ERROR, "lock",
+            "stop all programs that use the store, and remove it: nothing in it counts",
+            ".agent-trace/locks/%s is %s, so nobody can take that lock", names[i],
+            st.kind != AGT_FILE_REGULAR ? "no regular file" : "also linked under another name");
+    }
+    if (!lockable)
+        (void)agt__findings_add(v->found, AGT_SEVERITY_ERROR, "no_locks",
+                                "keep the store on a file system that has locks (flock)",
+                                "the file system of .agent-trace has no locks: nothing can be "
+                                "written");
+    around_leader(v);
+}
+
+/* ---- above ---- */
+
+AGT_PRIVATE bool agt__doctor_above(const agt_visit *v, agt_above_fn each, void *ctx) {
+    const agt_sys *sys = v->parts->sys;
+    char path[4096];
+    bool done = false;
+    if (sys->path_of(sys->ctx, v->parts->root, path, sizeof path) < 0 &&
+        (v->root[0] != '/' || !agt__copy_text(path, sizeof path, v->root, strlen(v->root))))
+        return false;
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        path[--n] = 0;
+    while (!done && n > 1) {
+        while (n > 0 && path[n - 1] != '/')
+            n--;
+        if (n > 1) n--;
+        path[n] = 0;
+        agt_fd folder = sys->open_root(sys->ctx, path);
+        if (folder < 0) break;
+        done = each(ctx, folder, path);
+        sys->close(sys->ctx, folder);
+    }
+    return done;
+}
+
+static bool around_has_store(const agt_sys *sys, agt_fd folder) {
+    bool there = false;
+    agt_fd at = sys->open(sys->ctx, folder, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
+    if (at < 0) return false;
+    agt_status st = agt__store_there(sys, at, AGT_STORE_NAME, &there, NULL);
+    sys->close(sys->ctx, at);
+    return there || st == AGT_CORRUPT;
+}
+
+static bool around_store_above(void *ctx, agt_fd folder, const char *path) {
+    agt_visit *v = ctx;
+    if (!around_has_store(v->parts->sys, folder)) return false;
+    (void)agt__findings_add(v->found, AGT_SEVERITY_NOTE, "nested", NULL,
+                            "%.300s is a store, too: what is run in this folder uses this one, "
+                            "what is run above it that one",
+                            path);
+    return true;
+}
+
+/* ---- below ---- */
+
+typedef struct around_tree {
+    agt_visit *v;
+    uint64_t beside;
+    char first[200];
+} around_tree;
+
+static const char *around_digits(const char *p) {
+    while (*p >= '0' && *p <= '9')
+        p++;
+    return p;
+}
+
+/* .agent-trace-<seq>.tmp, .old, or .<n>.kept */
+static bool around_is_beside(const char *name) {
+    static const char begin[] = AGT_STORE_NAME "-";
+    if (strncmp(name, begin, sizeof begin - 1) != 0) return false;
+    const char *number = name + sizeof begin - 1, *p = around_digits(number);
+    if (p == number) return false;
+    if (strcmp(p, ".tmp") == 0 || strcmp(p, ".old") == 0) return true;
+    return *p == '.' && strcmp(around_digits(p + 1), ".kept") == 0;
+}
+
+static bool around_look(void *ctx, agt_fd folder, const char *path, const char *name,
+                        const agt_stat *st) {
+    around_tree *t = ctx;
+    if (strcmp(name, ".git") == 0) return false;
+    if (strcmp(name, AGT_STORE_NAME) == 0) {
+        size_t n = strlen(path) - strlen(name);
+        if (n && st->kind == AGT_FILE_FOLDER && around_has_store(t->v->parts->sys, folder)) {
+            agt__buf_put(&t->v->nested, path, n - 1);
+            agt__buf_byte(&t->v->nested, 0);
+        }
+        return false;
+    }
+    if (st->kind == AGT_FILE_REGULAR && around_is_beside(name) && !t->beside++)
+        (void)agt__show_path(t->first, sizeof t->first, path, strlen(path));
+    return true;
+}
+
+static agt_status around_below(agt_visit *v, agt_error *err) {
+    around_tree t = {v, 0, ""};
+    uint64_t names = v->o.deep ? UINT64_MAX : AROUND_NAMES;
+    agt_status st = agt__doctor_tree(v, v->parts->root, &names, around_look, &t, err);
+    if (st != AGT_OK) return st;
+    if (v->nested.failed) return agt__nomem(err);
+    if (t.beside)
+        (void)agt__findings_add(
+            v->found, AGT_SEVERITY_WARNING, "beside",
+            "read them and remove them while no program uses the store: one may hold an edit",
+            "%llu file%s that a write left or kept beside a document, the first is %s",
+            (unsigned long long)t.beside, t.beside == 1 ? "" : "s", t.first);
+    if (!names)
+        (void)agt__findings_add(v->found, AGT_SEVERITY_NOTE, "many",
+                                "'agent-trace doctor --deep' looks at all",
+                                "only the first %u files and folders beneath the root were looked "
+                                "at",
+                                (unsigned)AROUND_NAMES);
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__doctor_around(agt_visit *v, agt_error *err) {
+    (void)agt__doctor_above(v, around_store_above, v);
+    return around_below(v, err);
+}
+
+static agt_status around_documents(agt_store *s, const char *folder, uint64_t *count,
+                                   agt_error *err) {
+    agt_list_options o = AGT_LIST_OPTIONS_INIT;
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_cursor *c;
+    agt_error mine;
+    o.under = folder;
+    *count = 0;
+    agt_status st = agt_list(s, &o, &c, &mine);
+    if (st == AGT_INVALID) return AGT_OK; /* no document can be there */
+    if (st != AGT_OK) return agt__answer(st, &mine, err);
+    while ((st = agt_list_next(c, &d, &mine)) == AGT_OK)
+        ++*count;
+    agt_cursor_close(c);
+    return st == AGT_END ? AGT_OK : agt__answer(st, &mine, err);
+}
+
+AGT_PRIVATE agt_status agt__doctor_nested(agt_visit *v, agt_store *s, agt_error *err) {
+    uint64_t both, found = 0;
+    char shown[200];
+    for (size_t at = 0; at < v->nested.len;) {
+        const char *path = (const char *)v->nested.data + at;
+        size_t n = strlen(path);
+        agt_status st = around_documents(s, path, &both, err);
+        if (st != AGT_OK) return st;
+        at += n + 1;
+        if (++found > AROUND_NESTED && !both) continue;
+        (void)agt__show_path(shown, sizeof shown, path, n);
+        if (both)
+            (void)agt__findings_add(
+                v->found, AGT_SEVERITY_WARNING, "nested",
+                "'agent-trace untrack' them here, or move that .agent-trace away",
+                "%s is a store of its own, and %llu document%s of this one lie%s in it: what is "
+                "written there is not in this history",
+                shown, (unsigned long long)both, both == 1 ? "" : "s", both == 1 ? "s" : "");
+        else
+            (void)agt__findings_add(v->found, AGT_SEVERITY_NOTE, "nested", NULL,
+                                    "%s is a store of its own; this one leaves it out", shown);
+    }
+    if (found > AROUND_NESTED)
+        (void)agt__findings_add(v->found, AGT_SEVERITY_NOTE, "nested", NULL,
+                                "there are %llu stores below this one", (unsigned long long)found);
+    return AGT_OK;
+}
+/* end src/work/doctor_around.c */
+/* begin src/work/doctor.c */
+/* doctor: what is not as it should be with a store, or worth knowing, and what to do about it. The
+ * parts are in doctor.h.
+ *
+ * (1) It looks as a reader does: without a lock, through a read-only handle. What only a look at
+ *     every byte tells is agt_repair's, in a dry run.
+ * (2) With --fix the repair goes first, so that all others look at a store that is whole. Mended is
+ *     what needs no guess; what may be a person's stays, or is kept.
+ * (3) Each finding has a code that never changes, says what is, and how it is mended. */
+
+
+#define DOCTOR_AHEAD_MS (5LL * 60 * 1000) /* an event so much later than now: a clock is wrong */
+
+static unsigned long long doctor_n(uint64_t n) {
+    return (unsigned long long)n;
+}
+
+/* ---- the store as a reader sees it ---- */
+
+static agt_status doctor_clock(agt_visit *v, agt_store *s, agt_error *err) {
+    agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
+    agt_event e = AGT_EVENT_INIT;
+    agt_cursor *c;
+    o.newest_first = 1;
+    o.limit = 1;
+    agt_status st = agt_trace(s, &o, &c, err);
+    if (st != AGT_OK) return st;
+    st = agt_trace_next(c, &e, err);
+    int64_t ahead = st == AGT_OK ? e.recorded_unix_ms - s->sys->now_unix_ms(s->sys->ctx) : 0;
+    if (ahead > DOCTOR_AHEAD_MS)
+        (void)agt__findings_add(v->found, AGT_SEVERITY_WARNING, "clock",
+                                "set the clock; the order of events is right all the same",
+                                "the newest event is %llu minutes later than now",
+                                doctor_n((uint64_t)ahead / 60000));
+    agt_cursor_close(c);
+    return st == AGT_END ? AGT_OK : st;
+}
+
+static agt_status doctor_info(agt_visit *v, agt_store *s, agt_error *err) {
+    agt_store_info i = AGT_STORE_INFO_INIT;
+    agt_status st = agt_store_get_info(s, &i, err);
+    if (st != AGT_OK) return st;
+    if (i.failed)
+        (void)agt__findings_add(v->found, AGT_SEVERITY_ERROR, "failed",
+                                "look at the disk; the next command that writes recovers",
+                                "a sync to disk failed, so the store is read-only");
+    if (i.apply_pending)
+        (void)agt__findings_add(v->found, AGT_SEVERITY_WARNING, "waits",
+                                "move away what stands in its place, and run 'agent-trace status'",
+                                "a recorded change is not in its file yet");
+    if (i.last_seq > i.published_seq)
+        (void)agt__findings_add(
+            v->found, AGT_SEVERITY_NOTE, "pending", "'agent-trace git log' publishes them",
+            "git does not have the newest %llu events yet", doctor_n(i.last_seq - i.published_seq));
+    return doctor_clock(v, s, err);
+}
+
+/* ---- the readable face ---- */
+
+static agt_status doctor_face_mend(const agt_visit *v, agt_error *err) {
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    agt_store *s;
+    o.publish = AGT_PUBLISH_CLOSE;
+    o.timeout_ms = v->o.timeout_ms;
+    o.allocator = v->o.allocator;
+    o.sys = v->o.sys;
+    agt_status st = agt_open(&s, v->root, &o, err);
+    if (st != AGT_OK) return st;
+    st = agt_index_refresh(s, 1, NULL, err);
+    (void)agt_close(s, NULL);
+    return st;
+}
+
+/* AGENT-TRACE.md, where there is one, says what the store says. */
+static agt_status doctor_face(agt_visit *v, agt_store *s, agt_error *err) {
+    bool differs;
+    agt_error mine;
+    mine.status = AGT_OK;
+    agt_status st = agt__index_differs(s, &differs, &mine);
+    if (st == AGT_INVALID || st == AGT_LIMIT) { /* what stands there is no file of ours */
+        differs = true;
+        st = AGT_OK;
+    }
+    if (st != AGT_OK || !differs) return agt__answer(st, &mine, err);
+    if (v->o.fix) st = doctor_face_mend(v, &mine);
+    if (st == AGT_NOMEM || st == AGT_IO) return agt__answer(st, &mine, err);
+    agt_finding *f = agt__findings_add(
+        v->found, AGT_SEVERITY_WARNING, "face",
+        AGT_DOCTOR_FIX ": it writes it anew, and keeps an edit in its history",
+        AGT_WORK_INDEX
+        " does not say what the store says: the documents changed, or it did%s%.200s",
+        st == AGT_OK ? "" : "; it could not be written: ", st == AGT_OK ? "" : mine.message);
+    f->mendable = 1;
+    f->mended = v->o.fix && st == AGT_OK;
+    return AGT_OK;
+}
+
+/* Damage that opening tells is a finding. */
+static agt_status doctor_open(agt_visit *v, agt_error *err) {
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    agt_store *s;
+    agt_error mine;
+    mine.status = AGT_OK;
+    o.read_only = 1;
+    o.timeout_ms = v->o.timeout_ms;
+    o.allocator = v->o.allocator;
+    o.sys = v->o.sys;
+    agt_status st = agt_open(&s, v->root, &o, &mine);
+    if (st == AGT_OK) {
+        st = doctor_info(v, s, &mine);
+        if (st == AGT_OK) st = agt__doctor_nested(v, s, &mine);
+        if (st == AGT_OK) st = doctor_face(v, s, &mine);
+        (void)agt_close(s, NULL);
+    }
+    if (st == AGT_CORRUPT && v->o.deep) return AGT_OK; /* that look has told it already */
+    if (st != AGT_CORRUPT) return agt__answer(st, &mine, err);
+    agt__findings_add(v->found, AGT_SEVERITY_ERROR, "damaged", "run 'agent-trace repair'", "%.400s",
+                      mine.message)
+        ->mendable = 1;
+    return AGT_OK;
+}
+
+/* ---- all of it ---- */
+
+/* The findings of a repair, dry or not, join ours. */
+static agt_status doctor_repair(agt_visit *v, agt_error *err) {
+    agt_repair_options o = AGT_REPAIR_OPTIONS_INIT;
+    agt_findings *all;
+    o.dry_run = !v->o.fix;
+    o.timeout_ms = v->o.timeout_ms;
+    o.allocator = v->o.allocator;
+    o.sys = v->o.sys;
+    agt_status st = agt_repair(v->root, &o, NULL, &all, err);
+    if (st != AGT_OK) return st;
+    agt__findings_join(v->found, all);
+    agt_findings_close(all);
+    return AGT_OK;
+}
+
+static agt_status doctor_parts(agt_visit *v, agt_error *err) {
+    agt__doctor_volume(v);
+    agt__doctor_locks(v);
+    agt_status st = agt__doctor_rights(v, err);
+    if (st == AGT_OK) st = agt__doctor_left(v, err);
+    if (st == AGT_OK) st = agt__doctor_files(v, err);
+    if (st == AGT_OK) st = agt__doctor_around(v, err);
+    return st;
+}
+
+static agt_status doctor_run(agt_visit *v, agt_error *err) {
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    o.read_only = 1;
+    o.timeout_ms = v->o.timeout_ms;
+    o.allocator = v->o.allocator;
+    o.sys = v->o.sys;
+    agt_status st = AGT_OK;
+    if (v->o.deep || v->o.fix) st = doctor_repair(v, err);
+    if (st == AGT_OK) st = agt__store_open_parts(&v->parts, v->root, &o, err);
+    if (st != AGT_OK) return st;
+    v->nested = agt__buf(&v->parts->mem);
+    st = doctor_parts(v, err);
+    if (st == AGT_OK) st = doctor_open(v, err);
+    agt__buf_free(&v->nested);
+    agt__store_close_parts(v->parts);
+    return st == AGT_OK && agt__findings_failed(v->found) ? agt__nomem(err) : st;
+}
+
+AGENT_TRACE_API agt_status agt_doctor(const char *root, const agt_doctor_options *opts,
+                                      agt_findings **findings, agt_error *err) {
+    agt_visit v;
+    agt_error mine;
+    AGENT_TRACE_ASSERT(root && findings);
+    *findings = NULL;
+    mine.status = AGT_OK;
+    memset(&v, 0, sizeof v);
+    v.root = root;
+    agt_status st = agt__options(&v.o, sizeof v.o, opts, "agt_doctor_options", err);
+    if (st != AGT_OK) return st;
+    agt_mem mem = agt__mem(v.o.allocator);
+    st = agt__findings_new(&v.found, &mem, &mine);
+    if (st == AGT_OK) st = doctor_run(&v, &mine);
+    if (st == AGT_OK)
+        *findings = v.found;
+    else
+        agt_findings_close(v.found);
+    return agt__answer(st, &mine, err);
+}
+/* end src/work/doctor.c */

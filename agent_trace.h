@@ -1125,7 +1125,7 @@ AGENT_TRACE_API agt_status agt_repair(const char *root, const agt_repair_options
 typedef struct agt_doctor_options {
     uint32_t size;
     uint32_t deep;      /* 1: read all of it, as agt_repair does; else seconds at most */
-    uint32_t fix;       /* 1: mend what is safe to mend: rights, damaged parts */
+    uint32_t fix;       /* 1: mend what can be mended without a guess */
     int32_t timeout_ms; /* longest wait for another process; 0: 5,000 */
     const agt_allocator *allocator; /* NULL: malloc; copied */
     const agt_sys *sys;             /* NULL: the operating system; borrowed until the return */
@@ -1133,10 +1133,14 @@ typedef struct agt_doctor_options {
 #define AGT_DOCTOR_OPTIONS_INIT                                                                    \
     { sizeof(agt_doctor_options), 0, 0, 0, 0, 0 }
 
-/* Looks at a store and says what is not as it should be, or worth knowing: damaged parts, rights
- * that let others in, an edit that was kept aside, changes that git does not have yet, a change
- * that waits, a clock that goes behind. Without `fix` it changes nothing and takes no lock, but for
- * `deep`, which waits for both. Blocks.
+/* Looks at a store and says what is not as it should be, or worth knowing: damaged parts; modes
+ * that let others in; temporaries of processes that died; edits that were kept aside; refused bytes
+ * that are damaged or too many; an AGENT-TRACE.md that does not say what the store says; a git
+ * around it that sees it; changes that git does not have yet, or that wait; a clock that goes
+ * behind; a file system that is on a network, read-only, nearly full or without locks; stores above
+ * and below. Without `fix` it changes nothing, and takes no lock but for `deep`, which waits for
+ * both, and where temporaries lie: then it looks, shared and for a moment, whether anybody is at
+ * work. Blocks.
  *
  *   root      the folder with .agent-trace in it.
  *   findings  gets what was found; close with agt_findings_close.
@@ -1144,7 +1148,9 @@ typedef struct agt_doctor_options {
  * Returns  AGT_OK, AGT_NOT_FOUND (no store there), AGT_BUSY, AGT_INVALID, AGT_UNSUPPORTED (a newer
  *          format, or a store of agent-trace 0.1.0), AGT_CORRUPT (events that no agent_trace
  *          writes), AGT_NOMEM, AGT_IO.
- * Disk     with fix: what agt_repair writes, and the rights of .agent-trace.
+ * Disk     with fix: what agt_repair writes; modes in .agent-trace and its .gitignore; an index
+ *          that is there, as agt_index_refresh does. Temporaries and refused bytes above the limit
+ *          are removed, damaged refused bytes are kept in .agent-trace/damaged.
  */
 AGENT_TRACE_API agt_status agt_doctor(const char *root, const agt_doctor_options *opts,
                                       agt_findings **findings, agt_error *err);
@@ -1222,6 +1228,28 @@ typedef struct agt_process {
     char program[64];
 } agt_process;
 
+/* What serves a folder's files. A lock, and an order of writes, may mean less where it is not this
+ * machine alone. */
+enum agt_volume_place {
+    AGT_VOLUME_UNKNOWN = 0,
+    AGT_VOLUME_LOCAL,
+    AGT_VOLUME_PROGRAM, /* a program or the machine's host, as with FUSE and 9p */
+    AGT_VOLUME_NETWORK  /* other machines, or several at once */
+};
+#define AGT_VOLUME_INIT                                                                            \
+    {                                                                                              \
+        UINT64_MAX, 0, 0, {                                                                        \
+            0                                                                                      \
+        }                                                                                          \
+    }
+
+typedef struct agt_volume {
+    uint64_t free_bytes; /* for this user; UINT64_MAX: unknown */
+    uint32_t place;      /* an agt_volume_place */
+    uint32_t read_only;  /* 1: mounted so */
+    char kind[16];       /* as "nfs"; empty: unknown */
+} agt_volume;
+
 /* Every call to the operating system the library makes. Calls return 0 or a count, or a negative
  * AGT_SYS_ERR. Names are NUL-terminated and relative to an open folder; they may have '/' in
  * them only where that is said. No call retries anything but EINTR. */
@@ -1271,6 +1299,8 @@ struct agt_sys {
     void (*mutex_free)(void *ctx, void *mutex);
     void (*mutex_lock)(void *ctx, void *mutex);
     void (*mutex_unlock)(void *ctx, void *mutex);
+    /* the file system an open folder is on, for a diagnosis alone; NULL and NOSYS: unknown */
+    int (*volume)(void *ctx, agt_fd dir, agt_volume *out);
 };
 
 /* The operating system itself, so that a shim can wrap it. Never NULL. */

@@ -24,7 +24,8 @@ static int repair_find(cli *c) {
     agt_error err;
     agt_status st = agt_store_find(NULL, c->root, sizeof c->root, &err);
     if (st == AGT_OK) return CLI_DONE;
-    if (st != AGT_CORRUPT) return cli_failed(c, st, &err);
+    c->root[0] = 0;
+    if (st != AGT_CORRUPT) return cli_find(c);
     if (!getcwd(c->root, sizeof c->root))
         return out_fail(CLI_ERROR, "cannot tell the current folder: %s", strerror(errno));
     while (!repair_has_store(c->root)) {
@@ -204,10 +205,19 @@ const cli_command cli_doctor = {
     .group = "upkeep",
     .line = "say what is wrong with the store",
     .usage = "[--fix] [--deep]",
-    .text = "Says what is not as it should be, or worth knowing, and what to do about it: damaged "
-            "parts, rights that let others in, edits that were kept aside, changes that wait or "
-            "that git does not have yet, a clock that goes behind. It changes nothing.",
-    .takes = {{OPT_FIX, "mend what is safe to mend: rights, and damaged parts as repair does"},
+    .text =
+        "Says what is not as it should be, or worth knowing, where it is, and what to do about it: "
+        "damaged parts, modes that let others in, temporary files of processes that died, edits "
+        "that were kept aside, refused bytes that are damaged or too many, an AGENT-TRACE.md that "
+        "does not say what the store says, a git repository around the store that sees it, changes "
+        "that wait or that git does not have yet, a clock that goes behind, a file system that is "
+        "on a network, read-only, nearly full or without locks, and stores above and below. It "
+        "changes nothing.\n"
+        "\n"
+        "With --fix it mends what needs no guess, and leaves the rest to you: edits, other stores, "
+        "the disk.",
+    .takes = {{OPT_FIX,
+               "mend modes, leftovers and AGENT-TRACE.md, and damaged parts as repair does"},
               {OPT_DEEP, "read all of it, git's history too"},
               {OPT_JSON, "the findings as JSON"}},
     .exits = "0 nothing needs a look, or all of that is mended; 1 something does",

@@ -96,7 +96,6 @@
 #include "store/mend_contents.c"
 #include "store/mend_write.c"
 #include "store/mend.c"
-#include "store/doctor.c"
 /* floor 5: what stands on the whole store */
 #include "reference/old.c"
 #include "reference/message.c"
@@ -111,3 +110,7 @@
 #include "reference/upgrade_report.c"
 #include "reference/upgrade.c"
 #include "work/index.c"
+#include "work/doctor_files.c"
+#include "work/doctor_left.c"
+#include "work/doctor_around.c"
+#include "work/doctor.c"

@@ -60,11 +60,14 @@ typedef struct machine_settings {
     uint32_t user;         /* who the processes are; 0: user 1000 */
     bool privileged;       /* modes forbid nothing, as to root */
     bool no_exchange, no_noreplace, no_lock, no_has_writer, no_reserve; /* answer NOSYS */
-    bool no_link;       /* links are refused (ACCESS), as by file systems that have none */
-    bool no_boot;       /* the boot id and the name spaces are unknown */
-    bool unique_inodes; /* an inode number is never used again; default: at once, as on ext4 */
-    bool unsynced_kept; /* nothing is ever pending: a cut keeps all (for fuzzers: faster) */
-    bool lenient;       /* mistakes in the caller answer EBADF or EINVAL and do not abort */
+    bool no_link;          /* links are refused (ACCESS), as by file systems that have none */
+    bool no_boot;          /* the boot id and the name spaces are unknown */
+    bool unique_inodes;    /* an inode number is never used again; default: at once, as on ext4 */
+    bool unsynced_kept;    /* nothing is ever pending: a cut keeps all (for fuzzers: faster) */
+    uint32_t volume;       /* an agt_volume_place; 0: AGT_VOLUME_LOCAL */
+    bool volume_read_only; /* as the file system says of itself; nothing else changes */
+    uint64_t volume_free;  /* bytes that it says are free; 0: no limit */
+    bool lenient;          /* mistakes in the caller answer EBADF or EINVAL and do not abort */
 } machine_settings;
 
 machine *machine_new(const machine_settings *settings); /* NULL: all defaults */
@@ -188,7 +191,8 @@ void machine_choices_free(machine_choices *c); /* to stop before the end */
     X(RANDOM, random)                                                                              \
     X(PROCESS, process)                                                                            \
     X(PATH_OF, path_of)                                                                            \
-    X(MUTEX_NEW, mutex_new)
+    X(MUTEX_NEW, mutex_new)                                                                        \
+    X(VOLUME, volume)
 
 typedef enum machine_op {
 #define MACHINE_OP_ENUM(upper, lower) MACHINE_##upper,

@@ -715,6 +715,23 @@ static int machine_call_path_of(void *ctx, agt_fd dir, char *out, size_t size) {
     RUN(int, ERR(NOSYS, ENOSYS), PATH_OF, .fd = dir);
 }
 
+static int64_t machine_do_volume(machine_process *p, agt_fd dir, agt_volume *out) {
+    static const char *const kinds[] = {"", "disk", "program", "network"};
+    const machine_settings *set = &p->m->set;
+    int64_t found = machine_dir(p, dir, "volume");
+    if (found < 0) return found;
+    memset(out, 0, sizeof *out);
+    out->place = set->volume ? set->volume : AGT_VOLUME_LOCAL;
+    strcpy(out->kind, kinds[out->place]);
+    out->read_only = set->volume_read_only;
+    out->free_bytes = set->volume_free ? set->volume_free : UINT64_MAX;
+    return 0;
+}
+
+static int machine_call_volume(void *ctx, agt_fd dir, agt_volume *out) {
+    RUN(int, machine_do_volume(p, dir, out), VOLUME, .fd = dir);
+}
+
 static void machine_mutex_free(void *ctx, void *mutex) {
     struct mutex *x = mutex;
     if (!x) return;
@@ -791,6 +808,7 @@ static const agt_sys machine_sys_of_all = {
     .mutex_free = machine_mutex_free,
     .mutex_lock = machine_mutex_lock,
     .mutex_unlock = machine_mutex_unlock,
+    .volume = machine_call_volume,
 };
 
 #endif /* AGT_MACHINE_CALLS_H */

@@ -45,5 +45,8 @@ AGT_PRIVATE size_t agt__holder_format(const agt_holder *h, char out[AGT_HOLDER_T
  * names the pid of poll.lock. Every text in `out` is UTF-8 without control characters. */
 AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_len,
                                    const void *info, size_t info_len);
+/* As agt_poll_lock_holder, of an open folder locks/. */
+AGT_PRIVATE agt_status agt__lock_holder(const agt_sys *sys, agt_fd locks, agt_lock_holder *out,
+                                        agt_error *err);
 
 #endif /* AGT_LOCK_H */

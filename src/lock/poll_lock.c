@@ -272,8 +272,8 @@ static agt_status poll_held(const agt_sys *sys, agt_fd fd, uint32_t *held, agt_e
     return AGT_OK;
 }
 
-static agt_status poll_read_holder(const agt_sys *sys, agt_fd locks, agt_lock_holder *out,
-                                   agt_error *err) {
+AGT_PRIVATE agt_status agt__lock_holder(const agt_sys *sys, agt_fd locks, agt_lock_holder *out,
+                                        agt_error *err) {
     agt_fd fd = sys->open(sys->ctx, locks, POLL_LOCK_NAME, AGT_O_READ, 0);
     if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", POLL_LOCK_NAME);
     char pid[POLL_PID_MAX], info[AGT_HOLDER_TEXT];
@@ -307,7 +307,7 @@ AGENT_TRACE_API agt_status agt_poll_lock_holder(const char *root, agt_lock_holde
     agt_fd locks;
     agt_status status = poll_open_locks(sys, root, false, &locks, err);
     if (status != AGT_OK) return status;
-    status = poll_read_holder(sys, locks, &found, err);
+    status = agt__lock_holder(sys, locks, &found, err);
     sys->close(sys->ctx, locks);
     if (status != AGT_OK) return status;
     found.size = out->size;

@@ -262,6 +262,11 @@ static void veil_mutex_unlock(void *ctx, void *mutex) {
     const agt_veil *v = ctx;
     v->under->mutex_unlock(v->under->ctx, mutex);
 }
+static int veil_volume(void *ctx, agt_fd dir, agt_volume *out) {
+    const agt_veil *v = ctx;
+    if (veil_is(dir) || !v->under->volume) return AGT_SYS_ERR(AGT_SYS_NOSYS, 0);
+    return v->under->volume(v->under->ctx, dir, out);
+}
 
 static const agt_sys veil_calls = {sizeof(agt_sys),  NULL,
                                    veil_open_root,   veil_open,
@@ -279,7 +284,8 @@ static const agt_sys veil_calls = {sizeof(agt_sys),  NULL,
                                    veil_random,      veil_pid,
                                    veil_process,     veil_path_of,
                                    veil_mutex_new,   veil_mutex_free,
-                                   veil_mutex_lock,  veil_mutex_unlock};
+                                   veil_mutex_lock,  veil_mutex_unlock,
+                                   veil_volume};
 
 /* ---- making it ---- */
 

@@ -38,6 +38,10 @@ static void rejected_cap(agt_store *s, const char *keep) {
     }
 }
 
+AGT_PRIVATE void agt__trim_rejected(agt_store *s) {
+    rejected_cap(s, "");
+}
+
 AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
                                           size_t len, agt_error *err) {
     char file[72];

@@ -179,6 +179,9 @@ AGT_PRIVATE agt_status agt__target(agt_store *s, const char *path, size_t len, a
 AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
                                           size_t len, agt_error *err);
 
+/* Under the store lock: removes the oldest where there are too many. */
+AGT_PRIVATE void agt__trim_rejected(agt_store *s);
+
 /* ---- pending.c ---- */
 
 /* Events from..to - 1 are recorded and may not be applied. What a live writer is at counts only for

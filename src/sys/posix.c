@@ -53,13 +53,21 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
 #if defined(__linux__) && !defined(AGENT_TRACE_PLAIN_POSIX)
 #define OS_LINUX 1
+#include <sys/statfs.h>
 #include <sys/syscall.h>
+#endif
+#if defined(__APPLE__) || defined(__FreeBSD__) || defined(__OpenBSD__) || defined(__DragonFly__)
+#define OS_MOUNT_NAMES 1 /* statfs tells a file system's name, and whether it is local */
+#include <sys/param.h>   /* first */
+
+#include <sys/mount.h>
 #endif
 
 _Static_assert(sizeof(off_t) == 8, "compile with -D_FILE_OFFSET_BITS=64: files may pass 2 GiB");
@@ -693,6 +701,64 @@ static int os_path_of(void *ctx, agt_fd dir, char *out, size_t size) {
 #endif
 }
 
+/* ---- the file system of a folder ---- */
+
+#ifdef OS_LINUX
+/* From <linux/magic.h>, and of file systems that live outside of the kernel's tree. */
+static const struct {
+    uint32_t magic, place;
+    char kind[16];
+} os_volumes[] = {
+    {0x00006969, AGT_VOLUME_NETWORK, "nfs"},    {0xff534d42, AGT_VOLUME_NETWORK, "cifs"},
+    {0xfe534d42, AGT_VOLUME_NETWORK, "smb"},    {0x0000517b, AGT_VOLUME_NETWORK, "smb"},
+    {0x00c36400, AGT_VOLUME_NETWORK, "ceph"},   {0x5346414f, AGT_VOLUME_NETWORK, "afs"},
+    {0x6b414653, AGT_VOLUME_NETWORK, "afs"},    {0x73757245, AGT_VOLUME_NETWORK, "coda"},
+    {0x0bd00bd0, AGT_VOLUME_NETWORK, "lustre"}, {0x47504653, AGT_VOLUME_NETWORK, "gpfs"},
+    {0x01161970, AGT_VOLUME_NETWORK, "gfs2"},   {0x7461636f, AGT_VOLUME_NETWORK, "ocfs2"},
+    {0x19830326, AGT_VOLUME_NETWORK, "beegfs"}, {0x01021997, AGT_VOLUME_PROGRAM, "9p"},
+    {0x65735546, AGT_VOLUME_PROGRAM, "fuse"},   {0x786f4256, AGT_VOLUME_PROGRAM, "vboxsf"}};
+#endif
+
+static void os_volume_kind(int dir, agt_volume *out) {
+#if defined(OS_LINUX)
+    struct statfs fs;
+    int rc;
+    OS_RETRY(rc, fstatfs(dir, &fs));
+    if (rc < 0) return;
+    out->place = AGT_VOLUME_LOCAL;
+    for (size_t i = 0; i < AGT_COUNT(os_volumes); i++) {
+        if (os_volumes[i].magic != (uint32_t)fs.f_type) continue;
+        out->place = os_volumes[i].place;
+        memcpy(out->kind, os_volumes[i].kind, sizeof out->kind);
+    }
+#elif defined(OS_MOUNT_NAMES)
+    struct statfs fs;
+    int rc;
+    OS_RETRY(rc, fstatfs(dir, &fs));
+    if (rc < 0) return;
+    out->place = (fs.f_flags & MNT_LOCAL) ? AGT_VOLUME_LOCAL : AGT_VOLUME_NETWORK;
+    (void)snprintf(out->kind, sizeof out->kind, "%s", fs.f_fstypename);
+#else
+    (void)dir, (void)out;
+#endif
+}
+
+static int os_volume(void *ctx, agt_fd dir, agt_volume *out) {
+    (void)ctx;
+    static const agt_volume unknown = AGT_VOLUME_INIT;
+    struct statvfs fs;
+    int rc;
+    *out = unknown;
+    OS_RETRY(rc, fstatvfs((int)dir, &fs));
+    if (rc < 0) return os_error(errno);
+    uint64_t block = fs.f_frsize ? (uint64_t)fs.f_frsize : (uint64_t)fs.f_bsize;
+    uint64_t blocks = (uint64_t)fs.f_bavail;
+    if (fs.f_blocks && block && blocks < UINT64_MAX / block) out->free_bytes = blocks * block;
+    out->read_only = (fs.f_flag & ST_RDONLY) != 0;
+    os_volume_kind((int)dir, out);
+    return 0;
+}
+
 /* ---- mutexes ---- */
 
 static void *os_mutex_new(void *ctx) {
@@ -762,6 +828,7 @@ static const agt_sys os_sys = {
     .mutex_free = os_mutex_free,
     .mutex_lock = os_mutex_lock,
     .mutex_unlock = os_mutex_unlock,
+    .volume = os_volume,
 };
 
 AGENT_TRACE_API const agt_sys *agt_sys_os(void) {

@@ -232,6 +232,32 @@ static agt_status index_once(agt_store *s, bool make, agt_write_result *r, agt_e
     return st;
 }
 
+AGT_PRIVATE agt_status agt__index_differs(agt_store *s, bool *differs, agt_error *err) {
+    index_list l;
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_buf text = agt__buf(&s->mem);
+    unsigned char id[20];
+    char hex[41] = "";
+    *differs = false;
+    memset(&l, 0, sizeof l);
+    for (size_t i = 0; i < INDEX_PARTS; i++)
+        l.rows[i] = agt__buf(&s->mem);
+    agt_status st = index_collect(s, &l, err);
+    if (st == AGT_OK && l.there) {
+        index_render(&l, &text);
+        st = text.failed ? agt__nomem(err) : agt_document_get(s, AGT_WORK_INDEX, &d, err);
+    }
+    if (st == AGT_OK && l.there) {
+        agt__git_id(s->cpu, "blob", text.data, text.len, id);
+        agt__hex(id, sizeof id, hex);
+        *differs = d.modified_outside || strncmp(d.blob, hex, 40) != 0;
+    }
+    agt__buf_free(&text);
+    for (size_t i = 0; i < INDEX_PARTS; i++)
+        agt__buf_free(&l.rows[i]);
+    return st;
+}
+
 /* How often the list of documents has changed, as far as this handle knows. */
 static agt_status index_shape(agt_store *s, uint64_t *shape, bool *changed, agt_error *err) {
     agt_status st = agt__store_enter(s, err);
