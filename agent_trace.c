@@ -21886,7 +21886,8 @@ static bool mend_in_trace(const agt_mend *m, uint64_t seq) {
 }
 
 /* What the journal has is put in place again by the recovery to come. Where the header that says
- * what that is is gone, it is what the trace has not, because a change's line is written first. */
+ * what that is is gone, it is what the trace has not, because a change's line is written first; but
+ * nothing as old as a lost event: only a catalog can say that a type is in doubt. */
 static void mend_first_journal(agt_mend *m) {
     const agt_journal_header *h = &m->s->journal.header;
     const agt_mend_group *g = (const agt_mend_group *)(const void *)m->groups.data;
@@ -21896,7 +21897,7 @@ static void mend_first_journal(agt_mend *m) {
         return;
     }
     while (m->first_journal > m->raw_first && m->raw_first &&
-           !mend_in_trace(m, m->first_journal - 1))
+           !agt__mend_at(m, m->first_journal - 1)->lost && !mend_in_trace(m, m->first_journal - 1))
         m->first_journal--;
     for (size_t i = 0; i < m->groups.len / sizeof *g; i++)
         if (g[i].first < m->first_journal && m->first_journal <= m->last &&

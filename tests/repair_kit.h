@@ -208,6 +208,33 @@ static inline char *repair_portrait(const machine *from, int gaps, char head[44]
     return t.p;
 }
 
+/* ---- its files ---- */
+
+/* Every file of the store but locks and state, and how long it is. */
+typedef struct repair_files {
+    char path[96][220];
+    uint64_t size[96];
+    size_t count;
+} repair_files;
+
+static inline void repair_list_files(const machine *m, repair_files *all) {
+    char *tree = machine_tree(m, "/home/.agent-trace");
+    all->count = 0;
+    for (char *line = tree; *line;) {
+        size_t n = strcspn(line, "\n");
+        char name[400] = "", kind[16], mode[16], hash[80], rest[256];
+        unsigned long long size;
+        snprintf(name, sizeof name, "%.*s", (int)(n % sizeof name), line);
+        if (sscanf(name, "%15s %15s %llu %79s %255s", kind, mode, &size, hash, rest) == 5 &&
+            kind[0] == 'f' && size && strncmp(rest, "locks/", 6) != 0 && all->count < 96) {
+            snprintf(all->path[all->count], 220, REPAIR_AT "%.200s", rest);
+            all->size[all->count++] = size;
+        }
+        line += n + (line[n] != 0);
+    }
+    free(tree);
+}
+
 /* ---- repairing ---- */
 
 /* Repairs; returns the findings' codes, each with a blank before it, to free(). */
