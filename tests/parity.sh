@@ -274,6 +274,11 @@ w_18() { # refused bytes never get into git, also where git has no version of th
     done
     in_git cat-file -e "$(printf law | git hash-object --stdin)"
 }
+w_91() { # a refusal's commit has the tree of its parent, whatever else was edited
+    new w91 --plain && code 0 write ref.md --content law --type reference && code 0 write b.md --content one && echo edited >b.md && echo new >c.md &&
+        code 3 --actor agent:owl write ref.md --content crime && [ "$(in_git log -1 --format=%s main)" = '[agent-trace] violation reference: ref.md' ] &&
+        [ "$(in_git rev-parse main^{tree})" = "$(in_git rev-parse main~1^{tree})" ]
+}
 w_56() { # where one document cannot be written none is; and an empty text is in none
     chmod 755 "$WORK" && new w56 --plain && for i in a d/b e; do code 0 write $i.md --content "a word in $i" || return 1; done
     [ "$(id -u)" != 0 ] || chown -R 65534:65534 . || return 1
@@ -364,6 +369,7 @@ case_ 'an agent adds what it may write, as itself' w_12
 case_ 'a refusal is listed, and its bytes can be read' w_13
 case_ 'the system is refused plans and references by every command' w_17
 case_ 'refused bytes are in rejected/ and never in git' w_18
+case_ 'the commit of a refusal changes no file' w_91
 as_other 'replace is all or nothing' w_56
 case_ 'documents in ignored folders are documents' w_76
 case_ 'a hundred files by four processes are all there' w_20
