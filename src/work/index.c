@@ -210,6 +210,7 @@ static agt_status index_write(agt_store *s, const index_list *l, agt_write_resul
     o.expected_version = l->version;
     if (!l->had) o.type = AGT_TYPE_CONTEXT;
     index_render(l, &text);
+    *r = (agt_write_result)AGT_WRITE_RESULT_INIT;
     agt_status st = text.failed
                         ? agt__nomem(err)
                         : agt_write(s, &system, AGT_WORK_INDEX, text.data, text.len, &o, r, err);
@@ -290,7 +291,6 @@ AGENT_TRACE_API agt_status agt_index_refresh(agt_store *store, int make, agt_wri
     r.unchanged = 1;
     mine.status = AGT_OK;
     for (int i = 0; i < INDEX_TRIES && (make || changed); i++) {
-        r = fresh;
         st = index_once(store, make != 0, &r, &mine);
         if (st != AGT_CONFLICT) break;
     }
