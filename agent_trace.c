@@ -15091,6 +15091,8 @@ AGT_PRIVATE agt_status agt__store_open(agt_store **out, const char *root,
     if (st != AGT_OK) return st;
     if (o.durability > AGT_DURABLE_PROCESS || o.publish > AGT_PUBLISH_MANUAL)
         return agt__fail(err, AGT_INVALID, "unknown durability or publish mode");
+    if (o.create > 1 || o.read_only > 1)
+        return agt__fail(err, AGT_INVALID, "create and read_only are 0 or 1");
     if (o.create && o.read_only)
         return agt__fail(err, AGT_INVALID, "a store cannot be made through a read-only handle");
     agt_store *s = store_new(&o);
@@ -20447,7 +20449,7 @@ static agt_status cursor_list_options(const agt_list_options *opts, agt_list_opt
     agt_status st = agt__options(o, sizeof *o, opts, "agt_list_options", err);
     if (st != AGT_OK) return st;
     if (o->type > AGT_TYPE_SCRATCH) return agt__fail(err, AGT_INVALID, "unknown document type");
-    if (o->untracked > 2 || o->reserved)
+    if (o->untracked > 2 || o->deleted > 1 || o->look > 1 || o->reserved)
         return agt__fail(err, AGT_INVALID, "a list option has a value that is none");
     if (o->untracked && (o->type || o->deleted || o->look))
         return agt__fail(err, AGT_INVALID,
@@ -22950,6 +22952,8 @@ AGENT_TRACE_API agt_status agt_repair(const char *root, const agt_repair_options
     agt_status st = agt__options(&o, sizeof o, opts, "agt_repair_options", err);
     if (st == AGT_OK) st = agt__options(&result, sizeof result, out, "agt_repair_result", err);
     if (st != AGT_OK) return st;
+    if (o.dry_run > 1 || o.reserved)
+        return agt__fail(err, AGT_INVALID, "a repair option has a value that is none");
     memset(&result, 0, sizeof result);
     memset(&m, 0, sizeof m);
     agt_mem mem = agt__mem(o.allocator);
@@ -27489,6 +27493,7 @@ AGENT_TRACE_API agt_status agt_doctor(const char *root, const agt_doctor_options
     v.root = root;
     agt_status st = agt__options(&v.o, sizeof v.o, opts, "agt_doctor_options", err);
     if (st != AGT_OK) return st;
+    if (v.o.deep > 1 || v.o.fix > 1) return agt__fail(err, AGT_INVALID, "deep and fix are 0 or 1");
     agt_mem mem = agt__mem(v.o.allocator);
     st = agt__findings_new(&v.found, &mem, &mine);
     if (st == AGT_OK) st = doctor_run(&v, &mine);

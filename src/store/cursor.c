@@ -104,7 +104,7 @@ static agt_status cursor_list_options(const agt_list_options *opts, agt_list_opt
     agt_status st = agt__options(o, sizeof *o, opts, "agt_list_options", err);
     if (st != AGT_OK) return st;
     if (o->type > AGT_TYPE_SCRATCH) return agt__fail(err, AGT_INVALID, "unknown document type");
-    if (o->untracked > 2 || o->reserved)
+    if (o->untracked > 2 || o->deleted > 1 || o->look > 1 || o->reserved)
         return agt__fail(err, AGT_INVALID, "a list option has a value that is none");
     if (o->untracked && (o->type || o->deleted || o->look))
         return agt__fail(err, AGT_INVALID,

@@ -421,6 +421,8 @@ AGENT_TRACE_API agt_status agt_repair(const char *root, const agt_repair_options
     agt_status st = agt__options(&o, sizeof o, opts, "agt_repair_options", err);
     if (st == AGT_OK) st = agt__options(&result, sizeof result, out, "agt_repair_result", err);
     if (st != AGT_OK) return st;
+    if (o.dry_run > 1 || o.reserved)
+        return agt__fail(err, AGT_INVALID, "a repair option has a value that is none");
     memset(&result, 0, sizeof result);
     memset(&m, 0, sizeof m);
     agt_mem mem = agt__mem(o.allocator);

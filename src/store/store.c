@@ -566,6 +566,8 @@ AGT_PRIVATE agt_status agt__store_open(agt_store **out, const char *root,
     if (st != AGT_OK) return st;
     if (o.durability > AGT_DURABLE_PROCESS || o.publish > AGT_PUBLISH_MANUAL)
         return agt__fail(err, AGT_INVALID, "unknown durability or publish mode");
+    if (o.create > 1 || o.read_only > 1)
+        return agt__fail(err, AGT_INVALID, "create and read_only are 0 or 1");
     if (o.create && o.read_only)
         return agt__fail(err, AGT_INVALID, "a store cannot be made through a read-only handle");
     agt_store *s = store_new(&o);

@@ -177,6 +177,7 @@ AGENT_TRACE_API agt_status agt_doctor(const char *root, const agt_doctor_options
     v.root = root;
     agt_status st = agt__options(&v.o, sizeof v.o, opts, "agt_doctor_options", err);
     if (st != AGT_OK) return st;
+    if (v.o.deep > 1 || v.o.fix > 1) return agt__fail(err, AGT_INVALID, "deep and fix are 0 or 1");
     agt_mem mem = agt__mem(v.o.allocator);
     st = agt__findings_new(&v.found, &mem, &mine);
     if (st == AGT_OK) st = doctor_run(&v, &mine);
