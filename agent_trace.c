@@ -14292,6 +14292,10 @@ AGT_PRIVATE agt_status agt__replay_records(agt_store *s, uint64_t from, agt_repl
                                            bool *pending, agt_error *err);
 /* The whole recovery, under the store lock; ends with a checkpoint. */
 AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
+/* Is all of the trace there that the last checkpoint made durable? AGT_CORRUPT if not: lines of
+ * later records can be written again, but a hole before them would be filled with NULs, and who
+ * reads the trace would be told that nothing happened. */
+AGT_PRIVATE agt_status agt__trace_whole(agt_store *s, agt_error *err);
 
 /* ---- checkpoint.c ---- */
 
@@ -15102,6 +15106,7 @@ AGT_PRIVATE agt_status agt__store_open(agt_store **out, const char *root,
     if (st == AGT_OK) st = store_open_root(s, root, o.create != 0, err);
     if (st == AGT_OK) st = store_open_at(s, o.create != 0, err);
     if (st == AGT_OK) st = store_open_files(s, err);
+    if (st == AGT_OK) st = agt__trace_whole(s, err);
     if (st != AGT_OK) {
         store_free(s);
         return st;
@@ -15651,9 +15656,7 @@ AGT_PRIVATE agt_status agt__replay_records(agt_store *s, uint64_t from, agt_repl
 
 /* ---- the whole recovery ---- */
 
-/* Before anything is written: what the last checkpoint made durable must be there. Lines of later
- * records are written again; a hole before them would be filled with NULs. */
-static agt_status recover_trace_whole(agt_store *s, agt_error *err) {
+AGT_PRIVATE agt_status agt__trace_whole(agt_store *s, agt_error *err) {
     const agt_trace_end *end = &s->journal.header.trace;
     agt_stat st_seg;
     char name[AGT_SEGMENT_NAME];
@@ -15725,7 +15728,7 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err) {
     st = agt__store_replay(s, UINT64_MAX, err);
     if (st != AGT_END) return st == AGT_OK ? agt__fail(err, AGT_CORRUPT, "endless journal") : st;
     if ((st = recover_shared(s, err)) != AGT_OK) return st;
-    if ((st = recover_trace_whole(s, err)) != AGT_OK) return st;
+    if ((st = agt__trace_whole(s, err)) != AGT_OK) return st;
     bool copy = s->journal.header.dev != s->journal.dev || s->journal.header.ino != s->journal.ino;
     if (copy) { /* another replica from now on */
         rc = s->sys->random(s->sys->ctx, s->journal.header.replica, 8);

@@ -384,9 +384,7 @@ AGT_PRIVATE agt_status agt__replay_records(agt_store *s, uint64_t from, agt_repl
 
 /* ---- the whole recovery ---- */
 
-/* Before anything is written: what the last checkpoint made durable must be there. Lines of later
- * records are written again; a hole before them would be filled with NULs. */
-static agt_status recover_trace_whole(agt_store *s, agt_error *err) {
+AGT_PRIVATE agt_status agt__trace_whole(agt_store *s, agt_error *err) {
     const agt_trace_end *end = &s->journal.header.trace;
     agt_stat st_seg;
     char name[AGT_SEGMENT_NAME];
@@ -458,7 +456,7 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err) {
     st = agt__store_replay(s, UINT64_MAX, err);
     if (st != AGT_END) return st == AGT_OK ? agt__fail(err, AGT_CORRUPT, "endless journal") : st;
     if ((st = recover_shared(s, err)) != AGT_OK) return st;
-    if ((st = recover_trace_whole(s, err)) != AGT_OK) return st;
+    if ((st = agt__trace_whole(s, err)) != AGT_OK) return st;
     bool copy = s->journal.header.dev != s->journal.dev || s->journal.header.ino != s->journal.ino;
     if (copy) { /* another replica from now on */
         rc = s->sys->random(s->sys->ctx, s->journal.header.replica, 8);

@@ -577,6 +577,7 @@ AGT_PRIVATE agt_status agt__store_open(agt_store **out, const char *root,
     if (st == AGT_OK) st = store_open_root(s, root, o.create != 0, err);
     if (st == AGT_OK) st = store_open_at(s, o.create != 0, err);
     if (st == AGT_OK) st = store_open_files(s, err);
+    if (st == AGT_OK) st = agt__trace_whole(s, err);
     if (st != AGT_OK) {
         store_free(s);
         return st;

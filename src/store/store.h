@@ -213,6 +213,10 @@ AGT_PRIVATE agt_status agt__replay_records(agt_store *s, uint64_t from, agt_repl
                                            bool *pending, agt_error *err);
 /* The whole recovery, under the store lock; ends with a checkpoint. */
 AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
+/* Is all of the trace there that the last checkpoint made durable? AGT_CORRUPT if not: lines of
+ * later records can be written again, but a hole before them would be filled with NULs, and who
+ * reads the trace would be told that nothing happened. */
+AGT_PRIVATE agt_status agt__trace_whole(agt_store *s, agt_error *err);
 
 /* ---- checkpoint.c ---- */
 
