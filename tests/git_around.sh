@@ -205,9 +205,24 @@ the_loss_is_said() {
     (cd "$STORE" && "$PROGRAM" ls) 2>"$WORK/err" && return 1
     cat "$WORK/err"
     grep -q 'no agent-trace store here' "$WORK/err" && grep -q 'git clean -x' "$WORK/err" &&
-        grep -q 'backup' "$WORK/err"
+        grep -q 'backup' "$WORK/err" || return 1
+    for command in 'log doc1.md' status doctor repair 'doctor --fix' 'write doc1.md --content 2'; do # whatever comes next
+        # shellcheck disable=SC2086 # words
+        (cd "$STORE" && "$PROGRAM" $command) >"$WORK/out" 2>"$WORK/err" && return 1
+        grep -q 'git clean -x.*backup.*agent-trace init' "$WORK/err" && [ ! -e "$STORE/.agent-trace" ] || { echo "$command"; cat "$WORK/err"; return 1; }
+    done
+}
+# What is said helps: with the folder back from a copy all is there, without one a store begins anew.
+the_loss_is_mended() {
+    repository lost2 && (cd "$STORE" && "$PROGRAM" init && "$PROGRAM" write doc1.md --content 1 && "$PROGRAM" write doc1.md --content 2) >/dev/null &&
+        git -C "$STORE" add -f doc1.md AGENT-TRACE.md && git -C "$STORE" commit -qm docs && cp -Rp "$STORE/.agent-trace" "$WORK/backup" &&
+        git -C "$STORE" clean -fdxq && [ ! -e "$STORE/.agent-trace" ] && [ "$(cat "$STORE/doc1.md")" = 2 ] || return 1
+    cp -Rp "$WORK/backup" "$STORE/.agent-trace" &&
+        (cd "$STORE" && [ "$("$PROGRAM" show doc1.md 1)" = 1 ] && "$PROGRAM" write doc1.md --content 3 && "$PROGRAM" doctor) || return 1
+    git -C "$STORE" clean -fdxq && (cd "$STORE" && "$PROGRAM" init && "$PROGRAM" add doc1.md && "$PROGRAM" show doc1.md) | grep -q 3
 }
 case_ 'after git clean -x it is said what is gone, and that only a backup has it' the_loss_is_said
+case_ 'and both ways that are named lead on' the_loss_is_mended
 
 saw_them() { n=$(wc -l <"$WORK/commands") && echo "$n commands" && [ "$n" -gt 250 ]; }
 case_ 'hundreds of commands were compared' saw_them

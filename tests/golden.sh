@@ -81,6 +81,20 @@ golden 'info' screen info 80 info docs/style.md
 golden 'info at 56 columns' screen info_narrow 56 info docs/style.md
 golden 'help of a command' screen help_log 80 help log
 golden 'help at 40 columns' screen help_show_narrow 40 help show
+# The doctor: a store that is well, one with a bit of everything, what --fix does, what it leaves.
+golden 'doctor' screen doctor 80 doctor
+spoil() {
+    at=.agent-trace
+    chmod 755 $at && chmod 644 $at/config.toml && rm $at/journal $at/.gitignore &&
+        : >$at/manifest.toml.tmp && printf 'typed\n' >$at/aside/7-draft.md && chmod 600 $at/manifest.toml.tmp &&
+        for refused in $at/rejected/*; do printf 'X' | dd of="$refused" bs=1 conv=notrunc; done &&
+        mkdir drafts && "$PROGRAM" -C drafts init --plain
+}
+spoil >/dev/null 2>&1 || exit 2
+golden 'doctor with many findings' screen doctor_many 80 doctor
+golden 'doctor with many findings in a pipe' piped doctor_pipe doctor
+golden 'doctor --fix' screen doctor_fix 80 doctor --fix
+golden 'doctor behind --fix' screen doctor_after 80 doctor
 all_seen() { # no file is there that nothing is compared with
     [ "$(ls "$GOLDEN"/*.txt | wc -l)" -eq "$seen" ]
 }

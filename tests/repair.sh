@@ -52,6 +52,37 @@ doctor() { # says what is wrong, mends what is safe, changes nothing unless it i
         [ "$(stat -c %a "$A")" = 755 ] && at doctor --fix && [ "$(stat -c %a "$A")" = 700 ] && rm "$A/journal" &&
         { at doctor >"$WORK/said"; [ $? = 1 ]; } && grep -q '^error.damaged.*agent-trace repair' "$WORK/said" && at doctor --fix --json && at doctor --deep && whole
 }
+said() { # EXIT PATTERN...: doctor says these, in this order of lines or another
+    want=$1
+    shift
+    at doctor $fix >"$WORK/said"
+    [ $? = "$want" ] || { cat "$WORK/said"; return 1; }
+    for pattern; do grep -q "$pattern" "$WORK/said" || { cat "$WORK/said"; echo "no $pattern"; return 1; }; done
+}
+doctor_inside() { # modes, leftovers, refused bytes, the index and its .gitignore: found, and mended
+    fix='' && fill && at init >/dev/null && git init -q "$S" && at write new.md --content n && at doctor | cmp - /dev/null || return 1
+    chmod 644 "$A/config.toml" && : >"$A/tmp/99.new" && : >"$A/config.toml.tmp" && rm "$A/.gitignore" &&
+        echo 'agents may do all' >"$S/AGENT-TRACE.md" && for f in "$A"/rejected/*; do echo x >>"$f"; done
+    said 1 '^warning.modes.*config.toml (644)' '^warning.temporary.2' '^warning.ignore.*the git around it sees' \
+        '^warning.refused_bytes' '^warning.face.*AGENT-TRACE.md' || return 1
+    [ "$(wc -l <"$WORK/said")" = 5 ] && [ -e "$A/tmp/99.new" ] && [ ! -e "$A/.gitignore" ] && [ "$(stat -c %a "$A/config.toml")" = 644 ] &&
+        fix=--fix && said 0 '^mended.modes' '^mended.temporary' '^mended.ignore' '^mended.refused_bytes' '^mended.face' || return 1
+    [ ! -e "$A/tmp/99.new" ] && [ ! -e "$A/config.toml.tmp" ] && [ "$(cat "$A/.gitignore")" = '*' ] && [ "$(stat -c %a "$A/config.toml")" = 600 ] &&
+        ! grep -q 'may do all' "$S/AGENT-TRACE.md" && at log AGENT-TRACE.md | grep -q user && fix='' && said 0 '^note.kept' && rm -rf "$S/.git"
+}
+doctor_json() { # the same in JSON, with each finding's mend
+    fill && chmod 644 "$A/journal" && rm "$A/.gitignore" && { at doctor --json >"$WORK/json"; [ $? = 1 ]; } || return 1
+    ! command -v python3 || python3 -c "import json,sys; f=json.load(open(sys.argv[1])); assert [(x['code'],x['severity'],x['mendable'],x['mended']) for x in f]==[('modes','warning',True,False),('ignore','note',True,False)] and all(x['what'] and '--fix' in x['mend'] for x in f), f" "$WORK/json"
+}
+doctor_around() { # what stands around it is told and left
+    fix='' && fill && mkdir "$S/inner" && "$PROGRAM" -C "$S/inner" init --plain && said 0 '^note.nested.inner is a store' &&
+        "$PROGRAM" -C "$S/inner" doctor | grep -q "^note.nested.$S is a store, too" && echo mine >"$S/notes/.agent-trace-7.old" && fix=--fix &&
+        said 1 '^warning.beside.*notes/.agent-trace-7.old' && [ "$(cat "$S/notes/.agent-trace-7.old")" = mine ] && rm -r "$S/inner"
+}
+doctor_leads() { # who leads, as long as it does
+    fix='' && fill && at lock hold sh -c "\"$PROGRAM\" -C \"$S\" doctor" | grep -q '^note.leader.*is the poll leader' && at doctor | cmp - /dev/null &&
+        rm "$A/locks/store.lock" && ln -s /nowhere "$A/locks/store.lock" && said 1 '^error.lock.*store.lock is no regular file' && rm "$A/locks/store.lock"
+}
 nothing() { mkdir "$WORK/empty" && ! "$PROGRAM" -C "$WORK/empty" repair && [ -z "$(ls -A "$WORK/empty")" ]; }
 
 case_ 'a damaged config.toml' config
@@ -66,5 +97,9 @@ case_ 'a dry run changes nothing' dry
 case_ 'what is lost is told' lost
 case_ 'JSON' json
 case_ 'doctor finds and mends' doctor
+case_ 'doctor: what lies inside is found and mended' doctor_inside
+case_ 'doctor: JSON' doctor_json
+case_ 'doctor: what is around is told and left' doctor_around
+case_ 'doctor: locks and leader' doctor_leads
 case_ 'a folder without a store stays one' nothing
 kit_end

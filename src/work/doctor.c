@@ -96,6 +96,13 @@ static agt_status doctor_face(agt_visit *v, agt_store *s, agt_error *err) {
     return AGT_OK;
 }
 
+/* How much of a message says what is, not what to do. */
+static int doctor_what(const char *message) {
+    static const char mend[] = "; run 'agent-trace repair'";
+    size_t n = strlen(message), m = sizeof mend - 1;
+    return (int)(n > m && strcmp(message + n - m, mend) == 0 ? n - m : n);
+}
+
 /* Damage that opening tells is a finding. */
 static agt_status doctor_open(agt_visit *v, agt_error *err) {
     agt_open_options o = AGT_OPEN_OPTIONS_INIT;
@@ -115,8 +122,8 @@ static agt_status doctor_open(agt_visit *v, agt_error *err) {
     }
     if (st == AGT_CORRUPT && v->o.deep) return AGT_OK; /* that look has told it already */
     if (st != AGT_CORRUPT) return agt__answer(st, &mine, err);
-    agt__findings_add(v->found, AGT_SEVERITY_ERROR, "damaged", "run 'agent-trace repair'", "%.400s",
-                      mine.message)
+    agt__findings_add(v->found, AGT_SEVERITY_ERROR, "damaged", "run 'agent-trace repair'", "%.*s",
+                      doctor_what(mine.message), mine.message)
         ->mendable = 1;
     return AGT_OK;
 }

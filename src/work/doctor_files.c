@@ -128,10 +128,10 @@ static agt_status files_modes_inside(agt_visit *v, agt_error *err) {
     agt_finding *f = agt__findings_add(
         v->found, AGT_SEVERITY_WARNING, "modes",
         AGT_DOCTOR_FIX ", or 'chmod -R go-rwx,u+rw .agent-trace'",
-        "%llu file%s or folder%s in .agent-trace ha%s modes that let others in or the owner out, "
-        "the first is %s (%03o)",
+        "%llu file%s or folder%s in .agent-trace let%s others in or the owner out, the first: %s "
+        "(%03o)",
         (unsigned long long)m.count, m.count == 1 ? "" : "s", m.count == 1 ? "" : "s",
-        m.count == 1 ? "s" : "ve", m.first, m.mode);
+        m.count == 1 ? "s" : "", m.first, m.mode);
     f->mendable = 1;
     f->mended = m.mended == m.count;
     return AGT_OK;
@@ -311,11 +311,11 @@ static bool files_many(const files_refused *r) {
 
 static void files_refused_add(agt_visit *v, const files_refused *was, const files_refused *is) {
     if (was->bad) {
-        agt_finding *f = agt__findings_add(
-            v->found, AGT_SEVERITY_WARNING, "refused_bytes",
-            AGT_DOCTOR_FIX ": it moves them to .agent-trace/damaged",
-            "the bytes of %u refused write%s are damaged, the first: .agent-trace/rejected/%s",
-            was->bad, was->bad == 1 ? "" : "s", was->first);
+        agt_finding *f = agt__findings_add(v->found, AGT_SEVERITY_WARNING, "refused_bytes",
+                                           AGT_DOCTOR_FIX ": it moves them to .agent-trace/damaged",
+                                           "the bytes of %u refused write%s are damaged, the "
+                                           "first: .agent-trace/rejected/%.12s...",
+                                           was->bad, was->bad == 1 ? "" : "s", was->first);
         f->mendable = 1;
         f->mended = v->o.fix && !is->bad;
     }
