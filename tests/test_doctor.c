@@ -95,8 +95,19 @@ static uint32_t doctor_mode(const machine *m, const char *path) {
     return st.mode & 0777u;
 }
 
-TEST(doctor, modes_of_files_and_folders_inside_are_found_and_mended) {
+/* What lies in git/ counts also where the build has none of it. */
+static machine *doctor_machine_with_git(void) {
     machine *m = repair_machine();
+#ifdef AGENT_TRACE_NO_GIT
+    machine_make_folder(m, REPAIR_AT "git/objects/pack");
+    CHECK_INT(machine_put_text(m, REPAIR_AT "git/HEAD", "ref: refs/heads/main\n"), 0);
+    CHECK_INT(machine_set_mode(m, REPAIR_AT "git/HEAD", 0600), 0);
+#endif
+    return m;
+}
+
+TEST(doctor, modes_of_files_and_folders_inside_are_found_and_mended) {
+    machine *m = doctor_machine_with_git();
     CHECK_INT(machine_set_mode(m, REPAIR_AT "trace", 0755), 0);
     CHECK_INT(machine_set_mode(m, REPAIR_AT "trace/000000000001.jsonl", 0644), 0);
     CHECK_INT(machine_set_mode(m, REPAIR_AT "config.toml", 0400), 0);
@@ -186,7 +197,7 @@ static void doctor_put_litter(machine *m, size_t from) {
 
 TEST(doctor, temporaries_of_the_dead_are_told_and_cleared_but_never_those_of_the_living) {
     static const char *const locks[] = {"store.lock", "publish.lock"};
-    machine *m = repair_machine();
+    machine *m = doctor_machine_with_git();
     doctor_put_litter(m, 0);
     for (size_t i = 0; i < 2; i++) { /* somebody is at work */
         char path[64];
