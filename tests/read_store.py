@@ -1,11 +1,10 @@
-"""read_store.py ROOT: reads a store and checks that all of it agrees. Made from FORMAT.md alone, of
-which (4) is a chapter. Prints what was checked, how often; exits 1 if any is WRONG. Needs git."""
-import collections, datetime, hashlib, json, os, re, struct, subprocess, sys, types
-from functools import reduce; from pathlib import Path
+"""read_store.py ROOT: checks a store by FORMAT.md alone (4: chapter); exits 1 if it is not so."""
+import collections, datetime, hashlib, json, os, re, struct, subprocess, sys
+from functools import reduce; from pathlib import Path; from types import SimpleNamespace as Event
 HEADER, STATE = "<16s Q 8xQ Q 48s Q Q 20s 4xQ 84xI", "<4s 4xQ 64s Q Q 28xI 48s Q Q 40s 84xI"
 TYPES, GRANTS = ["", "plan", "context", "log", "reference", "scratch"], ("unlock", "revoke")
 CRC = [reduce(lambda c, _: c >> 1 ^ (c & 1) * 0x82F63B78, range(8), byte) for byte in range(256)]
-NOTHING = types.SimpleNamespace(seq=0, version=0, doc=None, blob=None, end=b"\1" + bytes(47))
+NOTHING = Event(seq=0, version=0, lost=-1, doc=None, blob=None, end=b"\1" + bytes(47))
 events, docs, sizes, heads = [NOTHING], {}, {None: 0}, {0: bytes(20)}  # by seq, path, id, seq
 counts, trees = collections.Counter(), collections.defaultdict(dict)  # by what, folder
 def check(what, good, about=""):
@@ -13,8 +12,7 @@ def check(what, good, about=""):
 def crc32c(seed, data):
     return reduce(lambda c, b: c >> 8 ^ CRC[c & 255 ^ b], data, seed ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
 def ids(x, kind=b"blob"):  # git's, and the other one
-    git = b"%s %d\0%s" % (kind, len(x), x)
-    return hashlib.sha1(git).hexdigest(), hashlib.sha256(x).hexdigest()
+    return hashlib.sha1(b"%s %d\0%s" % (kind, len(x), x)).hexdigest(), hashlib.sha256(x).hexdigest()
 def put(path, blob, mode="100644", end=""):  # a file into git's tree; the new id of the root (11)
     folder, slash, name = path.rpartition("/")
     trees[folder][name + end] = f"{mode} {name}\0".encode() + bytes.fromhex(blob) if blob else b""
@@ -25,7 +23,8 @@ def git(*args, text=""):
 def ms(text):
     return round(datetime.datetime.fromisoformat(text[:-1] + "+00:00").timestamp() * 1000)
 def happen(e, docs, kinds):  # what it makes of the documents and their types (7.3)
-    if e.version or e.action == "reclassify": kinds[e.doc] = e.doc_type
+    if e.action == "lost": kinds.update({doc: known | {4} for doc, known in kinds.items()})
+    if e.version or e.action == "reclassify": kinds[e.doc] = {TYPES.index(e.doc_type)}
     if e.version: docs.pop(e.came, None), docs.update({e.path: e})
 def newer(name, layout, second):  # of the two copies that end with their checksum (4.1, 5)
     data, size = Path(name).read_bytes(), struct.calcsize(layout)
@@ -38,16 +37,19 @@ def read_trace():  # (7)
         segment, at = int(path.stem), 0
         check("trace: segment", segment == len(events), path)
         for line in path.read_bytes().splitlines(True):
-            e, prev = json.loads(line), events[-1].end[16:].hex()
+            e, last = json.loads(line), events[-1]
+            prev = e["prev"] if last.lost == last.seq else last.end[16:].hex()
             again = json.dumps(e, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
             came, e["recorded_at"] = e.get("from", e["path"]), e.get("recorded_at", e["timestamp"])
-            e = types.SimpleNamespace(**{"rejected": None, "until": None, "came": came, **e})
+            lost = e["seq"] if e["action"] == "lost" else last.lost
+            e = Event(**{"rejected": None, "until": None, "came": came, "lost": lost, **e})
             check("trace: line", (e.seq, e.prev, line) == (len(events), prev, again), e.seq)
             e.line, e.id, e.place, at = line, e.blob or e.rejected, [segment, at], at + len(line)
             e.end = struct.pack("<QQ", segment, at) + hashlib.sha256(line).digest()
             old, e.file = docs.get(e.came, NOTHING), Path("..", e.path or ".")
             want = old.seq * bool(e.doc), (old.version + 1) * bool(e.version), e.doc and old.doc
-            check("documents: " + e.action, want == (e.doc_prev, e.version, old.doc and e.doc), at)
+            good = want == (e.doc_prev, e.version, old.doc and e.doc) or old.seq < lost
+            check("documents: " + e.action, good, at)
             happen(e, docs, {}), events.append(e)
 def walk(what, data, at, seq, gen, seed):  # the records: next seq, where they end, next seed (4.2)
     while at + 80 <= len(data):
@@ -60,19 +62,21 @@ def walk(what, data, at, seq, gen, seed):  # the records: next seq, where they e
             line, at = data[at + 16:at + 16 + line_len], at + 16 + line_len
             check("records: line", (line, time) == (e.line, ms(e.recorded_at)), e.seq)
             x = Path(f"unpublished/side-{e.seq}").read_bytes() if flags == 3 else data[at:at + size]
-            sizes[e.id], at = size, (at + size * (flags == 1) + 7) // 8 * 8
-            same = e.id in ids(x) if flags else e.id == e.rejected
+            sizes[flags < 4 and e.id or None], at = size, (at + size * (flags == 1) + 7) // 8 * 8
+            same = flags == 7 or (e.id in ids(x) if flags else e.id == e.rejected)
             check(what + ": bytes", size == len(x) and same, seq)
         check(what, at == end and [e.place for e in events[seq:seq + n][:1]] == [place], seq)
         seq += n
     return seq, at, seed
 def read_git():  # the commits; their ids, by the newest seq in each (11)
-    seq, time, parent, tree = 0, 0, [], put("", None)
+    there = git("cat-file", "--batch-check", text="\n".join(e.blob or "" for e in events)).stdout
+    sizes.update((i, int(size)) for i, size in re.findall(r"(\w+) blob (\d+)", there.decode()))
+    seq, time, parent, tree, left = 0, 0, [], put("", None), {i: i for i in sizes}.get
     log = git("log", "-z", "--reverse", "--format=%H%n%B", "refs/heads/main").stdout.decode()
     for text in log.split("\0")[:-1]:  # made again, a commit has the same id
         es = events[seq + 1:seq + 1 + text.count("\nevent: {")]
         e, seq, commit = es[0], es[-1].seq, text[:40]
-        for v in es: tree = v.version and put(v.came, None) and put(v.path, v.blob) or tree
+        for v in es: tree = v.version and put(v.came, None) and put(v.path, left(v.blob)) or tree
         time = max(time, ms(e.recorded_at) // 1000)
         who = {"user": "User", "system": "agent-trace"}.get(e.actor, f"Agent: {e.agent_name}")
         who += f" <{e.actor.split(':')[0]}@agent-trace>"
@@ -85,8 +89,6 @@ def read_git():  # the commits; their ids, by the newest seq in each (11)
             "", *(f"event: {v.line.decode()[:-1]}" for v in es), ""]
         check("git: commit", commit == ids("\n".join(lines).encode(), b"commit")[0], commit)
         heads[seq], parent = bytes.fromhex(commit), [f"parent {commit}"]
-    there = git("cat-file", "--batch-check", text="\n".join(e.blob or "" for e in events)).stdout
-    sizes.update((i, int(size)) for i, size in re.findall(r"(\w+) blob (\d+)", there.decode()))
 def check_catalog(data, next_seq):  # (6)
     docs, kinds, grants = {}, {}, {}
     for e in events[1:next_seq]: happen(e, docs, kinds)
@@ -103,9 +105,9 @@ def check_catalog(data, next_seq):  # (6)
     for i, e in enumerate(sorted(docs.values(), key=lambda e: (e.path.encode().lower(), e.path))):
         at, n, by, m, *row = struct.unpack_from("<8I Q q Q 32x20s 36s", data, 576 + 144 * i)
         row += texts[at:at + n].decode(), texts[by:by + m].decode()
-        want = [TYPES.index(kinds[e.doc]), e.blob is not None, e.version, e.action == "untrack"]
-        want += [e.seq, ms(e.timestamp), sizes.get(e.blob), bytes.fromhex(e.blob or "0" * 40)]
-        check("catalog: row", row == want + [e.doc.encode(), e.path, agents[e.doc]], e.path)
+        want = [e.blob is not None, e.version, e.action == "untrack", e.seq, ms(e.timestamp)]
+        want += [sizes.get(e.blob, 0), bytes.fromhex(e.blob or "0" * 40), e.doc.encode(), e.path]
+        check("catalog: row", row[1:] == [*want, agents.get(e.doc, "")] and row[0] in kinds[e.doc])
     for e in [e for e in events[1:next_seq] if e.action == "violation"][-64:]:
         words = map(lambda x: (x or "").encode(), (e.actor, e.change_kind, e.path, e.rejected))
         text = b"\xff".join((*words, b""))
@@ -129,7 +131,6 @@ def read_store():
     check("git: fsck", not Path("git/HEAD").exists() or not git("fsck", "--strict").returncode)
     read_git()
     check("git: packed_head", heads.get(packed) == head and (oldest or start) <= packed + 1)
-    check("bytes of each version are there", {e.blob for e in events} <= set(sizes))
     if catalog: check_catalog(Path(f"catalog.{catalog}").read_bytes(), start)
     if Path("state").exists():
         magic, _, of, *ends, top, packed, both, _ = newer("state", STATE, 512)
@@ -137,8 +138,7 @@ def read_store():
         if of == struct.pack("<40s3Q", boot.strip(), gen, file.st_dev, file.st_ino):
             check("state: ends", (magic, *ends) == (b"TST2", *now, events[-1].end))
             check("git: head of the state", heads.get(top, b"") + heads.get(packed, b"") == both)
-    for path in Path("rejected").glob("[0-9a-f]" * 64):
-        check("rejected: bytes", path.name in ids(path.read_bytes()), path)
+    for p in Path("rejected").glob("?" * 64): check("rejected", p.name in ids(p.read_bytes()), p)
     for e in docs.values():
         same = e.blob in ids(e.file.read_bytes()) if e.file.is_file() else not e.blob
         check("documents: " + ("newest version" if same else "edited by somebody else"), True)

@@ -16,8 +16,9 @@ fill() {
 whole() {
     at repair && at repair | cmp - /dev/null && at ls | cmp - "$WORK/ls" && at log | cmp - "$WORK/log" &&
         cat "$A"/trace/*.jsonl | cmp - "$WORK/trace" && git --git-dir "$A/git" fsck --strict &&
-        at write after.md --content after && { ! command -v python3 || python3 "$ROOT/tests/read_store.py" "$S"; }
+        at write after.md --content after && read_it
 }
+read_it() { ! command -v python3 || python3 "$ROOT/tests/read_store.py" "$S"; } # as FORMAT.md says it
 command -v git >/dev/null || {
     skip 'a damaged store becomes whole' 'no git'
     kit_end
@@ -42,6 +43,20 @@ lost() { # what nothing has is told, and the exit code says so
     fill && at write plan.md --content 'the newest' && rm -rf "$A/git" "$A"/unpublished/* && rm "$A/journal" &&
         { at repair >"$WORK/said"; [ $? = 1 ]; } && grep -q 'plan.md, version 1, are lost' "$WORK/said" &&
         at ls | grep -q 'reference.*ref.txt' && at write plan.md --content 'goes on' && at git fsck
+}
+lost_bytes() { # of a version: the reader that knows FORMAT.md alone reads what stands in for them
+    rm -rf "$S" && mkdir "$S" && at init --plain && at write plan.md --content p1 && at write r.md --content r && at write plan.md --content p2 &&
+        rm -rf "$A/git" "$A"/unpublished/* "$A/journal" && { at repair >"$WORK/said"; [ $? = 1 ]; } && grep -q 'plan.md, version 1, are lost' "$WORK/said" &&
+        ! at show plan.md 1 && read_it && at write plan.md --content p3 && at gc && read_it
+}
+lost_event() { # a line that nothing has: another stands in, the chain breaks there, and no type gets weaker
+    fill && AGENT_TRACE_PUBLISH=manual && export AGENT_TRACE_PUBLISH && at write gone.md --content g && at write behind.md --type plan --content b
+    unset AGENT_TRACE_PUBLISH
+    rm "$A/journal" "$A"/catalog.* 2>/dev/null
+    sed -i 's/^.*"path":"gone.md".*$/gone/' "$A"/trace/*.jsonl && { at repair >"$WORK/said"; [ $? = 1 ]; } && cat "$WORK/said" &&
+        grep -q '^error.lost_event.event [0-9]* is lost' "$WORK/said" && grep -q '^mended.type_lost.notes/b.md is .reference. now' "$WORK/said" &&
+        at ls | grep -q 'reference.*notes/b.md' && at ls | grep -q 'plan.*behind.md' && ! at --actor agent:kestrel write notes/b.md --content no &&
+        read_it && at write behind.md --content c && at gc && at git fsck && read_it && at repair | cmp - /dev/null
 }
 json() {
     fill && rm "$A/journal" && at repair --json >"$WORK/json" &&
@@ -95,6 +110,8 @@ case_ 'a missing repository' git_gone
 case_ 'faces and leftovers have no effect' faces
 case_ 'a dry run changes nothing' dry
 case_ 'what is lost is told' lost
+case_ 'lost bytes, as FORMAT.md says them' lost_bytes
+case_ 'a lost event is told, and types are kept or closed' lost_event
 case_ 'JSON' json
 case_ 'doctor finds and mends' doctor
 case_ 'doctor: what lies inside is found and mended' doctor_inside
