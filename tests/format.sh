@@ -50,7 +50,7 @@ agrees() { # STORE [WHAT it must have checked]...
     done
 }
 
-published() { fill published && at published git log && agrees published 'git: commit' 'git: head of the state' 'rejected: bytes' 'documents: violation'; }
+published() { fill published && at published git log && agrees published 'git: commit' 'git: head of the state' rejected 'documents: violation'; }
 unpublished() {
     AGENT_TRACE_PUBLISH=manual
     export AGENT_TRACE_PUBLISH
