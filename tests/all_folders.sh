@@ -85,8 +85,10 @@ works() {
     echo edited >c/crlf.md && "$PROGRAM" status | grep -q '^modified *c/crlf.md' && "$PROGRAM" write c/crlf.md --content two &&
         [ "$("$PROGRAM" show c/crlf.md 4)" = edited ] && "$PROGRAM" show c/crlf.md 1 | cmp - "$WORK/crlf" || return 1
     # two at a time, and a leader: its locks hold
-    fill x >"$WORK/x" && fill y >"$WORK/y" && { "$PROGRAM" import --batch 1 "$WORK/x" >"$WORK/x.out" 2>&1 & } &&
-        "$PROGRAM" import --batch 1 "$WORK/y" && wait && grep -q '^40 applied' "$WORK/x.out" &&
+    fill x >"$WORK/x" && fill y >"$WORK/y" || return 1
+    "$PROGRAM" import --batch 1 "$WORK/x" >"$WORK/x.out" 2>&1 &
+    other=$!
+    "$PROGRAM" import --batch 1 "$WORK/y" && wait "$other" && grep -q '^40 applied' "$WORK/x.out" &&
         [ "$("$PROGRAM" ls x | wc -l)" = 40 ] && [ "$("$PROGRAM" ls y | wc -l)" = 40 ] || return 1
     exits 5 "$PROGRAM" lock hold -- "$PROGRAM" lock try && "$PROGRAM" lock try || return 1
     "$PROGRAM" replace two three -y && [ "$(cat c/crlf.md)" = three ] && "$PROGRAM" gc &&
@@ -280,7 +282,9 @@ user_space() { # KIND COMMAND
     wait "$server"
     return "$code"
 }
-works_below() { works && cd "$WORK" && sound "$WORK/below" && "$PROGRAM" -C "$WORK/below" write empty.md --content below; }
+works_below() { # and who reaches it another way takes it for a copy, and goes on
+    works && cd "$WORK" && "$PROGRAM" -C "$WORK/below" write empty.md --content below && sound "$WORK/below"
+}
 cases_clash() { # each name leads to the same file as another spelling of it
     "$PROGRAM" init --plain && "$PROGRAM" write Plan.md --content one && "$PROGRAM" write d/E.md --content two && mkdir .git && : >.git/config || return 1
     [ "$(cat plan.MD)" = one ] || { echo 'case counts here' && return 1; }
@@ -353,14 +357,15 @@ read_all() { # to FILE
     echo "$readings" | while read -r line; do
         echo "== $line"
         # shellcheck disable=SC2086
-        "$PROGRAM" $line 2>&1 || echo "exit code $?"
+        $AS "$PROGRAM" $line 2>&1 || echo "exit code $?"
     done >"$1"
 }
 # Reads as before, and every write says what is wrong.
 only_read() { # WORDS
-    read_all "$WORK/read" && diff "$WORK/could" "$WORK/read" && exits 1 grep 'exit code' "$WORK/read" && "$PROGRAM" status >"$WORK/out" &&
-        grep '^modified *e.md' "$WORK/out" && grep 'not published yet' "$WORK/out" && "$PROGRAM" doctor && "$PROGRAM" git log -1 >/dev/null &&
-        picture . >"$WORK/was" || return 1
+    read_all "$WORK/read" && diff "$WORK/could" "$WORK/read" && exits 1 grep 'exit code' "$WORK/read" && $AS "$PROGRAM" status >"$WORK/out" &&
+        grep '^modified *e.md' "$WORK/out" && grep 'not published yet' "$WORK/out" && picture . >"$WORK/was" || return 1
+    # rights that let others in are worth a warning, and git reads no repository of somebody else
+    [ -n "$AS" ] || { "$PROGRAM" doctor && "$PROGRAM" git log -1 >/dev/null; } || return 1
     echo '{"actor":"user","action":"create","path":"i.md","content":"i"}' >"$WORK/STREAM"
     echo "$writings" | sed "s|STREAM|$WORK/STREAM|" | while read -r line; do
         # shellcheck disable=SC2086
@@ -368,7 +373,7 @@ only_read() { # WORDS
         grep -q "^agent-trace: .*$1" "$WORK/err" || { echo "$line says: $(cat "$WORK/err")" && exit 1; }
     done && picture . | cmp "$WORK/was" -
 }
-AS=
+AS= # who does it, if not who runs the script
 bound() {
     fresh && to_read && read_all "$WORK/could" && : >new.md && mkdir -p "$WORK/b" && mount --bind "$WORK/s" "$WORK/b" && mount -o remount,bind,ro "$WORK/b" && cd "$WORK/b" && only_read 'read-only file system' &&
         cd "$WORK" && umount "$WORK/b" && cd "$WORK/s" && "$PROGRAM" write a.md --content four && sound .
@@ -385,8 +390,8 @@ medium() { # a disk that cannot be written at all
     return "$code"
 }
 another_user() { # may read all of it and write none
-    AS='setpriv --reuid 65534 --regid 65534 --clear-groups'
     fresh && to_read && read_all "$WORK/could" && : >new.md && chmod -R a+rX,go-w "$WORK/s" &&
+        AS='setpriv --reuid 65534 --regid 65534 --clear-groups' &&
         only_read 'permission denied'
 }
 none_may_enter() { # whoever may not even look is told so, and finds no other store
@@ -436,7 +441,7 @@ deep() {
         (cd "$d" && "$PROGRAM" write b.md --content two && [ "$("$PROGRAM" show b.md)" = two ] && "$PROGRAM" write ../up.md --content up) &&
         [ "$("$PROGRAM" ls "$d" | wc -l)" = 3 ] && "$PROGRAM" mv "$d/b.md" b.md && "$PROGRAM" mv b.md "$d/16/17/b.md" && echo x >"$d/16/new.md" &&
         "$PROGRAM" status | grep "$d/16/new.md" && "$PROGRAM" replace text words 1 -y && [ "$(cat "$d/there.md")" = 'deep words' ] &&
-        "$PROGRAM" rm "$d/a.md" -y && rm -rf 1 && "$PROGRAM" status | grep "^deleted *$d/there.md" && "$PROGRAM" restore "$d/a.md" 1 && "$PROGRAM" restore "$d/there.md" 1 &&
+        "$PROGRAM" rm "$d/a.md" -y && rm -rf 1 && "$PROGRAM" status | grep "^deleted" && "$PROGRAM" status | grep " $d/there.md\$" && "$PROGRAM" restore "$d/a.md" 1 && "$PROGRAM" restore "$d/there.md" 1 &&
         [ "$(cat "$d/a.md")" = 'one text' ] && "$PROGRAM" restore "$d/16/17/b.md" 1 && "$PROGRAM" restore "${d%/15}/up.md" 1 -y && "$PROGRAM" gc && sound . || return 1
     most=$(printf 'd/%.0s' $(seq 64)) && "$PROGRAM" write "${most}a.md" --content deepest && [ "$("$PROGRAM" show "${most}a.md")" = deepest ] &&
         exits 2 "$PROGRAM" write "${most}d/a.md" --content x && [ ! -e "${most}d" ] && sound .
@@ -533,7 +538,7 @@ git_variables() {
     GIT_DIR=/nowhere GIT_WORK_TREE=/ GIT_COMMON_DIR=/nowhere GIT_INDEX_FILE=/nowhere/i GIT_OBJECT_DIRECTORY=/nowhere/o GIT_ALTERNATE_OBJECT_DIRECTORIES=/nowhere/a
     GIT_CEILING_DIRECTORIES=/ GIT_NAMESPACE=n GIT_CONFIG=/nowhere/c GIT_CONFIG_PARAMETERS="'core.autocrlf'='true'" GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=core.eol GIT_CONFIG_VALUE_0=crlf
     GIT_DEFAULT_HASH=sha256 GIT_DEFAULT_REF_FORMAT=reftable GIT_SHALLOW_FILE=/nowhere/s GIT_GRAFT_FILE=/nowhere/g GIT_REPLACE_REF_BASE=refs/heads/ GIT_TEMPLATE_DIR=$HOME/template
-    GIT_AUTHOR_NAME=Mallory GIT_AUTHOR_EMAIL=m@example.org GIT_AUTHOR_DATE='1 +0000' GIT_COMMITTER_NAME=Mallory GIT_COMMITTER_EMAIL=m@example.org GIT_COMMITTER_DATE='1 +0000'
+    GIT_AUTHOR_NAME=Mallory GIT_AUTHOR_EMAIL=mallory@example.org GIT_AUTHOR_DATE='1 +0000' GIT_COMMITTER_NAME=Mallory GIT_COMMITTER_EMAIL=mallory@example.org GIT_COMMITTER_DATE='1 +0000'
     GIT_EXTERNAL_DIFF=$HOME/hooks/update GIT_ATTR_SOURCE=HEAD GIT_LITERAL_PATHSPECS=1 GIT_QUARANTINE_PATH=/nowhere/q GIT_OPTIONAL_LOCKS=1
     for name in $(set | sed -n 's/^\(GIT_[A-Z0-9_]*\)=.*/\1/p'); do export "${name?}"; done
 }
@@ -547,7 +552,7 @@ hostile() {
     HOME=$WORK/s
     ls "$WORK/h/.agent-trace/git" "$WORK/h/.agent-trace/git/"*
     [ ! -e "$WORK/ran" ] && [ ! -e "$WORK/h/.agent-trace/git/hooks" ] && [ ! -e "$WORK/h/.agent-trace/git/info" ] && sound "$WORK/h" || return 1
-    git --git-dir "$WORK/h/.agent-trace/git" log --format='%an %ae %cn %ce' main >"$WORK/who" && [ -s "$WORK/who" ] && exits 1 grep -i 'mallory\|m@' "$WORK/who" &&
+    git --git-dir "$WORK/h/.agent-trace/git" log --format='%an %ae %cn %ce' main >"$WORK/who" && [ -s "$WORK/who" ] && exits 1 grep -i 'mallory' "$WORK/who" &&
         git --git-dir "$WORK/h/.agent-trace/git" cat-file blob main:b.md | cmp - "$WORK/binary"
 }
 conversions() { # git changes the line ends of a document in the user's work tree; the store has its own
