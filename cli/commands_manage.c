@@ -10,8 +10,9 @@
 
 static int command_add(cli *c) {
     change ch = change_new(CHANGE_ADD);
-    int code = cli_type_word(c, c->args.words[0], &ch.type);
-    ch.given = c->args.words[1];
+    int code = CLI_DONE;
+    if (c->args.count > 1) code = cli_type_word(c, c->args.words[0], &ch.type);
+    ch.given = c->args.words[c->args.count - 1];
     return code == CLI_DONE ? change_run(c, &ch) : code;
 }
 
@@ -187,17 +188,17 @@ const cli_command cli_add = {
     .run = command_add,
     .group = "documents",
     .line = "take a file that is there among the documents",
-    .usage = "TYPE PATH [options]",
+    .usage = "[TYPE] PATH [options]",
     .text =
         "Takes a file that lies in the folder among the documents, as it is, with the type plan, "
-        "context, log, reference or scratch. Whoever may not write documents of that type may not "
-        "add one.",
+        "context, log, reference or scratch; without a TYPE scratch, or what it was before it was "
+        "deleted or untracked. Whoever may not write documents of that type may not add one.",
     .takes = {TAKES_CHANGE},
     .examples = "agent-trace add reference docs/api.md",
     .see = "write untrack reclassify",
-    .min = 2,
+    .min = 1,
     .max = 2,
-    .wants = "a TYPE and a PATH",
+    .wants = "a PATH",
     .offers = {OFFER_TYPES, OFFER_FILE},
 };
 

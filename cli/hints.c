@@ -75,7 +75,7 @@ const char *hint_missing(cli *c, char *out, size_t size) {
     if (st != AGT_NOT_FOUND && (st != AGT_OK || d.exists)) return out;
     cli_shown(c, path, strlen(path), shown, sizeof shown);
     if (hint_is_file(c, path))
-        (void)snprintf(out, size, "; the file is there, and 'agent-trace add TYPE %s' makes it one",
+        (void)snprintf(out, size, "; the file is there, and 'agent-trace add %s' makes it one",
                        shown);
     else if (st == AGT_OK)
         (void)snprintf(out, size,

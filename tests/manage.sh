@@ -28,7 +28,7 @@ at init --plain
 adds() { echo text >api.md && code 0 add reference api.md && out 'api.md: version 1' && code 0 ls && out 'reference.*api.md'; }
 adds_badly() {
     code 4 add plan none.md && code 5 add plan api.md && code 2 add nonsense api.md && err 'is no type' &&
-        code 2 add plan && code 3 --actor agent:owl add reference api2.md; [ ! -e api2.md ]
+        code 4 add plan && code 3 --actor agent:owl add reference api2.md; [ ! -e api2.md ]
 }
 moves() {
     code 0 write a.md --content one --type plan && code 0 mv a.md b.md && out 'a.md -> b.md: version 2' && has b.md one &&
@@ -40,7 +40,7 @@ moves_badly() {
     echo mine >there.md && silent mv new/b.md there.md && err 'no document' && silent mv new/b.md api.md && silent mv none.md x.md &&
         silent mv new/b.md ../x.md && silent mv new/b.md .agent-trace/x && has there.md mine
 }
-untracks() { echo x >u.md && at add scratch u.md && code 0 untrack u.md && has u.md x && code 0 ls && ! grep -q 'u\.md' "$WORK/out" && code 4 untrack u.md; }
+untracks() { echo y >y.md && at add y.md && code 0 ls && out 'scratch.*y.md' && echo x >u.md && at add scratch u.md && code 0 untrack u.md && has u.md x && code 0 ls && ! grep -q 'u\.md' "$WORK/out" && code 4 untrack u.md; }
 reclassifies() {
     code 0 write r.md --content one --type plan && code 0 --actor agent:owl write r.md --content two && code 0 reclassify r.md reference &&
         code 3 --actor agent:owl write r.md --content three && code 3 --actor agent:owl reclassify r.md scratch &&
