@@ -219,7 +219,7 @@ the_loss_is_mended() {
         git -C "$STORE" clean -fdxq && [ ! -e "$STORE/.agent-trace" ] && [ "$(cat "$STORE/doc1.md")" = 2 ] || return 1
     cp -Rp "$WORK/backup" "$STORE/.agent-trace" &&
         (cd "$STORE" && [ "$("$PROGRAM" show doc1.md 1)" = 1 ] && "$PROGRAM" write doc1.md --content 3 && "$PROGRAM" doctor) || return 1
-    git -C "$STORE" clean -fdxq && (cd "$STORE" && "$PROGRAM" init && "$PROGRAM" add doc1.md && "$PROGRAM" show doc1.md) | grep -q 3
+    git -C "$STORE" clean -fdxq && (cd "$STORE" && "$PROGRAM" init && "$PROGRAM" add scratch doc1.md && "$PROGRAM" show doc1.md) | grep -q 3
 }
 case_ 'after git clean -x it is said what is gone, and that only a backup has it' the_loss_is_said
 case_ 'and both ways that are named lead on' the_loss_is_mended
