@@ -62,8 +62,9 @@ exits() { # CODE COMMAND...
 }
 # Everything in the store agrees, for three readers: its doctor, git, and the one made from FORMAT.md.
 sound() { # FOLDER
-    "$PROGRAM" -C "$1" ls >/dev/null && said=$(git --git-dir "$1/.agent-trace/git" fsck --full --strict --no-dangling --no-progress 2>&1) &&
-        [ -z "$said" ] && said=$("$PROGRAM" -C "$1" doctor --deep) && [ -z "$said" ] &&
+    said='it cannot be listed' && "$PROGRAM" -C "$1" ls >/dev/null &&
+        said=$(git --git-dir "$1/.agent-trace/git" fsck --full --strict --no-dangling --no-progress 2>&1) && [ -z "$said" ] &&
+        "$PROGRAM" -C "$1" doctor --deep >"$WORK/found" && said=$(sed '/^note	served/d' "$WORK/found") && [ -z "$said" ] &&
         said=$(python3 "$ROOT/tests/read_store.py" "$1" 2>&1) && return
     echo "not sound: $1: $said"
     return 1
@@ -200,7 +201,8 @@ too_small() { # room runs out within a large document; what was there is there, 
     mkdir -p "$WORK/t" && mount -t tmpfs -o size=24m none "$WORK/t" && cd "$WORK/t" && "$PROGRAM" init --plain &&
         "$PROGRAM" write a.md --content one && head -c 30000000 /dev/zero >"$WORK/zeros" && picture . >"$WORK/was" &&
         exits 1 "$PROGRAM" write a.md --file "$WORK/zeros" 2>"$WORK/err" && cat "$WORK/err" && grep -q 'no space left' "$WORK/err" &&
-        picture . >"$WORK/is" && cmp "$WORK/was" "$WORK/is" && "$PROGRAM" write a.md --content two && [ "$("$PROGRAM" show a.md 1)" = one ] && sound .
+        picture . >"$WORK/is" && cmp "$WORK/was" "$WORK/is" && "$PROGRAM" write a.md --content two && [ "$("$PROGRAM" show a.md 1)" = one ] &&
+        exits 1 "$PROGRAM" doctor >"$WORK/out" && grep '^warning	space' "$WORK/out" && mount -o remount,size=64m "$WORK/t" && sound .
     code=$?
     cd "$WORK" && umount "$WORK/t"
     return "$code"
@@ -283,7 +285,7 @@ user_space() { # KIND COMMAND
     return "$code"
 }
 works_below() { # and who reaches it another way takes it for a copy, and goes on
-    works && cd "$WORK" && "$PROGRAM" -C "$WORK/below" write empty.md --content below && sound "$WORK/below"
+    works && "$PROGRAM" doctor | grep '^note	served' && cd "$WORK" && "$PROGRAM" -C "$WORK/below" write empty.md --content below && sound "$WORK/below"
 }
 cases_clash() { # each name leads to the same file as another spelling of it
     "$PROGRAM" init --plain && "$PROGRAM" write Plan.md --content one && "$PROGRAM" write d/E.md --content two && mkdir .git && : >.git/config || return 1
@@ -364,8 +366,8 @@ read_all() { # to FILE
 only_read() { # WORDS
     read_all "$WORK/read" && diff "$WORK/could" "$WORK/read" && exits 1 grep 'exit code' "$WORK/read" && $AS "$PROGRAM" status >"$WORK/out" &&
         grep '^modified *e.md' "$WORK/out" && grep 'not published yet' "$WORK/out" && picture . >"$WORK/was" || return 1
-    # rights that let others in are worth a warning, and git reads no repository of somebody else
-    [ -n "$AS" ] || { "$PROGRAM" doctor && "$PROGRAM" git log -1 >/dev/null; } || return 1
+    # rights that let others in are another warning, and git reads no repository of somebody else
+    [ -n "$AS" ] || { exits 1 "$PROGRAM" doctor >"$WORK/out" && grep '^warning	read_only' "$WORK/out" && "$PROGRAM" git log -1 >/dev/null; } || return 1
     echo '{"actor":"user","action":"create","path":"i.md","content":"i"}' >"$WORK/STREAM"
     echo "$writings" | sed "s|STREAM|$WORK/STREAM|" | while read -r line; do
         # shellcheck disable=SC2086
