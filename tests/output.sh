@@ -263,7 +263,7 @@ codes() { # and a pager's own exit code is its own
     [ $? = 4 ] || return 1
     cp -r "$S" "$WORK/damaged" && "$P" -C "$WORK/damaged" log >/dev/null || return 1
     for segment in "$WORK"/damaged/.agent-trace/trace/*.jsonl; do
-        sed 's/"modify"/"mod!fy/' "$segment" >"$WORK/segment" && cat "$WORK/segment" >"$segment" || return 1
+        sed 's/"modify"/"mod!fy!/' "$segment" >"$WORK/segment" && cat "$WORK/segment" >"$segment" || return 1
     done
     paged 'sed s/^/:/' '' -C "$WORK/damaged" log -n 0 >"$WORK/out"
     [ $? = 1 ] && grep -aq '^:agent-trace: a line of the trace is damaged: ' "$WORK/out" && grep -aq '^:.*plan\.md' "$WORK/out"
