@@ -722,7 +722,7 @@ run -C docs rm note.md --json
 exits 4 && json "j['message'] == 'docs/note.md: no such document; perhaps notes.md' and j['path'] == 'docs/note.md'"
 printf x >file.md
 run show file.md
-exits 4 && complains "file.md: no such document; the file is there, and 'agent-trace add TYPE file.md' makes it one"
+exits 4 && complains "file.md: no such document; the file is there, and 'agent-trace add file.md' makes it one"
 run restore quite-another.md 1
 exits 4 && complains "quite-another.md: no such document; 'agent-trace ls' names those there are"
 run show docs/notes.md 7
