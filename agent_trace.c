@@ -146,6 +146,8 @@ AGT_PRIVATE agt_status agt__buf_give(agt_buf *b, agt_bytes *out, agt_error *err)
 AGT_PRIVATE agt_text agt__text(const char *s); /* of a NUL-terminated string; NULL gives NULL, 0 */
 AGT_PRIVATE bool agt__text_is(agt_text t, const char *s);
 AGT_PRIVATE bool agt__text_eq(agt_text a, agt_text b);
+/* Is `end` behind something else in the name? */
+AGT_PRIVATE bool agt__ends_in(const char *name, const char *end);
 /* Copies at most size-1 bytes and terminates; false if it was cut. */
 AGT_PRIVATE bool agt__copy_text(char *out, size_t size, const char *data, size_t len);
 
@@ -489,6 +491,11 @@ AGT_PRIVATE bool agt__text_is(agt_text t, const char *s) {
 
 AGT_PRIVATE bool agt__text_eq(agt_text a, agt_text b) {
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+AGT_PRIVATE bool agt__ends_in(const char *name, const char *end) {
+    size_t n = strlen(name), m = strlen(end);
+    return n > m && memcmp(name + n - m, end, m) == 0;
 }
 
 AGT_PRIVATE bool agt__copy_text(char *out, size_t size, const char *data, size_t len) {
@@ -3572,6 +3579,8 @@ AGT_PRIVATE int64_t agt__read_all(const agt_sys *sys, agt_fd fd, void *data, siz
  * AGT_LIMIT, AGT_INVALID (no regular file), AGT_NOMEM, AGT_IO. */
 AGT_PRIVATE agt_status agt__read_file(const agt_sys *sys, agt_fd dir, const char *name, size_t max,
                                       agt_buf *out, agt_error *err);
+/* Are they one file, under whatever names? */
+AGT_PRIVATE bool agt__same_file(const agt_stat *a, const agt_stat *b);
 /* Writes a file of ours atomically: `name.tmp` beside it, synced if `durable`, renamed, folder
  * synced if `durable`. Mode 0600. */
 AGT_PRIVATE agt_status agt__write_file(const agt_sys *sys, agt_fd dir, const char *name,
@@ -3714,6 +3723,10 @@ static agt_fd sys_enter(const agt_sys *sys, agt_fd dir, const char *name, bool m
     /* somebody else may have made it in between: opening it decides */
     if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_EXIST) return rc;
     return sys->open(sys->ctx, dir, name, flags, 0);
+}
+
+AGT_PRIVATE bool agt__same_file(const agt_stat *a, const agt_stat *b) {
+    return a->dev == b->dev && a->ino == b->ino;
 }
 
 AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const char *name, bool make,
@@ -8972,7 +8985,7 @@ static agt_status repo_objects_still(const agt_git *git, agt_fd dir, bool *still
     if (git->objects == AGT_FD_NONE) return AGT_OK;
     int rc = git->sys->fstat(git->sys->ctx, git->objects, &ours);
     if (rc == 0) rc = git->sys->stat(git->sys->ctx, dir, "objects", &now);
-    *still = rc == 0 && now.dev == ours.dev && now.ino == ours.ino;
+    *still = rc == 0 && agt__same_file(&now, &ours);
     if (rc == 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
     return agt__fail_io(err, rc, "cannot look at objects in the git folder");
 }
@@ -9233,17 +9246,13 @@ static agt_status repo_names(agt_git *git, agt_fd folder, agt_buf *out, agt_erro
     return rc < 0 ? agt__fail_io(err, rc, "cannot list the git folder") : AGT_OK;
 }
 
-static bool repo_ends(const char *name, const char *end) {
-    size_t n = strlen(name), m = strlen(end);
-    return n > m && memcmp(name + n - m, end, m) == 0;
-}
-
 /* Is it a temporary that a process of ours left (3)? */
 static bool repo_litter(const char *folder, const char *name) {
     if (strncmp(folder, "objects", 7) == 0)
-        return !strncmp(name, "tmp_", 4) && repo_ends(name, "_agt");
+        return !strncmp(name, "tmp_", 4) && agt__ends_in(name, "_agt");
     if (strcmp(folder, "refs/heads") == 0)
-        return !strcmp(name, REPO_OWN) || (!strncmp(name, "found-", 6) && repo_ends(name, ".lock"));
+        return !strcmp(name, REPO_OWN) ||
+               (!strncmp(name, "found-", 6) && agt__ends_in(name, ".lock"));
     return !*folder && (!strcmp(name, "HEAD.tmp") || !strcmp(name, "config.tmp"));
 }
 
@@ -11244,10 +11253,6 @@ static void reader_leave(agt_trace_reader *r) {
     r->window_len = 0;
 }
 
-static bool reader_same(const agt_stat *a, const agt_stat *b) {
-    return a->dev == b->dev && a->ino == b->ino;
-}
-
 /* Goes to the begin of a segment; *size is its length. AGT_NOT_FOUND: it was removed since it was
  * listed. On failure the reader stays where it is. */
 static agt_status reader_open(agt_trace_reader *r, uint64_t segment, uint64_t *size,
@@ -11295,7 +11300,7 @@ static agt_status reader_enter(agt_trace_reader *r, uint64_t segment, uint64_t *
         agt_status st = reader_look(r, segment, &now, &there, err);
         if (st != AGT_OK) return st;
     }
-    if (!there || !reader_same(&now, &r->file)) return reader_open(r, segment, size, err);
+    if (!there || !agt__same_file(&now, &r->file)) return reader_open(r, segment, size, err);
     if (now.size < r->window_at + r->window_len) r->window_len = 0;
     *size = now.size;
     return AGT_OK;
@@ -11407,7 +11412,7 @@ static agt_status reader_follow_cut(agt_trace_reader *r, bool *moved, agt_error 
         reader_leave(r);
         return AGT_OK;
     }
-    if (!reader_same(&now, &r->file)) {
+    if (!agt__same_file(&now, &r->file)) {
         st = reader_open(r, r->segment, &size, err);
         if (st != AGT_OK) return st;
         now.size = size;
@@ -14194,6 +14199,9 @@ AGT_PRIVATE void agt__store_default_config(agt_store *s);
 AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const char *root,
                                         bool *there, agt_error *err);
 
+/* Is there a store in the open folder, or what is left of one? */
+AGT_PRIVATE bool agt__store_in(const agt_sys *sys, agt_fd folder);
+
 /* ---- apply.c: what a committed record does to the files ---- */
 
 /* A document's file as it was looked at. */
@@ -14526,6 +14534,15 @@ AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const cha
                      "'agent-trace repair', or move .agent-trace away to begin anew",
                      root);
 }
+
+AGT_PRIVATE bool agt__store_in(const agt_sys *sys, agt_fd folder) {
+    bool there = false;
+    agt_fd at = sys->open(sys->ctx, folder, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
+    if (at < 0) return false;
+    agt_status st = agt__store_there(sys, at, AGT_STORE_NAME, &there, NULL);
+    sys->close(sys->ctx, at);
+    return there || st == AGT_CORRUPT;
+}
 /* end src/store/remains.c */
 /* begin src/store/store.c */
 /* store: opening, closing, and the way in and out of the store lock.
@@ -14851,7 +14868,7 @@ static agt_status store_git_still(const agt_store *s, agt_fd dir, bool *still, a
     if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
     if (rc == 0) rc = s->sys->fstat(s->sys->ctx, dir, &ours);
     if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace/git");
-    *still = now.dev == ours.dev && now.ino == ours.ino;
+    *still = agt__same_file(&now, &ours);
     return AGT_OK;
 }
 
@@ -15477,8 +15494,7 @@ static bool recover_is_other_name(agt_store *s, const agt_row *row, const agt_lo
         return false;
     agt_status st = agt__look(s, other.path, other.path_len, &bytes, &at, NULL);
     agt__buf_free(&bytes);
-    return st == AGT_OK && at.on_disk && at.stat.dev == look->stat.dev &&
-           at.stat.ino == look->stat.ino;
+    return st == AGT_OK && at.on_disk && agt__same_file(&at.stat, &look->stat);
 }
 
 /* (3) for one document. */
@@ -17138,7 +17154,7 @@ static bool write_is_at(agt_store *s, const char *path, size_t len, const agt_st
     if (folder < 0) return false;
     int rc = s->sys->stat(s->sys->ctx, folder, leaf, &st);
     s->sys->close(s->sys->ctx, folder);
-    return rc == 0 && st.dev == file->dev && st.ino == file->ino;
+    return rc == 0 && agt__same_file(&st, file);
 }
 
 /* A file found where a document is to be is no other document's own, nor one's of the same
@@ -17151,8 +17167,7 @@ static agt_status write_same_file(const agt_txn *t, const agt_plan *p, const agt
     if (!write_has_spellings(p, look)) return AGT_OK;
     for (const agt_plan *q = t->plans + t->first; q < p; q++) {
         const agt_look *its = &q->place.before;
-        if (its->on_disk && q->result.status == AGT_OK && its->stat.dev == look->stat.dev &&
-            its->stat.ino == look->stat.ino)
+        if (its->on_disk && q->result.status == AGT_OK && agt__same_file(&its->stat, &look->stat))
             return write_second_name(p, q->path, q->path_len, err);
     }
     for (size_t at = 0;
@@ -17810,7 +17825,7 @@ AGENT_TRACE_API agt_status agt_group(agt_store *store, const agt_change *changes
 /* ---- under the lock ---- */
 
 static bool manage_same_file(const agt_look *a, const agt_look *b) {
-    return a->on_disk && b->on_disk && a->stat.dev == b->stat.dev && a->stat.ino == b->stat.ino;
+    return a->on_disk && b->on_disk && agt__same_file(&a->stat, &b->stat);
 }
 
 /* Do the two paths differ in case alone? */
@@ -19332,11 +19347,6 @@ typedef struct gc_walk {
     agt_buf todo;  /* paths of folders still to be read */
 } gc_walk;
 
-static bool gc_ends(const char *name, const char *end) {
-    size_t n = strlen(name), m = strlen(end);
-    return n >= m && memcmp(name + n - m, end, m) == 0;
-}
-
 /* Is `path` this name, or beneath the folder of this name? */
 static bool gc_in(const char *path, const char *name) {
     size_t n = strlen(name);
@@ -19396,7 +19406,7 @@ static void gc_count(gc_walk *w, agt_fd folder, const char *path, const char *na
     agt_disk_use *use = gc_part(w->parts, whole);
     use->files++;
     use->bytes += st.size;
-    w->torn += gc_in(whole, "trace") && gc_ends(name, ".torn");
+    w->torn += gc_in(whole, "trace") && agt__ends_in(name, ".torn");
 }
 
 static agt_status gc_folder(gc_walk *w, const char *path, agt_error *err) {
@@ -19458,7 +19468,7 @@ static agt_status gc_stale(agt_store *s, agt_fd folder, agt_error *err) {
     for (size_t at = 0; st == AGT_OK && at < names.len;) {
         const char *name = (const char *)names.data + at;
         at += strlen(name) + 1;
-        if (!gc_ends(name, ".tmp") || s->sys->stat(s->sys->ctx, folder, name, &found) != 0 ||
+        if (!agt__ends_in(name, ".tmp") || s->sys->stat(s->sys->ctx, folder, name, &found) != 0 ||
             found.kind != AGT_FILE_REGULAR ||
             s->sys->now_unix_ms(s->sys->ctx) - found.mtime_ns / 1000000 < GC_STALE_MS)
             continue;
@@ -20224,17 +20234,6 @@ static int walk_collect(void *ctx, const char *name) {
     return w->names.failed ? 1 : 0;
 }
 
-/* Is the open folder a store, or what is left of one? */
-static bool walk_is_store(const walk *w, agt_fd folder) {
-    const agt_sys *sys = w->s->sys;
-    bool there = false;
-    agt_fd at = sys->open(sys->ctx, folder, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
-    if (at < 0) return false;
-    agt_status st = agt__store_there(sys, at, AGT_STORE_NAME, &there, NULL);
-    sys->close(sys->ctx, at);
-    return there || st == AGT_CORRUPT;
-}
-
 static void walk_names(walk *w, agt_fd folder) {
     size_t prefix = w->path.len;
     if (prefix) w->path.data[prefix++] = '/'; /* in place of the NUL */
@@ -20255,7 +20254,7 @@ static agt_status walk_folder(walk *w, agt_error *err) {
     int cls = rc < 0 ? AGT_SYS_CLASS(rc) : 0;
     if (w->names.failed || cls == AGT_SYS_NOMEM)
         w->path.failed = true;
-    else if (rc == 0 && !root && walk_is_store(w, folder))
+    else if (rc == 0 && !root && agt__store_in(sys, folder))
         walk_add(w, NULL, AGT_LEFT_OUT_STORE, true);
     else if (rc == 0)
         walk_names(w, folder);
@@ -21404,15 +21403,10 @@ typedef struct mend_names {
     agt_error *err;
 } mend_names;
 
-static bool mend_ends(const char *name, const char *end) {
-    size_t n = strlen(name), k = strlen(end);
-    return n > k && strcmp(name + n - k, end) == 0;
-}
-
 static int mend_one_unpublished(void *ctx, const char *name) {
     mend_names *n = ctx;
     mend_scan scan = {n->m, n->b, 0, AGT_MEND_UNPUBLISHED, 0};
-    if (!mend_ends(name, ".records")) return 0;
+    if (!agt__ends_in(name, ".records")) return 0;
     n->st = mend_source(n->m, n->dir, name, n->b, &scan.source, n->err);
     if (n->st == AGT_OK && scan.source != AGT_MEND_NONE) mend_scan_records(&scan, AGT_RECORDS_HEAD);
     return n->st != AGT_OK;
@@ -21428,8 +21422,8 @@ static bool mend_has(const char *name, const char *part) {
 static int mend_one_kept(void *ctx, const char *name) {
     mend_names *n = ctx;
     uint32_t source;
-    if (!mend_has(name, ".jsonl") || mend_ends(name, ".tmp")) return 0;
-    if (n->dir == n->m->s->trace_dir && !mend_ends(name, ".torn")) return 0;
+    if (!mend_has(name, ".jsonl") || agt__ends_in(name, ".tmp")) return 0;
+    if (n->dir == n->m->s->trace_dir && !agt__ends_in(name, ".torn")) return 0;
     n->st = mend_source(n->m, n->dir, name, n->b, &source, n->err);
     if (n->st == AGT_OK && source != AGT_MEND_NONE)
         mend_scan_lines(n->m, n->b, source, AGT_MEND_KEPT);
@@ -26455,6 +26449,9 @@ typedef struct agt_visit {
 /* How a finding begins to say its mend where --fix does it. */
 #define AGT_DOCTOR_FIX "run 'agent-trace doctor --fix'"
 
+/* How the doctor opens the store. */
+AGT_PRIVATE agt_open_options agt__doctor_options(const agt_visit *v, bool read_only);
+
 /* ---- doctor_files.c ---- */
 
 /* Called for what is in a tree: the open folder, the path beneath the top, its last part. True goes
@@ -26621,7 +26618,7 @@ static agt_status files_modes_inside(agt_visit *v, agt_error *err) {
     return AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__doctor_rights(agt_visit *v, agt_error *err) {
+static agt_status files_mode_outside(agt_visit *v, agt_error *err) {
     agt_stat at, root;
     const agt_store *s = v->parts;
     int rc = s->sys->fstat(s->sys->ctx, s->at, &at);
@@ -26630,16 +26627,20 @@ AGT_PRIVATE agt_status agt__doctor_rights(agt_visit *v, agt_error *err) {
     if (at.owner != root.owner)
         (void)agt__findings_add(v->found, AGT_SEVERITY_NOTE, "owner", NULL,
                                 ".agent-trace belongs to another user than the folder it is in");
-    if (!(at.mode & 077u)) return files_modes_inside(v, err);
+    if (!(at.mode & 077u)) return AGT_OK;
     agt_finding *f = agt__findings_add(
         v->found, AGT_SEVERITY_WARNING, "rights", AGT_DOCTOR_FIX ", or 'chmod 700 .agent-trace'",
         ".agent-trace has mode %03o: others can see all versions", (unsigned)(at.mode & 0777u));
     f->mendable = 1;
-    if (!v->o.fix) return files_modes_inside(v, err);
+    if (!v->o.fix) return AGT_OK;
     rc = s->sys->set_mode(s->sys->ctx, s->at, 0700);
     f->mended = rc == 0;
-    if (rc < 0) return agt__fail_io(err, rc, "cannot change the mode of .agent-trace");
-    return files_modes_inside(v, err);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot change the mode of .agent-trace") : AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__doctor_rights(agt_visit *v, agt_error *err) {
+    agt_status st = files_mode_outside(v, err);
+    return st == AGT_OK ? files_modes_inside(v, err) : st;
 }
 
 /* ---- what was kept ---- */
@@ -26692,15 +26693,14 @@ static bool files_hides(const char *text, size_t n) {
 /* Only the name is asked for. */
 static bool files_is_git(void *ctx, agt_fd folder, const char *path) {
     agt_stat st;
-    const agt_sys *sys = ctx;
+    const agt_visit *v = ctx;
     (void)path;
-    return sys->stat(sys->ctx, folder, ".git", &st) == 0;
+    return v->parts->sys->stat(v->parts->sys->ctx, folder, ".git", &st) == 0;
 }
 
 /* Is the root in the work tree of a git? */
-static bool files_in_git(const agt_visit *v) {
-    agt_sys sys = *v->parts->sys;
-    return files_is_git(&sys, v->parts->root, "") || agt__doctor_above(v, files_is_git, &sys);
+static bool files_in_git(agt_visit *v) {
+    return files_is_git(v, v->parts->root, "") || agt__doctor_above(v, files_is_git, v);
 }
 
 static agt_status files_ignore(agt_visit *v, agt_error *err) {
@@ -26841,11 +26841,8 @@ static agt_status files_refused_all(agt_visit *v, agt_error *err) {
 /* ---- all of it ---- */
 
 AGT_PRIVATE agt_status agt__doctor_lock(const agt_visit *v, agt_store **out, agt_error *err) {
-    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    agt_open_options o = agt__doctor_options(v, false);
     agt_store *s;
-    o.timeout_ms = v->o.timeout_ms;
-    o.allocator = v->o.allocator;
-    o.sys = v->o.sys;
     *out = NULL;
     agt_status st = agt_open(&s, v->root, &o, err);
     if (st != AGT_OK) return st;
@@ -26907,15 +26904,10 @@ typedef struct left_names {
     agt_buf names;
 } left_names;
 
-static bool left_ends(const char *name, const char *end) {
-    size_t n = strlen(name), m = strlen(end);
-    return n > m && memcmp(name + n - m, end, m) == 0;
-}
-
 static int left_collect(void *ctx, const char *name) {
     left_names *l = ctx;
-    bool is = l->kind == LEFT_ALL || (l->kind == LEFT_TMP && left_ends(name, ".tmp")) ||
-              (l->kind == LEFT_GIT && strncmp(name, "tmp_", 4) == 0 && left_ends(name, "_agt"));
+    bool is = l->kind == LEFT_ALL || (l->kind == LEFT_TMP && agt__ends_in(name, ".tmp")) ||
+              (l->kind == LEFT_GIT && strncmp(name, "tmp_", 4) == 0 && agt__ends_in(name, "_agt"));
     if (is) agt__buf_put(&l->names, name, strlen(name) + 1);
     return l->names.failed ? 1 : 0;
 }
@@ -26976,12 +26968,9 @@ static bool left_take(const agt_store *s, const char *name, agt_fd *fd) {
 
 /* (2). Nobody writes meanwhile. */
 static bool left_settled(const agt_visit *v) {
-    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    agt_open_options o = agt__doctor_options(v, true);
     agt_store *s;
     agt_shared now;
-    o.read_only = 1;
-    o.allocator = v->o.allocator;
-    o.sys = v->o.sys;
     if (agt_open(&s, v->root, &o, NULL) != AGT_OK) return false;
     bool settled = agt__store_peek(s, &now) && now.applied >= now.end && s->seen.pos <= now.end;
     (void)agt_close(s, NULL);
@@ -27187,18 +27176,9 @@ AGT_PRIVATE bool agt__doctor_above(const agt_visit *v, agt_above_fn each, void *
     return done;
 }
 
-static bool around_has_store(const agt_sys *sys, agt_fd folder) {
-    bool there = false;
-    agt_fd at = sys->open(sys->ctx, folder, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
-    if (at < 0) return false;
-    agt_status st = agt__store_there(sys, at, AGT_STORE_NAME, &there, NULL);
-    sys->close(sys->ctx, at);
-    return there || st == AGT_CORRUPT;
-}
-
 static bool around_store_above(void *ctx, agt_fd folder, const char *path) {
     agt_visit *v = ctx;
-    if (!around_has_store(v->parts->sys, folder)) return false;
+    if (!agt__store_in(v->parts->sys, folder)) return false;
     (void)agt__findings_add(v->found, AGT_SEVERITY_NOTE, "nested", NULL,
                             "%.300s is a store, too: what is run in this folder uses this one, "
                             "what is run above it that one",
@@ -27236,7 +27216,7 @@ static bool around_look(void *ctx, agt_fd folder, const char *path, const char *
     if (strcmp(name, ".git") == 0) return false;
     if (strcmp(name, AGT_STORE_NAME) == 0) {
         size_t n = strlen(path) - strlen(name);
-        if (n && st->kind == AGT_FILE_FOLDER && around_has_store(t->v->parts->sys, folder)) {
+        if (n && st->kind == AGT_FILE_FOLDER && agt__store_in(t->v->parts->sys, folder)) {
             agt__buf_put(&t->v->nested, path, n - 1);
             agt__buf_byte(&t->v->nested, 0);
         }
@@ -27335,6 +27315,15 @@ static unsigned long long doctor_n(uint64_t n) {
     return (unsigned long long)n;
 }
 
+AGT_PRIVATE agt_open_options agt__doctor_options(const agt_visit *v, bool read_only) {
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    o.read_only = read_only;
+    o.timeout_ms = v->o.timeout_ms;
+    o.allocator = v->o.allocator;
+    o.sys = v->o.sys;
+    return o;
+}
+
 /* ---- the store as a reader sees it ---- */
 
 static agt_status doctor_clock(agt_visit *v, agt_store *s, agt_error *err) {
@@ -27378,12 +27367,9 @@ static agt_status doctor_info(agt_visit *v, agt_store *s, agt_error *err) {
 /* ---- the readable face ---- */
 
 static agt_status doctor_face_mend(const agt_visit *v, agt_error *err) {
-    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    agt_open_options o = agt__doctor_options(v, false);
     agt_store *s;
     o.publish = AGT_PUBLISH_CLOSE;
-    o.timeout_ms = v->o.timeout_ms;
-    o.allocator = v->o.allocator;
-    o.sys = v->o.sys;
     agt_status st = agt_open(&s, v->root, &o, err);
     if (st != AGT_OK) return st;
     st = agt_index_refresh(s, 1, NULL, err);
@@ -27424,14 +27410,10 @@ static int doctor_what(const char *message) {
 
 /* Damage that opening tells is a finding. */
 static agt_status doctor_open(agt_visit *v, agt_error *err) {
-    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    agt_open_options o = agt__doctor_options(v, true);
     agt_store *s;
     agt_error mine;
     mine.status = AGT_OK;
-    o.read_only = 1;
-    o.timeout_ms = v->o.timeout_ms;
-    o.allocator = v->o.allocator;
-    o.sys = v->o.sys;
     agt_status st = agt_open(&s, v->root, &o, &mine);
     if (st == AGT_OK) {
         st = doctor_info(v, s, &mine);
@@ -27475,11 +27457,7 @@ static agt_status doctor_parts(agt_visit *v, agt_error *err) {
 }
 
 static agt_status doctor_run(agt_visit *v, agt_error *err) {
-    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
-    o.read_only = 1;
-    o.timeout_ms = v->o.timeout_ms;
-    o.allocator = v->o.allocator;
-    o.sys = v->o.sys;
+    agt_open_options o = agt__doctor_options(v, true);
     agt_status st = AGT_OK;
     if (v->o.deep || v->o.fix) st = doctor_repair(v, err);
     if (st == AGT_OK) st = agt__store_open_parts(&v->parts, v->root, &o, err);

@@ -104,6 +104,8 @@ AGT_PRIVATE agt_status agt__buf_give(agt_buf *b, agt_bytes *out, agt_error *err)
 AGT_PRIVATE agt_text agt__text(const char *s); /* of a NUL-terminated string; NULL gives NULL, 0 */
 AGT_PRIVATE bool agt__text_is(agt_text t, const char *s);
 AGT_PRIVATE bool agt__text_eq(agt_text a, agt_text b);
+/* Is `end` behind something else in the name? */
+AGT_PRIVATE bool agt__ends_in(const char *name, const char *end);
 /* Copies at most size-1 bytes and terminates; false if it was cut. */
 AGT_PRIVATE bool agt__copy_text(char *out, size_t size, const char *data, size_t len);
 

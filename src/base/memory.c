@@ -111,6 +111,11 @@ AGT_PRIVATE bool agt__text_eq(agt_text a, agt_text b) {
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+AGT_PRIVATE bool agt__ends_in(const char *name, const char *end) {
+    size_t n = strlen(name), m = strlen(end);
+    return n > m && memcmp(name + n - m, end, m) == 0;
+}
+
 AGT_PRIVATE bool agt__copy_text(char *out, size_t size, const char *data, size_t len) {
     if (size == 0) return false;
     size_t n = len < size ? len : size - 1;

@@ -121,7 +121,7 @@ static agt_status repo_objects_still(const agt_git *git, agt_fd dir, bool *still
     if (git->objects == AGT_FD_NONE) return AGT_OK;
     int rc = git->sys->fstat(git->sys->ctx, git->objects, &ours);
     if (rc == 0) rc = git->sys->stat(git->sys->ctx, dir, "objects", &now);
-    *still = rc == 0 && now.dev == ours.dev && now.ino == ours.ino;
+    *still = rc == 0 && agt__same_file(&now, &ours);
     if (rc == 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
     return agt__fail_io(err, rc, "cannot look at objects in the git folder");
 }
@@ -382,17 +382,13 @@ static agt_status repo_names(agt_git *git, agt_fd folder, agt_buf *out, agt_erro
     return rc < 0 ? agt__fail_io(err, rc, "cannot list the git folder") : AGT_OK;
 }
 
-static bool repo_ends(const char *name, const char *end) {
-    size_t n = strlen(name), m = strlen(end);
-    return n > m && memcmp(name + n - m, end, m) == 0;
-}
-
 /* Is it a temporary that a process of ours left (3)? */
 static bool repo_litter(const char *folder, const char *name) {
     if (strncmp(folder, "objects", 7) == 0)
-        return !strncmp(name, "tmp_", 4) && repo_ends(name, "_agt");
+        return !strncmp(name, "tmp_", 4) && agt__ends_in(name, "_agt");
     if (strcmp(folder, "refs/heads") == 0)
-        return !strcmp(name, REPO_OWN) || (!strncmp(name, "found-", 6) && repo_ends(name, ".lock"));
+        return !strcmp(name, REPO_OWN) ||
+               (!strncmp(name, "found-", 6) && agt__ends_in(name, ".lock"));
     return !*folder && (!strcmp(name, "HEAD.tmp") || !strcmp(name, "config.tmp"));
 }
 

@@ -143,10 +143,6 @@ static void reader_leave(agt_trace_reader *r) {
     r->window_len = 0;
 }
 
-static bool reader_same(const agt_stat *a, const agt_stat *b) {
-    return a->dev == b->dev && a->ino == b->ino;
-}
-
 /* Goes to the begin of a segment; *size is its length. AGT_NOT_FOUND: it was removed since it was
  * listed. On failure the reader stays where it is. */
 static agt_status reader_open(agt_trace_reader *r, uint64_t segment, uint64_t *size,
@@ -194,7 +190,7 @@ static agt_status reader_enter(agt_trace_reader *r, uint64_t segment, uint64_t *
         agt_status st = reader_look(r, segment, &now, &there, err);
         if (st != AGT_OK) return st;
     }
-    if (!there || !reader_same(&now, &r->file)) return reader_open(r, segment, size, err);
+    if (!there || !agt__same_file(&now, &r->file)) return reader_open(r, segment, size, err);
     if (now.size < r->window_at + r->window_len) r->window_len = 0;
     *size = now.size;
     return AGT_OK;
@@ -306,7 +302,7 @@ static agt_status reader_follow_cut(agt_trace_reader *r, bool *moved, agt_error 
         reader_leave(r);
         return AGT_OK;
     }
-    if (!reader_same(&now, &r->file)) {
+    if (!agt__same_file(&now, &r->file)) {
         st = reader_open(r, r->segment, &size, err);
         if (st != AGT_OK) return st;
         now.size = size;

@@ -24,11 +24,6 @@ typedef struct gc_walk {
     agt_buf todo;  /* paths of folders still to be read */
 } gc_walk;
 
-static bool gc_ends(const char *name, const char *end) {
-    size_t n = strlen(name), m = strlen(end);
-    return n >= m && memcmp(name + n - m, end, m) == 0;
-}
-
 /* Is `path` this name, or beneath the folder of this name? */
 static bool gc_in(const char *path, const char *name) {
     size_t n = strlen(name);
@@ -88,7 +83,7 @@ static void gc_count(gc_walk *w, agt_fd folder, const char *path, const char *na
     agt_disk_use *use = gc_part(w->parts, whole);
     use->files++;
     use->bytes += st.size;
-    w->torn += gc_in(whole, "trace") && gc_ends(name, ".torn");
+    w->torn += gc_in(whole, "trace") && agt__ends_in(name, ".torn");
 }
 
 static agt_status gc_folder(gc_walk *w, const char *path, agt_error *err) {
@@ -150,7 +145,7 @@ static agt_status gc_stale(agt_store *s, agt_fd folder, agt_error *err) {
     for (size_t at = 0; st == AGT_OK && at < names.len;) {
         const char *name = (const char *)names.data + at;
         at += strlen(name) + 1;
-        if (!gc_ends(name, ".tmp") || s->sys->stat(s->sys->ctx, folder, name, &found) != 0 ||
+        if (!agt__ends_in(name, ".tmp") || s->sys->stat(s->sys->ctx, folder, name, &found) != 0 ||
             found.kind != AGT_FILE_REGULAR ||
             s->sys->now_unix_ms(s->sys->ctx) - found.mtime_ns / 1000000 < GC_STALE_MS)
             continue;

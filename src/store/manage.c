@@ -13,7 +13,7 @@
 /* ---- under the lock ---- */
 
 static bool manage_same_file(const agt_look *a, const agt_look *b) {
-    return a->on_disk && b->on_disk && a->stat.dev == b->stat.dev && a->stat.ino == b->stat.ino;
+    return a->on_disk && b->on_disk && agt__same_file(&a->stat, &b->stat);
 }
 
 /* Do the two paths differ in case alone? */

@@ -255,15 +255,10 @@ typedef struct mend_names {
     agt_error *err;
 } mend_names;
 
-static bool mend_ends(const char *name, const char *end) {
-    size_t n = strlen(name), k = strlen(end);
-    return n > k && strcmp(name + n - k, end) == 0;
-}
-
 static int mend_one_unpublished(void *ctx, const char *name) {
     mend_names *n = ctx;
     mend_scan scan = {n->m, n->b, 0, AGT_MEND_UNPUBLISHED, 0};
-    if (!mend_ends(name, ".records")) return 0;
+    if (!agt__ends_in(name, ".records")) return 0;
     n->st = mend_source(n->m, n->dir, name, n->b, &scan.source, n->err);
     if (n->st == AGT_OK && scan.source != AGT_MEND_NONE) mend_scan_records(&scan, AGT_RECORDS_HEAD);
     return n->st != AGT_OK;
@@ -279,8 +274,8 @@ static bool mend_has(const char *name, const char *part) {
 static int mend_one_kept(void *ctx, const char *name) {
     mend_names *n = ctx;
     uint32_t source;
-    if (!mend_has(name, ".jsonl") || mend_ends(name, ".tmp")) return 0;
-    if (n->dir == n->m->s->trace_dir && !mend_ends(name, ".torn")) return 0;
+    if (!mend_has(name, ".jsonl") || agt__ends_in(name, ".tmp")) return 0;
+    if (n->dir == n->m->s->trace_dir && !agt__ends_in(name, ".torn")) return 0;
     n->st = mend_source(n->m, n->dir, name, n->b, &source, n->err);
     if (n->st == AGT_OK && source != AGT_MEND_NONE)
         mend_scan_lines(n->m, n->b, source, AGT_MEND_KEPT);

@@ -205,8 +205,7 @@ static bool recover_is_other_name(agt_store *s, const agt_row *row, const agt_lo
         return false;
     agt_status st = agt__look(s, other.path, other.path_len, &bytes, &at, NULL);
     agt__buf_free(&bytes);
-    return st == AGT_OK && at.on_disk && at.stat.dev == look->stat.dev &&
-           at.stat.ino == look->stat.ino;
+    return st == AGT_OK && at.on_disk && agt__same_file(&at.stat, &look->stat);
 }
 
 /* (3) for one document. */

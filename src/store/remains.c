@@ -119,3 +119,12 @@ AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const cha
                      "'agent-trace repair', or move .agent-trace away to begin anew",
                      root);
 }
+
+AGT_PRIVATE bool agt__store_in(const agt_sys *sys, agt_fd folder) {
+    bool there = false;
+    agt_fd at = sys->open(sys->ctx, folder, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
+    if (at < 0) return false;
+    agt_status st = agt__store_there(sys, at, AGT_STORE_NAME, &there, NULL);
+    sys->close(sys->ctx, at);
+    return there || st == AGT_CORRUPT;
+}

@@ -322,7 +322,7 @@ static agt_status store_git_still(const agt_store *s, agt_fd dir, bool *still, a
     if (rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;
     if (rc == 0) rc = s->sys->fstat(s->sys->ctx, dir, &ours);
     if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace/git");
-    *still = now.dev == ours.dev && now.ino == ours.ino;
+    *still = agt__same_file(&now, &ours);
     return AGT_OK;
 }
 

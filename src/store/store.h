@@ -115,6 +115,9 @@ AGT_PRIVATE void agt__store_default_config(agt_store *s);
 AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const char *root,
                                         bool *there, agt_error *err);
 
+/* Is there a store in the open folder, or what is left of one? */
+AGT_PRIVATE bool agt__store_in(const agt_sys *sys, agt_fd folder);
+
 /* ---- apply.c: what a committed record does to the files ---- */
 
 /* A document's file as it was looked at. */

@@ -137,17 +137,6 @@ static int walk_collect(void *ctx, const char *name) {
     return w->names.failed ? 1 : 0;
 }
 
-/* Is the open folder a store, or what is left of one? */
-static bool walk_is_store(const walk *w, agt_fd folder) {
-    const agt_sys *sys = w->s->sys;
-    bool there = false;
-    agt_fd at = sys->open(sys->ctx, folder, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
-    if (at < 0) return false;
-    agt_status st = agt__store_there(sys, at, AGT_STORE_NAME, &there, NULL);
-    sys->close(sys->ctx, at);
-    return there || st == AGT_CORRUPT;
-}
-
 static void walk_names(walk *w, agt_fd folder) {
     size_t prefix = w->path.len;
     if (prefix) w->path.data[prefix++] = '/'; /* in place of the NUL */
@@ -168,7 +157,7 @@ static agt_status walk_folder(walk *w, agt_error *err) {
     int cls = rc < 0 ? AGT_SYS_CLASS(rc) : 0;
     if (w->names.failed || cls == AGT_SYS_NOMEM)
         w->path.failed = true;
-    else if (rc == 0 && !root && walk_is_store(w, folder))
+    else if (rc == 0 && !root && agt__store_in(sys, folder))
         walk_add(w, NULL, AGT_LEFT_OUT_STORE, true);
     else if (rc == 0)
         walk_names(w, folder);

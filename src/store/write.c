@@ -188,7 +188,7 @@ static bool write_is_at(agt_store *s, const char *path, size_t len, const agt_st
     if (folder < 0) return false;
     int rc = s->sys->stat(s->sys->ctx, folder, leaf, &st);
     s->sys->close(s->sys->ctx, folder);
-    return rc == 0 && st.dev == file->dev && st.ino == file->ino;
+    return rc == 0 && agt__same_file(&st, file);
 }
 
 /* A file found where a document is to be is no other document's own, nor one's of the same
@@ -201,8 +201,7 @@ static agt_status write_same_file(const agt_txn *t, const agt_plan *p, const agt
     if (!write_has_spellings(p, look)) return AGT_OK;
     for (const agt_plan *q = t->plans + t->first; q < p; q++) {
         const agt_look *its = &q->place.before;
-        if (its->on_disk && q->result.status == AGT_OK && its->stat.dev == look->stat.dev &&
-            its->stat.ino == look->stat.ino)
+        if (its->on_disk && q->result.status == AGT_OK && agt__same_file(&its->stat, &look->stat))
             return write_second_name(p, q->path, q->path_len, err);
     }
     for (size_t at = 0;

@@ -132,6 +132,10 @@ static agt_fd sys_enter(const agt_sys *sys, agt_fd dir, const char *name, bool m
     return sys->open(sys->ctx, dir, name, flags, 0);
 }
 
+AGT_PRIVATE bool agt__same_file(const agt_stat *a, const agt_stat *b) {
+    return a->dev == b->dev && a->ino == b->ino;
+}
+
 AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const char *name, bool make,
                                         agt_fd *out, agt_error *err) {
     *out = AGT_FD_NONE;

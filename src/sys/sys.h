@@ -19,6 +19,8 @@ AGT_PRIVATE int64_t agt__read_all(const agt_sys *sys, agt_fd fd, void *data, siz
  * AGT_LIMIT, AGT_INVALID (no regular file), AGT_NOMEM, AGT_IO. */
 AGT_PRIVATE agt_status agt__read_file(const agt_sys *sys, agt_fd dir, const char *name, size_t max,
                                       agt_buf *out, agt_error *err);
+/* Are they one file, under whatever names? */
+AGT_PRIVATE bool agt__same_file(const agt_stat *a, const agt_stat *b);
 /* Writes a file of ours atomically: `name.tmp` beside it, synced if `durable`, renamed, folder
  * synced if `durable`. Mode 0600. */
 AGT_PRIVATE agt_status agt__write_file(const agt_sys *sys, agt_fd dir, const char *name,

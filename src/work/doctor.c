@@ -16,6 +16,15 @@ static unsigned long long doctor_n(uint64_t n) {
     return (unsigned long long)n;
 }
 
+AGT_PRIVATE agt_open_options agt__doctor_options(const agt_visit *v, bool read_only) {
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    o.read_only = read_only;
+    o.timeout_ms = v->o.timeout_ms;
+    o.allocator = v->o.allocator;
+    o.sys = v->o.sys;
+    return o;
+}
+
 /* ---- the store as a reader sees it ---- */
 
 static agt_status doctor_clock(agt_visit *v, agt_store *s, agt_error *err) {
@@ -59,12 +68,9 @@ static agt_status doctor_info(agt_visit *v, agt_store *s, agt_error *err) {
 /* ---- the readable face ---- */
 
 static agt_status doctor_face_mend(const agt_visit *v, agt_error *err) {
-    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    agt_open_options o = agt__doctor_options(v, false);
     agt_store *s;
     o.publish = AGT_PUBLISH_CLOSE;
-    o.timeout_ms = v->o.timeout_ms;
-    o.allocator = v->o.allocator;
-    o.sys = v->o.sys;
     agt_status st = agt_open(&s, v->root, &o, err);
     if (st != AGT_OK) return st;
     st = agt_index_refresh(s, 1, NULL, err);
@@ -105,14 +111,10 @@ static int doctor_what(const char *message) {
 
 /* Damage that opening tells is a finding. */
 static agt_status doctor_open(agt_visit *v, agt_error *err) {
-    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    agt_open_options o = agt__doctor_options(v, true);
     agt_store *s;
     agt_error mine;
     mine.status = AGT_OK;
-    o.read_only = 1;
-    o.timeout_ms = v->o.timeout_ms;
-    o.allocator = v->o.allocator;
-    o.sys = v->o.sys;
     agt_status st = agt_open(&s, v->root, &o, &mine);
     if (st == AGT_OK) {
         st = doctor_info(v, s, &mine);
@@ -156,11 +158,7 @@ static agt_status doctor_parts(agt_visit *v, agt_error *err) {
 }
 
 static agt_status doctor_run(agt_visit *v, agt_error *err) {
-    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
-    o.read_only = 1;
-    o.timeout_ms = v->o.timeout_ms;
-    o.allocator = v->o.allocator;
-    o.sys = v->o.sys;
+    agt_open_options o = agt__doctor_options(v, true);
     agt_status st = AGT_OK;
     if (v->o.deep || v->o.fix) st = doctor_repair(v, err);
     if (st == AGT_OK) st = agt__store_open_parts(&v->parts, v->root, &o, err);

@@ -22,6 +22,9 @@ typedef struct agt_visit {
 /* How a finding begins to say its mend where --fix does it. */
 #define AGT_DOCTOR_FIX "run 'agent-trace doctor --fix'"
 
+/* How the doctor opens the store. */
+AGT_PRIVATE agt_open_options agt__doctor_options(const agt_visit *v, bool read_only);
+
 /* ---- doctor_files.c ---- */
 
 /* Called for what is in a tree: the open folder, the path beneath the top, its last part. True goes

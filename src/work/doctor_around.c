@@ -149,18 +149,9 @@ AGT_PRIVATE bool agt__doctor_above(const agt_visit *v, agt_above_fn each, void *
     return done;
 }
 
-static bool around_has_store(const agt_sys *sys, agt_fd folder) {
-    bool there = false;
-    agt_fd at = sys->open(sys->ctx, folder, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
-    if (at < 0) return false;
-    agt_status st = agt__store_there(sys, at, AGT_STORE_NAME, &there, NULL);
-    sys->close(sys->ctx, at);
-    return there || st == AGT_CORRUPT;
-}
-
 static bool around_store_above(void *ctx, agt_fd folder, const char *path) {
     agt_visit *v = ctx;
-    if (!around_has_store(v->parts->sys, folder)) return false;
+    if (!agt__store_in(v->parts->sys, folder)) return false;
     (void)agt__findings_add(v->found, AGT_SEVERITY_NOTE, "nested", NULL,
                             "%.300s is a store, too: what is run in this folder uses this one, "
                             "what is run above it that one",
@@ -198,7 +189,7 @@ static bool around_look(void *ctx, agt_fd folder, const char *path, const char *
     if (strcmp(name, ".git") == 0) return false;
     if (strcmp(name, AGT_STORE_NAME) == 0) {
         size_t n = strlen(path) - strlen(name);
-        if (n && st->kind == AGT_FILE_FOLDER && around_has_store(t->v->parts->sys, folder)) {
+        if (n && st->kind == AGT_FILE_FOLDER && agt__store_in(t->v->parts->sys, folder)) {
             agt__buf_put(&t->v->nested, path, n - 1);
             agt__buf_byte(&t->v->nested, 0);
         }

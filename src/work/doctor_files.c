@@ -137,7 +137,7 @@ static agt_status files_modes_inside(agt_visit *v, agt_error *err) {
     return AGT_OK;
 }
 
-AGT_PRIVATE agt_status agt__doctor_rights(agt_visit *v, agt_error *err) {
+static agt_status files_mode_outside(agt_visit *v, agt_error *err) {
     agt_stat at, root;
     const agt_store *s = v->parts;
     int rc = s->sys->fstat(s->sys->ctx, s->at, &at);
@@ -146,16 +146,20 @@ AGT_PRIVATE agt_status agt__doctor_rights(agt_visit *v, agt_error *err) {
     if (at.owner != root.owner)
         (void)agt__findings_add(v->found, AGT_SEVERITY_NOTE, "owner", NULL,
                                 ".agent-trace belongs to another user than the folder it is in");
-    if (!(at.mode & 077u)) return files_modes_inside(v, err);
+    if (!(at.mode & 077u)) return AGT_OK;
     agt_finding *f = agt__findings_add(
         v->found, AGT_SEVERITY_WARNING, "rights", AGT_DOCTOR_FIX ", or 'chmod 700 .agent-trace'",
         ".agent-trace has mode %03o: others can see all versions", (unsigned)(at.mode & 0777u));
     f->mendable = 1;
-    if (!v->o.fix) return files_modes_inside(v, err);
+    if (!v->o.fix) return AGT_OK;
     rc = s->sys->set_mode(s->sys->ctx, s->at, 0700);
     f->mended = rc == 0;
-    if (rc < 0) return agt__fail_io(err, rc, "cannot change the mode of .agent-trace");
-    return files_modes_inside(v, err);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot change the mode of .agent-trace") : AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__doctor_rights(agt_visit *v, agt_error *err) {
+    agt_status st = files_mode_outside(v, err);
+    return st == AGT_OK ? files_modes_inside(v, err) : st;
 }
 
 /* ---- what was kept ---- */
@@ -208,15 +212,14 @@ static bool files_hides(const char *text, size_t n) {
 /* Only the name is asked for. */
 static bool files_is_git(void *ctx, agt_fd folder, const char *path) {
     agt_stat st;
-    const agt_sys *sys = ctx;
+    const agt_visit *v = ctx;
     (void)path;
-    return sys->stat(sys->ctx, folder, ".git", &st) == 0;
+    return v->parts->sys->stat(v->parts->sys->ctx, folder, ".git", &st) == 0;
 }
 
 /* Is the root in the work tree of a git? */
-static bool files_in_git(const agt_visit *v) {
-    agt_sys sys = *v->parts->sys;
-    return files_is_git(&sys, v->parts->root, "") || agt__doctor_above(v, files_is_git, &sys);
+static bool files_in_git(agt_visit *v) {
+    return files_is_git(v, v->parts->root, "") || agt__doctor_above(v, files_is_git, v);
 }
 
 static agt_status files_ignore(agt_visit *v, agt_error *err) {
@@ -357,11 +360,8 @@ static agt_status files_refused_all(agt_visit *v, agt_error *err) {
 /* ---- all of it ---- */
 
 AGT_PRIVATE agt_status agt__doctor_lock(const agt_visit *v, agt_store **out, agt_error *err) {
-    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    agt_open_options o = agt__doctor_options(v, false);
     agt_store *s;
-    o.timeout_ms = v->o.timeout_ms;
-    o.allocator = v->o.allocator;
-    o.sys = v->o.sys;
     *out = NULL;
     agt_status st = agt_open(&s, v->root, &o, err);
     if (st != AGT_OK) return st;

@@ -32,15 +32,10 @@ typedef struct left_names {
     agt_buf names;
 } left_names;
 
-static bool left_ends(const char *name, const char *end) {
-    size_t n = strlen(name), m = strlen(end);
-    return n > m && memcmp(name + n - m, end, m) == 0;
-}
-
 static int left_collect(void *ctx, const char *name) {
     left_names *l = ctx;
-    bool is = l->kind == LEFT_ALL || (l->kind == LEFT_TMP && left_ends(name, ".tmp")) ||
-              (l->kind == LEFT_GIT && strncmp(name, "tmp_", 4) == 0 && left_ends(name, "_agt"));
+    bool is = l->kind == LEFT_ALL || (l->kind == LEFT_TMP && agt__ends_in(name, ".tmp")) ||
+              (l->kind == LEFT_GIT && strncmp(name, "tmp_", 4) == 0 && agt__ends_in(name, "_agt"));
     if (is) agt__buf_put(&l->names, name, strlen(name) + 1);
     return l->names.failed ? 1 : 0;
 }
@@ -101,12 +96,9 @@ static bool left_take(const agt_store *s, const char *name, agt_fd *fd) {
 
 /* (2). Nobody writes meanwhile. */
 static bool left_settled(const agt_visit *v) {
-    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    agt_open_options o = agt__doctor_options(v, true);
     agt_store *s;
     agt_shared now;
-    o.read_only = 1;
-    o.allocator = v->o.allocator;
-    o.sys = v->o.sys;
     if (agt_open(&s, v->root, &o, NULL) != AGT_OK) return false;
     bool settled = agt__store_peek(s, &now) && now.applied >= now.end && s->seen.pos <= now.end;
     (void)agt_close(s, NULL);
