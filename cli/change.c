@@ -173,10 +173,9 @@ int change_one(cli *c, change *ch) {
 }
 
 static bool change_file_is_gone(const cli *c, const char *path) {
-    char name[sizeof c->root + sizeof((change *)0)->path];
+    char place[PATH_MAX];
     struct stat st;
-    (void)snprintf(name, sizeof name, "%s/%s", c->root, path);
-    return lstat(name, &st) != 0 && errno == ENOENT;
+    return cli_place(c, path, place) && lstat(place, &st) != 0 && errno == ENOENT;
 }
 
 /* Nobody said which version: of a document that is gone it is the last one. */

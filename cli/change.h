@@ -27,7 +27,7 @@ typedef struct change {
     char path[AGT_MAX_PATH * 4];
     int (*read_bytes)(const cli *c, change_bytes *b); /* NULL: it brings none */
     change_bytes bytes;
-    uint32_t version;          /* to restore; 0: the one before the deletion */
+    uint32_t version;          /* to restore; 0: the last one of a document that is gone */
     char to[AGT_MAX_PATH * 4]; /* the new path of a rename */
     agt_type type;             /* of an addition or reclassification */
     const char *grant;         /* of an unlock or revoke */

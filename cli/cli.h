@@ -18,6 +18,7 @@
 
 #include "../agent_trace.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -183,6 +184,8 @@ int cli_close(cli *c, int code);
 
 /* The document that `given`, relative to the current folder, names: relative to the root. */
 int cli_document_path(cli *c, const char *given, char *out, size_t size);
+/* A document's place on the disk. False if that is too long for this system. */
+bool cli_place(const cli *c, const char *path, char out[PATH_MAX]);
 /* As that, for a folder, which may be the root itself (then out is empty). */
 int cli_folder_path(cli *c, const char *given, char *out, size_t size);
 /* Is it the index of the documents, which stands in no list of them? */

@@ -4,7 +4,6 @@
 #include "files.h"
 #include "output.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,12 +64,6 @@ static char *status_copy(const char *text) {
     return memcpy(out_alloc(n), text, n);
 }
 
-/* A document's place on the disk. False if that is too long for this system. */
-static bool status_place(const cli *c, const char *path, char out[PATH_MAX]) {
-    int n = snprintf(out, PATH_MAX, "%s/%s", c->root, path);
-    return n > 0 && n < PATH_MAX;
-}
-
 static void status_add(const cli *c, status *s, size_t *room, const agt_document *d) {
     char place[PATH_MAX];
     struct stat st;
@@ -78,7 +71,7 @@ static void status_add(const cli *c, status *s, size_t *room, const agt_document
         *room = *room ? *room * 2 : 16;
         s->changed = out_grow(s->changed, *room * sizeof s->changed[0]);
     }
-    bool gone = status_place(c, d->path, place) && lstat(place, &st) != 0;
+    bool gone = cli_place(c, d->path, place) && lstat(place, &st) != 0;
     s->changed[s->changed_count++] =
         (status_change){status_copy(d->path), NULL, gone, d->size_bytes};
 }
@@ -114,7 +107,7 @@ static agt_status status_read(cli *c, status *s, agt_error *err) {
 static bool status_same(const cli *c, const char *path, const agt_bytes *bytes) {
     char place[PATH_MAX], part[65536];
     size_t at = 0, n;
-    FILE *f = status_place(c, path, place) ? fopen(place, "rb") : NULL;
+    FILE *f = cli_place(c, path, place) ? fopen(place, "rb") : NULL;
     if (!f) return false;
     while ((n = fread(part, 1, sizeof part, f)) > 0) {
         if (n > bytes->len - at || memcmp(part, bytes->data + at, n) != 0) break;

@@ -164,6 +164,11 @@ int cli_document_path(cli *c, const char *given, char *out, size_t size) {
     return out_fail(CLI_USAGE, "%s is the folder of the store; name a document in it", given);
 }
 
+bool cli_place(const cli *c, const char *path, char out[PATH_MAX]) {
+    int n = snprintf(out, PATH_MAX, "%s/%s", c->root, path);
+    return n > 0 && n < PATH_MAX;
+}
+
 int cli_folder_path(cli *c, const char *given, char *out, size_t size) {
     int code = context_path(c, given, out, size);
     size_t n = code == CLI_DONE ? strlen(out) : 0;

@@ -55,9 +55,9 @@ static bool hint_near(cli *c, const char *path, char *near, size_t size) {
 
 /* A file that could be added: no link leads to it. */
 static bool hint_is_file(const cli *c, const char *path) {
-    char name[sizeof c->root + AGT_MAX_PATH * 4];
+    char name[PATH_MAX];
     struct stat st;
-    (void)snprintf(name, sizeof name, "%s/%s", c->root, path);
+    if (!cli_place(c, path, name)) return false;
     for (char *p = name + strlen(c->root) + 1; (p = strchr(p, '/')) != NULL; *p++ = '/') {
         *p = 0;
         if (lstat(name, &st) != 0 || !S_ISDIR(st.st_mode)) return false;
