@@ -36,14 +36,18 @@ typedef struct codes {
 typedef void codes_situation(codes *c);
 typedef agt_status codes_call(codes *c, agt_error *err);
 
-/* A struct that a caller sets up; with `unknown` one of a later version, with an option set. */
-#define CODES_ARG(c, type, name, init)                                                             \
+/* A struct that a caller sets up, with room for the options of a later version; behind its name the
+ * _INIT, which has commas in it once another macro hands it on. */
+#define CODES_STRUCT(type, name, ...)                                                              \
     union {                                                                                        \
         type v;                                                                                    \
         unsigned char room[sizeof(type) + 16];                                                     \
     } name;                                                                                        \
     memset(&name, 0, sizeof name);                                                                 \
-    name.v = (type)init;                                                                           \
+    name.v = (type)__VA_ARGS__;
+/* The same; with `unknown` one of a later version, with an option set. */
+#define CODES_ARG(c, type, name, init)                                                             \
+    CODES_STRUCT(type, name, init)                                                                 \
     if ((c)->unknown) {                                                                            \
         name.v.size += 16;                                                                         \
         name.room[sizeof(type) + 4] = 1;                                                           \

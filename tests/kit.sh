@@ -33,6 +33,17 @@ skip() { # NAME WHY
     kit_skipped=$((kit_skipped + 1))
     printf 'SKIPPED %s: %s\n' "$1" "$2"
 }
+# The program, for scripts that ask it much: what it printed is in $WORK/out and $WORK/err.
+at() { "$PROGRAM" "$@" </dev/null >"$WORK/out" 2>"$WORK/err"; }
+code() { # WANTED ARGS...
+    code_wanted=$1 code_is=0
+    shift
+    at "$@" || code_is=$?
+    [ "$code_is" = "$code_wanted" ] && return
+    echo "agent-trace $*: exit $code_is, wanted $code_wanted"
+    cat "$WORK/out" "$WORK/err"
+    return 1
+}
 kit_end() {
     printf '%d passed, %d failed, %d skipped\n' "$kit_passed" "$kit_failed" "$kit_skipped"
     [ "$kit_failed" = 0 ] && [ "$kit_passed" != 0 ]

@@ -4,16 +4,6 @@
 . tests/kit.sh
 unset AGENT_TRACE_ACTOR AGENT_TRACE_PUBLISH
 cd "$WORK" && mkdir store && cd store || exit 2
-at() { "$PROGRAM" "$@" </dev/null >"$WORK/out" 2>"$WORK/err"; }
-code() { # WANTED ARGS...
-    code_wanted=$1 code_is=0
-    shift
-    at "$@" || code_is=$?
-    [ "$code_is" = "$code_wanted" ] && return
-    echo "exit $code_is, wanted $code_wanted"
-    cat "$WORK/out" "$WORK/err"
-    return 1
-}
 out() { grep -q -- "$1" "$WORK/out" || { cat "$WORK/out" "$WORK/err"; return 1; }; }
 err() { grep -q -- "$1" "$WORK/err" || { cat "$WORK/out" "$WORK/err"; return 1; }; }
 has() { [ "$(cat "$1")" = "$2" ]; }

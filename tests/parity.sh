@@ -11,16 +11,6 @@ umask 022
 new() { # NAME [OPTION]: a fresh store, entered
     mkdir "$WORK/$1" && cd "$WORK/$1" && "$PROGRAM" init ${2-} >"$WORK/out"
 }
-at() { "$PROGRAM" "$@" </dev/null >"$WORK/out" 2>"$WORK/err"; }
-code() { # WANTED ARGS...
-    code_wanted=$1 code_is=0
-    shift
-    at "$@" || code_is=$?
-    [ "$code_is" = "$code_wanted" ] && return
-    echo "agent-trace $*: exit $code_is, wanted $code_wanted"
-    cat "$WORK/out" "$WORK/err"
-    return 1
-}
 out() { grep -q -- "$1" "$WORK/out" || { echo "no $1 in:" && cat "$WORK/out" && return 1; }; }
 out_not() { ! grep -- "$1" "$WORK/out"; }
 lines() { [ "$(wc -l <"$WORK/out")" = "$1" ] || { echo "not $1 lines:" && cat "$WORK/out" && return 1; }; }

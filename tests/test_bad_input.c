@@ -69,12 +69,7 @@ typedef struct bad {
 /* A struct for the library: initialised, or of a size that is none, or of a later version with
  * something set that this one does not know. */
 #define BAD_STRUCT(b, role, type, name, init)                                                      \
-    union {                                                                                        \
-        type v;                                                                                    \
-        unsigned char room[sizeof(type) + 16];                                                     \
-    } name;                                                                                        \
-    memset(&name, 0, sizeof name);                                                                 \
-    name.v = (type)init;                                                                           \
+    CODES_STRUCT(type, name, init)                                                                 \
     if ((b)->a.wrong && strcmp((b)->a.wrong, role) == 0) {                                         \
         name.v.size = (b)->a.size >= 0 ? (uint32_t)(b)->a.size : (uint32_t)sizeof(type) + 16;      \
         name.room[sizeof(type) + 4] = 1;                                                           \
