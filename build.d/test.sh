@@ -146,16 +146,10 @@ examples() {
     done
     say "$good passed, $bad failed, 0 skipped"
 }
-# A script is told where things are; it prints its own sum.
 script() { # FILE
-    case $B in /*) out=$B ;; *) out=$(pwd)/$B ;; esac
-    if [ -x "$1" ]; then set -- "./$1"; else set -- sh "$1"; fi
-    # who started us may have told us to ignore SIGPIPE, and a shell cannot undo that
-    if env --default-signal=PIPE true 2>/dev/null; then set -- env --default-signal=PIPE "$@"; fi
-    AGENT_TRACE_ROOT=$(pwd) AGENT_TRACE_BUILD=$out AGENT_TRACE_PROGRAM=$out/agent-trace CC=$CC \
-        limit "${SCRIPT_LIMIT:-600}" "$@"
+    CC=$CC sh build.d/script.sh "$(pwd)" "$B" "${SCRIPT_LIMIT:-600}" "$1"
 }
-scripts() { # KIND: all, release, or none for the others
+script_files() { # KIND: all, release, or none for the others
     for f in tests/*.sh; do
         [ -e "$f" ] || continue
         case $(basename "$f") in
@@ -164,9 +158,30 @@ scripts() { # KIND: all, release, or none for the others
         release_*.sh) kind=release ;;
         *) kind=none ;;
         esac
-        [ "$kind" = "$1" ] || continue
+        if [ "$kind" = "$1" ]; then echo "$f"; fi
+    done
+}
+scripts() { # KIND: one after the other
+    for f in $(script_files "$1"); do
         step "$f" script "$f"
     done
+}
+# As many at a time as there are processors, the one that takes longest first.
+scripts_together() { # KIND
+    log=$B/logs/scripts.log
+    { echo tests/test_embed.sh && script_files "$1" | grep -v test_embed; } |
+        CC=$CC xargs -P "$JOBS" -I '{}' sh -c '
+            start=$(date +%s)
+            out=$(sh build.d/script.sh "$1" "$2" "$3" "$4" 2>&1)
+            rc=$?
+            printf "%s: %s (%s s)\n" "$4" "$out" $(($(date +%s) - start))
+            case $rc.${out##*passed, } in
+            0.*) ;;
+            *.[1-9]*" failed, "*) ;;
+            *) printf "FAILED  %s (exit %s)\n0 passed, 1 failed, 0 skipped\n" "$4" $rc ;;
+            esac' - "$(pwd)" "$B" "${SCRIPT_LIMIT:-600}" '{}' | tee "$log"
+    sed -n 's/^\(.*: \)\{0,1\}\([0-9][0-9]*\) passed, \([0-9][0-9]*\) failed, \([0-9][0-9]*\) skipped.*/\2 \3 \4/p' "$log" |
+        awk '{ p += $1; f += $2; s += $3 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 }'
 }
 
 # ---- the commands ----
@@ -189,7 +204,7 @@ test_default() { # [ARGUMENTS of the suite on the parts [of the others]]
     step 'fuzz corpora' corpora
     step 'build' command_build
     step 'examples' examples
-    scripts none
+    step 'scripts' scripts_together none
 }
 command_test() {
     case ${1-} in
