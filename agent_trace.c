@@ -5018,6 +5018,8 @@ AGT_PRIVATE void agt__git_file_zip(agt_git_file *f, const void *head, size_t hea
 AGT_PRIVATE void agt__git_file_flush(agt_git_file *f, agt_error *err);
 /* Writes what is gathered and, if durable, syncs; closes. On failure the temporary is deleted. */
 AGT_PRIVATE agt_status agt__git_file_end(agt_git_file *f, bool durable, agt_error *err);
+/* How long these bytes are when compressed; SIZE_MAX if that cannot be told. */
+AGT_PRIVATE size_t agt__git_zip_len(agt_git *git, const unsigned char *data, size_t n);
 AGT_PRIVATE void agt__git_file_drop(agt_git_file *f);
 /* Renames the finished temporary to `name` in `to`. */
 AGT_PRIVATE agt_status agt__git_file_name(agt_git_file *f, agt_fd to, const char *name,
@@ -5045,11 +5047,18 @@ typedef struct agt_git_unzip {
     bool rotten;      /* the bytes are no zlib stream */
     int64_t rc;       /* a negative agt_sys result */
     bool nomem;
-    unsigned char *in; /* the handle's input buffer */
+    bool steady; /* the file never changes, and its window may be used */
 } agt_git_unzip;
 
+/* `steady`: the file is a pack, whose bytes never change: what the handle's window has of it is not
+ * read again. */
 AGT_PRIVATE agt_status agt__git_unzip_begin(agt_git_unzip *z, agt_git *git, agt_fd fd, uint64_t at,
-                                            uint64_t end, agt_error *err);
+                                            uint64_t end, bool steady, agt_error *err);
+/* Copies up to n bytes of a pack through the window, which then has what is around them, too: the
+ * deltas of one file stand close together. Fewer at the end, or a negative agt_sys result. */
+AGT_PRIVATE int64_t agt__git_peek(agt_git *git, agt_fd fd, uint64_t at, void *out, size_t n);
+/* Forgets the window: before a pack is closed. */
+AGT_PRIVATE void agt__git_forget(agt_git *git, agt_fd fd);
 /* Inflates up to n bytes; fewer only where the stream ends, or rotten, rc or nomem is set. */
 AGT_PRIVATE size_t agt__git_unzip(agt_git_unzip *z, void *out, size_t n);
 /* Was exactly everything read? */
@@ -5251,6 +5260,8 @@ struct agt_git {
     bool zip_ready, unzip_ready;
     int zip_level, zip_made; /* wanted (0: 1), and of `zip` */
     agt_buf io, in;
+    agt_fd in_file; /* a pack, of which `in` has the bytes from in_at on; or AGT_FD_NONE */
+    uint64_t in_at;
     /* objects */
     agt_git_pack **packs;
     size_t pack_count, pack_cap, pack_open;
@@ -5447,7 +5458,7 @@ static void codec_deflate(agt_git_file *f, const unsigned char *data, size_t n, 
 AGT_PRIVATE void agt__git_file_zip(agt_git_file *f, const void *head, size_t head_len,
                                    const void *data, size_t len, bool stored, agt_error *err) {
     if (f->status != AGT_OK) return;
-    if (stored || head_len + len < CODEC_TINY) {
+    if (stored || (head_len + len < CODEC_TINY && !f->git->zip_level)) {
         uLong adler = adler32(0, Z_NULL, 0);
         agt__git_file_put(f, "\x78\x01", 2, err);
         if (head_len) codec_store(f, head, head_len, false, &adler, err);
@@ -5463,6 +5474,19 @@ AGT_PRIVATE void agt__git_file_zip(agt_git_file *f, const void *head, size_t hea
     }
     if (head_len) codec_deflate(f, head, head_len, Z_NO_FLUSH, err);
     if (f->status == AGT_OK) codec_deflate(f, data, len, Z_FINISH, err);
+}
+
+AGT_PRIVATE size_t agt__git_zip_len(agt_git *git, const unsigned char *data, size_t n) {
+    unsigned char thrown[1024];
+    z_stream *z = &git->zip;
+    if (n > CODEC_INPUT || !codec_deflate_ready(git)) return SIZE_MAX;
+    z->next_in = (Bytef *)(uintptr_t)data;
+    z->avail_in = (uInt)n;
+    do {
+        z->next_out = thrown;
+        z->avail_out = sizeof thrown;
+    } while (deflate(z, Z_FINISH) == Z_OK);
+    return (size_t)z->total_out;
 }
 
 AGT_PRIVATE void agt__git_file_drop(agt_git_file *f) {
@@ -5500,30 +5524,73 @@ AGT_PRIVATE agt_status agt__git_file_name(agt_git_file *f, agt_fd to, const char
 
 /* ---- reading a stream ---- */
 
-AGT_PRIVATE agt_status agt__git_unzip_begin(agt_git_unzip *z, agt_git *git, agt_fd fd, uint64_t at,
-                                            uint64_t end, agt_error *err) {
-    *z = (agt_git_unzip){.git = git, .fd = fd, .at = at, .end = end};
-    git->in.failed = false;
+AGT_PRIVATE void agt__git_forget(agt_git *git, agt_fd fd) {
+    if (git->in_file == fd) git->in_file = AGT_FD_NONE;
+}
+
+/* How many bytes from `at` on the window has of the pack. */
+static size_t codec_have(const agt_git *git, agt_fd fd, uint64_t at) {
+    if (git->in_file != fd || at < git->in_at || at - git->in_at >= git->in.len) return 0;
+    return git->in.len - (size_t)(at - git->in_at);
+}
+
+/* Reads up to n bytes into the window. What it gets, or a negative agt_sys result. */
+static int64_t codec_load(agt_git *git, agt_fd fd, uint64_t at, size_t n, bool steady) {
+    git->in_file = AGT_FD_NONE;
     git->in.len = 0;
-    if (!agt__buf_reserve(&git->in, CODEC_IN)) return agt__nomem(err);
-    if (!codec_inflate_ready(git)) return agt__nomem(err);
+    int64_t got = agt__read_all(git->sys, fd, git->in.data, n, at);
+    if (got <= 0) return got;
+    git->in.len = (size_t)got;
+    git->in_at = at;
+    if (steady) git->in_file = fd;
+    return got;
+}
+
+static bool codec_window(agt_git *git) {
+    git->in.failed = false;
+    if (git->in.cap < CODEC_IN) git->in.len = 0;
+    return git->in.cap >= CODEC_IN || agt__buf_reserve(&git->in, CODEC_IN);
+}
+
+AGT_PRIVATE int64_t agt__git_peek(agt_git *git, agt_fd fd, uint64_t at, void *out, size_t n) {
+    if (!codec_window(git)) return AGT_SYS_ERR(AGT_SYS_NOMEM, 0);
+    if (codec_have(git, fd, at) < n) {
+        uint64_t from = at > CODEC_IN / 2 ? at - CODEC_IN / 2 : 0;
+        int64_t got = codec_load(git, fd, from, CODEC_IN, true);
+        if (got < 0) return got;
+    }
+    size_t have = codec_have(git, fd, at);
+    if (have > n) have = n;
+    if (have) memcpy(out, git->in.data + (at - git->in_at), have);
+    return (int64_t)have;
+}
+
+AGT_PRIVATE agt_status agt__git_unzip_begin(agt_git_unzip *z, agt_git *git, agt_fd fd, uint64_t at,
+                                            uint64_t end, bool steady, agt_error *err) {
+    *z = (agt_git_unzip){.git = git, .fd = fd, .at = at, .end = end, .steady = steady};
+    if (!codec_window(git) || !codec_inflate_ready(git)) return agt__nomem(err);
     git->unzip.avail_in = 0;
     return AGT_OK;
 }
 
 static bool codec_fill(agt_git_unzip *z) {
     agt_git *git = z->git;
-    size_t want = z->at < z->end && z->end - z->at < CODEC_IN ? (size_t)(z->end - z->at) : CODEC_IN;
-    int64_t got = 0;
-    if (z->at < z->end) got = agt__read_all(git->sys, z->fd, git->in.data, want, z->at);
-    if (got < 0)
-        z->rc = got;
-    else if (got == 0)
-        z->rotten = true;
-    if (got <= 0) return false;
-    z->at += (uint64_t)got;
-    git->unzip.next_in = git->in.data;
-    git->unzip.avail_in = (uInt)got;
+    uint64_t left = z->at < z->end ? z->end - z->at : 0;
+    size_t want = left < CODEC_IN ? (size_t)left : CODEC_IN;
+    size_t have = z->steady ? codec_have(git, z->fd, z->at) : 0;
+    if (!have && want) {
+        int64_t got = codec_load(git, z->fd, z->at, want, z->steady);
+        if (got < 0) z->rc = got;
+        have = got > 0 ? (size_t)got : 0;
+    }
+    if (have > want) have = want;
+    if (!have) {
+        if (z->rc == 0) z->rotten = true;
+        return false;
+    }
+    git->unzip.next_in = git->in.data + (z->at - git->in_at);
+    git->unzip.avail_in = (uInt)have;
+    z->at += have;
     return true;
 }
 
@@ -5818,7 +5885,7 @@ static agt_status objects_loose_read(agt_git *git, agt_fd fd, const agt_oid *id,
     size_t start = out->len;
     int rc = git->sys->fstat(git->sys->ctx, fd, &st);
     if (rc < 0) return agt__fail_io(err, rc, "cannot look at a git object");
-    agt_status status = agt__git_unzip_begin(&z, git, fd, 0, st.size, err);
+    agt_status status = agt__git_unzip_begin(&z, git, fd, 0, st.size, false, err);
     if (status != AGT_OK) return status;
     size_t got = agt__git_unzip(&z, head, sizeof head);
     if (z.rc < 0 || z.nomem) return objects_unzip_fail(&z, id, err);
@@ -5864,6 +5931,7 @@ static agt_status objects_find_loose(agt_git *git, const agt_oid *id, int *kind,
 
 static void objects_pack_close(agt_git *git, agt_git_pack *p) {
     if (p->pack == AGT_FD_NONE) return;
+    agt__git_forget(git, p->pack);
     git->sys->close(git->sys->ctx, p->pack);
     git->sys->close(git->sys->ctx, p->idx);
     p->pack = p->idx = AGT_FD_NONE;
@@ -6051,35 +6119,49 @@ AGT_PRIVATE void agt__git_objects_free(agt_git *git) {
 
 /* ---- packs: finding and reading an object ---- */
 
-/* Narrows [lo, hi) of the sorted ids until one read covers it. 0 or a negative agt_sys result. */
-static int64_t objects_narrow(agt_git *git, const agt_git_pack *p, const agt_oid *id, uint32_t *lo,
-                              uint32_t *hi) {
-    while (*hi - *lo > OBJECTS_WINDOW) {
-        unsigned char found[20];
-        uint32_t mid = *lo + (*hi - *lo) / 2;
-        int64_t rc = objects_get(git, p->idx, found, 20, OBJECTS_IDS + 20 * (uint64_t)mid);
+/* The number of an id among the sorted ones of a pack's index, or its count. The ids are hashes:
+ * a window around the place that one of its value has among others of its first byte nearly always
+ * holds it. If not, windows further and further away do. 0 or a negative agt_sys result. */
+static int64_t objects_number(agt_git *git, const agt_git_pack *p, const agt_oid *id,
+                              uint32_t *out) {
+    unsigned char ids[OBJECTS_WINDOW * 20];
+    uint32_t lo = id->id[0] ? p->fan[id->id[0] - 1] : 0, hi = p->fan[id->id[0]];
+    uint64_t likely = (uint64_t)(hi - lo) * objects_be32(id->id + 1) >> 32, far = OBJECTS_WINDOW;
+    uint64_t at = lo + (likely < OBJECTS_WINDOW / 2 ? 0 : likely - OBJECTS_WINDOW / 2);
+    while (lo < hi) {
+        uint32_t n = hi - lo < OBJECTS_WINDOW ? hi - lo : OBJECTS_WINDOW;
+        if (at > hi - n) at = hi - n;
+        int64_t rc = objects_get(git, p->idx, ids, n * 20u, OBJECTS_IDS + 20 * at);
         if (rc < 0) return rc;
-        if (memcmp(id->id, found, 20) < 0)
-            *hi = mid;
-        else
-            *lo = mid;
+        if (memcmp(id->id, ids, 20) < 0) {
+            hi = (uint32_t)at;
+            at = hi - lo > far ? hi - far : lo;
+        } else if (memcmp(id->id, ids + 20 * (size_t)(n - 1), 20) > 0) {
+            lo = (uint32_t)at + n;
+            at = hi - lo > far ? lo + far - OBJECTS_WINDOW : lo;
+        } else {
+            for (uint32_t i = 0; i < n; i++)
+                if (memcmp(ids + 20 * (size_t)i, id->id, 20) == 0) {
+                    *out = (uint32_t)at + i;
+                    return 0;
+                }
+            break;
+        }
+        far *= 2;
     }
+    *out = p->count;
     return 0;
 }
 
 /* Where an object stands in a pack. AGT_NOT_FOUND, AGT_CORRUPT, AGT_IO. */
 static agt_status objects_pack_find(agt_git *git, const agt_git_pack *p, const agt_oid *id,
                                     uint64_t *offset, agt_error *err) {
-    unsigned char ids[OBJECTS_WINDOW * 20], word[8];
-    uint32_t hi = p->fan[id->id[0]], lo = id->id[0] ? p->fan[id->id[0] - 1] : 0, i = 0;
-    int64_t rc = objects_narrow(git, p, id, &lo, &hi);
-    uint32_t n = rc < 0 ? 0 : hi - lo;
-    if (rc == 0) rc = objects_get(git, p->idx, ids, n * 20u, OBJECTS_IDS + 20 * (uint64_t)lo);
-    while (rc == 0 && i < n && memcmp(ids + 20 * (size_t)i, id->id, 20) != 0)
-        i++;
-    if (rc == 0 && i == n) return agt__fail(err, AGT_NOT_FOUND, "no such git object");
+    unsigned char word[8];
+    uint32_t number = 0;
+    int64_t rc = objects_number(git, p, id, &number);
+    if (rc == 0 && number == p->count) return agt__fail(err, AGT_NOT_FOUND, "no such git object");
     uint64_t table = OBJECTS_IDS + 24 * (uint64_t)p->count;
-    if (rc == 0) rc = objects_get(git, p->idx, word, 4, table + 4 * (uint64_t)(lo + i));
+    if (rc == 0) rc = objects_get(git, p->idx, word, 4, table + 4 * (uint64_t)number);
     if (rc == 0) *offset = objects_be32(word);
     if (rc == 0 && *offset >> 31) {
         table += 4 * (uint64_t)p->count + 8 * (*offset & 0x7fffffffu);
@@ -6151,10 +6233,11 @@ static size_t objects_distance(const unsigned char *p, size_t n, uint64_t *out) 
 /* Reads the header of the entry at `offset`; finds the base of a delta. */
 static agt_status objects_entry_read(agt_git *git, const agt_git_pack *p, uint64_t offset,
                                      objects_entry *e, agt_error *err) {
-    unsigned char b[40];
+    unsigned char b[40] = {0};
     agt_oid base;
     uint64_t distance;
-    int64_t got = agt__read_all(git->sys, p->pack, b, sizeof b, offset);
+    int64_t got = agt__git_peek(git, p->pack, offset, b, sizeof b);
+    if (got < 0 && AGT_SYS_CLASS(got) == AGT_SYS_NOMEM) return agt__nomem(err);
     if (got < 0) return agt__fail_io(err, got, "cannot read %s.pack", p->name);
     size_t n = (size_t)got, at = 1, used;
     unsigned shift = 4;
@@ -6183,7 +6266,8 @@ static agt_status objects_entry_read(agt_git *git, const agt_git_pack *p, uint64
 static agt_status objects_entry_inflate(agt_git *git, const agt_git_pack *p, const objects_entry *e,
                                         const agt_oid *id, agt_buf *out, agt_error *err) {
     agt_git_unzip z;
-    agt_status status = agt__git_unzip_begin(&z, git, p->pack, e->data, p->pack_size - 20, err);
+    agt_status status =
+        agt__git_unzip_begin(&z, git, p->pack, e->data, p->pack_size - 20, true, err);
     return status == AGT_OK ? objects_inflate(&z, (size_t)e->size, id, out, err) : status;
 }
 
@@ -8437,9 +8521,17 @@ typedef struct repack_run {
 
 /* ---- deltas ---- */
 
-/* A delta longer than that is worth less than the object, compressed. */
+/* A delta longer than that is not worth looking at. */
 static size_t repack_limit(size_t size) {
-    return size > 64 ? size / 2 : 0;
+    return size > 64 ? size - size / 8 : 0;
+}
+
+/* Is the delta in `best` shorter than the object itself, compressed? A delta has the new parts
+ * only, but those in short pieces. */
+static bool repack_worth(const repack_run *run) {
+    if (run->best.len <= run->bytes.len / 2) return true;
+    return agt__git_zip_len(run->git, run->best.data, run->best.len) <
+           agt__git_zip_len(run->git, run->bytes.data, run->bytes.len);
 }
 
 static void repack_try(repack_run *run, const repack_base *base, const agt_git_object *o,
@@ -8571,6 +8663,7 @@ static agt_status repack_fill(void *ctx, agt_git_file *f, agt_error *err) {
         if (status == AGT_OK) status = repack_load(run, o, err);
         if (status != AGT_OK) return status;
         uint32_t base = repack_search(run, o, &anchored);
+        if (base != AGT_GIT_NONE && !repack_worth(run)) base = AGT_GIT_NONE;
         const agt_git_object *b = base == AGT_GIT_NONE ? NULL : &r->objects[base];
         const agt_buf *data = b ? &run->best : &run->bytes;
         o->chain = b ? (uint8_t)(b->chain + 1) : 0;
@@ -8961,6 +9054,7 @@ AGT_PRIVATE agt_status agt__git_open(agt_git **out, const agt_sys *sys, agt_fd d
     git->cpu = cpu;
     git->io = agt__buf(&git->mem);
     git->in = agt__buf(&git->mem);
+    git->in_file = AGT_FD_NONE;
     git->scratch = agt__buf(&git->mem);
     for (size_t i = 0; i < AGT_COUNT(git->work); i++)
         git->work[i] = agt__buf(&git->mem);
@@ -10763,6 +10857,10 @@ AGT_PRIVATE agt_status agt__trace_reserve(agt_trace_writer *w, uint64_t segment,
 /* Writes n bytes (whole lines) at their place. */
 AGT_PRIVATE agt_status agt__trace_put(agt_trace_writer *w, uint64_t segment, uint64_t offset,
                                       const void *lines, size_t n, agt_error *err);
+/* Gives back what is reserved behind the segment's end; nothing if `offset` is not its end. Other
+ * writers still count on theirs: they may be told that the disk is full a step later. */
+AGT_PRIVATE agt_status agt__trace_trim(agt_trace_writer *w, uint64_t segment, uint64_t offset,
+                                       agt_error *err);
 /* Cuts the segment behind `offset` (recovery only: nothing acknowledged lies there) and deletes
  * later segments; cut bytes that are not all NUL are kept, all of them, as <segment>.torn.
  * AGT_CORRUPT if far more than a segment's length would have to go: then nothing does. */
@@ -10957,6 +11055,20 @@ AGT_PRIVATE agt_status agt__trace_reserve(agt_trace_writer *w, uint64_t segment,
     return AGT_OK;
 }
 
+AGT_PRIVATE agt_status agt__trace_trim(agt_trace_writer *w, uint64_t segment, uint64_t offset,
+                                       agt_error *err) {
+    agt_stat now;
+    if (!offset) return AGT_OK;
+    agt_status st = trace_open_segment(w, segment, err);
+    if (st != AGT_OK) return st;
+    int rc = w->sys->fstat(w->sys->ctx, w->fd, &now);
+    if (rc == 0 && now.size == offset) {
+        rc = w->sys->truncate(w->sys->ctx, w->fd, offset);
+        w->reserved_end = 0;
+    }
+    return rc < 0 ? agt__fail_io(err, rc, "cannot give back what the trace has reserved") : AGT_OK;
+}
+
 AGT_PRIVATE agt_status agt__trace_put(agt_trace_writer *w, uint64_t segment, uint64_t offset,
                                       const void *lines, size_t n, agt_error *err) {
     agt_status st = n ? trace_open_segment(w, segment, err) : AGT_OK;
@@ -11125,7 +11237,8 @@ AGT_PRIVATE agt_status agt__trace_cut(agt_trace_writer *w, const agt_mem *mem, u
  * (4) Recovery may cut the segment or remove it, and another file may get its name. At the end of
  *     what there is the reader looks at the folder again, and stays where the trace now ends.
  * (5) One window of a line's greatest length is all the memory it needs besides the list of
- *     segments; a search reads a few KiB at each step.
+ *     segments; a search reads a few KiB at each step. Two of three steps go to where the
+ *     line would be if all were equally long, the others halve what is left.
  * (6) Searching believes a seq only if the line before or behind agrees: damage may hide the lines
  *     it hit, and no others. */
 
@@ -11134,6 +11247,7 @@ AGT_PRIVATE agt_status agt__trace_cut(agt_trace_writer *w, const agt_mem *mem, u
                             */
 #define READER_PROBE 4096u /* read at a step of a search */
 #define READER_NEAR  8192u /* closer than that, a search goes on line by line */
+#define READER_CLOSE 16u   /* lines: the same */
 #define READER_TRIES 16    /* segments that vanish while they are opened */
 
 struct agt_trace_reader {
@@ -11617,9 +11731,21 @@ static agt_status reader_scan_all(agt_trace_reader *r, uint64_t seq, agt_error *
     }
 }
 
+/* Where a few lines in front of the line of `seq` should begin, if all are as long as those in
+ * front of one whose place and seq are known. 0: it does not tell. */
+static uint64_t reader_guess(const agt_trace_reader *r, uint64_t mark, uint64_t mark_seq,
+                             uint64_t seq) {
+    if (mark_seq <= r->segment || seq < r->segment) return 0;
+    uint64_t lines = seq - r->segment, each = mark / (mark_seq - r->segment);
+    if (!each || lines > AGT_SEGMENT_LONGEST / each) return 0;
+    uint64_t ahead = mark_seq < seq ? (seq - mark_seq) * each : 0;
+    uint64_t back = ((mark_seq > seq ? mark_seq - seq : 0) + READER_CLOSE / 2) * each;
+    return mark + ahead > back ? mark + ahead - back : 0;
+}
+
 static agt_status reader_seek(agt_trace_reader *r, uint64_t seq, agt_error *err) {
-    uint64_t lo = 0, hi, start, found, segment, before;
-    bool sure;
+    uint64_t lo = 0, hi, start, found, segment, before, mark = 0, mark_seq = 0;
+    bool sure, close;
     agt_status st = reader_list(r, err);
     if (st != AGT_OK) return st;
     if (!r->all.count) {
@@ -11633,12 +11759,19 @@ static agt_status reader_seek(agt_trace_reader *r, uint64_t seq, agt_error *err)
         before = reader_before(r, segment);
         if (st != AGT_OK || hi || !before) break;
     }
-    while (st == AGT_OK && hi - lo > READER_NEAR) {
-        uint64_t mid = lo + (hi - lo) / 2;
+    close = seq >= segment && seq - segment <= READER_CLOSE;
+    for (int step = 0; st == AGT_OK && hi - lo > READER_NEAR && !close; step++) {
+        uint64_t mid = step % 3 ? reader_guess(r, mark, mark_seq, seq) : 0;
+        if (mid <= lo || mid >= hi) mid = lo + (hi - lo) / 2;
         st = reader_probe(r, mid, hi, &start, &found, err);
-        if (!found || start >= hi)
+        if (!found || start >= hi) {
             hi = mid;
-        else if (found < seq)
+            continue;
+        }
+        mark = start;
+        mark_seq = found;
+        close = found < seq && seq - found <= READER_CLOSE;
+        if (found < seq)
             lo = start;
         else
             hi = start;
@@ -12238,9 +12371,9 @@ static agt_status paths_load(paths_runs *all, agt_error *err) {
 /* ---- looking up ---- */
 
 /* The first block that may have the hash: the last one that begins below it, among those that the
- * fan names. */
+ * fan names. `have` is the number of the one that was read last. */
 static bool paths_first_block(const agt_paths *p, const paths_run *r, uint64_t hash,
-                              unsigned char *block, uint64_t *out) {
+                              unsigned char *block, uint64_t *out, uint64_t *have) {
     unsigned char fan[8];
     uint64_t byte = hash >> 56, blocks = paths_blocks(r->count);
     if (agt__read_all(p->sys, r->fd, fan, sizeof fan, PATHS_FAN + 4 * byte) != sizeof fan)
@@ -12251,6 +12384,7 @@ static bool paths_first_block(const agt_paths *p, const paths_run *r, uint64_t h
     while (hi > lo + 1) {
         uint64_t mid = lo + (hi - lo) / 2;
         if (!paths_entries(p, r->fd, mid + 1, block)) return false;
+        *have = mid;
         if (agt__get64(block) < hash)
             *out = lo = mid;
         else
@@ -12262,11 +12396,12 @@ static bool paths_first_block(const agt_paths *p, const paths_run *r, uint64_t h
 /* Appends what one file has for the hash; false where it cannot be read. */
 static bool paths_find_in(const agt_paths *p, const paths_run *r, uint64_t hash, agt_buf *found) {
     unsigned char block[PATHS_BLOCK];
-    uint64_t at = 0, blocks = paths_blocks(r->count);
+    uint64_t at = 0, have = UINT64_MAX, blocks = paths_blocks(r->count);
     if (!blocks) return true;
-    bool good = paths_first_block(p, r, hash, block, &at), more = true;
+    bool good = paths_first_block(p, r, hash, block, &at, &have), more = true;
     for (; good && more && at < blocks; at++) {
-        good = paths_entries(p, r->fd, at + 1, block);
+        if (at != have) good = paths_entries(p, r->fd, at + 1, block);
+        have = UINT64_MAX; /* the next one overwrites it */
         uint32_t count = good ? agt__get32(block + PATHS_COUNT) : 0;
         for (uint32_t i = 0; i < count && more; i++) {
             const unsigned char *e = block + i * PATHS_ENTRY;
@@ -12480,11 +12615,14 @@ AGT_PRIVATE agt_status agt__paths_update(const agt_paths *p, uint64_t upto, uint
 /* begin src/log/journal.c */
 /* journal: headers and records. See journal.h for the layout and its invariants. */
 /* begin src/log/journal.h */
-/* journal: the commit point. One file, pre-written, append-only within a generation.
+/* journal: the commit point. One file, append-only within a generation.
  *
  *   0      header slot A   } the valid one with the higher generation counts; a checkpoint writes
  *   4096   header slot B   } the other one, so that a torn header leaves the old one standing
  *   8192   records, back to back, each a multiple of 8 bytes
+ *
+ * The file grows in steps of written zeros up to its capacity, and stays as long as it got: an
+ * append in between must not have to allocate, and its sync must not have to write metadata.
  *
  * (1) A record's checksum is seeded by the checksum of the record before it, the first one's by
  *     the header's: a stale record of an older generation never comes alive behind a torn one.
@@ -12498,12 +12636,13 @@ AGT_PRIVATE agt_status agt__paths_update(const agt_paths *p, uint64_t upto, uint
 #define AGT_JOURNAL_SLOT   4096u
 #define AGT_JOURNAL_HEADER 232u
 #define AGT_JOURNAL_START  8192u
+#define AGT_JOURNAL_STEP   (256u * 1024)
 #define AGT_JOURNAL_BYTES  (8u * 1024 * 1024)
 #define AGT_JOURNAL_HALF   (AGT_JOURNAL_BYTES / 2)
 
 typedef struct agt_journal_header {
     uint64_t generation;
-    uint64_t capacity;    /* bytes of the file */
+    uint64_t capacity;    /* bytes that the file may have */
     uint64_t next_seq;    /* of the generation's first event */
     agt_trace_end trace;  /* where the trace ended */
     uint64_t catalog;     /* number in the catalog's name; 0: no document yet */
@@ -12523,13 +12662,14 @@ typedef struct agt_journal {
     uint32_t slot; /* of `header` */
     agt_journal_header header;
     uint64_t dev, ino;
+    uint64_t bytes;                          /* that the file has at least; 0: not known */
     unsigned char other[AGT_JOURNAL_HEADER]; /* the other slot as it was then */
 } agt_journal;
 
 /* The first bytes of a slot, with the header's crc, which it sets; zeros follow. */
 AGT_PRIVATE void agt__journal_header_encode(agt_journal_header *h, agt_cpu cpu,
                                             unsigned char slot[256]);
-/* Makes a new journal: pre-written, synced, renamed into place, folder synced. */
+/* Makes a new journal without records: synced, renamed into place, folder synced. */
 AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
                                            const agt_mem *mem, agt_journal_header *header,
                                            agt_error *err);
@@ -12551,6 +12691,12 @@ AGT_PRIVATE bool agt__journal_current(const agt_journal *j);
 /* Writes the header to the other slot and syncs: a new generation begins. */
 AGT_PRIVATE agt_status agt__journal_write_header(agt_journal *j, agt_journal_header *header,
                                                  agt_error *err);
+/* Makes the file long enough for records up to `end`, which is at most the capacity. On failure it
+ * is as long as before. */
+AGT_PRIVATE agt_status agt__journal_grow(agt_journal *j, const agt_mem *mem, uint64_t end,
+                                         agt_error *err);
+/* Gives its room back, while it has no record. */
+AGT_PRIVATE agt_status agt__journal_shrink(agt_journal *j, agt_error *err);
 
 /* ---- records ---- */
 
@@ -12676,37 +12822,31 @@ AGT_PRIVATE agt_status agt__journal_create_with(const agt_sys *sys, agt_fd dir, 
                                                 const agt_mem *mem, agt_journal_header *header,
                                                 agt_journal_fill fill, void *ctx, agt_error *err) {
     const char *temp = JOURNAL_NAME ".tmp";
-    const size_t chunk = 256 * 1024;
-    unsigned char slot[256];
     agt_stat st;
     (void)sys->remove(sys->ctx, dir, temp);
     agt_fd fd =
         sys->open(sys->ctx, dir, temp, AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE | AGT_O_EXCL, 0600);
     if (fd < 0) return agt__fail_io(err, fd, "cannot make .agent-trace/%s", temp);
-    /* Written zeros, not a hole: an append must not have to allocate, and its sync must not have
-     * to write metadata. */
-    unsigned char *zeros = agt__zalloc(mem, chunk);
-    int rc = zeros ? sys->fstat(sys->ctx, fd, &st) : 0;
-    header->capacity = AGT_JOURNAL_BYTES;
-    for (uint64_t at = 0; zeros && rc == 0 && at < AGT_JOURNAL_BYTES; at += chunk)
-        rc = agt__write_all(sys, fd, zeros, chunk, at);
-    agt__free(mem, zeros, chunk);
-    if (zeros && rc == 0) {
+    unsigned char *start = agt__zalloc(mem, AGT_JOURNAL_START);
+    int rc = start ? sys->fstat(sys->ctx, fd, &st) : 0;
+    if (start && rc == 0) {
+        header->capacity = AGT_JOURNAL_BYTES;
         header->dev = st.dev;
         header->ino = st.ino;
-        agt__journal_header_encode(header, cpu, slot);
-        rc = agt__write_all(sys, fd, slot, sizeof slot, 0);
+        agt__journal_header_encode(header, cpu, start);
+        rc = agt__write_all(sys, fd, start, AGT_JOURNAL_START, 0);
     }
-    agt_status filled = zeros && rc == 0 && fill ? fill(ctx, fd, header->crc, err) : AGT_OK;
-    bool good = zeros && filled == AGT_OK;
+    agt_status filled = start && rc == 0 && fill ? fill(ctx, fd, header->crc, err) : AGT_OK;
+    bool good = start && filled == AGT_OK;
     if (good && rc == 0) rc = sys->sync(sys->ctx, fd);
     sys->close(sys->ctx, fd);
+    agt__free(mem, start, AGT_JOURNAL_START);
     if (good && rc == 0)
         rc = sys->rename(sys->ctx, dir, temp, dir, JOURNAL_NAME, AGT_RENAME_REPLACE);
     if (good && rc == 0) rc = sys->sync(sys->ctx, dir);
     if (good && rc == 0) return AGT_OK;
     (void)sys->remove(sys->ctx, dir, temp);
-    if (!zeros) return agt__nomem(err);
+    if (!start) return agt__nomem(err);
     if (filled != AGT_OK) return filled;
     return agt__fail_io(err, rc, "cannot write .agent-trace/%s", JOURNAL_NAME);
 }
@@ -12715,6 +12855,7 @@ AGT_PRIVATE agt_status agt__journal_reload(agt_journal *j, agt_error *err) {
     unsigned char slot[2][256];
     agt_journal_header h[2];
     bool valid[2];
+    j->bytes = 0;
     for (uint32_t i = 0; i < 2; i++) {
         memset(slot[i], 0, sizeof slot[i]);
         int64_t n = agt__read_all(j->sys, j->fd, slot[i], sizeof slot[i], i * AGT_JOURNAL_SLOT);
@@ -12792,6 +12933,41 @@ AGT_PRIVATE agt_status agt__journal_write_header(agt_journal *j, agt_journal_hea
     j->slot = 1 - j->slot;
     j->header = *header;
     memcpy(j->other, old, sizeof j->other);
+    return AGT_OK;
+}
+
+/* ---- length ---- */
+
+AGT_PRIVATE agt_status agt__journal_grow(agt_journal *j, const agt_mem *mem, uint64_t end,
+                                         agt_error *err) {
+    const agt_sys *sys = j->sys;
+    agt_stat st;
+    if (end <= j->bytes) return AGT_OK;
+    int rc = sys->fstat(sys->ctx, j->fd, &st);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace/journal");
+    uint64_t at = st.size;
+    uint64_t want = (end + AGT_JOURNAL_STEP - 1) / AGT_JOURNAL_STEP * AGT_JOURNAL_STEP;
+    if (want > j->header.capacity) want = j->header.capacity;
+    unsigned char *zeros = at < want ? agt__zalloc(mem, AGT_JOURNAL_STEP) : NULL;
+    if (at < want && !zeros) return agt__nomem(err);
+    while (at < want && rc == 0) {
+        size_t n = want - at < AGT_JOURNAL_STEP ? (size_t)(want - at) : AGT_JOURNAL_STEP;
+        rc = agt__write_all(sys, j->fd, zeros, n, at);
+        at += n;
+    }
+    agt__free(mem, zeros, AGT_JOURNAL_STEP);
+    if (rc == 0) {
+        j->bytes = at;
+        return AGT_OK;
+    }
+    (void)sys->truncate(sys->ctx, j->fd, st.size); /* a file that is longer does no harm */
+    return agt__fail_io(err, rc, "cannot make .agent-trace/journal longer");
+}
+
+AGT_PRIVATE agt_status agt__journal_shrink(agt_journal *j, agt_error *err) {
+    int rc = j->sys->truncate(j->sys->ctx, j->fd, AGT_JOURNAL_START);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot make .agent-trace/journal shorter");
+    j->bytes = 0;
     return AGT_OK;
 }
 
@@ -14111,6 +14287,13 @@ typedef struct agt_seen {
     uint32_t chain;
 } agt_seen;
 
+/* The version of a document that was looked for last, its event, and the document's one before. */
+typedef struct agt_walked {
+    char doc[37];
+    uint32_t version;
+    uint64_t seq, prev;
+} agt_walked;
+
 struct agt_store {
     agt_mem mem;
     const agt_sys *sys;
@@ -14137,7 +14320,8 @@ struct agt_store {
     uint64_t synced_docs_seq;            /* documents changed up to this event are durable */
     agt_error waits;                     /* why the last change that waits could not be applied */
     agt_buf old, record, lines, scratch; /* working memory, kept between calls */
-    agt_git *git;                        /* the publisher's */
+    agt_walked walked;
+    agt_git *git;    /* the publisher's */
     agt_git *reader; /* for history, so that readers never wait for a publisher */
     char root_path[4096];
     /* a store of agent-trace 0.1.0: what it is read through, freed with the handle; NULL: ours */
@@ -16567,9 +16751,11 @@ static agt_status txn_append(agt_txn *t, agt_error *err) {
                          "the change needs %zu bytes of journal and %llu are free; something keeps "
                          "the journal from being emptied, see 'agent-trace status'",
                          s->record.len, (unsigned long long)room);
+    agt_status st = agt__journal_grow(&s->journal, &s->mem, at + s->record.len, err);
+    if (st != AGT_OK) return st;
     int rc = agt__write_all(s->sys, s->journal.fd, s->record.data, s->record.len, at);
     if (rc == 0) return AGT_OK;
-    agt_status st = agt__fail_io(err, rc, "cannot append to .agent-trace/journal");
+    st = agt__fail_io(err, rc, "cannot append to .agent-trace/journal");
     /* synced, or a power cut could keep the record and lose that it was taken back */
     rc = agt__write_all(s->sys, s->journal.fd, zeros, sizeof zeros, at);
     if (rc == 0) rc = s->sys->sync(s->sys->ctx, s->journal.fd);
@@ -19324,7 +19510,8 @@ AGENT_TRACE_API agt_status agt_store_idle(agt_store *store, agt_error *err) {
 /* begin src/store/gc.c */
 /* gc: what a store takes on disk, and how it takes less.
  *
- *   under the publish lock   clear tmp/; publish and checkpoint; repack git; measure
+ *   under the publish lock   clear tmp/; publish and checkpoint; repack git; cut journal and trace
+ *                            to what they hold; measure
  *
  * (1) Writers are not kept waiting: the publish lock is held, the store lock is not. A journal that
  *     gets full meanwhile is checkpointed from here, because a writer could not.
@@ -19529,6 +19716,22 @@ static agt_status gc_repack(agt_store *s, agt_gc_result *out, agt_error *err) {
     return st;
 }
 
+/* ---- room that is kept for what is to come ---- */
+
+/* Writers that append meanwhile keep it. */
+static agt_status gc_room(agt_store *s, agt_error *err) {
+    agt_status st = agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    const agt_shared *now = &s->shared;
+    if (now->end == AGT_JOURNAL_START) {
+        st = agt__journal_shrink(&s->journal, err);
+        if (st == AGT_OK)
+            st = agt__trace_trim(&s->trace, now->trace.segment, now->trace.offset, err);
+    }
+    agt__store_unlock(s);
+    return st;
+}
+
 /* ---- the call ---- */
 
 static agt_status gc_run(agt_store *s, agt_gc_result *out, agt_error *err) {
@@ -19539,7 +19742,8 @@ static agt_status gc_run(agt_store *s, agt_gc_result *out, agt_error *err) {
     agt__checkpoint_paths(s, true);
     st = gc_stale(s, s->at, err);
     if (st == AGT_OK) st = gc_stale(s, s->rejected, err);
-    return st == AGT_OK && s->git ? gc_repack(s, out, err) : st;
+    if (st == AGT_OK && s->git) st = gc_repack(s, out, err);
+    return st == AGT_OK ? gc_room(s, err) : st;
 }
 
 static agt_status gc_hard(agt_store *s, bool measure, agt_gc_result *out, agt_error *err) {
@@ -19584,7 +19788,9 @@ AGENT_TRACE_API agt_status agt_gc(agt_store *store, const agt_gc_options *opts, 
  * (3) Every version's bytes are checked against the blob its event names.
  * (4) A checkpoint moves records from the journal to git and to unpublished/ while somebody looks
  *     for them. What is not found is lost only if the journal is still of the generation that it
- *     was looked for in. */
+ *     was looked for in.
+ * (5) Which event made which version never changes: a handle remembers the one it found last, so
+ *     that who reads one version after the other does not pass them all each time. */
 
 /* ---- describing ---- */
 
@@ -19826,47 +20032,97 @@ static uint64_t history_trusted(agt_store *s) {
     return agt__waiting(s, false).known ? UINT64_MAX : s->journal.header.next_seq;
 }
 
+typedef struct history_walk {
+    agt_store *s;
+    const agt_row *row;
+    agt_trace_reader *reader;
+    uint64_t trusted;
+    agt_buf line, scratch, known;
+    agt_event e; /* points into line and scratch */
+} history_walk;
+
+/* From the event `*seq`, which should make version `from` of the document, back to the version. */
+static agt_status history_back(history_walk *w, uint32_t from, uint32_t version, uint64_t *seq,
+                               agt_error *err) {
+    char shown[200];
+    const agt_row *row = w->row;
+    for (uint32_t now = from;; now--) {
+        agt_status st = history_event(w->s, w->reader, &w->known, w->trusted, *seq, &w->line,
+                                      &w->scratch, &w->e, err);
+        if (st != AGT_OK) return st;
+        if (w->e.version != now || !agt__text_is(w->e.doc, row->doc) ||
+            (now > version && (w->e.doc_prev >= *seq || !w->e.doc_prev)))
+            return agt__fail(err, AGT_CORRUPT,
+                             "the versions of %s do not follow each other at event %llu",
+                             agt__show_path(shown, sizeof shown, row->path, row->path_len),
+                             (unsigned long long)*seq);
+        if (now == version) return AGT_OK;
+        *seq = w->e.doc_prev;
+    }
+}
+
+/* (5): the walk, begun where the last one ended if that leads there. */
+static agt_status history_walk_to(history_walk *w, uint32_t version, uint64_t *seq,
+                                  agt_error *err) {
+    agt_store *s = w->s;
+    uint64_t covered;
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    w->trusted = history_trusted(s);
+    agt_walked last = s->walked;
+    agt__store_leave(s);
+    if (last.version > version && last.prev) { /* one step nearer */
+        last.version--;
+        last.seq = last.prev;
+    }
+    bool shorter = strcmp(last.doc, w->row->doc) == 0 && last.version >= version &&
+                   last.version < w->row->version && last.seq < *seq;
+    uint32_t from = shorter ? last.version : w->row->version;
+    if (from - version > HISTORY_FEW)
+        st = agt__known_events(s, w->row->path, w->row->path_len, &w->known, &covered, err);
+    if (st != AGT_OK) return st;
+    uint64_t newest = *seq;
+    if (shorter) *seq = last.seq;
+    st = history_back(w, from, version, seq, shorter ? NULL : err);
+    if (st != AGT_OK && shorter) { /* the trace is another one, or damaged: from the beginning */
+        *seq = newest;
+        st = history_back(w, w->row->version, version, seq, err);
+    }
+    if (st != AGT_OK) return st;
+    if ((st = agt__store_enter(s, err)) != AGT_OK) return st;
+    memcpy(s->walked.doc, w->row->doc, sizeof s->walked.doc);
+    s->walked.version = version;
+    s->walked.seq = *seq;
+    s->walked.prev = w->e.doc_prev;
+    agt__store_leave(s);
+    return AGT_OK;
+}
+
 /* The seq and blob of version n (2). */
 static agt_status history_version(agt_store *s, const agt_row *row, uint32_t version, uint64_t *seq,
                                   agt_oid *blob, bool *exists, agt_error *err) {
-    agt_trace_reader *reader;
-    agt_event e = AGT_EVENT_INIT;
-    char shown[200];
-    uint64_t covered;
+    history_walk w = {.s = s,
+                      .row = row,
+                      .line = agt__buf(&s->mem),
+                      .scratch = agt__buf(&s->mem),
+                      .known = agt__buf(&s->mem),
+                      .e = AGT_EVENT_INIT};
     *seq = row->last_seq;
     *blob = row->blob;
     *exists = row->exists;
     if (version == row->version) return AGT_OK;
-    agt_status st = agt__store_enter(s, err);
+    agt_status st = agt__trace_reader_open(&w.reader, s->sys, s->trace_dir, &s->mem, err);
     if (st != AGT_OK) return st;
-    uint64_t trusted = history_trusted(s);
-    agt__store_leave(s);
-    st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
-    if (st != AGT_OK) return st;
-    agt_buf line = agt__buf(&s->mem), scratch = agt__buf(&s->mem), known = agt__buf(&s->mem);
-    if (row->version - version > HISTORY_FEW)
-        st = agt__known_events(s, row->path, row->path_len, &known, &covered, err);
-    for (uint32_t now = row->version; st == AGT_OK;) {
-        st = history_event(s, reader, &known, trusted, *seq, &line, &scratch, &e, err);
-        if (st != AGT_OK || now == version) break;
-        if (e.version != now || e.doc_prev >= *seq || !e.doc_prev)
-            st = agt__fail(err, AGT_CORRUPT,
-                           "the versions of %s do not follow each other at event "
-                           "%llu",
-                           agt__show_path(shown, sizeof shown, row->path, row->path_len),
-                           (unsigned long long)*seq);
-        *seq = e.doc_prev;
-        now--;
-    }
+    st = history_walk_to(&w, version, seq, err);
     if (st == AGT_OK) {
-        *exists = e.blob.data != NULL;
-        if (*exists && !agt__unhex(e.blob.data, e.blob.len, blob->id, 20))
+        *exists = w.e.blob.data != NULL;
+        if (*exists && !agt__unhex(w.e.blob.data, w.e.blob.len, blob->id, 20))
             st = agt__fail(err, AGT_CORRUPT, "event %llu names no blob", (unsigned long long)*seq);
     }
-    agt__buf_free(&line);
-    agt__buf_free(&scratch);
-    agt__buf_free(&known);
-    agt__trace_reader_close(reader);
+    agt__buf_free(&w.line);
+    agt__buf_free(&w.scratch);
+    agt__buf_free(&w.known);
+    agt__trace_reader_close(w.reader);
     return st;
 }
 
@@ -21377,7 +21633,7 @@ static agt_status mend_journal(agt_mend *m, agt_buf *b, agt_error *err) {
     st = mend_source(m, s->at, "journal", b, &scan.source, err);
     if (st != AGT_OK) return st;
     m->has_journal = scan.source != AGT_MEND_NONE;
-    if (!m->has_header || b->len < AGT_JOURNAL_BYTES) {
+    if (!m->has_header || b->len < AGT_JOURNAL_START) {
         agt__findings_add(m->found, AGT_SEVERITY_ERROR, "journal", mend,
                           !m->has_journal  ? ".agent-trace/journal is missing"
                           : !m->has_header ? ".agent-trace/journal has no valid header"
@@ -27057,13 +27313,11 @@ static int around_add(void *ctx, const char *name) {
 
 static uint64_t around_needs(const agt_visit *v) {
     const agt_store *s = v->parts;
-    agt_stat journal;
     around_room catalog = {v, s->at, 0, "catalog."}, waits = {v, s->unpublished, 0, ""};
-    if (s->sys->stat(s->sys->ctx, s->at, "journal", &journal) < 0) return 0;
     (void)s->sys->list(s->sys->ctx, s->at, around_add, &catalog);
     if (s->unpublished != AGT_FD_NONE)
         (void)s->sys->list(s->sys->ctx, s->unpublished, around_add, &waits);
-    return 2 * journal.size + 2 * catalog.bytes + waits.bytes;
+    return 2ull * AGT_JOURNAL_BYTES + 2 * catalog.bytes + waits.bytes;
 }
 
 static void around_place(agt_visit *v, const agt_volume *vol) {

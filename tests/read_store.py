@@ -117,7 +117,7 @@ def read_store():
     config, data = Path("config.toml").read_text("utf-8"), Path("journal").read_bytes()
     check("config", re.search(r'(?m)^\[store]\nid = "[\da-f-]{36}"\n(.+\n)*format = 2$', config))
     kind, gen, room, start, end, catalog, packed, head, oldest, crc = newer("journal", HEADER, 4096)
-    check("journal: header", (kind, room) == (b"AGTJRNL2\2" + bytes(7), len(data)))
+    check("journal: header", kind == b"AGTJRNL2\2" + bytes(7) and 8192 <= len(data) <= room)
     read_trace()
     first, seq = 0, oldest or start
     while first < seq < start:

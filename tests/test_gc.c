@@ -200,7 +200,7 @@ static void gc_meanwhile(void *ctx, machine *m, const machine_call *call) {
         o->over = true; /* a moment is left */
     if (!o->begun || o->over) return;
     if (machine_locked(m, "/home/.agent-trace/locks/store.lock")) return; /* for a moment */
-    if (++o->calls % (o->large ? 40 : 12) != 0 || o->writes >= 40) return;
+    if (++o->calls % (o->large ? 25 : 8) != 0 || o->writes >= 40) return;
     char text[32];
     snprintf(text, sizeof text, "number %d", (int)++o->writes);
     if (o->large)
@@ -307,7 +307,7 @@ TEST(gc, what_dead_processes_left_goes_and_what_a_person_decides_about_stays) {
     CHECK_INT(r.after.tmp.files, 3);
     CHECK_INT(r.before.aside.files, 1);
     CHECK_INT(r.before.rejected.files, 2);
-    CHECK_INT(r.before.journal.bytes, 8388608);
+    CHECK_INT(r.before.journal.bytes, 262144);
     CHECK_INT(r.torn, 1);
     CHECK(r.before.trace.files == 2 && r.before.trace.bytes > 1000);
     r = gc_now(s);
@@ -323,7 +323,7 @@ TEST(gc, what_dead_processes_left_goes_and_what_a_person_decides_about_stays) {
     CHECK_INT(r.after.aside.files, 1);
     CHECK_INT(r.after.rejected.files, 1);
     CHECK_INT(r.torn, 1);
-    CHECK_INT(r.after.journal.bytes, 8388608);
+    CHECK_INT(r.after.journal.bytes, 8192);
     CHECK_INT(r.after.journal.files, 1);
     kit_close(s);
 }
@@ -381,6 +381,87 @@ TEST(gc, a_thousand_small_writes_take_less_than_a_megabyte) {
     CHECK(is > was + 100 * 1000);
     CHECK(is - was <= 1000 * 1000);
     kit_close(s);
+}
+
+/* ---- the journal's length ---- */
+
+static uint64_t gc_journal(const machine *m) {
+    agt_stat st;
+    CHECK_INT(machine_stat(m, "/home/.agent-trace/journal", &st), 0);
+    return st.size;
+}
+
+TEST(gc, a_journal_is_as_long_as_it_must_be_and_gc_gives_its_room_back) {
+    machine_settings set = {.seed = test_random()};
+    machine *m = machine_new(&set);
+    machine_make_folder(m, root);
+    agt_error err;
+    char text[2000];
+    agt_store *s = oracle_open(machine_process_new(m, "writer"), root, NULL, AGT_OK);
+    agt_store *other = oracle_open(machine_process_new(m, "other"), root, NULL, AGT_OK);
+    CHECK_INT(gc_journal(m), 8192);
+    memset(text, ' ', sizeof text);
+    uint64_t longest = 8192;
+    uint32_t version = 0;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 300; i++) {
+            snprintf(text, sizeof text, "%u ", (unsigned)++version);
+            CHECK_OK(agt_write(i % 3 ? s : other, &kit_agent, "a.md", text, 1900, NULL, NULL, &err),
+                     err);
+            uint64_t now = gc_journal(m);
+            CHECK(now == longest || now == (longest / 262144 + 1) * 262144);
+            longest = now;
+        }
+        CHECK_INT(longest, 3 * 262144); /* 300 records of about 2.5 KB */
+        if (round == 1) {               /* a checkpoint alone leaves it as it is */
+            CHECK_OK(agt_checkpoint(s, &err), err);
+            continue;
+        }
+        agt_gc_result r = gc_now(s);
+        CHECK_INT(r.before.journal.bytes, longest);
+        CHECK_INT(r.after.journal.bytes, 8192);
+        CHECK_INT(gc_journal(m), 8192);
+        longest = 8192;
+    }
+    for (uint32_t v = 1; v <= version; v += 89) {
+        agt_bytes b;
+        CHECK_OK(agt_read_version(other, "a.md", v, &b, &err), err);
+        CHECK_INT(strtoul((const char *)b.data, NULL, 10), v);
+        agt_bytes_free(&b);
+    }
+    agt_close(s, NULL);
+    agt_close(other, NULL);
+    machine_free(m);
+}
+
+/* Nothing is recorded, the journal is as long as before, and once there is room all goes on. */
+TEST(gc, a_journal_that_cannot_grow_refuses_the_write) {
+    machine_settings set = {.seed = test_random()};
+    machine *m = machine_new(&set);
+    machine_make_folder(m, root);
+    agt_error err;
+    agt_store *s = oracle_open(machine_process_new(m, "writer"), root, NULL, AGT_OK);
+    kit_write(s, &kit_agent, "a.md", "one");
+    gc_now(s);
+    int refused = 0;
+    for (uint64_t room = 16 * 1024; room < 4096 * 1024; room += 16 * 1024) {
+        machine_set(m)->capacity = room;
+        agt_status st = agt_write(s, &kit_agent, "a.md", "other", 5, NULL, NULL, &err);
+        machine_set(m)->capacity = 0;
+        if (st == AGT_OK) break;
+        CHECK_STATUS(st, AGT_IO, err);
+        CHECK(!err.outcome_unknown);
+        CHECK_INT(gc_journal(m), 8192);
+        CHECK_INT(kit_events(s), 1);
+        kit_reads(s, "a.md", "one");
+        refused += strstr(err.message, "journal longer") != NULL;
+    }
+    test_saw("writes without room", refused);
+    CHECK(refused > 10);
+    CHECK_INT(gc_journal(m), 262144);
+    kit_reads(s, "a.md", "other");
+    agt_close(s, NULL);
+    machine_free(m);
 }
 
 TEST(gc, what_libgit2_reports_is_answered_git) {

@@ -1,6 +1,7 @@
 /* The trace of one path: what the index in .agent-trace/index answers is what reading the whole
  * trace answers, whatever happens to the index; and it reads little. */
 #include "../src/log/paths.h"
+#include "../src/store/store.h"
 #include "fault.h"
 #include "oracle.h"
 #include "store_kit.h"
@@ -390,5 +391,47 @@ TEST(paths, little_is_read_for_one_path_however_long_the_trace_is) {
     test_saw("bytes read at 3,000 events", paths_bytes);
     CHECK(paths_bytes < 2 * first);
     agt_close(s, NULL);
+    machine_free(m);
+}
+
+/* ---- versions ---- */
+
+/* In any order, of two documents, one of which moves; also where what the handle remembers of the
+ * last walk is of another trace. */
+TEST(paths, versions_are_found_in_any_order) {
+    enum { MOST = 60 };
+    machine_settings set = {.seed = test_random()};
+    machine *m = machine_new(&set);
+    machine_make_folder(m, "/home");
+    agt_error err;
+    agt_store *w = oracle_open(machine_process_new(m, "writer"), "/home", NULL, AGT_OK);
+    agt_store *r = oracle_open(machine_process_new(m, "reader"), "/home", NULL, AGT_OK);
+    const char *path[2] = {"a.md", "b.md"};
+    uint32_t count[2] = {0, 0};
+    char text[40], wanted[2][MOST + 2][40];
+    for (int i = 0; i < 400; i++) {
+        int d = (int)test_random_below(2);
+        if (i == 200) {
+            CHECK_OK(agt_rename(w, &kit_user, "b.md", "c.md", NULL, NULL, &err), err);
+            path[1] = "c.md";
+            memcpy(wanted[1][count[1] + 1], wanted[1][count[1]], sizeof wanted[1][0]);
+            count[1]++;
+        }
+        if (i % 97 == 50) CHECK_OK(agt_checkpoint(w, &err), err);
+        if (count[d] < MOST && test_random_below(3) == 0) {
+            snprintf(text, sizeof text, "%s %u", d ? "b" : "a", (unsigned)++count[d]);
+            memcpy(wanted[d][count[d]], text, sizeof text);
+            kit_write(w, &kit_agent, path[d], text);
+        }
+        if (!count[d]) continue;
+        uint32_t v = 1 + (uint32_t)test_random_below(count[d]);
+        if (test_random_below(4) == 0) r->walked.seq = test_random_below(200);
+        if (test_random_below(4) == 0) r->walked.prev = test_random_below(200);
+        if (test_random_below(4) == 0) r->walked.version = (uint32_t)test_random_below(MOST);
+        kit_version_reads(r, path[d], v, wanted[d][v]);
+    }
+    CHECK(count[0] > 20 && count[1] > 20);
+    agt_close(r, NULL);
+    agt_close(w, NULL);
     machine_free(m);
 }

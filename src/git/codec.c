@@ -188,7 +188,7 @@ static void codec_deflate(agt_git_file *f, const unsigned char *data, size_t n, 
 AGT_PRIVATE void agt__git_file_zip(agt_git_file *f, const void *head, size_t head_len,
                                    const void *data, size_t len, bool stored, agt_error *err) {
     if (f->status != AGT_OK) return;
-    if (stored || head_len + len < CODEC_TINY) {
+    if (stored || (head_len + len < CODEC_TINY && !f->git->zip_level)) {
         uLong adler = adler32(0, Z_NULL, 0);
         agt__git_file_put(f, "\x78\x01", 2, err);
         if (head_len) codec_store(f, head, head_len, false, &adler, err);
@@ -204,6 +204,19 @@ AGT_PRIVATE void agt__git_file_zip(agt_git_file *f, const void *head, size_t hea
     }
     if (head_len) codec_deflate(f, head, head_len, Z_NO_FLUSH, err);
     if (f->status == AGT_OK) codec_deflate(f, data, len, Z_FINISH, err);
+}
+
+AGT_PRIVATE size_t agt__git_zip_len(agt_git *git, const unsigned char *data, size_t n) {
+    unsigned char thrown[1024];
+    z_stream *z = &git->zip;
+    if (n > CODEC_INPUT || !codec_deflate_ready(git)) return SIZE_MAX;
+    z->next_in = (Bytef *)(uintptr_t)data;
+    z->avail_in = (uInt)n;
+    do {
+        z->next_out = thrown;
+        z->avail_out = sizeof thrown;
+    } while (deflate(z, Z_FINISH) == Z_OK);
+    return (size_t)z->total_out;
 }
 
 AGT_PRIVATE void agt__git_file_drop(agt_git_file *f) {
@@ -241,30 +254,73 @@ AGT_PRIVATE agt_status agt__git_file_name(agt_git_file *f, agt_fd to, const char
 
 /* ---- reading a stream ---- */
 
-AGT_PRIVATE agt_status agt__git_unzip_begin(agt_git_unzip *z, agt_git *git, agt_fd fd, uint64_t at,
-                                            uint64_t end, agt_error *err) {
-    *z = (agt_git_unzip){.git = git, .fd = fd, .at = at, .end = end};
-    git->in.failed = false;
+AGT_PRIVATE void agt__git_forget(agt_git *git, agt_fd fd) {
+    if (git->in_file == fd) git->in_file = AGT_FD_NONE;
+}
+
+/* How many bytes from `at` on the window has of the pack. */
+static size_t codec_have(const agt_git *git, agt_fd fd, uint64_t at) {
+    if (git->in_file != fd || at < git->in_at || at - git->in_at >= git->in.len) return 0;
+    return git->in.len - (size_t)(at - git->in_at);
+}
+
+/* Reads up to n bytes into the window. What it gets, or a negative agt_sys result. */
+static int64_t codec_load(agt_git *git, agt_fd fd, uint64_t at, size_t n, bool steady) {
+    git->in_file = AGT_FD_NONE;
     git->in.len = 0;
-    if (!agt__buf_reserve(&git->in, CODEC_IN)) return agt__nomem(err);
-    if (!codec_inflate_ready(git)) return agt__nomem(err);
+    int64_t got = agt__read_all(git->sys, fd, git->in.data, n, at);
+    if (got <= 0) return got;
+    git->in.len = (size_t)got;
+    git->in_at = at;
+    if (steady) git->in_file = fd;
+    return got;
+}
+
+static bool codec_window(agt_git *git) {
+    git->in.failed = false;
+    if (git->in.cap < CODEC_IN) git->in.len = 0;
+    return git->in.cap >= CODEC_IN || agt__buf_reserve(&git->in, CODEC_IN);
+}
+
+AGT_PRIVATE int64_t agt__git_peek(agt_git *git, agt_fd fd, uint64_t at, void *out, size_t n) {
+    if (!codec_window(git)) return AGT_SYS_ERR(AGT_SYS_NOMEM, 0);
+    if (codec_have(git, fd, at) < n) {
+        uint64_t from = at > CODEC_IN / 2 ? at - CODEC_IN / 2 : 0;
+        int64_t got = codec_load(git, fd, from, CODEC_IN, true);
+        if (got < 0) return got;
+    }
+    size_t have = codec_have(git, fd, at);
+    if (have > n) have = n;
+    if (have) memcpy(out, git->in.data + (at - git->in_at), have);
+    return (int64_t)have;
+}
+
+AGT_PRIVATE agt_status agt__git_unzip_begin(agt_git_unzip *z, agt_git *git, agt_fd fd, uint64_t at,
+                                            uint64_t end, bool steady, agt_error *err) {
+    *z = (agt_git_unzip){.git = git, .fd = fd, .at = at, .end = end, .steady = steady};
+    if (!codec_window(git) || !codec_inflate_ready(git)) return agt__nomem(err);
     git->unzip.avail_in = 0;
     return AGT_OK;
 }
 
 static bool codec_fill(agt_git_unzip *z) {
     agt_git *git = z->git;
-    size_t want = z->at < z->end && z->end - z->at < CODEC_IN ? (size_t)(z->end - z->at) : CODEC_IN;
-    int64_t got = 0;
-    if (z->at < z->end) got = agt__read_all(git->sys, z->fd, git->in.data, want, z->at);
-    if (got < 0)
-        z->rc = got;
-    else if (got == 0)
-        z->rotten = true;
-    if (got <= 0) return false;
-    z->at += (uint64_t)got;
-    git->unzip.next_in = git->in.data;
-    git->unzip.avail_in = (uInt)got;
+    uint64_t left = z->at < z->end ? z->end - z->at : 0;
+    size_t want = left < CODEC_IN ? (size_t)left : CODEC_IN;
+    size_t have = z->steady ? codec_have(git, z->fd, z->at) : 0;
+    if (!have && want) {
+        int64_t got = codec_load(git, z->fd, z->at, want, z->steady);
+        if (got < 0) z->rc = got;
+        have = got > 0 ? (size_t)got : 0;
+    }
+    if (have > want) have = want;
+    if (!have) {
+        if (z->rc == 0) z->rotten = true;
+        return false;
+    }
+    git->unzip.next_in = git->in.data + (z->at - git->in_at);
+    git->unzip.avail_in = (uInt)have;
+    z->at += have;
     return true;
 }
 

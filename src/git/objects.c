@@ -99,7 +99,7 @@ static agt_status objects_loose_read(agt_git *git, agt_fd fd, const agt_oid *id,
     size_t start = out->len;
     int rc = git->sys->fstat(git->sys->ctx, fd, &st);
     if (rc < 0) return agt__fail_io(err, rc, "cannot look at a git object");
-    agt_status status = agt__git_unzip_begin(&z, git, fd, 0, st.size, err);
+    agt_status status = agt__git_unzip_begin(&z, git, fd, 0, st.size, false, err);
     if (status != AGT_OK) return status;
     size_t got = agt__git_unzip(&z, head, sizeof head);
     if (z.rc < 0 || z.nomem) return objects_unzip_fail(&z, id, err);
@@ -145,6 +145,7 @@ static agt_status objects_find_loose(agt_git *git, const agt_oid *id, int *kind,
 
 static void objects_pack_close(agt_git *git, agt_git_pack *p) {
     if (p->pack == AGT_FD_NONE) return;
+    agt__git_forget(git, p->pack);
     git->sys->close(git->sys->ctx, p->pack);
     git->sys->close(git->sys->ctx, p->idx);
     p->pack = p->idx = AGT_FD_NONE;
@@ -332,35 +333,49 @@ AGT_PRIVATE void agt__git_objects_free(agt_git *git) {
 
 /* ---- packs: finding and reading an object ---- */
 
-/* Narrows [lo, hi) of the sorted ids until one read covers it. 0 or a negative agt_sys result. */
-static int64_t objects_narrow(agt_git *git, const agt_git_pack *p, const agt_oid *id, uint32_t *lo,
-                              uint32_t *hi) {
-    while (*hi - *lo > OBJECTS_WINDOW) {
-        unsigned char found[20];
-        uint32_t mid = *lo + (*hi - *lo) / 2;
-        int64_t rc = objects_get(git, p->idx, found, 20, OBJECTS_IDS + 20 * (uint64_t)mid);
+/* The number of an id among the sorted ones of a pack's index, or its count. The ids are hashes:
+ * a window around the place that one of its value has among others of its first byte nearly always
+ * holds it. If not, windows further and further away do. 0 or a negative agt_sys result. */
+static int64_t objects_number(agt_git *git, const agt_git_pack *p, const agt_oid *id,
+                              uint32_t *out) {
+    unsigned char ids[OBJECTS_WINDOW * 20];
+    uint32_t lo = id->id[0] ? p->fan[id->id[0] - 1] : 0, hi = p->fan[id->id[0]];
+    uint64_t likely = (uint64_t)(hi - lo) * objects_be32(id->id + 1) >> 32, far = OBJECTS_WINDOW;
+    uint64_t at = lo + (likely < OBJECTS_WINDOW / 2 ? 0 : likely - OBJECTS_WINDOW / 2);
+    while (lo < hi) {
+        uint32_t n = hi - lo < OBJECTS_WINDOW ? hi - lo : OBJECTS_WINDOW;
+        if (at > hi - n) at = hi - n;
+        int64_t rc = objects_get(git, p->idx, ids, n * 20u, OBJECTS_IDS + 20 * at);
         if (rc < 0) return rc;
-        if (memcmp(id->id, found, 20) < 0)
-            *hi = mid;
-        else
-            *lo = mid;
+        if (memcmp(id->id, ids, 20) < 0) {
+            hi = (uint32_t)at;
+            at = hi - lo > far ? hi - far : lo;
+        } else if (memcmp(id->id, ids + 20 * (size_t)(n - 1), 20) > 0) {
+            lo = (uint32_t)at + n;
+            at = hi - lo > far ? lo + far - OBJECTS_WINDOW : lo;
+        } else {
+            for (uint32_t i = 0; i < n; i++)
+                if (memcmp(ids + 20 * (size_t)i, id->id, 20) == 0) {
+                    *out = (uint32_t)at + i;
+                    return 0;
+                }
+            break;
+        }
+        far *= 2;
     }
+    *out = p->count;
     return 0;
 }
 
 /* Where an object stands in a pack. AGT_NOT_FOUND, AGT_CORRUPT, AGT_IO. */
 static agt_status objects_pack_find(agt_git *git, const agt_git_pack *p, const agt_oid *id,
                                     uint64_t *offset, agt_error *err) {
-    unsigned char ids[OBJECTS_WINDOW * 20], word[8];
-    uint32_t hi = p->fan[id->id[0]], lo = id->id[0] ? p->fan[id->id[0] - 1] : 0, i = 0;
-    int64_t rc = objects_narrow(git, p, id, &lo, &hi);
-    uint32_t n = rc < 0 ? 0 : hi - lo;
-    if (rc == 0) rc = objects_get(git, p->idx, ids, n * 20u, OBJECTS_IDS + 20 * (uint64_t)lo);
-    while (rc == 0 && i < n && memcmp(ids + 20 * (size_t)i, id->id, 20) != 0)
-        i++;
-    if (rc == 0 && i == n) return agt__fail(err, AGT_NOT_FOUND, "no such git object");
+    unsigned char word[8];
+    uint32_t number = 0;
+    int64_t rc = objects_number(git, p, id, &number);
+    if (rc == 0 && number == p->count) return agt__fail(err, AGT_NOT_FOUND, "no such git object");
     uint64_t table = OBJECTS_IDS + 24 * (uint64_t)p->count;
-    if (rc == 0) rc = objects_get(git, p->idx, word, 4, table + 4 * (uint64_t)(lo + i));
+    if (rc == 0) rc = objects_get(git, p->idx, word, 4, table + 4 * (uint64_t)number);
     if (rc == 0) *offset = objects_be32(word);
     if (rc == 0 && *offset >> 31) {
         table += 4 * (uint64_t)p->count + 8 * (*offset & 0x7fffffffu);
@@ -432,10 +447,11 @@ static size_t objects_distance(const unsigned char *p, size_t n, uint64_t *out) 
 /* Reads the header of the entry at `offset`; finds the base of a delta. */
 static agt_status objects_entry_read(agt_git *git, const agt_git_pack *p, uint64_t offset,
                                      objects_entry *e, agt_error *err) {
-    unsigned char b[40];
+    unsigned char b[40] = {0};
     agt_oid base;
     uint64_t distance;
-    int64_t got = agt__read_all(git->sys, p->pack, b, sizeof b, offset);
+    int64_t got = agt__git_peek(git, p->pack, offset, b, sizeof b);
+    if (got < 0 && AGT_SYS_CLASS(got) == AGT_SYS_NOMEM) return agt__nomem(err);
     if (got < 0) return agt__fail_io(err, got, "cannot read %s.pack", p->name);
     size_t n = (size_t)got, at = 1, used;
     unsigned shift = 4;
@@ -464,7 +480,8 @@ static agt_status objects_entry_read(agt_git *git, const agt_git_pack *p, uint64
 static agt_status objects_entry_inflate(agt_git *git, const agt_git_pack *p, const objects_entry *e,
                                         const agt_oid *id, agt_buf *out, agt_error *err) {
     agt_git_unzip z;
-    agt_status status = agt__git_unzip_begin(&z, git, p->pack, e->data, p->pack_size - 20, err);
+    agt_status status =
+        agt__git_unzip_begin(&z, git, p->pack, e->data, p->pack_size - 20, true, err);
     return status == AGT_OK ? objects_inflate(&z, (size_t)e->size, id, out, err) : status;
 }
 

@@ -56,6 +56,8 @@ AGT_PRIVATE void agt__git_file_zip(agt_git_file *f, const void *head, size_t hea
 AGT_PRIVATE void agt__git_file_flush(agt_git_file *f, agt_error *err);
 /* Writes what is gathered and, if durable, syncs; closes. On failure the temporary is deleted. */
 AGT_PRIVATE agt_status agt__git_file_end(agt_git_file *f, bool durable, agt_error *err);
+/* How long these bytes are when compressed; SIZE_MAX if that cannot be told. */
+AGT_PRIVATE size_t agt__git_zip_len(agt_git *git, const unsigned char *data, size_t n);
 AGT_PRIVATE void agt__git_file_drop(agt_git_file *f);
 /* Renames the finished temporary to `name` in `to`. */
 AGT_PRIVATE agt_status agt__git_file_name(agt_git_file *f, agt_fd to, const char *name,
@@ -83,11 +85,18 @@ typedef struct agt_git_unzip {
     bool rotten;      /* the bytes are no zlib stream */
     int64_t rc;       /* a negative agt_sys result */
     bool nomem;
-    unsigned char *in; /* the handle's input buffer */
+    bool steady; /* the file never changes, and its window may be used */
 } agt_git_unzip;
 
+/* `steady`: the file is a pack, whose bytes never change: what the handle's window has of it is not
+ * read again. */
 AGT_PRIVATE agt_status agt__git_unzip_begin(agt_git_unzip *z, agt_git *git, agt_fd fd, uint64_t at,
-                                            uint64_t end, agt_error *err);
+                                            uint64_t end, bool steady, agt_error *err);
+/* Copies up to n bytes of a pack through the window, which then has what is around them, too: the
+ * deltas of one file stand close together. Fewer at the end, or a negative agt_sys result. */
+AGT_PRIVATE int64_t agt__git_peek(agt_git *git, agt_fd fd, uint64_t at, void *out, size_t n);
+/* Forgets the window: before a pack is closed. */
+AGT_PRIVATE void agt__git_forget(agt_git *git, agt_fd fd);
 /* Inflates up to n bytes; fewer only where the stream ends, or rotten, rc or nomem is set. */
 AGT_PRIVATE size_t agt__git_unzip(agt_git_unzip *z, void *out, size_t n);
 /* Was exactly everything read? */
@@ -289,6 +298,8 @@ struct agt_git {
     bool zip_ready, unzip_ready;
     int zip_level, zip_made; /* wanted (0: 1), and of `zip` */
     agt_buf io, in;
+    agt_fd in_file; /* a pack, of which `in` has the bytes from in_at on; or AGT_FD_NONE */
+    uint64_t in_at;
     /* objects */
     agt_git_pack **packs;
     size_t pack_count, pack_cap, pack_open;

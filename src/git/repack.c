@@ -43,9 +43,17 @@ typedef struct repack_run {
 
 /* ---- deltas ---- */
 
-/* A delta longer than that is worth less than the object, compressed. */
+/* A delta longer than that is not worth looking at. */
 static size_t repack_limit(size_t size) {
-    return size > 64 ? size / 2 : 0;
+    return size > 64 ? size - size / 8 : 0;
+}
+
+/* Is the delta in `best` shorter than the object itself, compressed? A delta has the new parts
+ * only, but those in short pieces. */
+static bool repack_worth(const repack_run *run) {
+    if (run->best.len <= run->bytes.len / 2) return true;
+    return agt__git_zip_len(run->git, run->best.data, run->best.len) <
+           agt__git_zip_len(run->git, run->bytes.data, run->bytes.len);
 }
 
 static void repack_try(repack_run *run, const repack_base *base, const agt_git_object *o,
@@ -177,6 +185,7 @@ static agt_status repack_fill(void *ctx, agt_git_file *f, agt_error *err) {
         if (status == AGT_OK) status = repack_load(run, o, err);
         if (status != AGT_OK) return status;
         uint32_t base = repack_search(run, o, &anchored);
+        if (base != AGT_GIT_NONE && !repack_worth(run)) base = AGT_GIT_NONE;
         const agt_git_object *b = base == AGT_GIT_NONE ? NULL : &r->objects[base];
         const agt_buf *data = b ? &run->best : &run->bytes;
         o->chain = b ? (uint8_t)(b->chain + 1) : 0;

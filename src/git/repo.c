@@ -97,6 +97,7 @@ AGT_PRIVATE agt_status agt__git_open(agt_git **out, const agt_sys *sys, agt_fd d
     git->cpu = cpu;
     git->io = agt__buf(&git->mem);
     git->in = agt__buf(&git->mem);
+    git->in_file = AGT_FD_NONE;
     git->scratch = agt__buf(&git->mem);
     for (size_t i = 0; i < AGT_COUNT(git->work); i++)
         git->work[i] = agt__buf(&git->mem);

@@ -80,37 +80,31 @@ AGT_PRIVATE agt_status agt__journal_create_with(const agt_sys *sys, agt_fd dir, 
                                                 const agt_mem *mem, agt_journal_header *header,
                                                 agt_journal_fill fill, void *ctx, agt_error *err) {
     const char *temp = JOURNAL_NAME ".tmp";
-    const size_t chunk = 256 * 1024;
-    unsigned char slot[256];
     agt_stat st;
     (void)sys->remove(sys->ctx, dir, temp);
     agt_fd fd =
         sys->open(sys->ctx, dir, temp, AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE | AGT_O_EXCL, 0600);
     if (fd < 0) return agt__fail_io(err, fd, "cannot make .agent-trace/%s", temp);
-    /* Written zeros, not a hole: an append must not have to allocate, and its sync must not have
-     * to write metadata. */
-    unsigned char *zeros = agt__zalloc(mem, chunk);
-    int rc = zeros ? sys->fstat(sys->ctx, fd, &st) : 0;
-    header->capacity = AGT_JOURNAL_BYTES;
-    for (uint64_t at = 0; zeros && rc == 0 && at < AGT_JOURNAL_BYTES; at += chunk)
-        rc = agt__write_all(sys, fd, zeros, chunk, at);
-    agt__free(mem, zeros, chunk);
-    if (zeros && rc == 0) {
+    unsigned char *start = agt__zalloc(mem, AGT_JOURNAL_START);
+    int rc = start ? sys->fstat(sys->ctx, fd, &st) : 0;
+    if (start && rc == 0) {
+        header->capacity = AGT_JOURNAL_BYTES;
         header->dev = st.dev;
         header->ino = st.ino;
-        agt__journal_header_encode(header, cpu, slot);
-        rc = agt__write_all(sys, fd, slot, sizeof slot, 0);
+        agt__journal_header_encode(header, cpu, start);
+        rc = agt__write_all(sys, fd, start, AGT_JOURNAL_START, 0);
     }
-    agt_status filled = zeros && rc == 0 && fill ? fill(ctx, fd, header->crc, err) : AGT_OK;
-    bool good = zeros && filled == AGT_OK;
+    agt_status filled = start && rc == 0 && fill ? fill(ctx, fd, header->crc, err) : AGT_OK;
+    bool good = start && filled == AGT_OK;
     if (good && rc == 0) rc = sys->sync(sys->ctx, fd);
     sys->close(sys->ctx, fd);
+    agt__free(mem, start, AGT_JOURNAL_START);
     if (good && rc == 0)
         rc = sys->rename(sys->ctx, dir, temp, dir, JOURNAL_NAME, AGT_RENAME_REPLACE);
     if (good && rc == 0) rc = sys->sync(sys->ctx, dir);
     if (good && rc == 0) return AGT_OK;
     (void)sys->remove(sys->ctx, dir, temp);
-    if (!zeros) return agt__nomem(err);
+    if (!start) return agt__nomem(err);
     if (filled != AGT_OK) return filled;
     return agt__fail_io(err, rc, "cannot write .agent-trace/%s", JOURNAL_NAME);
 }
@@ -119,6 +113,7 @@ AGT_PRIVATE agt_status agt__journal_reload(agt_journal *j, agt_error *err) {
     unsigned char slot[2][256];
     agt_journal_header h[2];
     bool valid[2];
+    j->bytes = 0;
     for (uint32_t i = 0; i < 2; i++) {
         memset(slot[i], 0, sizeof slot[i]);
         int64_t n = agt__read_all(j->sys, j->fd, slot[i], sizeof slot[i], i * AGT_JOURNAL_SLOT);
@@ -196,6 +191,41 @@ AGT_PRIVATE agt_status agt__journal_write_header(agt_journal *j, agt_journal_hea
     j->slot = 1 - j->slot;
     j->header = *header;
     memcpy(j->other, old, sizeof j->other);
+    return AGT_OK;
+}
+
+/* ---- length ---- */
+
+AGT_PRIVATE agt_status agt__journal_grow(agt_journal *j, const agt_mem *mem, uint64_t end,
+                                         agt_error *err) {
+    const agt_sys *sys = j->sys;
+    agt_stat st;
+    if (end <= j->bytes) return AGT_OK;
+    int rc = sys->fstat(sys->ctx, j->fd, &st);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace/journal");
+    uint64_t at = st.size;
+    uint64_t want = (end + AGT_JOURNAL_STEP - 1) / AGT_JOURNAL_STEP * AGT_JOURNAL_STEP;
+    if (want > j->header.capacity) want = j->header.capacity;
+    unsigned char *zeros = at < want ? agt__zalloc(mem, AGT_JOURNAL_STEP) : NULL;
+    if (at < want && !zeros) return agt__nomem(err);
+    while (at < want && rc == 0) {
+        size_t n = want - at < AGT_JOURNAL_STEP ? (size_t)(want - at) : AGT_JOURNAL_STEP;
+        rc = agt__write_all(sys, j->fd, zeros, n, at);
+        at += n;
+    }
+    agt__free(mem, zeros, AGT_JOURNAL_STEP);
+    if (rc == 0) {
+        j->bytes = at;
+        return AGT_OK;
+    }
+    (void)sys->truncate(sys->ctx, j->fd, st.size); /* a file that is longer does no harm */
+    return agt__fail_io(err, rc, "cannot make .agent-trace/journal longer");
+}
+
+AGT_PRIVATE agt_status agt__journal_shrink(agt_journal *j, agt_error *err) {
+    int rc = j->sys->truncate(j->sys->ctx, j->fd, AGT_JOURNAL_START);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot make .agent-trace/journal shorter");
+    j->bytes = 0;
     return AGT_OK;
 }
 

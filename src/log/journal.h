@@ -1,8 +1,11 @@
-/* journal: the commit point. One file, pre-written, append-only within a generation.
+/* journal: the commit point. One file, append-only within a generation.
  *
  *   0      header slot A   } the valid one with the higher generation counts; a checkpoint writes
  *   4096   header slot B   } the other one, so that a torn header leaves the old one standing
  *   8192   records, back to back, each a multiple of 8 bytes
+ *
+ * The file grows in steps of written zeros up to its capacity, and stays as long as it got: an
+ * append in between must not have to allocate, and its sync must not have to write metadata.
  *
  * (1) A record's checksum is seeded by the checksum of the record before it, the first one's by
  *     the header's: a stale record of an older generation never comes alive behind a torn one.
@@ -17,12 +20,13 @@
 #define AGT_JOURNAL_SLOT   4096u
 #define AGT_JOURNAL_HEADER 232u
 #define AGT_JOURNAL_START  8192u
+#define AGT_JOURNAL_STEP   (256u * 1024)
 #define AGT_JOURNAL_BYTES  (8u * 1024 * 1024)
 #define AGT_JOURNAL_HALF   (AGT_JOURNAL_BYTES / 2)
 
 typedef struct agt_journal_header {
     uint64_t generation;
-    uint64_t capacity;    /* bytes of the file */
+    uint64_t capacity;    /* bytes that the file may have */
     uint64_t next_seq;    /* of the generation's first event */
     agt_trace_end trace;  /* where the trace ended */
     uint64_t catalog;     /* number in the catalog's name; 0: no document yet */
@@ -42,13 +46,14 @@ typedef struct agt_journal {
     uint32_t slot; /* of `header` */
     agt_journal_header header;
     uint64_t dev, ino;
+    uint64_t bytes;                          /* that the file has at least; 0: not known */
     unsigned char other[AGT_JOURNAL_HEADER]; /* the other slot as it was then */
 } agt_journal;
 
 /* The first bytes of a slot, with the header's crc, which it sets; zeros follow. */
 AGT_PRIVATE void agt__journal_header_encode(agt_journal_header *h, agt_cpu cpu,
                                             unsigned char slot[256]);
-/* Makes a new journal: pre-written, synced, renamed into place, folder synced. */
+/* Makes a new journal without records: synced, renamed into place, folder synced. */
 AGT_PRIVATE agt_status agt__journal_create(const agt_sys *sys, agt_fd dir, agt_cpu cpu,
                                            const agt_mem *mem, agt_journal_header *header,
                                            agt_error *err);
@@ -70,6 +75,12 @@ AGT_PRIVATE bool agt__journal_current(const agt_journal *j);
 /* Writes the header to the other slot and syncs: a new generation begins. */
 AGT_PRIVATE agt_status agt__journal_write_header(agt_journal *j, agt_journal_header *header,
                                                  agt_error *err);
+/* Makes the file long enough for records up to `end`, which is at most the capacity. On failure it
+ * is as long as before. */
+AGT_PRIVATE agt_status agt__journal_grow(agt_journal *j, const agt_mem *mem, uint64_t end,
+                                         agt_error *err);
+/* Gives its room back, while it has no record. */
+AGT_PRIVATE agt_status agt__journal_shrink(agt_journal *j, agt_error *err);
 
 /* ---- records ---- */
 

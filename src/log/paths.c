@@ -181,9 +181,9 @@ static agt_status paths_load(paths_runs *all, agt_error *err) {
 /* ---- looking up ---- */
 
 /* The first block that may have the hash: the last one that begins below it, among those that the
- * fan names. */
+ * fan names. `have` is the number of the one that was read last. */
 static bool paths_first_block(const agt_paths *p, const paths_run *r, uint64_t hash,
-                              unsigned char *block, uint64_t *out) {
+                              unsigned char *block, uint64_t *out, uint64_t *have) {
     unsigned char fan[8];
     uint64_t byte = hash >> 56, blocks = paths_blocks(r->count);
     if (agt__read_all(p->sys, r->fd, fan, sizeof fan, PATHS_FAN + 4 * byte) != sizeof fan)
@@ -194,6 +194,7 @@ static bool paths_first_block(const agt_paths *p, const paths_run *r, uint64_t h
     while (hi > lo + 1) {
         uint64_t mid = lo + (hi - lo) / 2;
         if (!paths_entries(p, r->fd, mid + 1, block)) return false;
+        *have = mid;
         if (agt__get64(block) < hash)
             *out = lo = mid;
         else
@@ -205,11 +206,12 @@ static bool paths_first_block(const agt_paths *p, const paths_run *r, uint64_t h
 /* Appends what one file has for the hash; false where it cannot be read. */
 static bool paths_find_in(const agt_paths *p, const paths_run *r, uint64_t hash, agt_buf *found) {
     unsigned char block[PATHS_BLOCK];
-    uint64_t at = 0, blocks = paths_blocks(r->count);
+    uint64_t at = 0, have = UINT64_MAX, blocks = paths_blocks(r->count);
     if (!blocks) return true;
-    bool good = paths_first_block(p, r, hash, block, &at), more = true;
+    bool good = paths_first_block(p, r, hash, block, &at, &have), more = true;
     for (; good && more && at < blocks; at++) {
-        good = paths_entries(p, r->fd, at + 1, block);
+        if (at != have) good = paths_entries(p, r->fd, at + 1, block);
+        have = UINT64_MAX; /* the next one overwrites it */
         uint32_t count = good ? agt__get32(block + PATHS_COUNT) : 0;
         for (uint32_t i = 0; i < count && more; i++) {
             const unsigned char *e = block + i * PATHS_ENTRY;

@@ -139,6 +139,20 @@ AGT_PRIVATE agt_status agt__trace_reserve(agt_trace_writer *w, uint64_t segment,
     return AGT_OK;
 }
 
+AGT_PRIVATE agt_status agt__trace_trim(agt_trace_writer *w, uint64_t segment, uint64_t offset,
+                                       agt_error *err) {
+    agt_stat now;
+    if (!offset) return AGT_OK;
+    agt_status st = trace_open_segment(w, segment, err);
+    if (st != AGT_OK) return st;
+    int rc = w->sys->fstat(w->sys->ctx, w->fd, &now);
+    if (rc == 0 && now.size == offset) {
+        rc = w->sys->truncate(w->sys->ctx, w->fd, offset);
+        w->reserved_end = 0;
+    }
+    return rc < 0 ? agt__fail_io(err, rc, "cannot give back what the trace has reserved") : AGT_OK;
+}
+
 AGT_PRIVATE agt_status agt__trace_put(agt_trace_writer *w, uint64_t segment, uint64_t offset,
                                       const void *lines, size_t n, agt_error *err) {
     agt_status st = n ? trace_open_segment(w, segment, err) : AGT_OK;

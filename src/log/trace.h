@@ -58,6 +58,10 @@ AGT_PRIVATE agt_status agt__trace_reserve(agt_trace_writer *w, uint64_t segment,
 /* Writes n bytes (whole lines) at their place. */
 AGT_PRIVATE agt_status agt__trace_put(agt_trace_writer *w, uint64_t segment, uint64_t offset,
                                       const void *lines, size_t n, agt_error *err);
+/* Gives back what is reserved behind the segment's end; nothing if `offset` is not its end. Other
+ * writers still count on theirs: they may be told that the disk is full a step later. */
+AGT_PRIVATE agt_status agt__trace_trim(agt_trace_writer *w, uint64_t segment, uint64_t offset,
+                                       agt_error *err);
 /* Cuts the segment behind `offset` (recovery only: nothing acknowledged lies there) and deletes
  * later segments; cut bytes that are not all NUL are kept, all of them, as <segment>.torn.
  * AGT_CORRUPT if far more than a segment's length would have to go: then nothing does. */

@@ -14,7 +14,8 @@
  * (4) Recovery may cut the segment or remove it, and another file may get its name. At the end of
  *     what there is the reader looks at the folder again, and stays where the trace now ends.
  * (5) One window of a line's greatest length is all the memory it needs besides the list of
- *     segments; a search reads a few KiB at each step.
+ *     segments; a search reads a few KiB at each step. Two of three steps go to where the
+ *     line would be if all were equally long, the others halve what is left.
  * (6) Searching believes a seq only if the line before or behind agrees: damage may hide the lines
  *     it hit, and no others. */
 #include "trace.h"
@@ -24,6 +25,7 @@
                             */
 #define READER_PROBE 4096u /* read at a step of a search */
 #define READER_NEAR  8192u /* closer than that, a search goes on line by line */
+#define READER_CLOSE 16u   /* lines: the same */
 #define READER_TRIES 16    /* segments that vanish while they are opened */
 
 struct agt_trace_reader {
@@ -507,9 +509,21 @@ static agt_status reader_scan_all(agt_trace_reader *r, uint64_t seq, agt_error *
     }
 }
 
+/* Where a few lines in front of the line of `seq` should begin, if all are as long as those in
+ * front of one whose place and seq are known. 0: it does not tell. */
+static uint64_t reader_guess(const agt_trace_reader *r, uint64_t mark, uint64_t mark_seq,
+                             uint64_t seq) {
+    if (mark_seq <= r->segment || seq < r->segment) return 0;
+    uint64_t lines = seq - r->segment, each = mark / (mark_seq - r->segment);
+    if (!each || lines > AGT_SEGMENT_LONGEST / each) return 0;
+    uint64_t ahead = mark_seq < seq ? (seq - mark_seq) * each : 0;
+    uint64_t back = ((mark_seq > seq ? mark_seq - seq : 0) + READER_CLOSE / 2) * each;
+    return mark + ahead > back ? mark + ahead - back : 0;
+}
+
 static agt_status reader_seek(agt_trace_reader *r, uint64_t seq, agt_error *err) {
-    uint64_t lo = 0, hi, start, found, segment, before;
-    bool sure;
+    uint64_t lo = 0, hi, start, found, segment, before, mark = 0, mark_seq = 0;
+    bool sure, close;
     agt_status st = reader_list(r, err);
     if (st != AGT_OK) return st;
     if (!r->all.count) {
@@ -523,12 +537,19 @@ static agt_status reader_seek(agt_trace_reader *r, uint64_t seq, agt_error *err)
         before = reader_before(r, segment);
         if (st != AGT_OK || hi || !before) break;
     }
-    while (st == AGT_OK && hi - lo > READER_NEAR) {
-        uint64_t mid = lo + (hi - lo) / 2;
+    close = seq >= segment && seq - segment <= READER_CLOSE;
+    for (int step = 0; st == AGT_OK && hi - lo > READER_NEAR && !close; step++) {
+        uint64_t mid = step % 3 ? reader_guess(r, mark, mark_seq, seq) : 0;
+        if (mid <= lo || mid >= hi) mid = lo + (hi - lo) / 2;
         st = reader_probe(r, mid, hi, &start, &found, err);
-        if (!found || start >= hi)
+        if (!found || start >= hi) {
             hi = mid;
-        else if (found < seq)
+            continue;
+        }
+        mark = start;
+        mark_seq = found;
+        close = found < seq && seq - found <= READER_CLOSE;
+        if (found < seq)
             lo = start;
         else
             hi = start;

@@ -1,6 +1,7 @@
 /* gc: what a store takes on disk, and how it takes less.
  *
- *   under the publish lock   clear tmp/; publish and checkpoint; repack git; measure
+ *   under the publish lock   clear tmp/; publish and checkpoint; repack git; cut journal and trace
+ *                            to what they hold; measure
  *
  * (1) Writers are not kept waiting: the publish lock is held, the store lock is not. A journal that
  *     gets full meanwhile is checkpointed from here, because a writer could not.
@@ -206,6 +207,22 @@ static agt_status gc_repack(agt_store *s, agt_gc_result *out, agt_error *err) {
     return st;
 }
 
+/* ---- room that is kept for what is to come ---- */
+
+/* Writers that append meanwhile keep it. */
+static agt_status gc_room(agt_store *s, agt_error *err) {
+    agt_status st = agt__store_lock(s, err);
+    if (st != AGT_OK) return st;
+    const agt_shared *now = &s->shared;
+    if (now->end == AGT_JOURNAL_START) {
+        st = agt__journal_shrink(&s->journal, err);
+        if (st == AGT_OK)
+            st = agt__trace_trim(&s->trace, now->trace.segment, now->trace.offset, err);
+    }
+    agt__store_unlock(s);
+    return st;
+}
+
 /* ---- the call ---- */
 
 static agt_status gc_run(agt_store *s, agt_gc_result *out, agt_error *err) {
@@ -216,7 +233,8 @@ static agt_status gc_run(agt_store *s, agt_gc_result *out, agt_error *err) {
     agt__checkpoint_paths(s, true);
     st = gc_stale(s, s->at, err);
     if (st == AGT_OK) st = gc_stale(s, s->rejected, err);
-    return st == AGT_OK && s->git ? gc_repack(s, out, err) : st;
+    if (st == AGT_OK && s->git) st = gc_repack(s, out, err);
+    return st == AGT_OK ? gc_room(s, err) : st;
 }
 
 static agt_status gc_hard(agt_store *s, bool measure, agt_gc_result *out, agt_error *err) {

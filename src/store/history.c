@@ -9,7 +9,9 @@
  * (3) Every version's bytes are checked against the blob its event names.
  * (4) A checkpoint moves records from the journal to git and to unpublished/ while somebody looks
  *     for them. What is not found is lost only if the journal is still of the generation that it
- *     was looked for in. */
+ *     was looked for in.
+ * (5) Which event made which version never changes: a handle remembers the one it found last, so
+ *     that who reads one version after the other does not pass them all each time. */
 #include "store.h"
 
 /* ---- describing ---- */
@@ -252,47 +254,97 @@ static uint64_t history_trusted(agt_store *s) {
     return agt__waiting(s, false).known ? UINT64_MAX : s->journal.header.next_seq;
 }
 
+typedef struct history_walk {
+    agt_store *s;
+    const agt_row *row;
+    agt_trace_reader *reader;
+    uint64_t trusted;
+    agt_buf line, scratch, known;
+    agt_event e; /* points into line and scratch */
+} history_walk;
+
+/* From the event `*seq`, which should make version `from` of the document, back to the version. */
+static agt_status history_back(history_walk *w, uint32_t from, uint32_t version, uint64_t *seq,
+                               agt_error *err) {
+    char shown[200];
+    const agt_row *row = w->row;
+    for (uint32_t now = from;; now--) {
+        agt_status st = history_event(w->s, w->reader, &w->known, w->trusted, *seq, &w->line,
+                                      &w->scratch, &w->e, err);
+        if (st != AGT_OK) return st;
+        if (w->e.version != now || !agt__text_is(w->e.doc, row->doc) ||
+            (now > version && (w->e.doc_prev >= *seq || !w->e.doc_prev)))
+            return agt__fail(err, AGT_CORRUPT,
+                             "the versions of %s do not follow each other at event %llu",
+                             agt__show_path(shown, sizeof shown, row->path, row->path_len),
+                             (unsigned long long)*seq);
+        if (now == version) return AGT_OK;
+        *seq = w->e.doc_prev;
+    }
+}
+
+/* (5): the walk, begun where the last one ended if that leads there. */
+static agt_status history_walk_to(history_walk *w, uint32_t version, uint64_t *seq,
+                                  agt_error *err) {
+    agt_store *s = w->s;
+    uint64_t covered;
+    agt_status st = agt__store_enter(s, err);
+    if (st != AGT_OK) return st;
+    w->trusted = history_trusted(s);
+    agt_walked last = s->walked;
+    agt__store_leave(s);
+    if (last.version > version && last.prev) { /* one step nearer */
+        last.version--;
+        last.seq = last.prev;
+    }
+    bool shorter = strcmp(last.doc, w->row->doc) == 0 && last.version >= version &&
+                   last.version < w->row->version && last.seq < *seq;
+    uint32_t from = shorter ? last.version : w->row->version;
+    if (from - version > HISTORY_FEW)
+        st = agt__known_events(s, w->row->path, w->row->path_len, &w->known, &covered, err);
+    if (st != AGT_OK) return st;
+    uint64_t newest = *seq;
+    if (shorter) *seq = last.seq;
+    st = history_back(w, from, version, seq, shorter ? NULL : err);
+    if (st != AGT_OK && shorter) { /* the trace is another one, or damaged: from the beginning */
+        *seq = newest;
+        st = history_back(w, w->row->version, version, seq, err);
+    }
+    if (st != AGT_OK) return st;
+    if ((st = agt__store_enter(s, err)) != AGT_OK) return st;
+    memcpy(s->walked.doc, w->row->doc, sizeof s->walked.doc);
+    s->walked.version = version;
+    s->walked.seq = *seq;
+    s->walked.prev = w->e.doc_prev;
+    agt__store_leave(s);
+    return AGT_OK;
+}
+
 /* The seq and blob of version n (2). */
 static agt_status history_version(agt_store *s, const agt_row *row, uint32_t version, uint64_t *seq,
                                   agt_oid *blob, bool *exists, agt_error *err) {
-    agt_trace_reader *reader;
-    agt_event e = AGT_EVENT_INIT;
-    char shown[200];
-    uint64_t covered;
+    history_walk w = {.s = s,
+                      .row = row,
+                      .line = agt__buf(&s->mem),
+                      .scratch = agt__buf(&s->mem),
+                      .known = agt__buf(&s->mem),
+                      .e = AGT_EVENT_INIT};
     *seq = row->last_seq;
     *blob = row->blob;
     *exists = row->exists;
     if (version == row->version) return AGT_OK;
-    agt_status st = agt__store_enter(s, err);
+    agt_status st = agt__trace_reader_open(&w.reader, s->sys, s->trace_dir, &s->mem, err);
     if (st != AGT_OK) return st;
-    uint64_t trusted = history_trusted(s);
-    agt__store_leave(s);
-    st = agt__trace_reader_open(&reader, s->sys, s->trace_dir, &s->mem, err);
-    if (st != AGT_OK) return st;
-    agt_buf line = agt__buf(&s->mem), scratch = agt__buf(&s->mem), known = agt__buf(&s->mem);
-    if (row->version - version > HISTORY_FEW)
-        st = agt__known_events(s, row->path, row->path_len, &known, &covered, err);
-    for (uint32_t now = row->version; st == AGT_OK;) {
-        st = history_event(s, reader, &known, trusted, *seq, &line, &scratch, &e, err);
-        if (st != AGT_OK || now == version) break;
-        if (e.version != now || e.doc_prev >= *seq || !e.doc_prev)
-            st = agt__fail(err, AGT_CORRUPT,
-                           "the versions of %s do not follow each other at event "
-                           "%llu",
-                           agt__show_path(shown, sizeof shown, row->path, row->path_len),
-                           (unsigned long long)*seq);
-        *seq = e.doc_prev;
-        now--;
-    }
+    st = history_walk_to(&w, version, seq, err);
     if (st == AGT_OK) {
-        *exists = e.blob.data != NULL;
-        if (*exists && !agt__unhex(e.blob.data, e.blob.len, blob->id, 20))
+        *exists = w.e.blob.data != NULL;
+        if (*exists && !agt__unhex(w.e.blob.data, w.e.blob.len, blob->id, 20))
             st = agt__fail(err, AGT_CORRUPT, "event %llu names no blob", (unsigned long long)*seq);
     }
-    agt__buf_free(&line);
-    agt__buf_free(&scratch);
-    agt__buf_free(&known);
-    agt__trace_reader_close(reader);
+    agt__buf_free(&w.line);
+    agt__buf_free(&w.scratch);
+    agt__buf_free(&w.known);
+    agt__trace_reader_close(w.reader);
     return st;
 }
 

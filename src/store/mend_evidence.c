@@ -229,7 +229,7 @@ static agt_status mend_journal(agt_mend *m, agt_buf *b, agt_error *err) {
     st = mend_source(m, s->at, "journal", b, &scan.source, err);
     if (st != AGT_OK) return st;
     m->has_journal = scan.source != AGT_MEND_NONE;
-    if (!m->has_header || b->len < AGT_JOURNAL_BYTES) {
+    if (!m->has_header || b->len < AGT_JOURNAL_START) {
         agt__findings_add(m->found, AGT_SEVERITY_ERROR, "journal", mend,
                           !m->has_journal  ? ".agent-trace/journal is missing"
                           : !m->has_header ? ".agent-trace/journal has no valid header"

@@ -27,6 +27,13 @@ typedef struct agt_seen {
     uint32_t chain;
 } agt_seen;
 
+/* The version of a document that was looked for last, its event, and the document's one before. */
+typedef struct agt_walked {
+    char doc[37];
+    uint32_t version;
+    uint64_t seq, prev;
+} agt_walked;
+
 struct agt_store {
     agt_mem mem;
     const agt_sys *sys;
@@ -53,7 +60,8 @@ struct agt_store {
     uint64_t synced_docs_seq;            /* documents changed up to this event are durable */
     agt_error waits;                     /* why the last change that waits could not be applied */
     agt_buf old, record, lines, scratch; /* working memory, kept between calls */
-    agt_git *git;                        /* the publisher's */
+    agt_walked walked;
+    agt_git *git;    /* the publisher's */
     agt_git *reader; /* for history, so that readers never wait for a publisher */
     char root_path[4096];
     /* a store of agent-trace 0.1.0: what it is read through, freed with the handle; NULL: ours */

@@ -102,9 +102,11 @@ static agt_status txn_append(agt_txn *t, agt_error *err) {
                          "the change needs %zu bytes of journal and %llu are free; something keeps "
                          "the journal from being emptied, see 'agent-trace status'",
                          s->record.len, (unsigned long long)room);
+    agt_status st = agt__journal_grow(&s->journal, &s->mem, at + s->record.len, err);
+    if (st != AGT_OK) return st;
     int rc = agt__write_all(s->sys, s->journal.fd, s->record.data, s->record.len, at);
     if (rc == 0) return AGT_OK;
-    agt_status st = agt__fail_io(err, rc, "cannot append to .agent-trace/journal");
+    st = agt__fail_io(err, rc, "cannot append to .agent-trace/journal");
     /* synced, or a power cut could keep the record and lose that it was taken back */
     rc = agt__write_all(s->sys, s->journal.fd, zeros, sizeof zeros, at);
     if (rc == 0) rc = s->sys->sync(s->sys->ctx, s->journal.fd);

@@ -30,13 +30,11 @@ static int around_add(void *ctx, const char *name) {
 
 static uint64_t around_needs(const agt_visit *v) {
     const agt_store *s = v->parts;
-    agt_stat journal;
     around_room catalog = {v, s->at, 0, "catalog."}, waits = {v, s->unpublished, 0, ""};
-    if (s->sys->stat(s->sys->ctx, s->at, "journal", &journal) < 0) return 0;
     (void)s->sys->list(s->sys->ctx, s->at, around_add, &catalog);
     if (s->unpublished != AGT_FD_NONE)
         (void)s->sys->list(s->sys->ctx, s->unpublished, around_add, &waits);
-    return 2 * journal.size + 2 * catalog.bytes + waits.bytes;
+    return 2ull * AGT_JOURNAL_BYTES + 2 * catalog.bytes + waits.bytes;
 }
 
 static void around_place(agt_visit *v, const agt_volume *vol) {
