@@ -124,7 +124,7 @@ int second_leads(void) {
 EOF
     rm -rf shared other
     for f in main first second; do
-        $CC $CFLAGS -std=c11 -O1 $GIT_FLAGS -c $f.c || return 1
+        $CC $CFLAGS -std=c11 $GIT_FLAGS -c $f.c || return 1
     done
     nm -g --defined-only first.o second.o | grep -E ' agt_' && return 1
     $CC main.o first.o second.o $GIT_LIBS -pthread -o two && ./two
