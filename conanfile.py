@@ -17,7 +17,7 @@ class AgentTrace(ConanFile):
     default_options = {"shared": False, "fPIC": True, "git": True, "program": False}
     implements = ["auto_shared_fpic"]
     exports_sources = (
-        "agent_trace.[ch]", "cli/*", "CMakeLists.txt", "cmake/*", "build.d/agent_trace.pc.in", "*.md", "LICENSE",
+        "agent_trace.[ch]", "cli/*", "CMakeLists.txt", "cmake/*", "build.d/agent_trace.pc.in", "build.d/pages.sh", "*.md", "LICENSE",
     )
 
     def set_version(self):  # it stands in the header and nowhere else

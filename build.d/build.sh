@@ -25,15 +25,8 @@ build_objects() {
 # The manual pages and the completion of shells come from the program's own tables, by itself.
 build_pages() {
     [ "$(cat "$B/pages.key" 2>/dev/null)" != "$(cat "$B/agent-trace.key")" ] || return 0
-    rm -rf "$B/man" "$B/completion" "$B/pages.key"
-    mkdir -p "$B/man" "$B/completion"
-    "$B/agent-trace" help --man >"$B/man/agent-trace.1" || return 1
-    for name in $("$B/agent-trace" help --names); do
-        "$B/agent-trace" help --man "$name" >"$B/man/agent-trace-$name.1" || return 1
-    done
-    for shell in bash zsh fish; do
-        "$B/agent-trace" completion "$shell" >"$B/completion/$shell" || return 1
-    done
+    rm -rf "$B/share" "$B/pages.key"
+    sh build.d/pages.sh "$B/agent-trace" "$B/share" || return 1
     cp "$B/agent-trace.key" "$B/pages.key"
 }
 # What the program is linked with: not libgit2, where late_libgit2.c loads it, and zlib, which is

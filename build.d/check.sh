@@ -294,7 +294,7 @@ check_program() { # the program, under both compilers
 check_help() { # the parser, the help, the manual pages and the completion of shells
     ls cli/*.c >/dev/null 2>&1 || return 0
     command_build || return 1
-    python3 build.d/help.py "$B/agent-trace" "$B/man" "$B/completion"
+    python3 build.d/help.py "$B/agent-trace" "$B/share"
 }
 
 check_widths() { python3 build.d/width.py --check; }

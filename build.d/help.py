@@ -1,4 +1,4 @@
-"""Compares what the program takes with what it says: help.py PROGRAM MAN COMPLETION.
+"""Compares what the program takes with what it says: help.py PROGRAM SHARE.
 
 For every command: the options that the parser takes (each option of the table in cli/args.c is
 tried, in front of --help, so that nothing runs), those of its help, of its manual page, and of the
@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import sys
 
-program, man, completion = os.path.abspath(sys.argv[1]), sys.argv[2], sys.argv[3]
+program, share = os.path.abspath(sys.argv[1]), sys.argv[2]
+man = os.path.join(share, "man/man1")
 bad = 0
 
 
@@ -73,7 +74,9 @@ def check_page(path, text):
 
 options = table()
 names = run("help", "--names").stdout.split()
-scripts = {shell: open(os.path.join(completion, shell), encoding="utf-8").read() for shell in ("bash", "zsh", "fish")}
+completion = {"bash": "bash-completion/completions/agent-trace", "zsh": "zsh/site-functions/_agent-trace",
+              "fish": "fish/vendor_completions.d/agent-trace.fish"}
+scripts = {shell: open(os.path.join(share, path), encoding="utf-8").read() for shell, path in completion.items()}
 common = {"-C", "-h", "--help", "--color", "--utc", "--no-pager"}
 tried = 0
 front = run("help").stdout

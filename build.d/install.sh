@@ -32,14 +32,7 @@ install_options() { # COMMAND OPTION...: sets prefix, dest and list
 # that the link holds).
 install_what() {
     [ ! -e "$B/agent-trace" ] || echo "755 bin/agent-trace $B/agent-trace"
-    for f in "$B"/man/*.1; do
-        [ ! -e "$f" ] || echo "644 share/man/man1/$(basename "$f") $f"
-    done
-    if [ -e "$B/completion/bash" ]; then
-        echo "644 share/bash-completion/completions/agent-trace $B/completion/bash"
-        echo "644 share/zsh/site-functions/_agent-trace $B/completion/zsh"
-        echo "644 share/fish/vendor_completions.d/agent-trace.fish $B/completion/fish"
-    fi
+    [ ! -d "$B/share" ] || (cd "$B" && find share -type f) | while read -r f; do echo "644 $f $B/$f"; done
     echo "644 include/agent_trace.h agent_trace.h"
     echo "644 lib/libagent_trace.a $B/libagent_trace.a"
     if [ -e "$B/$soname" ]; then

@@ -152,8 +152,16 @@ cmake_install() { # KIND OPTION...: to another prefix than it was configured wit
     tree_=$WORK/cmake_$kind_
     [ -f "$tree_/include/agent_trace.h" ] && [ -f "$tree_/share/doc/agent_trace/LICENSE" ]
 }
+has_pages() { # FOLDER: as many manual pages as there are commands, and one for all; completion
+    [ "$(find "$1/share/man/man1" -name 'agent-trace*.1' | wc -l)" = $(($("$PROGRAM" help --names | wc -w) + 1)) ] &&
+        for f in bash-completion/completions/agent-trace zsh/site-functions/_agent-trace \
+            fish/vendor_completions.d/agent-trace.fish; do
+            [ -s "$1/share/$f" ] || return
+        done
+}
 cmake_program() {
-    cmake_install static && "$WORK/cmake_static/bin/agent-trace" --version | grep -F "$version"
+    cmake_install static && "$WORK/cmake_static/bin/agent-trace" --version | grep -F "$version" &&
+        has_pages "$WORK/cmake_static"
 }
 cmake_found() { # KIND [LIBRARY]
     cmake_user "found_$1" "find_package(agent_trace ${version%.*} CONFIG REQUIRED)
@@ -209,7 +217,8 @@ meson_install() { # both libraries
         meson install -C "$WORK/meson-both" --no-rebuild || return
     # a prefix that the dynamic linker does not know
     LD_LIBRARY_PATH=$WORK/meson_both/lib "$WORK/meson_both/bin/agent-trace" --version | grep -F "$version" &&
-        [ -f "$WORK/meson_both/include/agent_trace.h" ] && [ -f "$WORK/meson_both/share/doc/agent_trace/LICENSE" ]
+        [ -f "$WORK/meson_both/include/agent_trace.h" ] && [ -f "$WORK/meson_both/share/doc/agent_trace/LICENSE" ] &&
+        LD_LIBRARY_PATH=$WORK/meson_both/lib has_pages "$WORK/meson_both"
 }
 meson_found() { # by Meson itself; static: true would ask for a static libgit2 as well
     meson_user meson_found "agent_trace = dependency('agent_trace', version: '$version')" &&
