@@ -14557,7 +14557,7 @@ AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_b
                                                agt_error *err);
 AGT_PRIVATE agt_status agt__journalled_line(agt_store *s, uint64_t seq, agt_buf *out,
                                             agt_error *err);
-/* Reads a blob from git through the reader's handle. */
+/* Reads an object from git through the reader's handle. */
 AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_buf *out,
                                         agt_error *err);
 /* Walks unpublished/<first seq> files and the journal, from the record with first seq `seq` on. */
@@ -15389,6 +15389,14 @@ static int store_add_bytes(void *ctx, const char *name) {
     return 0;
 }
 
+/* Can the commit that git got last not be read there? */
+static bool store_head_lost(agt_store *s, const agt_oid *head) {
+    agt_buf commit = agt__buf(&s->mem);
+    agt_status st = agt__git_content(s, head, &commit, NULL);
+    agt__buf_free(&commit);
+    return st == AGT_NOT_FOUND || st == AGT_CORRUPT;
+}
+
 AGENT_TRACE_API agt_status agt_store_get_info(agt_store *s, agt_store_info *out, agt_error *err) {
     agt_shared now;
     char hex[40];
@@ -15420,6 +15428,7 @@ AGENT_TRACE_API agt_status agt_store_get_info(agt_store *s, agt_store_info *out,
         const agt_oid *head = counted ? &now.head : &s->journal.header.packed_head;
         agt__hex(head->id, 20, hex);
         if (info.published_seq) memcpy(info.head, hex, 40);
+        info.head_lost = info.published_seq && store_head_lost(s, head);
         memcpy((char *)out + sizeof out->size, (char *)&info + sizeof info.size,
                (out->size < sizeof info ? out->size : sizeof info) - sizeof info.size);
     }
@@ -27611,6 +27620,11 @@ static agt_status doctor_info(agt_visit *v, agt_store *s, agt_error *err) {
         (void)agt__findings_add(v->found, AGT_SEVERITY_WARNING, "waits",
                                 "move away what stands in its place, and run 'agent-trace status'",
                                 "a recorded change is not in its file yet");
+    if (i.head_lost && !v->o.deep)
+        agt__findings_add(v->found, AGT_SEVERITY_ERROR, "git", "run 'agent-trace repair'",
+                          ".agent-trace/git is damaged or missing: commit %.10s is not there",
+                          i.head)
+            ->mendable = 1;
     if (i.last_seq > i.published_seq)
         (void)agt__findings_add(
             v->found, AGT_SEVERITY_NOTE, "pending", "'agent-trace git log' publishes them",

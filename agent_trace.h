@@ -377,13 +377,10 @@ typedef struct agt_store_info {
     char id[40];               /* the store's UUID */
     char replica[20];          /* this copy's random id, 16 hex digits */
     char head[44];             /* the commit of published_seq, 40 hex; empty if none */
+    uint32_t head_lost;        /* 1: git does not have that commit any more; agt_repair mends it */
 } agt_store_info;
 #define AGT_STORE_INFO_INIT                                                                        \
-    {                                                                                              \
-        sizeof(agt_store_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, {0}, {                          \
-            0                                                                                      \
-        }                                                                                          \
-    }
+    { sizeof(agt_store_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, {0}, {0}, 0 }
 
 /* Describes the store as it is now. Reads a few hundred bytes.
  *

@@ -202,6 +202,7 @@ static void status_print_json(const cli *c, const status *s) {
     json_put_u64(&j, "documents", s->documents);
     json_put_u64(&j, "last_seq", i->last_seq);
     json_put_u64(&j, "published_seq", i->published_seq);
+    json_put_bool(&j, "head_lost", i->head_lost);
     json_put_u64(&j, "pending", status_pending(s));
     json_put(&j, "head", i->head[0] ? i->head : NULL);
     json_put_u64(&j, "generation", i->generation);
@@ -257,14 +258,17 @@ static void status_print_last(const cli *c, const status *s) {
 static void status_print_git(const status *s) {
     char text[160];
     unsigned long long pending = status_pending(s);
-    if (!pending && !s->info.head[0])
+    if (s->info.head_lost)
+        (void)snprintf(text, sizeof text, "commit %.10s is missing: run 'agent-trace repair'",
+                       s->info.head);
+    else if (!pending && !s->info.head[0])
         (void)snprintf(text, sizeof text, "nothing to publish yet");
     else if (!pending)
         (void)snprintf(text, sizeof text, "up to date, at %.10s", s->info.head);
     else
         (void)snprintf(text, sizeof text, "%llu event%s not published yet", pending,
                        pending == 1 ? "" : "s");
-    out_fact("git", pending ? OUT_YELLOW : OUT_PLAIN, text);
+    out_fact("git", s->info.head_lost ? OUT_RED : pending ? OUT_YELLOW : OUT_PLAIN, text);
 }
 
 /* "a.md -> b.md", on two lines where a terminal has no room for both on one. */

@@ -1,5 +1,6 @@
 /* man: the manual pages, from the same descriptions as the help: agent-trace(1) and one page for
- * each command. `agent-trace help --man [COMMAND]` prints them; the build keeps them in build/share.
+ * each command. `agent-trace help --man [COMMAND]` prints them; the build keeps them in
+ * build/share.
  */
 #include "cli.h"
 

@@ -31,6 +31,13 @@ journal() { fill && rm "$A/journal" && ! at ls && whole; }
 catalog() { fill && rm "$A/state" && at status && at write x.md --content x && at rm -y x.md && rm "$A/state" && at status && rm "$A"/catalog.* &&
     ! at ls && at repair && at ls | cmp - "$WORK/ls"; }
 git_gone() { fill && rm -rf "$A/git" && at repair && at ls | cmp - "$WORK/ls" && git --git-dir "$A/git" fsck --strict; }
+git_told() { # by status and doctor, without a deep look; and by neither once it is mended
+    fill && at gc >"$WORK/said" && rm -rf "$A/git" && at status >"$WORK/said" &&
+        grep -q "^git .*is missing: run 'agent-trace repair'" "$WORK/said" &&
+        at status --json | grep -q '"head_lost":true' &&
+        { at doctor >"$WORK/said"; [ $? = 1 ]; } && grep -q "^error.git.*is not there.run 'agent-trace repair'" "$WORK/said" &&
+        { at repair || true; } && at status >"$WORK/said" && ! grep missing "$WORK/said" && at doctor
+}
 faces() { # no face and no leftover of another program has an effect
     fill && echo junk >"$S/manifest.toml" && echo junk >"$A/.manifest.toml.tmp" && echo junk >"$A/overrides.toml" && at ls | cmp - "$WORK/ls" && whole
 }
@@ -107,6 +114,7 @@ case_ 'a torn trace' torn
 case_ 'a missing journal' journal
 case_ 'a missing catalog' catalog
 case_ 'a missing repository' git_gone
+case_ 'a missing repository is told by status and doctor' git_told
 case_ 'faces and leftovers have no effect' faces
 case_ 'a dry run changes nothing' dry
 case_ 'what is lost is told' lost

@@ -659,6 +659,14 @@ static int store_add_bytes(void *ctx, const char *name) {
     return 0;
 }
 
+/* Can the commit that git got last not be read there? */
+static bool store_head_lost(agt_store *s, const agt_oid *head) {
+    agt_buf commit = agt__buf(&s->mem);
+    agt_status st = agt__git_content(s, head, &commit, NULL);
+    agt__buf_free(&commit);
+    return st == AGT_NOT_FOUND || st == AGT_CORRUPT;
+}
+
 AGENT_TRACE_API agt_status agt_store_get_info(agt_store *s, agt_store_info *out, agt_error *err) {
     agt_shared now;
     char hex[40];
@@ -690,6 +698,7 @@ AGENT_TRACE_API agt_status agt_store_get_info(agt_store *s, agt_store_info *out,
         const agt_oid *head = counted ? &now.head : &s->journal.header.packed_head;
         agt__hex(head->id, 20, hex);
         if (info.published_seq) memcpy(info.head, hex, 40);
+        info.head_lost = info.published_seq && store_head_lost(s, head);
         memcpy((char *)out + sizeof out->size, (char *)&info + sizeof info.size,
                (out->size < sizeof info ? out->size : sizeof info) - sizeof info.size);
     }

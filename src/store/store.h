@@ -297,7 +297,7 @@ AGT_PRIVATE agt_status agt__journalled_content(agt_store *s, uint64_t seq, agt_b
                                                agt_error *err);
 AGT_PRIVATE agt_status agt__journalled_line(agt_store *s, uint64_t seq, agt_buf *out,
                                             agt_error *err);
-/* Reads a blob from git through the reader's handle. */
+/* Reads an object from git through the reader's handle. */
 AGT_PRIVATE agt_status agt__git_content(agt_store *s, const agt_oid *blob, agt_buf *out,
                                         agt_error *err);
 /* Walks unpublished/<first seq> files and the journal, from the record with first seq `seq` on. */

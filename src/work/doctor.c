@@ -58,6 +58,11 @@ static agt_status doctor_info(agt_visit *v, agt_store *s, agt_error *err) {
         (void)agt__findings_add(v->found, AGT_SEVERITY_WARNING, "waits",
                                 "move away what stands in its place, and run 'agent-trace status'",
                                 "a recorded change is not in its file yet");
+    if (i.head_lost && !v->o.deep)
+        agt__findings_add(v->found, AGT_SEVERITY_ERROR, "git", "run 'agent-trace repair'",
+                          ".agent-trace/git is damaged or missing: commit %.10s is not there",
+                          i.head)
+            ->mendable = 1;
     if (i.last_seq > i.published_seq)
         (void)agt__findings_add(
             v->found, AGT_SEVERITY_NOTE, "pending", "'agent-trace git log' publishes them",
