@@ -2305,11 +2305,19 @@ static agt_status path_refuse(agt_error *err, agt_status status, const char *pat
 
 /* ---- reserved names: (2) ---- */
 
-/* Characters that HFS+ leaves out when it compares names, and others that nobody can see. */
+/* Characters that nobody can see, which file systems leave out when they compare names: Unicode's
+ * Default_Ignorable_Code_Point. */
 static bool path_invisible(uint32_t code) {
-    return code == 0xad || code == 0x34f || code == 0x180e || (code >= 0x200b && code <= 0x200f) ||
-           (code >= 0x202a && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) ||
-           code == 0xfeff;
+    static const uint32_t ranges[][2] = {
+        {0xad, 0xad},       {0x34f, 0x34f},   {0x61c, 0x61c},     {0x115f, 0x1160},
+        {0x17b4, 0x17b5},   {0x180b, 0x180f}, {0x200b, 0x200f},   {0x202a, 0x202e},
+        {0x2060, 0x206f},   {0x3164, 0x3164}, {0xfe00, 0xfe0f},   {0xfeff, 0xfeff},
+        {0xffa0, 0xffa0},   {0xfff0, 0xfff8}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a},
+        {0xe0000, 0xe0fff},
+    };
+    for (size_t i = 0; i < AGT_COUNT(ranges) && code >= ranges[i][0]; i++)
+        if (code <= ranges[i][1]) return true;
+    return false;
 }
 
 /* The part in lower case without what does not count; PATH_FOLDED if it is too long to matter. */
@@ -13112,9 +13120,11 @@ AGT_PRIVATE bool agt__record_next(const agt_record *record, size_t *at, agt_entr
  * (2) Giving a document another type needs the right to write both types: nobody gets rid of a
  *     protection that he could not pass, or protects what he could not write.
  * (3) Grants are the user's alone to give and to take back; they need what a write of his needs.
- * (4) A grant allows what changes the document's bytes, not what would outlast it: no rename (its
- *     old path would be free for anybody), no untracking, no other type, no further grant.
- * (5) "confirm" with confirmation is allowed; confirmation never turns a denial into anything. */
+ * (4) A grant allows what changes the document's bytes, not what would outlast it: no deletion, no
+ *     rename, no untracking, no other type, no further grant.
+ * (5) A deleted or untracked document keeps its place: what could not be written there, by nobody
+ *     else's document is it replaced, squeezed out or shadowed.
+ * (6) "confirm" with confirmation is allowed; confirmation never turns a denial into anything. */
 /* begin src/state/perm.h */
 /* perm: the permission rules, pure. Every call and every command asks here and nowhere else. */
 #ifndef AGT_PERM_H
@@ -13139,9 +13149,12 @@ typedef struct agt_ask {
     agt_action action;
     agt_type type;  /* the document's, as agt__perm_type sees it */
     agt_type to;    /* the type it gets, likewise; AGT_TYPE_DEFAULT: it keeps its own */
+    agt_type place; /* of a remembered document whose place is taken; AGT_TYPE_DEFAULT: of none */
     bool granted;   /* a grant of this document for this actor is in force */
     bool confirmed; /* the caller said yes beforehand */
 } agt_ask;
+/* Which of the two types is this kind of actor less free to write? */
+AGT_PRIVATE agt_type agt__perm_stricter(agt_actor_kind kind, agt_type a, agt_type b);
 /* AGT_OK, AGT_NEEDS_CONFIRMATION or AGT_DENIED; `why` gets the reason in words, never NULL. */
 AGT_PRIVATE agt_status agt__perm_decide(const agt_ask *ask, const char **why);
 /* What an action is called in an event: "delete", "rename"; writes are "modify" or "create". */
@@ -13239,11 +13252,24 @@ static int perm_rule(agt_actor_kind kind, agt_type type) {
 }
 
 static bool perm_is_grantable(agt_action action) {
-    return action == AGT_ACTION_WRITE || action == AGT_ACTION_DELETE ||
-           action == AGT_ACTION_RESTORE || action == AGT_ACTION_ADD;
+    return action == AGT_ACTION_WRITE || action == AGT_ACTION_RESTORE || action == AGT_ACTION_ADD;
 }
 
-AGT_PRIVATE agt_status agt__perm_decide(const agt_ask *ask, const char **why) {
+AGT_PRIVATE agt_type agt__perm_stricter(agt_actor_kind kind, agt_type a, agt_type b) {
+    static const int strict[] = {2, 0, 1}; /* deny, allow, confirm */
+    if (!a || !b) return a ? a : b;
+    return strict[perm_rule(kind, b)] > strict[perm_rule(kind, a)] ? b : a;
+}
+
+/* (5) */
+static agt_status perm_place(const agt_ask *ask, const char **why) {
+    int rule = ask->place ? perm_rule(ask->kind, ask->place) : PERM_ALLOW;
+    if (rule == PERM_ALLOW || (rule == PERM_CONFIRM && ask->confirmed)) return AGT_OK;
+    *why = "it is the place of a deleted or untracked document of a type that is not everybody's";
+    return rule == PERM_CONFIRM ? AGT_NEEDS_CONFIRMATION : AGT_DENIED;
+}
+
+static agt_status perm_document(const agt_ask *ask, const char **why) {
     int rule = perm_rule(ask->kind, ask->type);
     bool grants = ask->action == AGT_ACTION_UNLOCK || ask->action == AGT_ACTION_REVOKE;
     *why = perm_why[(unsigned)ask->type < AGT_COUNT(perm_why) ? ask->type : 0];
@@ -13268,10 +13294,26 @@ AGT_PRIVATE agt_status agt__perm_decide(const agt_ask *ask, const char **why) {
     return AGT_DENIED;
 }
 
+AGT_PRIVATE agt_status agt__perm_decide(const agt_ask *ask, const char **why) {
+    agt_status st = perm_document(ask, why);
+    if (st == AGT_DENIED) return st;
+    const char *of_place = *why;
+    agt_status place = perm_place(ask, &of_place);
+    if (place == AGT_OK) return st;
+    *why = of_place;
+    return place;
+}
+
 AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_action action, agt_type type,
                                           const char *path) {
     const char *why = "";
-    agt_ask ask = {agt__actor_kind(agt__text(actor)), action, type, AGT_TYPE_DEFAULT, false, false};
+    agt_ask ask = {agt__actor_kind(agt__text(actor)),
+                   action,
+                   type,
+                   AGT_TYPE_DEFAULT,
+                   AGT_TYPE_DEFAULT,
+                   false,
+                   false};
     if (ask.kind == AGT_ACTOR_NONE) return AGT_INVALID;
     if (type == AGT_TYPE_DEFAULT) ask.type = AGT_TYPE_SCRATCH;
     ask.type = agt__perm_type(ask.type, path, path ? strlen(path) : 0);
@@ -13373,6 +13415,12 @@ AGT_PRIVATE bool agt__catalog_case_clash(const agt_catalog *c, const char *path,
                                          agt_row *out);
 /* Is there an existing document in the folder `path`? */
 AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, size_t len);
+
+/* Calls `each` for each document that is deleted or untracked and whose place one at `path` would
+ * take: of the same path in any case, at a folder on the way to it, or in a folder of that name. */
+typedef void (*agt_row_fn)(void *ctx, const agt_row *row);
+AGT_PRIVATE void agt__catalog_remembered(const agt_catalog *c, const char *path, size_t len,
+                                         agt_row_fn each, void *ctx);
 
 /* The next existing document whose file was last seen as this one, or, if `unseen`, must be looked
  * at; `at` is 0 at first. */
@@ -13790,6 +13838,45 @@ AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, 
             return true;
     }
     return false;
+}
+
+/* Could not both be files? One is the other's path in another case, or a folder of it. */
+static bool catalog_excludes(const agt_row *r, const char *path, size_t len) {
+    size_t n = r->path_len < len ? r->path_len : len;
+    if (agt__path_fold_compare(r->path, n, path, n) != 0) return false;
+    return r->path_len == len || (r->path_len > len ? r->path : path)[n] == '/';
+}
+
+static bool catalog_is_remembered(const agt_row *r) {
+    return r->version && !r->exists && !r->moved;
+}
+
+/* The base rows that begin with these bytes, in any case; `whole`: that are them. */
+static void catalog_remembered_base(const agt_catalog *c, const char *path, size_t len, bool whole,
+                                    agt_row_fn each, void *ctx) {
+    agt_row r;
+    for (uint32_t i = catalog_lower_bound(c, path, len); i < c->base_rows; i++) {
+        catalog_base_row(c, i, &r);
+        if (r.path_len < len || agt__path_fold_compare(r.path, len, path, len) != 0) return;
+        if (whole && r.path_len != len) return;
+        if (catalog_is_remembered(&r) && !agt__catalog_touched(c, r.path, r.path_len))
+            each(ctx, &r);
+    }
+}
+
+AGT_PRIVATE void agt__catalog_remembered(const agt_catalog *c, const char *path, size_t len,
+                                         agt_row_fn each, void *ctx) {
+    char with_slash[AGT_MAX_PATH + 2];
+    for (size_t i = 0; i < c->slot_count; i++)
+        if (c->slots[i] && catalog_is_remembered(c->slots[i]) &&
+            catalog_excludes(c->slots[i], path, len))
+            each(ctx, c->slots[i]);
+    if (!c->base_rows || len > AGT_MAX_PATH) return;
+    for (size_t i = 1; i <= len; i++)
+        if (i == len || path[i] == '/') catalog_remembered_base(c, path, i, true, each, ctx);
+    memcpy(with_slash, path, len);
+    with_slash[len] = '/';
+    catalog_remembered_base(c, with_slash, len + 1, false, each, ctx);
 }
 
 AGT_PRIVATE bool agt__catalog_file(const agt_catalog *c, uint64_t dev, uint64_t ino, bool unseen,
@@ -17090,6 +17177,31 @@ static agt_status plan_new_type(const agt_plan *p, agt_type own, agt_type *to, a
                      agt_type_name(own), agt_type_name(asked));
 }
 
+typedef struct plan_place {
+    agt_actor_kind kind;
+    const agt_plan *p;
+    agt_type strictest;
+} plan_place;
+
+static void plan_place_of(void *ctx, const agt_row *r) {
+    plan_place *place = ctx;
+    const agt_plan *p = place->p;
+    if (p->now.doc[0] && strcmp(r->doc, p->now.doc) == 0) return; /* the document's own */
+    agt_type type = agt__perm_type(r->type, r->path, r->path_len);
+    place->strictest = agt__perm_stricter(place->kind, place->strictest, type);
+}
+
+/* The type of what is remembered where the document is to come to be. */
+static agt_type plan_place_type(const agt_catalog *c, const agt_plan *p, agt_actor_kind kind) {
+    plan_place place = {kind, p, AGT_TYPE_DEFAULT};
+    bool comes = agt__plan_brings(p) || p->action == AGT_ACTION_ADD;
+    if (p->to_len)
+        agt__catalog_remembered(c, p->to_path, p->to_len, plan_place_of, &place);
+    else if (comes && !p->now.exists)
+        agt__catalog_remembered(c, p->path, p->path_len, plan_place_of, &place);
+    return place.strictest;
+}
+
 AGT_PRIVATE agt_status agt__plan_permit(const agt_catalog *c, agt_plan *p, int64_t now_unix_ms,
                                         const char **why, agt_error *err) {
     agt_type to, asked = (agt_type)p->options.type, own = p->now.type;
@@ -17106,6 +17218,7 @@ AGT_PRIVATE agt_status agt__plan_permit(const agt_catalog *c, agt_plan *p, int64
                    p->action,
                    agt__perm_type(own, p->path, p->path_len),
                    to,
+                   plan_place_type(c, p, agt__actor_kind(actor)),
                    agt__catalog_granted(c, p->now.doc, actor, now_unix_ms),
                    p->caller.confirm != 0};
     if (p->to_len) ask.to = agt__perm_type(own, p->to_path, p->to_len);
@@ -17146,7 +17259,7 @@ AGT_PRIVATE agt_status agt__plan_clash(const agt_catalog *c, const char *path, s
           memcmp(other.path, except->path, other.path_len) == 0))
         return agt__fail(err, AGT_INVALID,
                          "%s differs only in upper and lower case from the document %s; use that "
-                         "name",
+                         "name, or rename that document first",
                          shown, agt__show_path(theirs, sizeof theirs, other.path, other.path_len));
     if (agt__catalog_has_under(c, path, len))
         return agt__fail(err, AGT_INVALID, "%s is a folder of documents; use another name", shown);

@@ -225,6 +225,55 @@ TEST(manage, a_rename_over_a_deleted_document) {
     kit_close(s);
 }
 
+/* Neither in its place, nor beside it in another case, nor where it needs a folder or was one, may
+ * somebody put a document who could not write the one that was deleted or untracked there. */
+TEST(manage, a_deleted_or_untracked_document_keeps_its_place) {
+    static const char *const squats[] = {"Ref.md", "REF.md/x.md", "ref.md/x.md", "r",          "R",
+                                         "R/S.md", "gone/T.MD",   "GONE",        "gone/t.md/y"};
+    agt_error err;
+    const char *root = test_folder();
+    agt_store *s = kit_open(root);
+    int denied = 0;
+    manage_new(s, "ref.md", AGT_TYPE_REFERENCE, "rules");
+    manage_new(s, "R/s.md", AGT_TYPE_REFERENCE, "rules");
+    manage_new(s, "gone/t.md", AGT_TYPE_REFERENCE, "rules");
+    manage_new(s, "note.md", AGT_TYPE_SCRATCH, "note");
+    manage_new(s, "old.md", AGT_TYPE_SCRATCH, "old");
+    CHECK_OK(agt_remove(s, &kit_user, "ref.md", NULL, NULL, &err), err);
+    CHECK_OK(agt_remove(s, &kit_user, "R/s.md", NULL, NULL, &err), err);
+    CHECK_OK(agt_untrack(s, &kit_user, "gone/t.md", NULL, NULL, &err), err);
+    CHECK_OK(agt_remove(s, &kit_user, "old.md", NULL, NULL, &err), err);
+    CHECK_INT(remove(kit_path(root, "gone/t.md")), 0);
+    for (int round = 0; round < 2; round++) { /* from the journal, and from the snapshot */
+        CHECK_STATUS(agt_rename(s, &kit_agent, "note.md", "ref.md", NULL, NULL, &err), AGT_DENIED,
+                     err);
+        CHECK(strstr(err.message, "the place of a deleted or untracked document"));
+        for (size_t i = 0; i < AGT_COUNT(squats); i++) {
+            const char *to = squats[i];
+            CHECK_STATUS(agt_rename(s, &kit_agent, "note.md", to, NULL, NULL, &err), AGT_DENIED,
+                         err);
+            CHECK_STATUS(agt_write(s, &kit_agent, to, "x", 1, NULL, NULL, &err), AGT_DENIED, err);
+            CHECK_STATUS(agt_may(s, &kit_agent, AGT_ACTION_WRITE, to, AGT_TYPE_SCRATCH, &err),
+                         AGT_DENIED, err);
+            agt_change c = AGT_CHANGE_INIT;
+            c.path = to;
+            c.bytes = "x";
+            c.len = 1;
+            CHECK_STATUS(agt_batch(s, &kit_agent, &c, 1, AGT_DURABLE_PROCESS, NULL, &err),
+                         AGT_DENIED, err);
+            denied++;
+        }
+        CHECK_OK(agt_checkpoint(s, &err), err);
+    }
+    CHECK_INT(denied, 2 * AGT_COUNT(squats));
+    kit_write(s, &kit_agent, "R/other.md", "beside it"); /* what takes nobody's place */
+    kit_write(s, &kit_agent, "ref.md.txt", "beside it");
+    CHECK_OK(agt_rename(s, &kit_agent, "note.md", "old.md", NULL, NULL, &err), err);
+    kit_write(s, &kit_user, "Ref.md", "the user may");
+    CHECK_OK(agt_rename(s, &kit_user, "old.md", "gone/t.md", NULL, NULL, &err), err);
+    kit_close(s);
+}
+
 TEST(manage, git_has_a_renamed_document_at_its_new_path_only) {
     if (!kit_has_git) test_skip("built without git");
     agt_error err;
@@ -472,7 +521,8 @@ TEST(manage, a_grant_is_one_actors_for_one_document_and_a_time) {
     kit_write(s, &kit_agent, "v2.md", "three");
     manage_new(s, "api.md", AGT_TYPE_REFERENCE, "another");
     CHECK_STATUS(agt_write(s, &kit_agent, "api.md", "x", 1, NULL, NULL, &err), AGT_DENIED, err);
-    CHECK_OK(agt_remove(s, &kit_agent, "v2.md", NULL, NULL, &err), err);
+    CHECK_STATUS(agt_remove(s, &kit_agent, "v2.md", NULL, NULL, &err), AGT_DENIED, err);
+    CHECK_OK(agt_remove(s, &kit_user, "v2.md", NULL, NULL, &err), err);
     kit_write(s, &kit_agent, "v2.md", "four");
     clock.ahead_ms = 601000; /* it has ended */
     CHECK_STATUS(agt_write(s, &kit_agent, "v2.md", "x", 1, NULL, NULL, &err), AGT_DENIED, err);

@@ -191,6 +191,30 @@ TEST(path, hostile_names_are_refused_with_the_place_and_the_reason) {
     test_saw("hostile names", AGT_COUNT(hostile));
 }
 
+/* All of Unicode: a character that hides a reserved name is one of Default_Ignorable_Code_Point
+ * (Unicode 15.1, DerivedCoreProperties.txt), of which there are 4,174. */
+TEST(path, no_invisible_character_hides_a_reserved_name) {
+    static const uint32_t seen[] = {0xad,    0x34f,   0x61c,   0x115f, 0x17b5,  0x180b,  0x180f,
+                                    0x200b,  0x202e,  0x2060,  0x2065, 0x206f,  0x3164,  0xfe00,
+                                    0xfe0f,  0xfeff,  0xffa0,  0xfff0, 0x1bca3, 0x1d17a, 0xe0000,
+                                    0xe0001, 0xe0020, 0xe01ef, 0xe0fff};
+    size_t hidden = 0;
+    for (uint32_t code = 0x80; code <= 0x10ffff; code++) {
+        char name[16] = ".gi", out[AGT_MAX_PATH + 1];
+        size_t n, len = 3 + (code >= 0xd800 && code <= 0xdfff ? 0 : agt__utf8_put(name + 3, code));
+        if (len == 3) continue;
+        name[len++] = 't';
+        agt_error err;
+        agt_status st = normalise(name, len, out, &n, &err);
+        bool refused = st == AGT_INVALID && strstr(err.message, ".git or .agent-trace") != NULL;
+        hidden += refused;
+        for (size_t i = 0; i < AGT_COUNT(seen); i++)
+            if (seen[i] == code && !refused)
+                test_fail(__FILE__, __LINE__, "U+%04X hides .git", (unsigned)code);
+    }
+    CHECK_INT(hidden, 4174);
+}
+
 static const struct {
     const char *path, *want; /* NULL: the same */
 } good[] = {

@@ -37,11 +37,19 @@ static agt_status path_refuse(agt_error *err, agt_status status, const char *pat
 
 /* ---- reserved names: (2) ---- */
 
-/* Characters that HFS+ leaves out when it compares names, and others that nobody can see. */
+/* Characters that nobody can see, which file systems leave out when they compare names: Unicode's
+ * Default_Ignorable_Code_Point. */
 static bool path_invisible(uint32_t code) {
-    return code == 0xad || code == 0x34f || code == 0x180e || (code >= 0x200b && code <= 0x200f) ||
-           (code >= 0x202a && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) ||
-           code == 0xfeff;
+    static const uint32_t ranges[][2] = {
+        {0xad, 0xad},       {0x34f, 0x34f},   {0x61c, 0x61c},     {0x115f, 0x1160},
+        {0x17b4, 0x17b5},   {0x180b, 0x180f}, {0x200b, 0x200f},   {0x202a, 0x202e},
+        {0x2060, 0x206f},   {0x3164, 0x3164}, {0xfe00, 0xfe0f},   {0xfeff, 0xfeff},
+        {0xffa0, 0xffa0},   {0xfff0, 0xfff8}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a},
+        {0xe0000, 0xe0fff},
+    };
+    for (size_t i = 0; i < AGT_COUNT(ranges) && code >= ranges[i][0]; i++)
+        if (code <= ranges[i][1]) return true;
+    return false;
 }
 
 /* The part in lower case without what does not count; PATH_FOLDED if it is too long to matter. */

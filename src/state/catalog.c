@@ -391,6 +391,45 @@ AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, 
     return false;
 }
 
+/* Could not both be files? One is the other's path in another case, or a folder of it. */
+static bool catalog_excludes(const agt_row *r, const char *path, size_t len) {
+    size_t n = r->path_len < len ? r->path_len : len;
+    if (agt__path_fold_compare(r->path, n, path, n) != 0) return false;
+    return r->path_len == len || (r->path_len > len ? r->path : path)[n] == '/';
+}
+
+static bool catalog_is_remembered(const agt_row *r) {
+    return r->version && !r->exists && !r->moved;
+}
+
+/* The base rows that begin with these bytes, in any case; `whole`: that are them. */
+static void catalog_remembered_base(const agt_catalog *c, const char *path, size_t len, bool whole,
+                                    agt_row_fn each, void *ctx) {
+    agt_row r;
+    for (uint32_t i = catalog_lower_bound(c, path, len); i < c->base_rows; i++) {
+        catalog_base_row(c, i, &r);
+        if (r.path_len < len || agt__path_fold_compare(r.path, len, path, len) != 0) return;
+        if (whole && r.path_len != len) return;
+        if (catalog_is_remembered(&r) && !agt__catalog_touched(c, r.path, r.path_len))
+            each(ctx, &r);
+    }
+}
+
+AGT_PRIVATE void agt__catalog_remembered(const agt_catalog *c, const char *path, size_t len,
+                                         agt_row_fn each, void *ctx) {
+    char with_slash[AGT_MAX_PATH + 2];
+    for (size_t i = 0; i < c->slot_count; i++)
+        if (c->slots[i] && catalog_is_remembered(c->slots[i]) &&
+            catalog_excludes(c->slots[i], path, len))
+            each(ctx, c->slots[i]);
+    if (!c->base_rows || len > AGT_MAX_PATH) return;
+    for (size_t i = 1; i <= len; i++)
+        if (i == len || path[i] == '/') catalog_remembered_base(c, path, i, true, each, ctx);
+    memcpy(with_slash, path, len);
+    with_slash[len] = '/';
+    catalog_remembered_base(c, with_slash, len + 1, false, each, ctx);
+}
+
 AGT_PRIVATE bool agt__catalog_file(const agt_catalog *c, uint64_t dev, uint64_t ino, bool unseen,
                                    size_t *at, agt_row *out) {
     while (*at < c->slot_count + c->base_rows) {

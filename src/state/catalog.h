@@ -86,6 +86,12 @@ AGT_PRIVATE bool agt__catalog_case_clash(const agt_catalog *c, const char *path,
 /* Is there an existing document in the folder `path`? */
 AGT_PRIVATE bool agt__catalog_has_under(const agt_catalog *c, const char *path, size_t len);
 
+/* Calls `each` for each document that is deleted or untracked and whose place one at `path` would
+ * take: of the same path in any case, at a folder on the way to it, or in a folder of that name. */
+typedef void (*agt_row_fn)(void *ctx, const agt_row *row);
+AGT_PRIVATE void agt__catalog_remembered(const agt_catalog *c, const char *path, size_t len,
+                                         agt_row_fn each, void *ctx);
+
 /* The next existing document whose file was last seen as this one, or, if `unseen`, must be looked
  * at; `at` is 0 at first. */
 AGT_PRIVATE bool agt__catalog_file(const agt_catalog *c, uint64_t dev, uint64_t ino, bool unseen,

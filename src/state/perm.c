@@ -12,9 +12,11 @@
  * (2) Giving a document another type needs the right to write both types: nobody gets rid of a
  *     protection that he could not pass, or protects what he could not write.
  * (3) Grants are the user's alone to give and to take back; they need what a write of his needs.
- * (4) A grant allows what changes the document's bytes, not what would outlast it: no rename (its
- *     old path would be free for anybody), no untracking, no other type, no further grant.
- * (5) "confirm" with confirmation is allowed; confirmation never turns a denial into anything. */
+ * (4) A grant allows what changes the document's bytes, not what would outlast it: no deletion, no
+ *     rename, no untracking, no other type, no further grant.
+ * (5) A deleted or untracked document keeps its place: what could not be written there, by nobody
+ *     else's document is it replaced, squeezed out or shadowed.
+ * (6) "confirm" with confirmation is allowed; confirmation never turns a denial into anything. */
 #include "perm.h"
 
 enum { PERM_DENY = 0, PERM_ALLOW, PERM_CONFIRM };
@@ -102,11 +104,24 @@ static int perm_rule(agt_actor_kind kind, agt_type type) {
 }
 
 static bool perm_is_grantable(agt_action action) {
-    return action == AGT_ACTION_WRITE || action == AGT_ACTION_DELETE ||
-           action == AGT_ACTION_RESTORE || action == AGT_ACTION_ADD;
+    return action == AGT_ACTION_WRITE || action == AGT_ACTION_RESTORE || action == AGT_ACTION_ADD;
 }
 
-AGT_PRIVATE agt_status agt__perm_decide(const agt_ask *ask, const char **why) {
+AGT_PRIVATE agt_type agt__perm_stricter(agt_actor_kind kind, agt_type a, agt_type b) {
+    static const int strict[] = {2, 0, 1}; /* deny, allow, confirm */
+    if (!a || !b) return a ? a : b;
+    return strict[perm_rule(kind, b)] > strict[perm_rule(kind, a)] ? b : a;
+}
+
+/* (5) */
+static agt_status perm_place(const agt_ask *ask, const char **why) {
+    int rule = ask->place ? perm_rule(ask->kind, ask->place) : PERM_ALLOW;
+    if (rule == PERM_ALLOW || (rule == PERM_CONFIRM && ask->confirmed)) return AGT_OK;
+    *why = "it is the place of a deleted or untracked document of a type that is not everybody's";
+    return rule == PERM_CONFIRM ? AGT_NEEDS_CONFIRMATION : AGT_DENIED;
+}
+
+static agt_status perm_document(const agt_ask *ask, const char **why) {
     int rule = perm_rule(ask->kind, ask->type);
     bool grants = ask->action == AGT_ACTION_UNLOCK || ask->action == AGT_ACTION_REVOKE;
     *why = perm_why[(unsigned)ask->type < AGT_COUNT(perm_why) ? ask->type : 0];
@@ -131,10 +146,26 @@ AGT_PRIVATE agt_status agt__perm_decide(const agt_ask *ask, const char **why) {
     return AGT_DENIED;
 }
 
+AGT_PRIVATE agt_status agt__perm_decide(const agt_ask *ask, const char **why) {
+    agt_status st = perm_document(ask, why);
+    if (st == AGT_DENIED) return st;
+    const char *of_place = *why;
+    agt_status place = perm_place(ask, &of_place);
+    if (place == AGT_OK) return st;
+    *why = of_place;
+    return place;
+}
+
 AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_action action, agt_type type,
                                           const char *path) {
     const char *why = "";
-    agt_ask ask = {agt__actor_kind(agt__text(actor)), action, type, AGT_TYPE_DEFAULT, false, false};
+    agt_ask ask = {agt__actor_kind(agt__text(actor)),
+                   action,
+                   type,
+                   AGT_TYPE_DEFAULT,
+                   AGT_TYPE_DEFAULT,
+                   false,
+                   false};
     if (ask.kind == AGT_ACTOR_NONE) return AGT_INVALID;
     if (type == AGT_TYPE_DEFAULT) ask.type = AGT_TYPE_SCRATCH;
     ask.type = agt__perm_type(ask.type, path, path ? strlen(path) : 0);

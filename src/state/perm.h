@@ -22,9 +22,12 @@ typedef struct agt_ask {
     agt_action action;
     agt_type type;  /* the document's, as agt__perm_type sees it */
     agt_type to;    /* the type it gets, likewise; AGT_TYPE_DEFAULT: it keeps its own */
+    agt_type place; /* of a remembered document whose place is taken; AGT_TYPE_DEFAULT: of none */
     bool granted;   /* a grant of this document for this actor is in force */
     bool confirmed; /* the caller said yes beforehand */
 } agt_ask;
+/* Which of the two types is this kind of actor less free to write? */
+AGT_PRIVATE agt_type agt__perm_stricter(agt_actor_kind kind, agt_type a, agt_type b);
 /* AGT_OK, AGT_NEEDS_CONFIRMATION or AGT_DENIED; `why` gets the reason in words, never NULL. */
 AGT_PRIVATE agt_status agt__perm_decide(const agt_ask *ask, const char **why);
 /* What an action is called in an event: "delete", "rename"; writes are "modify" or "create". */

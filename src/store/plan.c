@@ -125,6 +125,31 @@ static agt_status plan_new_type(const agt_plan *p, agt_type own, agt_type *to, a
                      agt_type_name(own), agt_type_name(asked));
 }
 
+typedef struct plan_place {
+    agt_actor_kind kind;
+    const agt_plan *p;
+    agt_type strictest;
+} plan_place;
+
+static void plan_place_of(void *ctx, const agt_row *r) {
+    plan_place *place = ctx;
+    const agt_plan *p = place->p;
+    if (p->now.doc[0] && strcmp(r->doc, p->now.doc) == 0) return; /* the document's own */
+    agt_type type = agt__perm_type(r->type, r->path, r->path_len);
+    place->strictest = agt__perm_stricter(place->kind, place->strictest, type);
+}
+
+/* The type of what is remembered where the document is to come to be. */
+static agt_type plan_place_type(const agt_catalog *c, const agt_plan *p, agt_actor_kind kind) {
+    plan_place place = {kind, p, AGT_TYPE_DEFAULT};
+    bool comes = agt__plan_brings(p) || p->action == AGT_ACTION_ADD;
+    if (p->to_len)
+        agt__catalog_remembered(c, p->to_path, p->to_len, plan_place_of, &place);
+    else if (comes && !p->now.exists)
+        agt__catalog_remembered(c, p->path, p->path_len, plan_place_of, &place);
+    return place.strictest;
+}
+
 AGT_PRIVATE agt_status agt__plan_permit(const agt_catalog *c, agt_plan *p, int64_t now_unix_ms,
                                         const char **why, agt_error *err) {
     agt_type to, asked = (agt_type)p->options.type, own = p->now.type;
@@ -141,6 +166,7 @@ AGT_PRIVATE agt_status agt__plan_permit(const agt_catalog *c, agt_plan *p, int64
                    p->action,
                    agt__perm_type(own, p->path, p->path_len),
                    to,
+                   plan_place_type(c, p, agt__actor_kind(actor)),
                    agt__catalog_granted(c, p->now.doc, actor, now_unix_ms),
                    p->caller.confirm != 0};
     if (p->to_len) ask.to = agt__perm_type(own, p->to_path, p->to_len);
@@ -181,7 +207,7 @@ AGT_PRIVATE agt_status agt__plan_clash(const agt_catalog *c, const char *path, s
           memcmp(other.path, except->path, other.path_len) == 0))
         return agt__fail(err, AGT_INVALID,
                          "%s differs only in upper and lower case from the document %s; use that "
-                         "name",
+                         "name, or rename that document first",
                          shown, agt__show_path(theirs, sizeof theirs, other.path, other.path_len));
     if (agt__catalog_has_under(c, path, len))
         return agt__fail(err, AGT_INVALID, "%s is a folder of documents; use another name", shown);
