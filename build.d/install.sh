@@ -41,9 +41,19 @@ install_what() {
         echo "link lib/libagent_trace.so $soname"
     fi
     echo "644 lib/pkgconfig/agent_trace.pc $B/agent_trace.pc"
+    for f in config config-version git; do
+        echo "644 lib/cmake/agent_trace/agent_trace-$f.cmake $B/agent_trace-$f.cmake"
+    done
     echo "644 share/agent_trace/agent_trace.c agent_trace.c"
     for f in LICENSE *.md; do
         echo "644 share/doc/agent_trace/$f $f"
+    done
+}
+cmake_files() {
+    cp cmake/agent_trace-git.cmake "$B"
+    for f in '' -version; do
+        sed "s|@version@|$version|; s|@soname@|$soname|; s|@major@|${version%%.*}|" \
+            "cmake/agent_trace-installed$f.cmake.in" >"$B/agent_trace-config$f.cmake"
     done
 }
 pkgconfig_file() {
@@ -100,6 +110,7 @@ command_install() {
     command_build
     umask 022
     pkgconfig_file >"$B/agent_trace.pc"
+    cmake_files
     install_what >"$B/install"
     mkdir -p "$dest/"
     install_list

@@ -101,6 +101,14 @@ uninstall_leaves_nothing() { # but the folders that were there before
     ! ./build.sh uninstall --prefix "$prefix" --destdir "$dest"
 }
 
+# It stays, for CMake below.
+blank_prefix() {
+    ./build.sh install --prefix "$WORK/a prefix" || return
+    export PKG_CONFIG_PATH="$WORK/a prefix/lib/pkgconfig"
+    eval "$CC -std=c11 '$WORK/user/use.c' $(pkg-config --cflags --libs agent_trace) '-Wl,-rpath,$WORK/a prefix/lib' -o '$WORK/blank'" &&
+        runs "$WORK/blank" "$WORK/a prefix/lib/$soname"
+}
+
 case_ 'install puts the program, the header, the libraries and the documents there' install_it
 case_ 'what it put there is this version' installed_files
 case_ 'its soname is the major version' has_soname "$tree/lib/libagent_trace.so"
@@ -111,6 +119,7 @@ case_ 'pkg-config, static' pkgconfig_static "$tree"
 case_ 'to install again replaces what was there' installs_again
 case_ 'uninstall keeps what somebody else put there' keeps_what_is_not_ours
 case_ 'uninstall leaves nothing behind' uninstall_leaves_nothing
+case_ 'a prefix with a blank in it' blank_prefix
 
 # ---- CMake ----
 
@@ -163,13 +172,17 @@ cmake_program() {
     cmake_install static && "$WORK/cmake_static/bin/agent-trace" --version | grep -F "$version" &&
         has_pages "$WORK/cmake_static"
 }
-cmake_found() { # KIND [LIBRARY]
+cmake_found() { # KIND [LIBRARY [OPTION...]]
     cmake_user "found_$1" "find_package(agent_trace ${version%.*} CONFIG REQUIRED)
 find_package(agent_trace 2 CONFIG QUIET)
 if(agent_trace_FOUND)
     message(FATAL_ERROR \"another major version is none of ours\")
-endif()" && cmake_build "$WORK/found_$1" "$WORK/found_$1/build" -DCMAKE_PREFIX_PATH="$WORK/cmake_$1" &&
-        runs "$WORK/found_$1/build/use" ${2+"$2"}
+endif()" && cmake_build "$WORK/found_$1" "$WORK/found_$1/build" -DCMAKE_PREFIX_PATH="${CMAKE_TREE-$WORK/cmake_$1}" ${3+"$3"} &&
+        runs "$WORK/found_$1/build/use" ${2:+"$2"}
+}
+# The same of what build.sh installed (blank_prefix).
+installed_found() { # KIND [LIBRARY [OPTION]]
+    CMAKE_TREE="$WORK/a prefix" cmake_found "$@"
 }
 cmake_pkgconfig() { # the file tells the prefix from its own place
     export PKG_CONFIG_PATH="$WORK/cmake_static/lib/pkgconfig"
@@ -183,6 +196,8 @@ if have cmake && have ninja; then
     case_ 'CMake: FetchContent, shared, without git' cmake_fetched
     case_ 'CMake: a static library and the program are installed' cmake_program
     case_ 'CMake: find_package, static' cmake_found static
+    case_ 'CMake: find_package of what build.sh installed' installed_found installed "$WORK/a prefix/lib/$soname"
+    case_ 'CMake: the same, static' installed_found installed_static '' -DAGENT_TRACE_USE_STATIC=ON
     case_ 'CMake: what is installed is found by pkg-config too' cmake_pkgconfig
     case_ 'CMake: a shared library is installed' cmake_install shared -DAGENT_TRACE_SHARED=ON \
         -DAGENT_TRACE_PROGRAM=OFF
