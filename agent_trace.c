@@ -3826,6 +3826,7 @@ AGT_PRIVATE agt_fd agt__walk_folder(const agt_sys *sys, agt_fd dir, const char *
  * (6) A lease (has_writer) is held for the moment between two calls. If a writer arrives in that
  *     moment the kernel signals us, by default with SIGIO, which kills a process that does not
  *     expect it; therefore the signal is set to SIGURG first, which is ignored by default.
+ * (7) A process is only said to have ended where nothing of it can act any more.
  *
  * Names here begin with os_: posix_ is POSIX' own. */
 #ifndef _WIN32
@@ -4382,20 +4383,30 @@ static ssize_t os_slurp(const char *path, char *out, size_t size) {
     return n;
 }
 
-/* Field 22 of /proc/self/stat. The program's name in field 2 may hold blanks and brackets, so
- * counting begins behind the last ')'. */
-static uint64_t os_start_time(void) {
+/* What /proc/<pid>/stat says. */
+typedef struct os_stat_line {
+    uint64_t pid, threads, start;
+    char state;
+} os_stat_line;
+
+/* The program's name in field 2 may hold blanks and brackets, so counting begins behind the last
+ * ')'. False: no such process, or no /proc. */
+static bool os_read_stat(const char *path, os_stat_line *out) {
     char text[1024];
-    if (os_slurp("/proc/self/stat", text, sizeof text) <= 0) return 0;
+    memset(out, 0, sizeof *out);
+    if (os_slurp(path, text, sizeof text) <= 0) return false;
     const char *p = strrchr(text, ')');
+    for (const char *d = text; *d >= '0' && *d <= '9'; d++)
+        out->pid = out->pid * 10 + (uint64_t)(*d - '0');
     for (int field = 2; p && field < 22; field++) {
         p = strchr(p, ' ');
         p = p ? p + 1 : NULL;
+        if (p && field == 2) out->state = *p;
+        uint64_t *number = field == 19 ? &out->threads : field == 21 ? &out->start : NULL;
+        for (const char *d = p; number && d && *d >= '0' && *d <= '9'; d++)
+            *number = *number * 10 + (uint64_t)(*d - '0');
     }
-    uint64_t v = 0;
-    for (; p && *p >= '0' && *p <= '9'; p++)
-        v = v * 10 + (uint64_t)(*p - '0');
-    return v;
+    return p != NULL;
 }
 
 /* What a link names, whole or empty. */
@@ -4415,12 +4426,47 @@ static int os_process(void *ctx, agt_process *out) {
     if (gethostname(out->host, sizeof out->host) != 0) out->host[0] = 0;
     out->host[sizeof out->host - 1] = 0;
 #ifdef OS_LINUX
-    out->start = os_start_time();
+    os_stat_line line;
+    if (os_read_stat("/proc/self/stat", &line)) out->start = line.start;
     (void)os_slurp("/proc/sys/kernel/random/boot_id", out->boot, sizeof out->boot);
     (void)os_slurp("/proc/self/comm", out->program, sizeof out->program);
     (void)os_read_link("/proc/self/ns/pid", out->pid_space, sizeof out->pid_space);
     (void)os_read_link("/proc/self/ns/time", out->time_space, sizeof out->time_space);
 #endif
+    return 0;
+}
+
+#ifdef OS_LINUX
+/* A process whose first thread ended is called a zombie though others may work on in it (7). */
+static void os_peer_state(const os_stat_line *line, agt_peer *out) {
+    bool over = line->state == 'X' || line->state == 'x' || line->state == 'Z';
+    bool works = line->state == 'Z' && line->threads > 1;
+    out->state = over && !works ? AGT_PEER_ENDED : AGT_PEER_RUNS;
+    out->start = line->start;
+    long ticks = sysconf(_SC_CLK_TCK);
+    out->per_second = ticks > 0 ? (uint32_t)ticks : 100;
+}
+#endif
+
+static int os_peer(void *ctx, int64_t pid, agt_peer *out) {
+    (void)ctx;
+    memset(out, 0, sizeof *out);
+    if (pid <= 0 || pid > INT32_MAX) return AGT_SYS_ERR(AGT_SYS_NAME, EINVAL);
+#ifdef OS_LINUX
+    char path[48];
+    os_stat_line line;
+    /* /proc may be missing, or show the ids of another name space than ours */
+    if (!os_read_stat("/proc/self/stat", &line) || line.pid != (uint64_t)getpid())
+        return os_error(ENOSYS);
+    (void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    if (os_read_stat(path, &line)) {
+        os_peer_state(&line, out);
+        (void)snprintf(path, sizeof path, "/proc/%ld/ns/pid", (long)pid);
+        (void)os_read_link(path, out->pid_space, sizeof out->pid_space);
+        return 0;
+    }
+#endif
+    if (kill((pid_t)pid, 0) < 0 && errno == ESRCH) out->state = AGT_PEER_ENDED;
     return 0;
 }
 
@@ -4636,6 +4682,7 @@ static const agt_sys os_sys = {
     .mutex_lock = os_mutex_lock,
     .mutex_unlock = os_mutex_unlock,
     .volume = os_volume,
+    .peer = os_peer,
 };
 
 AGENT_TRACE_API const agt_sys *agt_sys_os(void) {
@@ -9830,12 +9877,16 @@ AGT_PRIVATE void agt__flock_drop(agt_flock *l);
 /* Closes the descriptor, which lets go unless a fork's other side holds it. */
 AGT_PRIVATE void agt__flock_close(agt_flock *l);
 
-/* What a leader says of itself in poll.lock and poll.lock.info: a diagnosis, never a decision. */
+/* ---- holder.c ---- */
+
+/* What a process says of itself while it has the poll lock. */
 typedef struct agt_holder {
     int64_t pid;    /* 0: unknown */
     uint64_t start; /* of the process, in the system's own unit; 0: unknown */
     int64_t since_unix_ms;
+    uint64_t epoch; /* 0: unknown */
     char boot[40];
+    char pid_space[32], time_space[32];
     char host[64];
     char program[64];
     char token[33]; /* 128 random bits in hexadecimal: this one time of leading */
@@ -9843,12 +9894,20 @@ typedef struct agt_holder {
 
 #define AGT_HOLDER_TEXT 512 /* bytes that always hold agt__holder_format's text */
 
-/* Writes the lines of poll.lock.info; returns their length. */
+/* This process, with a new token; `program` may be NULL. What the system does not tell is left
+ * empty; so is the token where there is no chance to be had. */
+AGT_PRIVATE void agt__holder_self(agt_holder *h, const agt_sys *sys, const char *program);
+/* Writes the lines; returns their length. */
 AGT_PRIVATE size_t agt__holder_format(const agt_holder *h, char out[AGT_HOLDER_TEXT]);
 /* Reads both files' bytes, whatever they are. The info is believed only if it is of one piece and
  * names the pid of poll.lock. Every text in `out` is UTF-8 without control characters. */
 AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_len,
                                    const void *info, size_t info_len);
+/* Text for people: cut between characters, and what is no UTF-8 or a control becomes '?'. */
+AGT_PRIVATE void agt__holder_text(char *out, size_t size, const char *s, size_t n);
+
+/* ---- poll_lock.c ---- */
+
 /* As agt_poll_lock_holder, of an open folder locks/. */
 AGT_PRIVATE agt_status agt__lock_holder(const agt_sys *sys, agt_fd locks, agt_lock_holder *out,
                                         agt_error *err);
@@ -10032,6 +10091,262 @@ AGT_PRIVATE void agt__flock_close(agt_flock *l) {
     l->held = false;
 }
 /* end src/lock/flock.c */
+/* begin src/lock/holder.c */
+/* holder: what a process says of itself while it has the poll lock, as text.
+ *
+ * One `key=value` a line, at most 512 bytes:
+ *
+ *     pid=4711
+ *     start=123456               the process' start, in the system's own unit
+ *     boot=6f1c...               id of the boot, where the system has one
+ *     pidns=pid:[4026531836]     the spaces that pid and start are counted in, where the
+ *     timens=time:[4026531834]   system has several
+ *     host=workbench
+ *     since=1795485285123        Unix time in ms
+ *     program=agent-trace
+ *     epoch=1795485285120        of this time of leading
+ *     token=9f86d081884c7d65...  128 random bits, new for each time of leading
+ *     end=9f86d081884c7d65...    the same: what lies between is of one piece
+ *
+ * Unknown keys are skipped, of a repeated one the first counts.
+ *
+ * (1) A reader survives any bytes, and believes nothing that is not of one piece.
+ * (2) Whatever is shown to people is UTF-8 without control characters. */
+
+
+#include <stdio.h>
+
+/* Decimal digits only, no more than int64 holds; -1 for everything else. */
+static int64_t holder_number(const char *s, size_t n) {
+    int64_t v = 0;
+    if (n == 0 || n > 18) return -1;
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] < '0' || s[i] > '9') return -1;
+        v = v * 10 + (s[i] - '0');
+    }
+    return v;
+}
+
+/* A process id, or 0. Blanks around it are allowed: others read it so. */
+static int64_t holder_pid(const char *s, size_t n) {
+    while (n && (s[n - 1] == '\n' || s[n - 1] == '\r' || s[n - 1] == ' '))
+        n--;
+    while (n && *s == ' ')
+        s++, n--;
+    int64_t v = holder_number(s, n);
+    return v > 0 && v <= INT32_MAX ? v : 0;
+}
+
+/* Text for people: cut between characters, and what is no UTF-8 or a control becomes '?'. */
+AGT_PRIVATE void agt__holder_text(char *out, size_t size, const char *s, size_t n) {
+    if (n > size - 1) {
+        n = size - 1;
+        for (int i = 0; i < 3 && n && ((unsigned char)s[n] & 0xc0u) == 0x80u; i++)
+            n--;
+    }
+    (void)agt__copy_text(out, size, s, n);
+    for (size_t i = 0; (i += agt__utf8_valid(out + i, n - i)) < n;)
+        out[i++] = '?';
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)out[i];
+        bool c1 = c == 0xc2u && (unsigned char)out[i + 1] < 0xa0u; /* U+0080 to U+009F */
+        if (c < 0x20u || c == 0x7fu) out[i] = '?';
+        if (c1) out[i] = out[i + 1] = '?';
+    }
+}
+
+AGT_PRIVATE size_t agt__holder_format(const agt_holder *h, char out[AGT_HOLDER_TEXT]) {
+    int n = snprintf(out, AGT_HOLDER_TEXT,
+                     "pid=%lld\nstart=%llu\nboot=%s\npidns=%s\ntimens=%s\nhost=%s\nsince=%lld\n"
+                     "program=%s\nepoch=%llu\ntoken=%s\nend=%s\n",
+                     (long long)h->pid, (unsigned long long)h->start, h->boot, h->pid_space,
+                     h->time_space, h->host, (long long)h->since_unix_ms, h->program,
+                     (unsigned long long)h->epoch, h->token, h->token);
+    return n > 0 && n < AGT_HOLDER_TEXT ? (size_t)n : 0;
+}
+
+/* The value of `key` in the lines, the first one; false if there is none. */
+static bool holder_value(const char *s, size_t n, const char *key, agt_text *out) {
+    size_t key_len = strlen(key);
+    while (n) {
+        const char *end = memchr(s, '\n', n);
+        size_t len = end ? (size_t)(end - s) : n;
+        if (len > key_len && s[key_len] == '=' && memcmp(s, key, key_len) == 0) {
+            out->data = s + key_len + 1;
+            out->len = len - key_len - 1;
+            return true;
+        }
+        s += len;
+        n -= len;
+        if (n) s++, n--;
+    }
+    return false;
+}
+
+static void holder_value_text(const char *s, size_t n, const char *key, char *out, size_t size) {
+    agt_text v;
+    if (holder_value(s, n, key, &v)) agt__holder_text(out, size, v.data, v.len);
+}
+
+static int64_t holder_value_number(const char *s, size_t n, const char *key) {
+    agt_text v;
+    int64_t number = holder_value(s, n, key, &v) ? holder_number(v.data, v.len) : -1;
+    return number < 0 ? 0 : number;
+}
+
+/* Is the info all of one piece, and about this leader? */
+static bool holder_info_fits(const char *s, size_t n, int64_t pid) {
+    agt_text token, end;
+    return pid > 0 && holder_value_number(s, n, "pid") == pid &&
+           holder_value(s, n, "token", &token) && holder_value(s, n, "end", &end) &&
+           agt__text_eq(token, end);
+}
+
+AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_len,
+                                   const void *info, size_t info_len) {
+    memset(out, 0, sizeof *out);
+    out->pid = holder_pid(pid, pid_len);
+    if (!holder_info_fits(info, info_len, out->pid)) return;
+    out->start = (uint64_t)holder_value_number(info, info_len, "start");
+    out->epoch = (uint64_t)holder_value_number(info, info_len, "epoch");
+    out->since_unix_ms = holder_value_number(info, info_len, "since");
+    if (out->since_unix_ms > AGT_TIME_MAX) out->since_unix_ms = 0;
+    holder_value_text(info, info_len, "boot", out->boot, sizeof out->boot);
+    holder_value_text(info, info_len, "pidns", out->pid_space, sizeof out->pid_space);
+    holder_value_text(info, info_len, "timens", out->time_space, sizeof out->time_space);
+    holder_value_text(info, info_len, "host", out->host, sizeof out->host);
+    holder_value_text(info, info_len, "program", out->program, sizeof out->program);
+    holder_value_text(info, info_len, "token", out->token, sizeof out->token);
+}
+
+AGT_PRIVATE void agt__holder_self(agt_holder *h, const agt_sys *sys, const char *program) {
+    agt_process self;
+    unsigned char token[16];
+    memset(h, 0, sizeof *h);
+    h->pid = sys->pid(sys->ctx);
+    h->since_unix_ms = sys->now_unix_ms(sys->ctx);
+    if (sys->process(sys->ctx, &self) == 0) {
+        h->start = self.start;
+        agt__holder_text(h->boot, sizeof h->boot, self.boot, strlen(self.boot));
+        agt__holder_text(h->host, sizeof h->host, self.host, strlen(self.host));
+        agt__holder_text(h->pid_space, sizeof h->pid_space, self.pid_space, strlen(self.pid_space));
+        agt__holder_text(h->time_space, sizeof h->time_space, self.time_space,
+                         strlen(self.time_space));
+        if (!program) program = self.program;
+    }
+    if (program) agt__holder_text(h->program, sizeof h->program, program, strlen(program));
+    if (sys->random(sys->ctx, token, sizeof token) == 0) agt__hex(token, sizeof token, h->token);
+}
+/* end src/lock/holder.c */
+/* begin src/lock/liveness.c */
+/* liveness: whether the process that a record names can still act, from what the system tells.
+ *
+ * A process id alone proves nothing: it is used again, counted anew in a container, and another
+ * machine's means nothing here. DEAD is said only where each of these was looked at; whatever
+ * cannot be proved is UNCERTAIN, and nobody takes anything from a process because of that.
+ *
+ *   pid        none, or none that a system gives out                      -> uncertain
+ *   host       another one, or unknown: its processes cannot be seen      -> uncertain
+ *   boot       another one, on this machine's own disk: it was restarted  -> dead
+ *              another one, or unknown, on a disk that others may use:
+ *              a machine of the same name, perhaps                        -> uncertain
+ *   spaces     ids or times are counted in another space                  -> uncertain
+ *   process    gone, or a zombie                                          -> dead
+ *              in an inner space: the record would say so, so it is
+ *              another one                                                -> dead
+ *   start      unknown on either side: the id may have been used again    -> uncertain
+ *              more than a second apart: the id was used again            -> dead
+ *              else                                                       -> alive
+ *
+ * (1) A second is tolerated because some systems round the start, each reader a little otherwise.
+ *     An id that is used again within a second of the first one's start would have to run through
+ *     all ids of the system in that time.
+ * (2) This process' own id is no special case: its start tells whether the record is of an earlier
+ *     process that had it.
+ * (3) A process that calls exec is the same one for everybody else. */
+/* begin src/lock/liveness.h */
+/* liveness: whether the process that a record names can still act. */
+#ifndef AGT_LIVENESS_H
+#define AGT_LIVENESS_H
+
+
+typedef enum agt_verdict {
+    AGT_UNCERTAIN = 0, /* nobody here can tell: treated as alive */
+    AGT_ALIVE,
+    AGT_DEAD /* proved: it cannot act any more */
+} agt_verdict;
+
+/* What is known here, to judge by. */
+typedef struct agt_witness {
+    agt_process self;
+    agt_peer peer; /* the process that has the record's pid; state AGT_PEER_UNKNOWN: not told */
+    bool local;    /* the record lies on a file system of this machine alone */
+} agt_witness;
+
+/* The verdict; `why` gets the reason, a few words that continue "its process ...". Pure. */
+AGT_PRIVATE agt_verdict agt__liveness(const agt_holder *h, const agt_witness *w, const char **why);
+/* Gathers what is known and judges. `dir` is the folder of the record. */
+AGT_PRIVATE agt_verdict agt__liveness_ask(const agt_sys *sys, agt_fd dir, const agt_holder *h,
+                                          const char **why);
+
+#endif /* AGT_LIVENESS_H */
+/* end src/lock/liveness.h */
+
+
+static agt_verdict liveness_say(agt_verdict v, const char *text, const char **why) {
+    if (why) *why = text;
+    return v;
+}
+
+/* Does the record speak of this machine, running as it does? AGT_ALIVE: yes, look at the pid. */
+static agt_verdict liveness_place(const agt_holder *h, const agt_witness *w, const char **why) {
+    if (!h->host[0] || strcmp(h->host, w->self.host) != 0)
+        return liveness_say(AGT_UNCERTAIN, "is on another host", why);
+    bool known = h->boot[0] && w->self.boot[0];
+    if (known && strcmp(h->boot, w->self.boot) != 0) {
+        if (w->local) return liveness_say(AGT_DEAD, "ended when the machine was restarted", why);
+        return liveness_say(AGT_UNCERTAIN, "may be on another host of the same name", why);
+    }
+    if (!known && !w->local)
+        return liveness_say(AGT_UNCERTAIN, "may be on another host of the same name", why);
+    if (strcmp(h->pid_space, w->self.pid_space) != 0)
+        return liveness_say(AGT_UNCERTAIN, "is in another container", why);
+    if (strcmp(h->time_space, w->self.time_space) != 0)
+        return liveness_say(AGT_UNCERTAIN, "has another count of time", why);
+    return AGT_ALIVE;
+}
+
+AGT_PRIVATE agt_verdict agt__liveness(const agt_holder *h, const agt_witness *w, const char **why) {
+    const agt_peer *p = &w->peer;
+    if (h->pid <= 0 || h->pid > INT32_MAX) return liveness_say(AGT_UNCERTAIN, "is not named", why);
+    agt_verdict v = liveness_place(h, w, why);
+    if (v != AGT_ALIVE) return v;
+    if (p->state == AGT_PEER_ENDED) return liveness_say(AGT_DEAD, "has ended", why);
+    if (p->pid_space[0] && h->pid_space[0] && strcmp(p->pid_space, h->pid_space) != 0)
+        return liveness_say(AGT_DEAD, "has ended, and another one has its id", why);
+    if (!p->start || !h->start || !p->per_second)
+        return liveness_say(AGT_UNCERTAIN, "may be another one of the same id", why);
+    uint64_t apart = p->start > h->start ? p->start - h->start : h->start - p->start;
+    if (apart > p->per_second)
+        return liveness_say(AGT_DEAD, "has ended, and another one has its id", why);
+    return liveness_say(AGT_ALIVE, "runs", why);
+}
+
+AGT_PRIVATE agt_verdict agt__liveness_ask(const agt_sys *sys, agt_fd dir, const agt_holder *h,
+                                          const char **why) {
+    static const agt_volume unknown = AGT_VOLUME_INIT;
+    agt_witness w;
+    agt_volume volume = unknown;
+    memset(&w, 0, sizeof w);
+    if (sys->process(sys->ctx, &w.self) < 0)
+        return liveness_say(AGT_UNCERTAIN, "cannot be looked for", why);
+    w.local =
+        sys->volume && sys->volume(sys->ctx, dir, &volume) >= 0 && volume.place == AGT_VOLUME_LOCAL;
+    if (h->pid <= 0 || h->pid > INT32_MAX || !sys->peer || sys->peer(sys->ctx, h->pid, &w.peer) < 0)
+        memset(&w.peer, 0, sizeof w.peer);
+    return agt__liveness(h, &w, why);
+}
+/* end src/lock/liveness.c */
 /* begin src/lock/poll_lock.c */
 /* poll_lock: who leads, elected by flock on <root>/.agent-trace/locks/poll.lock.
  *
@@ -10040,17 +10355,7 @@ AGT_PRIVATE void agt__flock_close(agt_flock *l) {
  * same file, in both directions.
  *
  *   poll.lock        the last leader's process id, decimal, nothing else
- *   poll.lock.info   what else it says of itself, one `key=value` a line, at most 512 bytes:
- *                      pid=4711                 again
- *                      start=123456             the process' start, in the system's own unit
- *                      boot=6f1c...             id of the boot, where the system has one
- *                      host=workbench
- *                      since=1795485285123      Unix time in ms
- *                      program=agent-trace
- *                      token=9f86d081884c7d65…  128 random bits, new for each time of leading
- *                      end=9f86d081884c7d65…    the same: what lies between is of one piece
- *                    It counts only if its pid is that of poll.lock, and end is token. Unknown
- *                    keys are skipped, of a repeated one the first counts.
+ *   poll.lock.info   what else it says of itself (holder.c)
  *
  * (1) Both files are diagnosis. The kernel's lock decides; bytes never do. Therefore failing to
  *     write them (a full disk) does not fail the lock, and a reader survives any bytes in them.
@@ -10074,106 +10379,6 @@ struct agt_poll_lock {
     agt_fd locks;
     agt_flock lock;
 };
-
-/* ---- what a leader says of itself ---- */
-
-/* Decimal digits only, no more than int64 holds; -1 for everything else. */
-static int64_t poll_number(const char *s, size_t n) {
-    int64_t v = 0;
-    if (n == 0 || n > 18) return -1;
-    for (size_t i = 0; i < n; i++) {
-        if (s[i] < '0' || s[i] > '9') return -1;
-        v = v * 10 + (s[i] - '0');
-    }
-    return v;
-}
-
-/* A process id, or 0. Blanks around it are allowed: others read it so. */
-static int64_t poll_pid(const char *s, size_t n) {
-    while (n && (s[n - 1] == '\n' || s[n - 1] == '\r' || s[n - 1] == ' '))
-        n--;
-    while (n && *s == ' ')
-        s++, n--;
-    int64_t v = poll_number(s, n);
-    return v > 0 && v <= INT32_MAX ? v : 0;
-}
-
-/* Text for people: cut between characters, and what is no UTF-8 or a control becomes '?'. */
-static void poll_text(char *out, size_t size, const char *s, size_t n) {
-    if (n > size - 1) {
-        n = size - 1;
-        for (int i = 0; i < 3 && n && ((unsigned char)s[n] & 0xc0u) == 0x80u; i++)
-            n--;
-    }
-    (void)agt__copy_text(out, size, s, n);
-    for (size_t i = 0; (i += agt__utf8_valid(out + i, n - i)) < n;)
-        out[i++] = '?';
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)out[i];
-        bool c1 = c == 0xc2u && (unsigned char)out[i + 1] < 0xa0u; /* U+0080 to U+009F */
-        if (c < 0x20u || c == 0x7fu) out[i] = '?';
-        if (c1) out[i] = out[i + 1] = '?';
-    }
-}
-
-AGT_PRIVATE size_t agt__holder_format(const agt_holder *h, char out[AGT_HOLDER_TEXT]) {
-    int n = snprintf(out, AGT_HOLDER_TEXT,
-                     "pid=%lld\nstart=%llu\nboot=%s\nhost=%s\nsince=%lld\nprogram=%s\ntoken=%s\n"
-                     "end=%s\n",
-                     (long long)h->pid, (unsigned long long)h->start, h->boot, h->host,
-                     (long long)h->since_unix_ms, h->program, h->token, h->token);
-    return n > 0 && n < AGT_HOLDER_TEXT ? (size_t)n : 0;
-}
-
-/* The value of `key` in the lines, the first one; false if there is none. */
-static bool poll_value(const char *s, size_t n, const char *key, agt_text *out) {
-    size_t key_len = strlen(key);
-    while (n) {
-        const char *end = memchr(s, '\n', n);
-        size_t len = end ? (size_t)(end - s) : n;
-        if (len > key_len && s[key_len] == '=' && memcmp(s, key, key_len) == 0) {
-            out->data = s + key_len + 1;
-            out->len = len - key_len - 1;
-            return true;
-        }
-        s += len;
-        n -= len;
-        if (n) s++, n--;
-    }
-    return false;
-}
-
-static void poll_value_text(const char *s, size_t n, const char *key, char *out, size_t size) {
-    agt_text v;
-    if (poll_value(s, n, key, &v)) poll_text(out, size, v.data, v.len);
-}
-
-static int64_t poll_value_number(const char *s, size_t n, const char *key) {
-    agt_text v;
-    int64_t number = poll_value(s, n, key, &v) ? poll_number(v.data, v.len) : -1;
-    return number < 0 ? 0 : number;
-}
-
-/* Is the info all of one piece, and about this leader? */
-static bool poll_info_fits(const char *s, size_t n, int64_t pid) {
-    agt_text token, end;
-    return pid > 0 && poll_value_number(s, n, "pid") == pid && poll_value(s, n, "token", &token) &&
-           poll_value(s, n, "end", &end) && agt__text_eq(token, end);
-}
-
-AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_len,
-                                   const void *info, size_t info_len) {
-    memset(out, 0, sizeof *out);
-    out->pid = poll_pid(pid, pid_len);
-    if (!poll_info_fits(info, info_len, out->pid)) return;
-    out->start = (uint64_t)poll_value_number(info, info_len, "start");
-    out->since_unix_ms = poll_value_number(info, info_len, "since");
-    if (out->since_unix_ms > AGT_TIME_MAX) out->since_unix_ms = 0;
-    poll_value_text(info, info_len, "boot", out->boot, sizeof out->boot);
-    poll_value_text(info, info_len, "host", out->host, sizeof out->host);
-    poll_value_text(info, info_len, "program", out->program, sizeof out->program);
-    poll_value_text(info, info_len, "token", out->token, sizeof out->token);
-}
 
 /* ---- the folder ---- */
 
@@ -10209,21 +10414,9 @@ static void poll_rewrite(const agt_sys *sys, agt_fd fd, const char *text, size_t
 /* Writes who leads into both files. Best effort: the lock holds without (1). */
 static void poll_announce(agt_poll_lock *p, const char *program) {
     const agt_sys *sys = p->sys;
-    agt_process self;
     agt_holder h;
-    unsigned char token[16];
     char text[AGT_HOLDER_TEXT];
-    memset(&h, 0, sizeof h);
-    h.pid = p->pid;
-    h.since_unix_ms = sys->now_unix_ms(sys->ctx);
-    if (sys->process(sys->ctx, &self) == 0) {
-        h.start = self.start;
-        poll_text(h.boot, sizeof h.boot, self.boot, strlen(self.boot));
-        poll_text(h.host, sizeof h.host, self.host, strlen(self.host));
-        if (!program) program = self.program;
-    }
-    if (program) poll_text(h.program, sizeof h.program, program, strlen(program));
-    if (sys->random(sys->ctx, token, sizeof token) == 0) agt__hex(token, sizeof token, h.token);
+    agt__holder_self(&h, sys, program);
 
     int n = snprintf(text, sizeof text, "%lld", (long long)h.pid);
     poll_rewrite(sys, p->lock.fd, text, (size_t)n);
@@ -25445,6 +25638,12 @@ static int veil_volume(void *ctx, agt_fd dir, agt_volume *out) {
     return v->under->volume(v->under->ctx, dir, out);
 }
 
+static int veil_peer(void *ctx, int64_t pid, agt_peer *out) {
+    const agt_veil *v = ctx;
+    if (!v->under->peer) return AGT_SYS_ERR(AGT_SYS_NOSYS, 0);
+    return v->under->peer(v->under->ctx, pid, out);
+}
+
 static const agt_sys veil_calls = {sizeof(agt_sys),  NULL,
                                    veil_open_root,   veil_open,
                                    veil_walk,        veil_close,
@@ -25462,7 +25661,7 @@ static const agt_sys veil_calls = {sizeof(agt_sys),  NULL,
                                    veil_process,     veil_path_of,
                                    veil_mutex_new,   veil_mutex_free,
                                    veil_mutex_lock,  veil_mutex_unlock,
-                                   veil_volume};
+                                   veil_volume,      veil_peer};
 
 /* ---- making it ---- */
 

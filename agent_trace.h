@@ -1225,6 +1225,19 @@ typedef struct agt_process {
     char program[64];
 } agt_process;
 
+/* What the system tells of a process, whichever it is. */
+enum agt_peer_state {
+    AGT_PEER_UNKNOWN = 0, /* something has that id, and no more is known */
+    AGT_PEER_RUNS,        /* also one that is stopped */
+    AGT_PEER_ENDED        /* nothing has that id, or what has it only waits for its parent */
+};
+typedef struct agt_peer {
+    uint32_t state;      /* an agt_peer_state */
+    uint32_t per_second; /* units of `start` in a second */
+    uint64_t start;      /* as agt_process has it; 0 unknown */
+    char pid_space[32];  /* it runs in; empty unknown */
+} agt_peer;
+
 /* What serves a folder's files. A lock, and an order of writes, may mean less where it is not this
  * machine alone. */
 enum agt_volume_place {
@@ -1298,6 +1311,9 @@ struct agt_sys {
     void (*mutex_unlock)(void *ctx, void *mutex);
     /* the file system an open folder is on, for a diagnosis alone; NULL and NOSYS: unknown */
     int (*volume)(void *ctx, agt_fd dir, agt_volume *out);
+    /* the process `pid` as this one sees it, also one of somebody else; 0, or NOSYS where the
+     * system does not tell; NULL: it never does */
+    int (*peer)(void *ctx, int64_t pid, agt_peer *out);
 };
 
 /* The operating system itself, so that a shim can wrap it. Never NULL. */

@@ -59,6 +59,8 @@
 #endif
 /* floor 3 */
 #include "lock/flock.c"
+#include "lock/holder.c"
+#include "lock/liveness.c"
 #include "lock/poll_lock.c"
 #include "log/event.c"
 #include "log/trace.c"

@@ -192,7 +192,8 @@ void machine_choices_free(machine_choices *c); /* to stop before the end */
     X(PROCESS, process)                                                                            \
     X(PATH_OF, path_of)                                                                            \
     X(MUTEX_NEW, mutex_new)                                                                        \
-    X(VOLUME, volume)
+    X(VOLUME, volume)                                                                              \
+    X(PEER, peer)
 
 typedef enum machine_op {
 #define MACHINE_OP_ENUM(upper, lower) MACHINE_##upper,

@@ -732,6 +732,24 @@ static int machine_call_volume(void *ctx, agt_fd dir, agt_volume *out) {
     RUN(int, machine_do_volume(p, dir, out), VOLUME, .fd = dir);
 }
 
+/* A process that was killed is gone at once: nobody's zombie. */
+static int64_t machine_do_peer(const machine_process *p, int64_t pid, agt_peer *out) {
+    memset(out, 0, sizeof *out);
+    out->state = AGT_PEER_ENDED;
+    for (const machine_process *x = p->m->processes; x; x = x->next) {
+        if (x->dead || (x->pid != pid && x->parent_pid != pid)) continue;
+        out->state = AGT_PEER_RUNS;
+        out->start = x->start;
+        out->per_second = 100;
+        if (!p->m->set.no_boot) strcpy(out->pid_space, "pid:[4026531836]");
+    }
+    return 0;
+}
+
+static int machine_call_peer(void *ctx, int64_t pid, agt_peer *out) {
+    RUN(int, machine_do_peer(p, pid, out), PEER, .n = (uint64_t)pid);
+}
+
 static void machine_mutex_free(void *ctx, void *mutex) {
     struct mutex *x = mutex;
     if (!x) return;
@@ -809,6 +827,7 @@ static const agt_sys machine_sys_of_all = {
     .mutex_lock = machine_mutex_lock,
     .mutex_unlock = machine_mutex_unlock,
     .volume = machine_call_volume,
+    .peer = machine_call_peer,
 };
 
 #endif /* AGT_MACHINE_CALLS_H */

@@ -26,12 +26,16 @@ AGT_PRIVATE void agt__flock_drop(agt_flock *l);
 /* Closes the descriptor, which lets go unless a fork's other side holds it. */
 AGT_PRIVATE void agt__flock_close(agt_flock *l);
 
-/* What a leader says of itself in poll.lock and poll.lock.info: a diagnosis, never a decision. */
+/* ---- holder.c ---- */
+
+/* What a process says of itself while it has the poll lock. */
 typedef struct agt_holder {
     int64_t pid;    /* 0: unknown */
     uint64_t start; /* of the process, in the system's own unit; 0: unknown */
     int64_t since_unix_ms;
+    uint64_t epoch; /* 0: unknown */
     char boot[40];
+    char pid_space[32], time_space[32];
     char host[64];
     char program[64];
     char token[33]; /* 128 random bits in hexadecimal: this one time of leading */
@@ -39,12 +43,20 @@ typedef struct agt_holder {
 
 #define AGT_HOLDER_TEXT 512 /* bytes that always hold agt__holder_format's text */
 
-/* Writes the lines of poll.lock.info; returns their length. */
+/* This process, with a new token; `program` may be NULL. What the system does not tell is left
+ * empty; so is the token where there is no chance to be had. */
+AGT_PRIVATE void agt__holder_self(agt_holder *h, const agt_sys *sys, const char *program);
+/* Writes the lines; returns their length. */
 AGT_PRIVATE size_t agt__holder_format(const agt_holder *h, char out[AGT_HOLDER_TEXT]);
 /* Reads both files' bytes, whatever they are. The info is believed only if it is of one piece and
  * names the pid of poll.lock. Every text in `out` is UTF-8 without control characters. */
 AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_len,
                                    const void *info, size_t info_len);
+/* Text for people: cut between characters, and what is no UTF-8 or a control becomes '?'. */
+AGT_PRIVATE void agt__holder_text(char *out, size_t size, const char *s, size_t n);
+
+/* ---- poll_lock.c ---- */
+
 /* As agt_poll_lock_holder, of an open folder locks/. */
 AGT_PRIVATE agt_status agt__lock_holder(const agt_sys *sys, agt_fd locks, agt_lock_holder *out,
                                         agt_error *err);

@@ -5,17 +5,7 @@
  * same file, in both directions.
  *
  *   poll.lock        the last leader's process id, decimal, nothing else
- *   poll.lock.info   what else it says of itself, one `key=value` a line, at most 512 bytes:
- *                      pid=4711                 again
- *                      start=123456             the process' start, in the system's own unit
- *                      boot=6f1c...             id of the boot, where the system has one
- *                      host=workbench
- *                      since=1795485285123      Unix time in ms
- *                      program=agent-trace
- *                      token=9f86d081884c7d65…  128 random bits, new for each time of leading
- *                      end=9f86d081884c7d65…    the same: what lies between is of one piece
- *                    It counts only if its pid is that of poll.lock, and end is token. Unknown
- *                    keys are skipped, of a repeated one the first counts.
+ *   poll.lock.info   what else it says of itself (holder.c)
  *
  * (1) Both files are diagnosis. The kernel's lock decides; bytes never do. Therefore failing to
  *     write them (a full disk) does not fail the lock, and a reader survives any bytes in them.
@@ -43,106 +33,6 @@ struct agt_poll_lock {
     agt_fd locks;
     agt_flock lock;
 };
-
-/* ---- what a leader says of itself ---- */
-
-/* Decimal digits only, no more than int64 holds; -1 for everything else. */
-static int64_t poll_number(const char *s, size_t n) {
-    int64_t v = 0;
-    if (n == 0 || n > 18) return -1;
-    for (size_t i = 0; i < n; i++) {
-        if (s[i] < '0' || s[i] > '9') return -1;
-        v = v * 10 + (s[i] - '0');
-    }
-    return v;
-}
-
-/* A process id, or 0. Blanks around it are allowed: others read it so. */
-static int64_t poll_pid(const char *s, size_t n) {
-    while (n && (s[n - 1] == '\n' || s[n - 1] == '\r' || s[n - 1] == ' '))
-        n--;
-    while (n && *s == ' ')
-        s++, n--;
-    int64_t v = poll_number(s, n);
-    return v > 0 && v <= INT32_MAX ? v : 0;
-}
-
-/* Text for people: cut between characters, and what is no UTF-8 or a control becomes '?'. */
-static void poll_text(char *out, size_t size, const char *s, size_t n) {
-    if (n > size - 1) {
-        n = size - 1;
-        for (int i = 0; i < 3 && n && ((unsigned char)s[n] & 0xc0u) == 0x80u; i++)
-            n--;
-    }
-    (void)agt__copy_text(out, size, s, n);
-    for (size_t i = 0; (i += agt__utf8_valid(out + i, n - i)) < n;)
-        out[i++] = '?';
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)out[i];
-        bool c1 = c == 0xc2u && (unsigned char)out[i + 1] < 0xa0u; /* U+0080 to U+009F */
-        if (c < 0x20u || c == 0x7fu) out[i] = '?';
-        if (c1) out[i] = out[i + 1] = '?';
-    }
-}
-
-AGT_PRIVATE size_t agt__holder_format(const agt_holder *h, char out[AGT_HOLDER_TEXT]) {
-    int n = snprintf(out, AGT_HOLDER_TEXT,
-                     "pid=%lld\nstart=%llu\nboot=%s\nhost=%s\nsince=%lld\nprogram=%s\ntoken=%s\n"
-                     "end=%s\n",
-                     (long long)h->pid, (unsigned long long)h->start, h->boot, h->host,
-                     (long long)h->since_unix_ms, h->program, h->token, h->token);
-    return n > 0 && n < AGT_HOLDER_TEXT ? (size_t)n : 0;
-}
-
-/* The value of `key` in the lines, the first one; false if there is none. */
-static bool poll_value(const char *s, size_t n, const char *key, agt_text *out) {
-    size_t key_len = strlen(key);
-    while (n) {
-        const char *end = memchr(s, '\n', n);
-        size_t len = end ? (size_t)(end - s) : n;
-        if (len > key_len && s[key_len] == '=' && memcmp(s, key, key_len) == 0) {
-            out->data = s + key_len + 1;
-            out->len = len - key_len - 1;
-            return true;
-        }
-        s += len;
-        n -= len;
-        if (n) s++, n--;
-    }
-    return false;
-}
-
-static void poll_value_text(const char *s, size_t n, const char *key, char *out, size_t size) {
-    agt_text v;
-    if (poll_value(s, n, key, &v)) poll_text(out, size, v.data, v.len);
-}
-
-static int64_t poll_value_number(const char *s, size_t n, const char *key) {
-    agt_text v;
-    int64_t number = poll_value(s, n, key, &v) ? poll_number(v.data, v.len) : -1;
-    return number < 0 ? 0 : number;
-}
-
-/* Is the info all of one piece, and about this leader? */
-static bool poll_info_fits(const char *s, size_t n, int64_t pid) {
-    agt_text token, end;
-    return pid > 0 && poll_value_number(s, n, "pid") == pid && poll_value(s, n, "token", &token) &&
-           poll_value(s, n, "end", &end) && agt__text_eq(token, end);
-}
-
-AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_len,
-                                   const void *info, size_t info_len) {
-    memset(out, 0, sizeof *out);
-    out->pid = poll_pid(pid, pid_len);
-    if (!poll_info_fits(info, info_len, out->pid)) return;
-    out->start = (uint64_t)poll_value_number(info, info_len, "start");
-    out->since_unix_ms = poll_value_number(info, info_len, "since");
-    if (out->since_unix_ms > AGT_TIME_MAX) out->since_unix_ms = 0;
-    poll_value_text(info, info_len, "boot", out->boot, sizeof out->boot);
-    poll_value_text(info, info_len, "host", out->host, sizeof out->host);
-    poll_value_text(info, info_len, "program", out->program, sizeof out->program);
-    poll_value_text(info, info_len, "token", out->token, sizeof out->token);
-}
 
 /* ---- the folder ---- */
 
@@ -178,21 +68,9 @@ static void poll_rewrite(const agt_sys *sys, agt_fd fd, const char *text, size_t
 /* Writes who leads into both files. Best effort: the lock holds without (1). */
 static void poll_announce(agt_poll_lock *p, const char *program) {
     const agt_sys *sys = p->sys;
-    agt_process self;
     agt_holder h;
-    unsigned char token[16];
     char text[AGT_HOLDER_TEXT];
-    memset(&h, 0, sizeof h);
-    h.pid = p->pid;
-    h.since_unix_ms = sys->now_unix_ms(sys->ctx);
-    if (sys->process(sys->ctx, &self) == 0) {
-        h.start = self.start;
-        poll_text(h.boot, sizeof h.boot, self.boot, strlen(self.boot));
-        poll_text(h.host, sizeof h.host, self.host, strlen(self.host));
-        if (!program) program = self.program;
-    }
-    if (program) poll_text(h.program, sizeof h.program, program, strlen(program));
-    if (sys->random(sys->ctx, token, sizeof token) == 0) agt__hex(token, sizeof token, h.token);
+    agt__holder_self(&h, sys, program);
 
     int n = snprintf(text, sizeof text, "%lld", (long long)h.pid);
     poll_rewrite(sys, p->lock.fd, text, (size_t)n);

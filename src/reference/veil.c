@@ -268,6 +268,12 @@ static int veil_volume(void *ctx, agt_fd dir, agt_volume *out) {
     return v->under->volume(v->under->ctx, dir, out);
 }
 
+static int veil_peer(void *ctx, int64_t pid, agt_peer *out) {
+    const agt_veil *v = ctx;
+    if (!v->under->peer) return AGT_SYS_ERR(AGT_SYS_NOSYS, 0);
+    return v->under->peer(v->under->ctx, pid, out);
+}
+
 static const agt_sys veil_calls = {sizeof(agt_sys),  NULL,
                                    veil_open_root,   veil_open,
                                    veil_walk,        veil_close,
@@ -285,7 +291,7 @@ static const agt_sys veil_calls = {sizeof(agt_sys),  NULL,
                                    veil_process,     veil_path_of,
                                    veil_mutex_new,   veil_mutex_free,
                                    veil_mutex_lock,  veil_mutex_unlock,
-                                   veil_volume};
+                                   veil_volume,      veil_peer};
 
 /* ---- making it ---- */
 

@@ -17,6 +17,7 @@
  * (6) A lease (has_writer) is held for the moment between two calls. If a writer arrives in that
  *     moment the kernel signals us, by default with SIGIO, which kills a process that does not
  *     expect it; therefore the signal is set to SIGURG first, which is ignored by default.
+ * (7) A process is only said to have ended where nothing of it can act any more.
  *
  * Names here begin with os_: posix_ is POSIX' own. */
 #ifndef _WIN32
@@ -575,20 +576,30 @@ static ssize_t os_slurp(const char *path, char *out, size_t size) {
     return n;
 }
 
-/* Field 22 of /proc/self/stat. The program's name in field 2 may hold blanks and brackets, so
- * counting begins behind the last ')'. */
-static uint64_t os_start_time(void) {
+/* What /proc/<pid>/stat says. */
+typedef struct os_stat_line {
+    uint64_t pid, threads, start;
+    char state;
+} os_stat_line;
+
+/* The program's name in field 2 may hold blanks and brackets, so counting begins behind the last
+ * ')'. False: no such process, or no /proc. */
+static bool os_read_stat(const char *path, os_stat_line *out) {
     char text[1024];
-    if (os_slurp("/proc/self/stat", text, sizeof text) <= 0) return 0;
+    memset(out, 0, sizeof *out);
+    if (os_slurp(path, text, sizeof text) <= 0) return false;
     const char *p = strrchr(text, ')');
+    for (const char *d = text; *d >= '0' && *d <= '9'; d++)
+        out->pid = out->pid * 10 + (uint64_t)(*d - '0');
     for (int field = 2; p && field < 22; field++) {
         p = strchr(p, ' ');
         p = p ? p + 1 : NULL;
+        if (p && field == 2) out->state = *p;
+        uint64_t *number = field == 19 ? &out->threads : field == 21 ? &out->start : NULL;
+        for (const char *d = p; number && d && *d >= '0' && *d <= '9'; d++)
+            *number = *number * 10 + (uint64_t)(*d - '0');
     }
-    uint64_t v = 0;
-    for (; p && *p >= '0' && *p <= '9'; p++)
-        v = v * 10 + (uint64_t)(*p - '0');
-    return v;
+    return p != NULL;
 }
 
 /* What a link names, whole or empty. */
@@ -608,12 +619,47 @@ static int os_process(void *ctx, agt_process *out) {
     if (gethostname(out->host, sizeof out->host) != 0) out->host[0] = 0;
     out->host[sizeof out->host - 1] = 0;
 #ifdef OS_LINUX
-    out->start = os_start_time();
+    os_stat_line line;
+    if (os_read_stat("/proc/self/stat", &line)) out->start = line.start;
     (void)os_slurp("/proc/sys/kernel/random/boot_id", out->boot, sizeof out->boot);
     (void)os_slurp("/proc/self/comm", out->program, sizeof out->program);
     (void)os_read_link("/proc/self/ns/pid", out->pid_space, sizeof out->pid_space);
     (void)os_read_link("/proc/self/ns/time", out->time_space, sizeof out->time_space);
 #endif
+    return 0;
+}
+
+#ifdef OS_LINUX
+/* A process whose first thread ended is called a zombie though others may work on in it (7). */
+static void os_peer_state(const os_stat_line *line, agt_peer *out) {
+    bool over = line->state == 'X' || line->state == 'x' || line->state == 'Z';
+    bool works = line->state == 'Z' && line->threads > 1;
+    out->state = over && !works ? AGT_PEER_ENDED : AGT_PEER_RUNS;
+    out->start = line->start;
+    long ticks = sysconf(_SC_CLK_TCK);
+    out->per_second = ticks > 0 ? (uint32_t)ticks : 100;
+}
+#endif
+
+static int os_peer(void *ctx, int64_t pid, agt_peer *out) {
+    (void)ctx;
+    memset(out, 0, sizeof *out);
+    if (pid <= 0 || pid > INT32_MAX) return AGT_SYS_ERR(AGT_SYS_NAME, EINVAL);
+#ifdef OS_LINUX
+    char path[48];
+    os_stat_line line;
+    /* /proc may be missing, or show the ids of another name space than ours */
+    if (!os_read_stat("/proc/self/stat", &line) || line.pid != (uint64_t)getpid())
+        return os_error(ENOSYS);
+    (void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    if (os_read_stat(path, &line)) {
+        os_peer_state(&line, out);
+        (void)snprintf(path, sizeof path, "/proc/%ld/ns/pid", (long)pid);
+        (void)os_read_link(path, out->pid_space, sizeof out->pid_space);
+        return 0;
+    }
+#endif
+    if (kill((pid_t)pid, 0) < 0 && errno == ESRCH) out->state = AGT_PEER_ENDED;
     return 0;
 }
 
@@ -829,6 +875,7 @@ static const agt_sys os_sys = {
     .mutex_lock = os_mutex_lock,
     .mutex_unlock = os_mutex_unlock,
     .volume = os_volume,
+    .peer = os_peer,
 };
 
 AGENT_TRACE_API const agt_sys *agt_sys_os(void) {
