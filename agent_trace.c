@@ -9877,6 +9877,12 @@ AGT_PRIVATE void agt__flock_drop(agt_flock *l);
 /* Closes the descriptor, which lets go unless a fork's other side holds it. */
 AGT_PRIVATE void agt__flock_close(agt_flock *l);
 
+/* ---- the files in locks/ ---- */
+
+#define AGT_POLL_LOCK  "poll.lock"
+#define AGT_POLL_INFO  "poll.lock.info"
+#define AGT_POLL_EPOCH "poll.lock.epoch"
+
 /* ---- holder.c ---- */
 
 /* What a process says of itself while it has the poll lock. */
@@ -9905,6 +9911,22 @@ AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_
                                    const void *info, size_t info_len);
 /* Text for people: cut between characters, and what is no UTF-8 or a control becomes '?'. */
 AGT_PRIVATE void agt__holder_text(char *out, size_t size, const char *s, size_t n);
+
+/* What the two files of an open folder locks/ say; empty where they say nothing. */
+AGT_PRIVATE void agt__holder_read(const agt_sys *sys, agt_fd locks, agt_holder *out);
+
+/* ---- epoch.c ---- */
+
+/* The newest epoch, 0 if none is known. AGT_INVALID, AGT_IO. */
+AGT_PRIVATE agt_status agt__epoch_read(const agt_sys *sys, agt_fd locks, uint64_t *out,
+                                       agt_error *err);
+/* Under the poll lock. `*mine` 0: begins the next epoch. Else: makes sure that the file says it.
+ * AGT_BUSY (a newer one exists), AGT_INVALID, AGT_NOT_FOUND, AGT_NOMEM, AGT_IO. */
+AGT_PRIVATE agt_status agt__epoch_lead(const agt_sys *sys, agt_fd locks, uint64_t *mine,
+                                       agt_error *err);
+/* May a change that carries this epoch (0: none) be made? AGT_OK, AGT_BUSY, AGT_INVALID, AGT_IO. */
+AGT_PRIVATE agt_status agt__epoch_fence(const agt_sys *sys, agt_fd locks, uint64_t epoch,
+                                        agt_error *err);
 
 /* ---- poll_lock.c ---- */
 
@@ -10116,6 +10138,8 @@ AGT_PRIVATE void agt__flock_close(agt_flock *l) {
 
 #include <stdio.h>
 
+#define HOLDER_PID_MAX 64 /* bytes of poll.lock that are looked at */
+
 /* Decimal digits only, no more than int64 holds; -1 for everything else. */
 static int64_t holder_number(const char *s, size_t n) {
     int64_t v = 0;
@@ -10237,6 +10261,23 @@ AGT_PRIVATE void agt__holder_self(agt_holder *h, const agt_sys *sys, const char 
     if (program) agt__holder_text(h->program, sizeof h->program, program, strlen(program));
     if (sys->random(sys->ctx, token, sizeof token) == 0) agt__hex(token, sizeof token, h->token);
 }
+
+/* Up to `size` bytes of a file; what cannot be read counts as empty. */
+static size_t holder_look(const agt_sys *sys, agt_fd locks, const char *name, char *out,
+                          size_t size) {
+    agt_fd fd = sys->open(sys->ctx, locks, name, AGT_O_READ, 0);
+    if (fd < 0) return 0;
+    int64_t n = agt__read_all(sys, fd, out, size, 0);
+    sys->close(sys->ctx, fd);
+    return n > 0 ? (size_t)n : 0;
+}
+
+AGT_PRIVATE void agt__holder_read(const agt_sys *sys, agt_fd locks, agt_holder *out) {
+    char pid[HOLDER_PID_MAX], info[AGT_HOLDER_TEXT];
+    size_t pid_len = holder_look(sys, locks, AGT_POLL_LOCK, pid, sizeof pid);
+    size_t info_len = holder_look(sys, locks, AGT_POLL_INFO, info, sizeof info);
+    agt__holder_parse(out, pid, pid_len, info, info_len);
+}
 /* end src/lock/holder.c */
 /* begin src/lock/liveness.c */
 /* liveness: whether the process that a record names can still act, from what the system tells.
@@ -10347,6 +10388,191 @@ AGT_PRIVATE agt_verdict agt__liveness_ask(const agt_sys *sys, agt_fd dir, const 
     return agt__liveness(h, &w, why);
 }
 /* end src/lock/liveness.c */
+/* begin src/lock/epoch.c */
+/* epoch: the number of a time of leading, in locks/poll.lock.epoch: one larger at each change of
+ * leader, never smaller. A leader's changes to the store carry it, and are refused once it is over:
+ * a leader that was stopped for an hour, or whose lock file somebody deleted, does no harm.
+ *
+ * Two lines of 64 bytes, padded with blanks; the larger number counts:
+ *
+ *     epoch=00000001795485285123 again=00000001795485285123
+ *     epoch=00000001795485285122 again=00000001795485285122
+ *
+ * (1) It is advanced under the poll lock and, besides, under flock on this file: what was read is
+ *     still there when the next number is written, also where a deleted lock file made two leaders.
+ * (2) The line with the smaller number is overwritten. Whatever is torn of it, by a death, a full
+ *     disk or a failing one, the other line still says the newest number that a leader was given;
+ *     a line counts only if both of its halves say the same.
+ * (3) Where a line does not count (deleted, replaced, damaged) the next number is also above that
+ *     in poll.lock.info, and where neither does not below the time in milliseconds: more than any
+ *     number that was ever given out, as no store changes leaders a thousand times a second for
+ *     long. Therefore the first number of all is the time as well.
+ * (4) A change is accepted only with exactly the newest number. Where that is gone or has become
+ *     smaller nobody's is, until the leader, or the next one, has written it again.
+ * (5) Not synced: a power cut that takes a number back takes every process with it that knew it.
+ * (6) A reader takes no lock. While a line is written it sees the other one, or both. */
+
+
+#include <stdio.h>
+
+#define EPOCH_LINE  64u
+#define EPOCH_MAX   UINT64_C(100000000000000000)
+#define EPOCH_TRIES 100
+
+static void epoch_format(uint64_t number, char line[EPOCH_LINE + 1]) {
+    char text[EPOCH_LINE];
+    (void)snprintf(text, sizeof text, "epoch=%020llu again=%020llu", (unsigned long long)number,
+                   (unsigned long long)number);
+    (void)snprintf(line, EPOCH_LINE + 1, "%-63s\n", text);
+}
+
+/* The number of a line, 0 for anything else. */
+static uint64_t epoch_parse(const char *line, size_t n) {
+    char same[EPOCH_LINE + 1];
+    uint64_t number = 0;
+    if (n < EPOCH_LINE) return 0;
+    for (size_t i = 6; i < 26; i++) {
+        if (line[i] < '0' || line[i] > '9' || number > EPOCH_MAX) return 0;
+        number = number * 10 + (uint64_t)(line[i] - '0');
+    }
+    epoch_format(number, same);
+    return number <= EPOCH_MAX && memcmp(line, same, EPOCH_LINE) == 0 ? number : 0;
+}
+
+/* What an open file says. */
+typedef struct epoch_lines {
+    uint64_t newest; /* 0: nothing */
+    unsigned spare;  /* the line to overwrite */
+    bool whole;      /* both count */
+} epoch_lines;
+
+static int epoch_look(const agt_sys *sys, agt_fd fd, epoch_lines *out) {
+    char bytes[2 * EPOCH_LINE];
+    int64_t n = agt__read_all(sys, fd, bytes, sizeof bytes, 0);
+    if (n < 0) return (int)n;
+    size_t len = (size_t)n, rest = len > EPOCH_LINE ? len - EPOCH_LINE : 0;
+    uint64_t first = epoch_parse(bytes, len), second = epoch_parse(bytes + EPOCH_LINE, rest);
+    out->newest = first > second ? first : second;
+    out->spare = first > second;
+    out->whole = first && second;
+    return 0;
+}
+
+static agt_status epoch_open(const agt_sys *sys, agt_fd locks, uint32_t flags, agt_fd *out,
+                             agt_error *err) {
+    agt_stat st;
+    agt_fd fd = sys->open(sys->ctx, locks, AGT_POLL_EPOCH, flags, 0600);
+    *out = AGT_FD_NONE;
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open .agent-trace/locks/%s", AGT_POLL_EPOCH);
+    int rc = sys->fstat(sys->ctx, fd, &st);
+    agt_status status = AGT_OK;
+    if (rc < 0)
+        status = agt__fail_io(err, rc, "cannot look at .agent-trace/locks/%s", AGT_POLL_EPOCH);
+    else if (st.kind != AGT_FILE_REGULAR || st.links > 1)
+        status = agt__fail(err, AGT_INVALID,
+                           "something that is not a file of its own stands in the place of "
+                           ".agent-trace/locks/%s; remove it",
+                           AGT_POLL_EPOCH);
+    if (status == AGT_OK)
+        *out = fd;
+    else
+        sys->close(sys->ctx, fd);
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__epoch_read(const agt_sys *sys, agt_fd locks, uint64_t *out,
+                                       agt_error *err) {
+    agt_fd fd;
+    epoch_lines lines = {0, 0, false};
+    *out = 0;
+    agt_status status = epoch_open(sys, locks, AGT_O_READ, &fd, err);
+    if (status == AGT_NOT_FOUND) return AGT_OK;
+    if (status != AGT_OK) return status;
+    int rc = epoch_look(sys, fd, &lines);
+    sys->close(sys->ctx, fd);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot read .agent-trace/locks/%s", AGT_POLL_EPOCH);
+    *out = lines.newest;
+    return AGT_OK;
+}
+
+/* What the next number must be above, where a line does not count (3). */
+static uint64_t epoch_floor(const agt_sys *sys, agt_fd locks, uint64_t newest) {
+    agt_holder h;
+    agt__holder_read(sys, locks, &h);
+    int64_t now = sys->now_unix_ms(sys->ctx) - 1;
+    uint64_t floor = h.epoch > newest && h.epoch < EPOCH_MAX ? h.epoch : newest;
+    if (!newest && now > 0 && (uint64_t)now < EPOCH_MAX && (uint64_t)now > floor)
+        floor = (uint64_t)now;
+    return floor;
+}
+
+/* Nobody else writes the open file from here until it is closed (1). A system without flock has
+ * another poll lock, and that alone. */
+static agt_status epoch_guard(const agt_sys *sys, agt_fd fd, agt_error *err) {
+    int rc = sys->lock(sys->ctx, fd, AGT_LOCK_EXCLUSIVE);
+    for (int i = 0; i < EPOCH_TRIES && rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_BUSY; i++) {
+        sys->sleep_ns(sys->ctx, 100000);
+        rc = sys->lock(sys->ctx, fd, AGT_LOCK_EXCLUSIVE);
+    }
+    if (rc == 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOSYS) return AGT_OK;
+    if (AGT_SYS_CLASS(rc) == AGT_SYS_BUSY)
+        return agt__fail(err, AGT_BUSY, "the leader's epoch is being advanced by somebody else");
+    return agt__fail_sys(err, rc, "cannot lock .agent-trace/locks/%s", AGT_POLL_EPOCH);
+}
+
+/* Under the guard: `mine` 0 becomes the next number; any other is written unless it is there or a
+ * newer one is. */
+static agt_status epoch_swap(const agt_sys *sys, agt_fd locks, agt_fd fd, uint64_t *mine,
+                             agt_error *err) {
+    epoch_lines lines = {0, 0, false};
+    uint64_t next = *mine;
+    char text[EPOCH_LINE + 1];
+    int rc = epoch_look(sys, fd, &lines);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot read .agent-trace/locks/%s", AGT_POLL_EPOCH);
+    if (next && lines.newest > next)
+        return agt__fail(err, AGT_BUSY, "epoch %llu is over: %llu leads", (unsigned long long)next,
+                         (unsigned long long)lines.newest);
+    if (next && lines.newest == next) return AGT_OK;
+    if (!next) next = (lines.whole ? lines.newest : epoch_floor(sys, locks, lines.newest)) + 1;
+    if (next > EPOCH_MAX)
+        return agt__fail(err, AGT_IO, "no epoch is left in .agent-trace/locks/%s; remove the file",
+                         AGT_POLL_EPOCH);
+    epoch_format(next, text);
+    rc = agt__write_all(sys, fd, text, EPOCH_LINE, lines.spare * (uint64_t)EPOCH_LINE);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot write .agent-trace/locks/%s", AGT_POLL_EPOCH);
+    *mine = next;
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__epoch_lead(const agt_sys *sys, agt_fd locks, uint64_t *mine,
+                                       agt_error *err) {
+    agt_fd fd;
+    uint32_t flags = AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE;
+    agt_status status = epoch_open(sys, locks, flags, &fd, err);
+    if (status != AGT_OK) return status;
+    status = epoch_guard(sys, fd, err);
+    if (status == AGT_OK) status = epoch_swap(sys, locks, fd, mine, err);
+    sys->close(sys->ctx, fd);
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__epoch_fence(const agt_sys *sys, agt_fd locks, uint64_t epoch,
+                                        agt_error *err) {
+    uint64_t newest;
+    if (!epoch) return AGT_OK;
+    agt_status status = agt__epoch_read(sys, locks, &newest, err);
+    if (status != AGT_OK || newest == epoch) return status;
+    if (newest > epoch)
+        return agt__fail(err, AGT_BUSY,
+                         "the caller leads no longer: its epoch %llu is over, %llu has begun; take "
+                         "the poll lock anew",
+                         (unsigned long long)epoch, (unsigned long long)newest);
+    return agt__fail(err, AGT_BUSY,
+                     "nothing says that epoch %llu leads: .agent-trace/locks/%s was removed or "
+                     "damaged; agt_poll_lock_check finds out",
+                     (unsigned long long)epoch, AGT_POLL_EPOCH);
+}
+/* end src/lock/epoch.c */
 /* begin src/lock/poll_lock.c */
 /* poll_lock: who leads, elected by flock on <root>/.agent-trace/locks/poll.lock.
  *
@@ -10363,14 +10589,14 @@ AGT_PRIVATE agt_verdict agt__liveness_ask(const agt_sys *sys, agt_fd dir, const 
  *     of them, which `end` tells, but never waits for the file system's own journal.
  * (3) In a fork's child a handle only closes: the parent leads on. The leader itself lets go by
  *     unlocking and closing, so that a child that kept the descriptor does not keep the lead.
- * (4) Neither file is ever unlinked. */
+ * (4) None of the files is ever unlinked.
+ * (5) Whoever has the lock begins a new epoch (epoch.c) before it leads: that is what tells the
+ *     store, which does not look at the lock, that an earlier leader is over. */
 
 
 #include <stdio.h>
 
-#define POLL_LOCK_NAME "poll.lock"
-#define POLL_LOCK_INFO "poll.lock.info"
-#define POLL_PID_MAX   64 /* bytes of poll.lock that are looked at */
+#define POLL_RETAKES 100 /* of a lock file that is replaced again and again */
 
 struct agt_poll_lock {
     agt_mem mem;
@@ -10378,6 +10604,7 @@ struct agt_poll_lock {
     int64_t pid; /* of the process that took it */
     agt_fd locks;
     agt_flock lock;
+    agt_holder self; /* with the epoch of this time of leading */
 };
 
 /* ---- the folder ---- */
@@ -10412,19 +10639,39 @@ static void poll_rewrite(const agt_sys *sys, agt_fd fd, const char *text, size_t
 }
 
 /* Writes who leads into both files. Best effort: the lock holds without (1). */
-static void poll_announce(agt_poll_lock *p, const char *program) {
+static void poll_announce(const agt_poll_lock *p) {
     const agt_sys *sys = p->sys;
-    agt_holder h;
     char text[AGT_HOLDER_TEXT];
-    agt__holder_self(&h, sys, program);
-
-    int n = snprintf(text, sizeof text, "%lld", (long long)h.pid);
+    int n = snprintf(text, sizeof text, "%lld", (long long)p->self.pid);
     poll_rewrite(sys, p->lock.fd, text, (size_t)n);
     uint32_t flags = AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE;
-    agt_fd info = sys->open(sys->ctx, p->locks, POLL_LOCK_INFO, flags, 0600);
+    agt_fd info = sys->open(sys->ctx, p->locks, AGT_POLL_INFO, flags, 0600);
     if (info < 0) return;
-    poll_rewrite(sys, info, text, agt__holder_format(&h, text));
+    poll_rewrite(sys, info, text, agt__holder_format(&p->self, text));
     sys->close(sys->ctx, info);
+}
+
+/* Under the lock: begins the next epoch. It counts only if the lock is still at its name behind
+ * that (5). */
+static agt_status poll_begin(agt_poll_lock *p, bool *again, agt_error *err) {
+    p->self.epoch = 0;
+    *again = false;
+    agt_status status = agt__epoch_lead(p->sys, p->locks, &p->self.epoch, err);
+    if (status != AGT_OK) return status;
+    *again = !agt__flock_still(&p->lock);
+    return AGT_OK;
+}
+
+static agt_status poll_take(agt_poll_lock *p, int32_t timeout_ms, agt_error *err) {
+    for (int i = 0; i < POLL_RETAKES; i++) {
+        bool again;
+        agt_status status = agt__flock_take(&p->lock, timeout_ms, err);
+        if (status == AGT_OK) status = poll_begin(p, &again, err);
+        if (status != AGT_OK || !again) return status;
+        agt__flock_close(&p->lock);
+    }
+    return agt__fail(err, AGT_IO, "the lock %s is replaced again and again; find out by whom",
+                     AGT_POLL_LOCK);
 }
 
 AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char *root,
@@ -10446,13 +10693,15 @@ AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char
         agt__free(&mem, p, sizeof *p);
         return status;
     }
-    agt__flock_init(&p->lock, p->sys, p->locks, POLL_LOCK_NAME);
-    status = agt__flock_take(&p->lock, o.timeout_ms, err);
+    agt__flock_init(&p->lock, p->sys, p->locks, AGT_POLL_LOCK);
+    agt__holder_self(&p->self, p->sys, o.program);
+    status = poll_take(p, o.timeout_ms, err);
     if (status != AGT_OK) {
         agt_poll_lock_release(p);
         return status;
     }
-    poll_announce(p, o.program);
+    p->self.since_unix_ms = p->sys->now_unix_ms(p->sys->ctx);
+    poll_announce(p);
     *out = p;
     return AGT_OK;
 }
@@ -10474,46 +10723,68 @@ AGENT_TRACE_API void agt_poll_lock_release(agt_poll_lock *lock) {
     agt__free(&mem, lock, sizeof *lock);
 }
 
-/* ---- looking ---- */
+/* ---- while leading ---- */
 
-/* Up to `size` bytes of an open file; what cannot be read counts as empty. */
-static size_t poll_look(const agt_sys *sys, agt_fd fd, char *out, size_t size) {
-    int64_t n = agt__read_all(sys, fd, out, size, 0);
-    return n > 0 ? (size_t)n : 0;
+AGENT_TRACE_API uint64_t agt_poll_lock_epoch(const agt_poll_lock *lock) {
+    AGENT_TRACE_ASSERT(lock);
+    return lock->sys->pid(lock->sys->ctx) == lock->pid ? lock->self.epoch : 0;
 }
+
+/* The lock file is not the one that was locked: takes the one at the name. Nobody led meanwhile if
+ * the epoch is still ours. */
+static agt_status poll_retake(agt_poll_lock *p, agt_error *err) {
+    agt_flock fresh;
+    agt__flock_init(&fresh, p->sys, p->locks, AGT_POLL_LOCK);
+    agt_status status = agt__flock_take(&fresh, AGT_TRY, err);
+    if (status == AGT_OK) status = agt__epoch_lead(p->sys, p->locks, &p->self.epoch, err);
+    if (status != AGT_OK) {
+        agt__flock_close(&fresh);
+        return status;
+    }
+    agt__flock_close(&p->lock);
+    p->lock = fresh;
+    poll_announce(p);
+    return AGT_OK;
+}
+
+AGENT_TRACE_API agt_status agt_poll_lock_check(agt_poll_lock *lock, agt_error *err) {
+    AGENT_TRACE_ASSERT(lock);
+    uint64_t newest;
+    if (lock->sys->pid(lock->sys->ctx) != lock->pid)
+        return agt__fail(err, AGT_INVALID,
+                         "the poll lock was taken before a fork; only the parent leads");
+    if (!agt__flock_still(&lock->lock)) return poll_retake(lock, err);
+    agt_status status = agt__epoch_read(lock->sys, lock->locks, &newest, err);
+    if (status != AGT_OK || newest == lock->self.epoch) return status;
+    return agt__epoch_lead(lock->sys, lock->locks, &lock->self.epoch, err);
+}
+
+/* ---- looking ---- */
 
 /* Is the open lock file held? Tries it shared and lets go at once. */
 static agt_status poll_held(const agt_sys *sys, agt_fd fd, uint32_t *held, agt_error *err) {
     agt_stat st;
     int rc = sys->fstat(sys->ctx, fd, &st);
-    if (rc < 0) return agt__fail_io(err, rc, "cannot look at %s", POLL_LOCK_NAME);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at %s", AGT_POLL_LOCK);
     if (st.kind != AGT_FILE_REGULAR)
-        return agt__fail(err, AGT_INVALID, "%s is not a regular file; remove it", POLL_LOCK_NAME);
+        return agt__fail(err, AGT_INVALID, "%s is not a regular file; remove it", AGT_POLL_LOCK);
     rc = sys->lock(sys->ctx, fd, AGT_LOCK_SHARED);
     *held = rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_BUSY;
-    if (rc < 0 && !*held) return agt__fail_sys(err, rc, "cannot lock %s", POLL_LOCK_NAME);
+    if (rc < 0 && !*held) return agt__fail_sys(err, rc, "cannot lock %s", AGT_POLL_LOCK);
     if (rc == 0) (void)sys->lock(sys->ctx, fd, AGT_LOCK_UNLOCK);
     return AGT_OK;
 }
 
 AGT_PRIVATE agt_status agt__lock_holder(const agt_sys *sys, agt_fd locks, agt_lock_holder *out,
                                         agt_error *err) {
-    agt_fd fd = sys->open(sys->ctx, locks, POLL_LOCK_NAME, AGT_O_READ, 0);
-    if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", POLL_LOCK_NAME);
-    char pid[POLL_PID_MAX], info[AGT_HOLDER_TEXT];
-    size_t pid_len = 0, info_len = 0;
+    agt_fd fd = sys->open(sys->ctx, locks, AGT_POLL_LOCK, AGT_O_READ, 0);
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", AGT_POLL_LOCK);
     agt_status status = poll_held(sys, fd, &out->held, err);
-    if (status == AGT_OK) pid_len = poll_look(sys, fd, pid, sizeof pid);
     sys->close(sys->ctx, fd);
     if (status != AGT_OK) return status;
-
-    fd = sys->open(sys->ctx, locks, POLL_LOCK_INFO, AGT_O_READ, 0);
-    if (fd >= 0) {
-        info_len = poll_look(sys, fd, info, sizeof info);
-        sys->close(sys->ctx, fd);
-    }
     agt_holder h;
-    agt__holder_parse(&h, pid, pid_len, info, info_len);
+    agt__holder_read(sys, locks, &h);
+    (void)agt__epoch_read(sys, locks, &out->epoch, NULL);
     out->pid = h.pid;
     out->since_unix_ms = h.since_unix_ms;
     memcpy(out->host, h.host, sizeof out->host);
@@ -17778,13 +18049,15 @@ AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err) {
     char shown[200];
     bool managing = write_is_managing(p);
     agt__show_path(shown, sizeof shown, p->path, p->path_len);
+    agt_status st = agt__epoch_fence(s->sys, s->locks, p->caller.epoch, err);
+    if (st != AGT_OK) return st;
     if (!(p->row = agt__catalog_touch(&s->catalog, p->path, p->path_len))) return agt__nomem(err);
     agt__plan_now(p, p->row);
     p->result.version = p->now.exists ? p->now.version : 0;
     if (p->row->pending && t->atomic)
         return agt__fail(err, AGT_INVALID, "%s stands twice in the batch", shown);
     if (managing && !p->now.exists) return write_exists(p, err);
-    agt_status st = write_permit(t, p, err);
+    st = write_permit(t, p, err);
     if (st == AGT_OK && !p->now.exists && !managing) st = write_clash(t, index, err);
     if (st == AGT_OK) st = write_doc_id(t, &p->now, err);
     if (st == AGT_OK && p->to_len) st = agt__manage_target(t, p, err);
@@ -18028,7 +18301,8 @@ static agt_status change_event(agt_store *s, agt_plan *p, const char *action, ui
     agt__txn_begin(&t, s, p, change_full(s, p->options.durability), false);
     agt__txn_record_begin(&t);
     *seq = t.draft.next_seq;
-    st = agt__txn_event(&t, p, action, err);
+    st = agt__epoch_fence(s->sys, s->locks, p->caller.epoch, err);
+    if (st == AGT_OK) st = agt__txn_event(&t, p, action, err);
     if (st == AGT_OK) st = agt__txn_seal(&t, err);
     if (st == AGT_OK) st = agt__txn_flush(&t, err);
     if (st == AGT_OK) st = agt__txn_commit(&t, err);

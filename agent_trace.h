@@ -208,7 +208,7 @@ typedef struct agt_poll_lock_options {
  *          AGT_INVALID (a link, folder or other non-file stands in its place), AGT_NOMEM, AGT_IO,
  *          AGT_UNSUPPORTED (the file system has no flock; never an unlocked success).
  * Disk     makes .agent-trace (hidden from git by a .gitignore in it), locks/poll.lock in it (the
- *          leader's pid, decimal) and poll.lock.info.
+ *          leader's pid, decimal), poll.lock.epoch and poll.lock.info.
  */
 AGENT_TRACE_API agt_status agt_poll_lock_try(agt_poll_lock **out, const char *root, agt_error *err);
 
@@ -224,6 +224,21 @@ AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char
  * frees without touching the parent's lock. */
 AGENT_TRACE_API void agt_poll_lock_release(agt_poll_lock *lock);
 
+/* The lock's epoch: a number that no other time of leading this folder has, larger than those of
+ * all leaders before. Put it into agt_caller.epoch, and a change is refused once a newer leader
+ * exists, whatever this process missed meanwhile. 0 in a fork's child, which does not lead. */
+AGENT_TRACE_API uint64_t agt_poll_lock_epoch(const agt_poll_lock *lock);
+
+/* Does it still lead? A lock file that somebody deleted or replaced is taken anew if nobody else
+ * has taken it since; a lost epoch file is written again. For a leader to ask now and then, and
+ * before it does what cannot carry its epoch.
+ *
+ * Returns  AGT_OK, AGT_BUSY (it leads no longer; release it), AGT_INVALID (in a fork's child; no
+ *          plain file stands in the place of one), AGT_NOT_FOUND (locks/ is gone), AGT_IO.
+ * Disk     as agt_poll_lock_try, where something was lost.
+ */
+AGENT_TRACE_API agt_status agt_poll_lock_check(agt_poll_lock *lock, agt_error *err);
+
 /* Who leads. A diagnosis: it may be out of date when it returns. */
 typedef struct agt_lock_holder {
     uint32_t size;
@@ -232,13 +247,10 @@ typedef struct agt_lock_holder {
     int64_t since_unix_ms; /* when it took the lock; 0 if unknown */
     char host[64];         /* its host; empty if unknown */
     char program[64];      /* its program; empty if unknown */
+    uint64_t epoch;        /* the newest of all; 0 if unknown */
 } agt_lock_holder;
 #define AGT_LOCK_HOLDER_INIT                                                                       \
-    {                                                                                              \
-        sizeof(agt_lock_holder), 0, 0, 0, {0}, {                                                   \
-            0                                                                                      \
-        }                                                                                          \
-    }
+    { sizeof(agt_lock_holder), 0, 0, 0, {0}, {0}, 0 }
 
 /* Asks who leads, without disturbing anybody: it tries the lock shared and lets go at once.
  *
@@ -507,11 +519,13 @@ typedef struct agt_caller {
     const char *actor;   /* "user", "system" or "agent:<name>" */
     const char *session; /* NULL: none; 1 to 64 of [A-Za-z0-9._:-] */
     const char *source;  /* where the call came from, 1 to 64 of [a-z0-9_]; NULL: "api" */
+    uint64_t epoch;      /* 0, or agt_poll_lock_epoch: the change is made as leader, and answered
+                          * AGT_BUSY, with nothing changed, once that epoch is not the newest */
 } agt_caller;
 #define AGT_CALLER_INIT                                                                            \
-    { sizeof(agt_caller), 0, 0, 0, 0 }
+    { sizeof(agt_caller), 0, 0, 0, 0, 0 }
 #define AGT_CALLER(actor)                                                                          \
-    { sizeof(agt_caller), 0, (actor), 0, 0 }
+    { sizeof(agt_caller), 0, (actor), 0, 0, 0 }
 
 /* What somebody wants to do with a document. */
 typedef enum agt_action {

@@ -61,6 +61,7 @@
 #include "lock/flock.c"
 #include "lock/holder.c"
 #include "lock/liveness.c"
+#include "lock/epoch.c"
 #include "lock/poll_lock.c"
 #include "log/event.c"
 #include "log/trace.c"

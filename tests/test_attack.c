@@ -240,7 +240,7 @@ static attack *attack_new(void) {
 /* ---- the calls ---- */
 
 typedef agt_status attack_call(agt_store *s, const char *name, agt_error *err);
-static const agt_caller attack_user = {sizeof(agt_caller), 1, "user", NULL, NULL};
+static const agt_caller attack_user = {sizeof(agt_caller), 1, "user", NULL, NULL, 0};
 
 static agt_status attack_write(agt_store *s, const char *name, agt_error *err) {
     return agt_write(s, &attack_user, name, "harm", 4, NULL, NULL, err);

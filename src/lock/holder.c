@@ -26,6 +26,8 @@
 
 #include <stdio.h>
 
+#define HOLDER_PID_MAX 64 /* bytes of poll.lock that are looked at */
+
 /* Decimal digits only, no more than int64 holds; -1 for everything else. */
 static int64_t holder_number(const char *s, size_t n) {
     int64_t v = 0;
@@ -146,4 +148,21 @@ AGT_PRIVATE void agt__holder_self(agt_holder *h, const agt_sys *sys, const char 
     }
     if (program) agt__holder_text(h->program, sizeof h->program, program, strlen(program));
     if (sys->random(sys->ctx, token, sizeof token) == 0) agt__hex(token, sizeof token, h->token);
+}
+
+/* Up to `size` bytes of a file; what cannot be read counts as empty. */
+static size_t holder_look(const agt_sys *sys, agt_fd locks, const char *name, char *out,
+                          size_t size) {
+    agt_fd fd = sys->open(sys->ctx, locks, name, AGT_O_READ, 0);
+    if (fd < 0) return 0;
+    int64_t n = agt__read_all(sys, fd, out, size, 0);
+    sys->close(sys->ctx, fd);
+    return n > 0 ? (size_t)n : 0;
+}
+
+AGT_PRIVATE void agt__holder_read(const agt_sys *sys, agt_fd locks, agt_holder *out) {
+    char pid[HOLDER_PID_MAX], info[AGT_HOLDER_TEXT];
+    size_t pid_len = holder_look(sys, locks, AGT_POLL_LOCK, pid, sizeof pid);
+    size_t info_len = holder_look(sys, locks, AGT_POLL_INFO, info, sizeof info);
+    agt__holder_parse(out, pid, pid_len, info, info_len);
 }

@@ -26,6 +26,12 @@ AGT_PRIVATE void agt__flock_drop(agt_flock *l);
 /* Closes the descriptor, which lets go unless a fork's other side holds it. */
 AGT_PRIVATE void agt__flock_close(agt_flock *l);
 
+/* ---- the files in locks/ ---- */
+
+#define AGT_POLL_LOCK  "poll.lock"
+#define AGT_POLL_INFO  "poll.lock.info"
+#define AGT_POLL_EPOCH "poll.lock.epoch"
+
 /* ---- holder.c ---- */
 
 /* What a process says of itself while it has the poll lock. */
@@ -54,6 +60,22 @@ AGT_PRIVATE void agt__holder_parse(agt_holder *out, const void *pid, size_t pid_
                                    const void *info, size_t info_len);
 /* Text for people: cut between characters, and what is no UTF-8 or a control becomes '?'. */
 AGT_PRIVATE void agt__holder_text(char *out, size_t size, const char *s, size_t n);
+
+/* What the two files of an open folder locks/ say; empty where they say nothing. */
+AGT_PRIVATE void agt__holder_read(const agt_sys *sys, agt_fd locks, agt_holder *out);
+
+/* ---- epoch.c ---- */
+
+/* The newest epoch, 0 if none is known. AGT_INVALID, AGT_IO. */
+AGT_PRIVATE agt_status agt__epoch_read(const agt_sys *sys, agt_fd locks, uint64_t *out,
+                                       agt_error *err);
+/* Under the poll lock. `*mine` 0: begins the next epoch. Else: makes sure that the file says it.
+ * AGT_BUSY (a newer one exists), AGT_INVALID, AGT_NOT_FOUND, AGT_NOMEM, AGT_IO. */
+AGT_PRIVATE agt_status agt__epoch_lead(const agt_sys *sys, agt_fd locks, uint64_t *mine,
+                                       agt_error *err);
+/* May a change that carries this epoch (0: none) be made? AGT_OK, AGT_BUSY, AGT_INVALID, AGT_IO. */
+AGT_PRIVATE agt_status agt__epoch_fence(const agt_sys *sys, agt_fd locks, uint64_t epoch,
+                                        agt_error *err);
 
 /* ---- poll_lock.c ---- */
 

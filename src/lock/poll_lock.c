@@ -13,7 +13,9 @@
  *     of them, which `end` tells, but never waits for the file system's own journal.
  * (3) In a fork's child a handle only closes: the parent leads on. The leader itself lets go by
  *     unlocking and closing, so that a child that kept the descriptor does not keep the lead.
- * (4) Neither file is ever unlinked. */
+ * (4) None of the files is ever unlinked.
+ * (5) Whoever has the lock begins a new epoch (epoch.c) before it leads: that is what tells the
+ *     store, which does not look at the lock, that an earlier leader is over. */
 #include "lock.h"
 
 #include "../base/base.h"
@@ -22,9 +24,7 @@
 
 #include <stdio.h>
 
-#define POLL_LOCK_NAME "poll.lock"
-#define POLL_LOCK_INFO "poll.lock.info"
-#define POLL_PID_MAX   64 /* bytes of poll.lock that are looked at */
+#define POLL_RETAKES 100 /* of a lock file that is replaced again and again */
 
 struct agt_poll_lock {
     agt_mem mem;
@@ -32,6 +32,7 @@ struct agt_poll_lock {
     int64_t pid; /* of the process that took it */
     agt_fd locks;
     agt_flock lock;
+    agt_holder self; /* with the epoch of this time of leading */
 };
 
 /* ---- the folder ---- */
@@ -66,19 +67,39 @@ static void poll_rewrite(const agt_sys *sys, agt_fd fd, const char *text, size_t
 }
 
 /* Writes who leads into both files. Best effort: the lock holds without (1). */
-static void poll_announce(agt_poll_lock *p, const char *program) {
+static void poll_announce(const agt_poll_lock *p) {
     const agt_sys *sys = p->sys;
-    agt_holder h;
     char text[AGT_HOLDER_TEXT];
-    agt__holder_self(&h, sys, program);
-
-    int n = snprintf(text, sizeof text, "%lld", (long long)h.pid);
+    int n = snprintf(text, sizeof text, "%lld", (long long)p->self.pid);
     poll_rewrite(sys, p->lock.fd, text, (size_t)n);
     uint32_t flags = AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE;
-    agt_fd info = sys->open(sys->ctx, p->locks, POLL_LOCK_INFO, flags, 0600);
+    agt_fd info = sys->open(sys->ctx, p->locks, AGT_POLL_INFO, flags, 0600);
     if (info < 0) return;
-    poll_rewrite(sys, info, text, agt__holder_format(&h, text));
+    poll_rewrite(sys, info, text, agt__holder_format(&p->self, text));
     sys->close(sys->ctx, info);
+}
+
+/* Under the lock: begins the next epoch. It counts only if the lock is still at its name behind
+ * that (5). */
+static agt_status poll_begin(agt_poll_lock *p, bool *again, agt_error *err) {
+    p->self.epoch = 0;
+    *again = false;
+    agt_status status = agt__epoch_lead(p->sys, p->locks, &p->self.epoch, err);
+    if (status != AGT_OK) return status;
+    *again = !agt__flock_still(&p->lock);
+    return AGT_OK;
+}
+
+static agt_status poll_take(agt_poll_lock *p, int32_t timeout_ms, agt_error *err) {
+    for (int i = 0; i < POLL_RETAKES; i++) {
+        bool again;
+        agt_status status = agt__flock_take(&p->lock, timeout_ms, err);
+        if (status == AGT_OK) status = poll_begin(p, &again, err);
+        if (status != AGT_OK || !again) return status;
+        agt__flock_close(&p->lock);
+    }
+    return agt__fail(err, AGT_IO, "the lock %s is replaced again and again; find out by whom",
+                     AGT_POLL_LOCK);
 }
 
 AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char *root,
@@ -100,13 +121,15 @@ AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char
         agt__free(&mem, p, sizeof *p);
         return status;
     }
-    agt__flock_init(&p->lock, p->sys, p->locks, POLL_LOCK_NAME);
-    status = agt__flock_take(&p->lock, o.timeout_ms, err);
+    agt__flock_init(&p->lock, p->sys, p->locks, AGT_POLL_LOCK);
+    agt__holder_self(&p->self, p->sys, o.program);
+    status = poll_take(p, o.timeout_ms, err);
     if (status != AGT_OK) {
         agt_poll_lock_release(p);
         return status;
     }
-    poll_announce(p, o.program);
+    p->self.since_unix_ms = p->sys->now_unix_ms(p->sys->ctx);
+    poll_announce(p);
     *out = p;
     return AGT_OK;
 }
@@ -128,46 +151,68 @@ AGENT_TRACE_API void agt_poll_lock_release(agt_poll_lock *lock) {
     agt__free(&mem, lock, sizeof *lock);
 }
 
-/* ---- looking ---- */
+/* ---- while leading ---- */
 
-/* Up to `size` bytes of an open file; what cannot be read counts as empty. */
-static size_t poll_look(const agt_sys *sys, agt_fd fd, char *out, size_t size) {
-    int64_t n = agt__read_all(sys, fd, out, size, 0);
-    return n > 0 ? (size_t)n : 0;
+AGENT_TRACE_API uint64_t agt_poll_lock_epoch(const agt_poll_lock *lock) {
+    AGENT_TRACE_ASSERT(lock);
+    return lock->sys->pid(lock->sys->ctx) == lock->pid ? lock->self.epoch : 0;
 }
+
+/* The lock file is not the one that was locked: takes the one at the name. Nobody led meanwhile if
+ * the epoch is still ours. */
+static agt_status poll_retake(agt_poll_lock *p, agt_error *err) {
+    agt_flock fresh;
+    agt__flock_init(&fresh, p->sys, p->locks, AGT_POLL_LOCK);
+    agt_status status = agt__flock_take(&fresh, AGT_TRY, err);
+    if (status == AGT_OK) status = agt__epoch_lead(p->sys, p->locks, &p->self.epoch, err);
+    if (status != AGT_OK) {
+        agt__flock_close(&fresh);
+        return status;
+    }
+    agt__flock_close(&p->lock);
+    p->lock = fresh;
+    poll_announce(p);
+    return AGT_OK;
+}
+
+AGENT_TRACE_API agt_status agt_poll_lock_check(agt_poll_lock *lock, agt_error *err) {
+    AGENT_TRACE_ASSERT(lock);
+    uint64_t newest;
+    if (lock->sys->pid(lock->sys->ctx) != lock->pid)
+        return agt__fail(err, AGT_INVALID,
+                         "the poll lock was taken before a fork; only the parent leads");
+    if (!agt__flock_still(&lock->lock)) return poll_retake(lock, err);
+    agt_status status = agt__epoch_read(lock->sys, lock->locks, &newest, err);
+    if (status != AGT_OK || newest == lock->self.epoch) return status;
+    return agt__epoch_lead(lock->sys, lock->locks, &lock->self.epoch, err);
+}
+
+/* ---- looking ---- */
 
 /* Is the open lock file held? Tries it shared and lets go at once. */
 static agt_status poll_held(const agt_sys *sys, agt_fd fd, uint32_t *held, agt_error *err) {
     agt_stat st;
     int rc = sys->fstat(sys->ctx, fd, &st);
-    if (rc < 0) return agt__fail_io(err, rc, "cannot look at %s", POLL_LOCK_NAME);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at %s", AGT_POLL_LOCK);
     if (st.kind != AGT_FILE_REGULAR)
-        return agt__fail(err, AGT_INVALID, "%s is not a regular file; remove it", POLL_LOCK_NAME);
+        return agt__fail(err, AGT_INVALID, "%s is not a regular file; remove it", AGT_POLL_LOCK);
     rc = sys->lock(sys->ctx, fd, AGT_LOCK_SHARED);
     *held = rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_BUSY;
-    if (rc < 0 && !*held) return agt__fail_sys(err, rc, "cannot lock %s", POLL_LOCK_NAME);
+    if (rc < 0 && !*held) return agt__fail_sys(err, rc, "cannot lock %s", AGT_POLL_LOCK);
     if (rc == 0) (void)sys->lock(sys->ctx, fd, AGT_LOCK_UNLOCK);
     return AGT_OK;
 }
 
 AGT_PRIVATE agt_status agt__lock_holder(const agt_sys *sys, agt_fd locks, agt_lock_holder *out,
                                         agt_error *err) {
-    agt_fd fd = sys->open(sys->ctx, locks, POLL_LOCK_NAME, AGT_O_READ, 0);
-    if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", POLL_LOCK_NAME);
-    char pid[POLL_PID_MAX], info[AGT_HOLDER_TEXT];
-    size_t pid_len = 0, info_len = 0;
+    agt_fd fd = sys->open(sys->ctx, locks, AGT_POLL_LOCK, AGT_O_READ, 0);
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", AGT_POLL_LOCK);
     agt_status status = poll_held(sys, fd, &out->held, err);
-    if (status == AGT_OK) pid_len = poll_look(sys, fd, pid, sizeof pid);
     sys->close(sys->ctx, fd);
     if (status != AGT_OK) return status;
-
-    fd = sys->open(sys->ctx, locks, POLL_LOCK_INFO, AGT_O_READ, 0);
-    if (fd >= 0) {
-        info_len = poll_look(sys, fd, info, sizeof info);
-        sys->close(sys->ctx, fd);
-    }
     agt_holder h;
-    agt__holder_parse(&h, pid, pid_len, info, info_len);
+    agt__holder_read(sys, locks, &h);
+    (void)agt__epoch_read(sys, locks, &out->epoch, NULL);
     out->pid = h.pid;
     out->since_unix_ms = h.since_unix_ms;
     memcpy(out->host, h.host, sizeof out->host);

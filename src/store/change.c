@@ -143,7 +143,8 @@ static agt_status change_event(agt_store *s, agt_plan *p, const char *action, ui
     agt__txn_begin(&t, s, p, change_full(s, p->options.durability), false);
     agt__txn_record_begin(&t);
     *seq = t.draft.next_seq;
-    st = agt__txn_event(&t, p, action, err);
+    st = agt__epoch_fence(s->sys, s->locks, p->caller.epoch, err);
+    if (st == AGT_OK) st = agt__txn_event(&t, p, action, err);
     if (st == AGT_OK) st = agt__txn_seal(&t, err);
     if (st == AGT_OK) st = agt__txn_flush(&t, err);
     if (st == AGT_OK) st = agt__txn_commit(&t, err);

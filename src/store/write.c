@@ -311,13 +311,15 @@ AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err) {
     char shown[200];
     bool managing = write_is_managing(p);
     agt__show_path(shown, sizeof shown, p->path, p->path_len);
+    agt_status st = agt__epoch_fence(s->sys, s->locks, p->caller.epoch, err);
+    if (st != AGT_OK) return st;
     if (!(p->row = agt__catalog_touch(&s->catalog, p->path, p->path_len))) return agt__nomem(err);
     agt__plan_now(p, p->row);
     p->result.version = p->now.exists ? p->now.version : 0;
     if (p->row->pending && t->atomic)
         return agt__fail(err, AGT_INVALID, "%s stands twice in the batch", shown);
     if (managing && !p->now.exists) return write_exists(p, err);
-    agt_status st = write_permit(t, p, err);
+    st = write_permit(t, p, err);
     if (st == AGT_OK && !p->now.exists && !managing) st = write_clash(t, index, err);
     if (st == AGT_OK) st = write_doc_id(t, &p->now, err);
     if (st == AGT_OK && p->to_len) st = agt__manage_target(t, p, err);
