@@ -3856,6 +3856,7 @@ AGT_PRIVATE agt_fd agt__walk_folder(const agt_sys *sys, agt_fd dir, const char *
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -3868,6 +3869,7 @@ AGT_PRIVATE agt_fd agt__walk_folder(const agt_sys *sys, agt_fd dir, const char *
 
 #if defined(__linux__) && !defined(AGENT_TRACE_PLAIN_POSIX)
 #define OS_LINUX 1
+#include <sys/inotify.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #endif
@@ -4310,6 +4312,41 @@ static int os_lock(void *ctx, agt_fd fd, int kind) {
     return os_error(errno);
 }
 
+#ifdef OS_LINUX
+/* By the open file's number, so that it is that file that is watched, whatever has its name. */
+static agt_fd os_watch(void *ctx, agt_fd fd) {
+    (void)ctx;
+    char link[48];
+    int watch = os_above_streams(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)), rc;
+    if (watch < 0) return AGT_SYS_ERR(AGT_SYS_NOSYS, errno); /* a user may have so many only */
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", (int)fd);
+    OS_RETRY(rc,
+             inotify_add_watch(watch, link, IN_CLOSE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF));
+    if (rc >= 0) return watch;
+    rc = errno;
+    (void)close(watch);
+    return AGT_SYS_ERR(AGT_SYS_NOSYS, rc);
+}
+
+static int64_t os_mono_ns(void *ctx);
+
+static int os_watch_wait(void *ctx, agt_fd watch, int64_t ns) {
+    char events[1024];
+    int64_t end = os_mono_ns(ctx) + ns;
+    struct pollfd p = {(int)watch, POLLIN, 0};
+    for (;;) {
+        int64_t left = end - os_mono_ns(ctx), ms = left > 0 ? (left + 999999) / 1000000 : 0;
+        int rc = poll(&p, 1, ms < INT_MAX ? (int)ms : INT_MAX);
+        if (rc < 0 && errno == EINTR) continue;
+        if (rc < 0) return os_error(errno);
+        if (rc == 0) return 0;
+        while (read((int)watch, events, sizeof events) > 0) {
+        }
+        return 1;
+    }
+}
+#endif
+
 /* ---- time, chance, identity ---- */
 
 static int64_t os_now_unix_ms(void *ctx) {
@@ -4683,6 +4720,10 @@ static const agt_sys os_sys = {
     .mutex_unlock = os_mutex_unlock,
     .volume = os_volume,
     .peer = os_peer,
+#ifdef OS_LINUX
+    .watch = os_watch,
+    .watch_wait = os_watch_wait,
+#endif
 };
 
 AGENT_TRACE_API const agt_sys *agt_sys_os(void) {
@@ -9848,6 +9889,13 @@ AGT_PRIVATE agt_status agt__git_past_changes(agt_git *git, const agt_oid *from, 
  * than the default timeout. After 10 s it is somebody who leads, not somebody who writes: single
  *     tries.
  *
+ * (9) Where whoever lets go also closes the file, as the poll lock's holders do, and the system can
+ *     tell of that, a waiter sleeps until it does. The watch is made before the try, so nothing is
+ *     missed between them. It is told a moment before the kernel lets go, and of those too who only
+ *     looked: what follows is a burst of tries, then single ones farther and farther apart. Who
+ *     unlocks without closing, and another machine's processes, are found by those. Closing a
+ *     watch may take the kernel ten milliseconds: that is done when the lock has been let go.
+ *
  * Taking and dropping an open, free lock is three system calls: flock, fstatat, flock. */
 /* begin src/lock/lock.h */
 /* lock: one holder among all processes, on flock(2) behind agt_sys. */
@@ -9863,6 +9911,9 @@ typedef struct agt_flock {
     agt_fd fd;         /* AGT_FD_NONE until first use */
     uint64_t dev, ino; /* of fd */
     bool held;
+    bool watches; /* set by its owner: whoever lets go closes the file, so waiters watch it */
+    agt_fd watch; /* on the file that was open when it was made, AGT_FD_NONE if there is none */
+    uint64_t watch_dev, watch_ino;
 } agt_flock;
 
 AGT_PRIVATE void agt__flock_init(agt_flock *l, const agt_sys *sys, agt_fd dir, const char *name);
@@ -9951,11 +10002,16 @@ AGT_PRIVATE agt_status agt__lock_holder(const agt_sys *sys, agt_fd locks, agt_lo
 #define FLOCK_OLD_DELAY 4000000
 #define FLOCK_HOPE      10000000000
 
+/* Watching, in ns. */
+#define FLOCK_WAKE_TRIES 16         /* when it was told */
+#define FLOCK_WATCH_MAX  1000000000 /* longest sleep without a try */
+#define FLOCK_WATCH_FAR  100000000  /* the same where other machines may hold it */
+
 AGT_PRIVATE void agt__flock_init(agt_flock *l, const agt_sys *sys, agt_fd dir, const char *name) {
     memset(l, 0, sizeof *l);
     l->sys = sys;
     l->dir = dir;
-    l->fd = AGT_FD_NONE;
+    l->fd = l->watch = AGT_FD_NONE;
     bool whole = agt__copy_text(l->name, sizeof l->name, name, strlen(name));
     AGENT_TRACE_ASSERT(whole);
     (void)whole;
@@ -10062,12 +10118,59 @@ static agt_status flock_burst(agt_flock *l, int64_t tries, int64_t deadline, agt
     }
 }
 
+/* Makes the watch one on the file that is open now. False: there is none to be had. */
+static bool flock_watch_follow(agt_flock *l) {
+    const agt_sys *sys = l->sys;
+    if (l->watch != AGT_FD_NONE && l->watch_dev == l->dev && l->watch_ino == l->ino) return true;
+    if (l->watch != AGT_FD_NONE) sys->close(sys->ctx, l->watch);
+    l->watch = l->fd == AGT_FD_NONE ? AGT_FD_NONE : sys->watch(sys->ctx, l->fd);
+    l->watch_dev = l->dev;
+    l->watch_ino = l->ino;
+    if (l->watch < 0) l->watch = AGT_FD_NONE;
+    return l->watch != AGT_FD_NONE;
+}
+
+static int64_t flock_watch_longest(const agt_flock *l) {
+    const agt_sys *sys = l->sys;
+    agt_volume v = AGT_VOLUME_INIT;
+    bool told = sys->volume && sys->volume(sys->ctx, l->dir, &v) >= 0;
+    return told && v.place == AGT_VOLUME_LOCAL ? FLOCK_WATCH_MAX : FLOCK_WATCH_FAR;
+}
+
+/* Waits by a watch (9). AGT_BUSY: the deadline passed, or *none: there is no watch. */
+static agt_status flock_wait_watching(agt_flock *l, int64_t deadline, bool *none, agt_error *err) {
+    const agt_sys *sys = l->sys;
+    int64_t longest = flock_watch_longest(l), nap = FLOCK_DELAY_MIN;
+    agt_status status = AGT_BUSY;
+    int told = 0;
+    *none = !sys->watch || !sys->watch_wait;
+    while (!*none && status == AGT_BUSY) {
+        if (!flock_watch_follow(l)) {
+            *none = true;
+            break;
+        }
+        status = flock_burst(l, told > 0 ? FLOCK_WAKE_TRIES : 1, deadline, err);
+        int64_t left = flock_left(sys, deadline);
+        if (status != AGT_BUSY || left <= 0) break;
+        if (l->watch == AGT_FD_NONE) continue; /* a new file: watch it before trying */
+        told = sys->watch_wait(sys->ctx, l->watch, nap < left ? nap : left);
+        *none = told < 0;
+        nap = told > 0 ? FLOCK_DELAY_MIN : nap < longest / 2 ? nap * 2 : longest;
+    }
+    return status;
+}
+
 /* Tries with growing delays until the deadline; AGT_BUSY when it passed. */
 static agt_status flock_wait(agt_flock *l, int32_t timeout_ms, agt_error *err) {
     const agt_sys *sys = l->sys;
     int64_t start = sys->mono_ns(sys->ctx), deadline = INT64_MAX, delay = FLOCK_DELAY_MIN;
     if (timeout_ms == 0) timeout_ms = AGT_TIMEOUT_DEFAULT;
     if (timeout_ms > 0) deadline = start + (int64_t)timeout_ms * 1000000;
+    if (l->watches) {
+        bool none;
+        agt_status status = flock_wait_watching(l, deadline, &none, err);
+        if (status != AGT_BUSY || !none) return status;
+    }
     for (;;) {
         int64_t left = flock_left(sys, deadline);
         int64_t waited = sys->mono_ns(sys->ctx) - start;
@@ -10109,7 +10212,8 @@ AGT_PRIVATE void agt__flock_drop(agt_flock *l) {
 
 AGT_PRIVATE void agt__flock_close(agt_flock *l) {
     if (l->fd != AGT_FD_NONE) l->sys->close(l->sys->ctx, l->fd);
-    l->fd = AGT_FD_NONE;
+    if (l->watch != AGT_FD_NONE) l->sys->close(l->sys->ctx, l->watch); /* last: see (9) */
+    l->fd = l->watch = AGT_FD_NONE;
     l->held = false;
 }
 /* end src/lock/flock.c */
@@ -10694,6 +10798,7 @@ AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char
         return status;
     }
     agt__flock_init(&p->lock, p->sys, p->locks, AGT_POLL_LOCK);
+    p->lock.watches = true; /* letting go closes: see agt_poll_lock_release */
     agt__holder_self(&p->self, p->sys, o.program);
     status = poll_take(p, o.timeout_ms, err);
     if (status != AGT_OK) {
@@ -25918,24 +26023,44 @@ static int veil_peer(void *ctx, int64_t pid, agt_peer *out) {
     return v->under->peer(v->under->ctx, pid, out);
 }
 
-static const agt_sys veil_calls = {sizeof(agt_sys),  NULL,
-                                   veil_open_root,   veil_open,
-                                   veil_walk,        veil_close,
-                                   veil_pread,       veil_pwrite,
-                                   veil_sync,        veil_truncate,
-                                   veil_reserve,     veil_stat,
-                                   veil_fstat,       veil_set_mode,
-                                   veil_rename,      veil_link,
-                                   veil_remove,      veil_remove,
-                                   veil_make_folder, veil_list,
-                                   veil_has_writer,  veil_may_change,
-                                   veil_lock,        veil_now,
-                                   veil_mono,        veil_sleep,
-                                   veil_random,      veil_pid,
-                                   veil_process,     veil_path_of,
-                                   veil_mutex_new,   veil_mutex_free,
-                                   veil_mutex_lock,  veil_mutex_unlock,
-                                   veil_volume,      veil_peer};
+static const agt_sys veil_calls = {sizeof(agt_sys),
+                                   NULL,
+                                   veil_open_root,
+                                   veil_open,
+                                   veil_walk,
+                                   veil_close,
+                                   veil_pread,
+                                   veil_pwrite,
+                                   veil_sync,
+                                   veil_truncate,
+                                   veil_reserve,
+                                   veil_stat,
+                                   veil_fstat,
+                                   veil_set_mode,
+                                   veil_rename,
+                                   veil_link,
+                                   veil_remove,
+                                   veil_remove,
+                                   veil_make_folder,
+                                   veil_list,
+                                   veil_has_writer,
+                                   veil_may_change,
+                                   veil_lock,
+                                   veil_now,
+                                   veil_mono,
+                                   veil_sleep,
+                                   veil_random,
+                                   veil_pid,
+                                   veil_process,
+                                   veil_path_of,
+                                   veil_mutex_new,
+                                   veil_mutex_free,
+                                   veil_mutex_lock,
+                                   veil_mutex_unlock,
+                                   veil_volume,
+                                   veil_peer,
+                                   NULL,
+                                   NULL};
 
 /* ---- making it ---- */
 

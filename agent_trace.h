@@ -212,8 +212,10 @@ typedef struct agt_poll_lock_options {
  */
 AGENT_TRACE_API agt_status agt_poll_lock_try(agt_poll_lock **out, const char *root, agt_error *err);
 
-/* As agt_poll_lock_try, but waits up to opts->timeout_ms. Blocks. Tries again with growing delays
- * (1 ms to 100 ms, with jitter) until a monotonic deadline.
+/* As agt_poll_lock_try, but waits up to opts->timeout_ms, by a monotonic clock. Blocks. Where the
+ * system can tell (Linux), it sleeps until somebody closes the lock file, as every death does, and
+ * has the lock within a millisecond; elsewhere it tries again with growing delays (1 ms to 100 ms,
+ * with jitter). It never sleeps inside flock(2), and starts no thread.
  *
  * Returns  as agt_poll_lock_try; AGT_BUSY when the deadline passed.
  */
@@ -1328,6 +1330,12 @@ struct agt_sys {
     /* the process `pid` as this one sees it, also one of somebody else; 0, or NOSYS where the
      * system does not tell; NULL: it never does */
     int (*peer)(void *ctx, int64_t pid, agt_peer *out);
+    /* a descriptor that tells when somebody closes the open file, by dying too, or when a name of
+     * the file goes; NOSYS: none on this file system; NULL: none on this system */
+    agt_fd (*watch)(void *ctx, agt_fd fd);
+    /* sleeps until it tells or ns have passed: 1 or 0. What it told is forgotten; more may have
+     * happened than it tells, and it may tell of nothing */
+    int (*watch_wait)(void *ctx, agt_fd watch, int64_t ns);
 };
 
 /* The operating system itself, so that a shim can wrap it. Never NULL. */

@@ -677,6 +677,7 @@ static void shim_init(shim *s, const char *root) {
     s->sys.lock = shim_lock;
     s->sys.mono_ns = shim_mono_ns;
     s->sys.sleep_ns = shim_sleep_ns;
+    s->sys.watch = NULL; /* a clock that is moved by hand and real watches do not go together */
 }
 
 static agt_status acquire_over(shim *s, int32_t timeout_ms, agt_poll_lock **out, agt_error *err) {

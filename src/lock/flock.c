@@ -30,6 +30,13 @@
  * than the default timeout. After 10 s it is somebody who leads, not somebody who writes: single
  *     tries.
  *
+ * (9) Where whoever lets go also closes the file, as the poll lock's holders do, and the system can
+ *     tell of that, a waiter sleeps until it does. The watch is made before the try, so nothing is
+ *     missed between them. It is told a moment before the kernel lets go, and of those too who only
+ *     looked: what follows is a burst of tries, then single ones farther and farther apart. Who
+ *     unlocks without closing, and another machine's processes, are found by those. Closing a
+ *     watch may take the kernel ten milliseconds: that is done when the lock has been let go.
+ *
  * Taking and dropping an open, free lock is three system calls: flock, fstatat, flock. */
 #include "lock.h"
 
@@ -49,11 +56,16 @@
 #define FLOCK_OLD_DELAY 4000000
 #define FLOCK_HOPE      10000000000
 
+/* Watching, in ns. */
+#define FLOCK_WAKE_TRIES 16         /* when it was told */
+#define FLOCK_WATCH_MAX  1000000000 /* longest sleep without a try */
+#define FLOCK_WATCH_FAR  100000000  /* the same where other machines may hold it */
+
 AGT_PRIVATE void agt__flock_init(agt_flock *l, const agt_sys *sys, agt_fd dir, const char *name) {
     memset(l, 0, sizeof *l);
     l->sys = sys;
     l->dir = dir;
-    l->fd = AGT_FD_NONE;
+    l->fd = l->watch = AGT_FD_NONE;
     bool whole = agt__copy_text(l->name, sizeof l->name, name, strlen(name));
     AGENT_TRACE_ASSERT(whole);
     (void)whole;
@@ -160,12 +172,59 @@ static agt_status flock_burst(agt_flock *l, int64_t tries, int64_t deadline, agt
     }
 }
 
+/* Makes the watch one on the file that is open now. False: there is none to be had. */
+static bool flock_watch_follow(agt_flock *l) {
+    const agt_sys *sys = l->sys;
+    if (l->watch != AGT_FD_NONE && l->watch_dev == l->dev && l->watch_ino == l->ino) return true;
+    if (l->watch != AGT_FD_NONE) sys->close(sys->ctx, l->watch);
+    l->watch = l->fd == AGT_FD_NONE ? AGT_FD_NONE : sys->watch(sys->ctx, l->fd);
+    l->watch_dev = l->dev;
+    l->watch_ino = l->ino;
+    if (l->watch < 0) l->watch = AGT_FD_NONE;
+    return l->watch != AGT_FD_NONE;
+}
+
+static int64_t flock_watch_longest(const agt_flock *l) {
+    const agt_sys *sys = l->sys;
+    agt_volume v = AGT_VOLUME_INIT;
+    bool told = sys->volume && sys->volume(sys->ctx, l->dir, &v) >= 0;
+    return told && v.place == AGT_VOLUME_LOCAL ? FLOCK_WATCH_MAX : FLOCK_WATCH_FAR;
+}
+
+/* Waits by a watch (9). AGT_BUSY: the deadline passed, or *none: there is no watch. */
+static agt_status flock_wait_watching(agt_flock *l, int64_t deadline, bool *none, agt_error *err) {
+    const agt_sys *sys = l->sys;
+    int64_t longest = flock_watch_longest(l), nap = FLOCK_DELAY_MIN;
+    agt_status status = AGT_BUSY;
+    int told = 0;
+    *none = !sys->watch || !sys->watch_wait;
+    while (!*none && status == AGT_BUSY) {
+        if (!flock_watch_follow(l)) {
+            *none = true;
+            break;
+        }
+        status = flock_burst(l, told > 0 ? FLOCK_WAKE_TRIES : 1, deadline, err);
+        int64_t left = flock_left(sys, deadline);
+        if (status != AGT_BUSY || left <= 0) break;
+        if (l->watch == AGT_FD_NONE) continue; /* a new file: watch it before trying */
+        told = sys->watch_wait(sys->ctx, l->watch, nap < left ? nap : left);
+        *none = told < 0;
+        nap = told > 0 ? FLOCK_DELAY_MIN : nap < longest / 2 ? nap * 2 : longest;
+    }
+    return status;
+}
+
 /* Tries with growing delays until the deadline; AGT_BUSY when it passed. */
 static agt_status flock_wait(agt_flock *l, int32_t timeout_ms, agt_error *err) {
     const agt_sys *sys = l->sys;
     int64_t start = sys->mono_ns(sys->ctx), deadline = INT64_MAX, delay = FLOCK_DELAY_MIN;
     if (timeout_ms == 0) timeout_ms = AGT_TIMEOUT_DEFAULT;
     if (timeout_ms > 0) deadline = start + (int64_t)timeout_ms * 1000000;
+    if (l->watches) {
+        bool none;
+        agt_status status = flock_wait_watching(l, deadline, &none, err);
+        if (status != AGT_BUSY || !none) return status;
+    }
     for (;;) {
         int64_t left = flock_left(sys, deadline);
         int64_t waited = sys->mono_ns(sys->ctx) - start;
@@ -207,6 +266,7 @@ AGT_PRIVATE void agt__flock_drop(agt_flock *l) {
 
 AGT_PRIVATE void agt__flock_close(agt_flock *l) {
     if (l->fd != AGT_FD_NONE) l->sys->close(l->sys->ctx, l->fd);
-    l->fd = AGT_FD_NONE;
+    if (l->watch != AGT_FD_NONE) l->sys->close(l->sys->ctx, l->watch); /* last: see (9) */
+    l->fd = l->watch = AGT_FD_NONE;
     l->held = false;
 }

@@ -122,6 +122,7 @@ AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char
         return status;
     }
     agt__flock_init(&p->lock, p->sys, p->locks, AGT_POLL_LOCK);
+    p->lock.watches = true; /* letting go closes: see agt_poll_lock_release */
     agt__holder_self(&p->self, p->sys, o.program);
     status = poll_take(p, o.timeout_ms, err);
     if (status != AGT_OK) {

@@ -49,6 +49,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -61,6 +62,7 @@
 
 #if defined(__linux__) && !defined(AGENT_TRACE_PLAIN_POSIX)
 #define OS_LINUX 1
+#include <sys/inotify.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #endif
@@ -503,6 +505,41 @@ static int os_lock(void *ctx, agt_fd fd, int kind) {
     return os_error(errno);
 }
 
+#ifdef OS_LINUX
+/* By the open file's number, so that it is that file that is watched, whatever has its name. */
+static agt_fd os_watch(void *ctx, agt_fd fd) {
+    (void)ctx;
+    char link[48];
+    int watch = os_above_streams(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)), rc;
+    if (watch < 0) return AGT_SYS_ERR(AGT_SYS_NOSYS, errno); /* a user may have so many only */
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", (int)fd);
+    OS_RETRY(rc,
+             inotify_add_watch(watch, link, IN_CLOSE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF));
+    if (rc >= 0) return watch;
+    rc = errno;
+    (void)close(watch);
+    return AGT_SYS_ERR(AGT_SYS_NOSYS, rc);
+}
+
+static int64_t os_mono_ns(void *ctx);
+
+static int os_watch_wait(void *ctx, agt_fd watch, int64_t ns) {
+    char events[1024];
+    int64_t end = os_mono_ns(ctx) + ns;
+    struct pollfd p = {(int)watch, POLLIN, 0};
+    for (;;) {
+        int64_t left = end - os_mono_ns(ctx), ms = left > 0 ? (left + 999999) / 1000000 : 0;
+        int rc = poll(&p, 1, ms < INT_MAX ? (int)ms : INT_MAX);
+        if (rc < 0 && errno == EINTR) continue;
+        if (rc < 0) return os_error(errno);
+        if (rc == 0) return 0;
+        while (read((int)watch, events, sizeof events) > 0) {
+        }
+        return 1;
+    }
+}
+#endif
+
 /* ---- time, chance, identity ---- */
 
 static int64_t os_now_unix_ms(void *ctx) {
@@ -876,6 +913,10 @@ static const agt_sys os_sys = {
     .mutex_unlock = os_mutex_unlock,
     .volume = os_volume,
     .peer = os_peer,
+#ifdef OS_LINUX
+    .watch = os_watch,
+    .watch_wait = os_watch_wait,
+#endif
 };
 
 AGENT_TRACE_API const agt_sys *agt_sys_os(void) {
