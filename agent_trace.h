@@ -189,15 +189,27 @@ typedef enum agt_durability {
  * file systems whose flock is local to a host. */
 typedef struct agt_poll_lock agt_poll_lock;
 
+/* What makes it one process' alone. All who want the lock of a folder should use the same; two that
+ * do not exclude each other all the same, but do not wait for each other. */
+typedef enum agt_lock_backend {
+    AGT_LOCK_DEFAULT = 0, /* AGT_LOCK_FLOCK */
+    AGT_LOCK_FLOCK = 1,   /* flock(2), let go by the kernel */
+    AGT_LOCK_SENTINEL = 2 /* a file that exists while the lock is held, for file systems without
+                           * flock: taken over where its process is proved dead. exec keeps it;
+                           * release it before */
+} agt_lock_backend;
+
 typedef struct agt_poll_lock_options {
     uint32_t size;
     int32_t timeout_ms;  /* 0: 5,000; AGT_TRY; AGT_FOREVER */
     const char *program; /* shown to others as the holder's name; NULL: the process' own name */
     const agt_allocator *allocator; /* NULL: malloc; copied */
     const agt_sys *sys;             /* NULL: the operating system; borrowed until the release */
+    uint32_t backend;               /* an agt_lock_backend */
+    uint32_t reserved;              /* 0 */
 } agt_poll_lock_options;
 #define AGT_POLL_LOCK_OPTIONS_INIT                                                                 \
-    { sizeof(agt_poll_lock_options), 0, 0, 0, 0 }
+    { sizeof(agt_poll_lock_options), 0, 0, 0, 0, 0, 0 }
 
 /* Becomes the poll leader if nobody is. Never blocks on a local file system.
  *
@@ -217,7 +229,12 @@ AGENT_TRACE_API agt_status agt_poll_lock_try(agt_poll_lock **out, const char *ro
  * has the lock within a millisecond; elsewhere it tries again with growing delays (1 ms to 100 ms,
  * with jitter). It never sleeps inside flock(2), and starts no thread.
  *
+ * With AGT_LOCK_SENTINEL an owner on another host, in another container, or whose record nobody
+ * understands is never taken for dead: AGT_BUSY, and the message names the file to remove.
+ *
  * Returns  as agt_poll_lock_try; AGT_BUSY when the deadline passed.
+ * Disk     as agt_poll_lock_try; with AGT_LOCK_SENTINEL locks/poll.lock.owner, and for a moment
+ *          poll.lock.tmp.* and poll.lock.reap.*.
  */
 AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char *root,
                                                  const agt_poll_lock_options *opts, agt_error *err);

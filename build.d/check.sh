@@ -4,7 +4,7 @@
 . build.d/build.sh
 
 STRICT="-std=c11 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror"
-PART_LINES=900    # no part is longer
+PART_LINES=950    # no part is longer
 FUNCTION_LINES=80 # functions above are listed, not refused
 CODES_TESTED=99    # per cent of the documented (function, status) pairs that a test must name
 

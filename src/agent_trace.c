@@ -62,6 +62,7 @@
 #include "lock/holder.c"
 #include "lock/liveness.c"
 #include "lock/epoch.c"
+#include "lock/sentinel.c"
 #include "lock/poll_lock.c"
 #include "log/event.c"
 #include "log/trace.c"

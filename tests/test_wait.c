@@ -165,9 +165,9 @@ TEST(wait, who_waits_has_the_lock_a_moment_after_its_holder_died_or_let_go) {
         int64_t bare = median(root, cases[i].how, cases[i].kills, true);
         test_saw(cases[i].name, (uint64_t)(ours / 1000));
         test_saw("   a waiter blocked in flock(2)", (uint64_t)(bare / 1000));
-        /* a machine that is busy with other things may be late for either; a poll of 100 ms would
-         * be late by 50 */
-        CHECK(ours < 5000000 + 4 * bare);
+        /* a machine that is busy with other things may be late for either: it is measured here, and
+         * judged where nothing else runs; that it is woken is counted below */
+        CHECK(ours < 40000000 + 4 * bare);
     }
 }
 
@@ -236,6 +236,26 @@ static int broken_wait(void *ctx, agt_fd watch, int64_t ns) {
     (void)ctx, (void)watch, (void)ns;
     no_watch_calls++;
     return AGT_SYS_ERR(AGT_SYS_IO, 5);
+}
+
+TEST(wait, it_is_told_of_the_holders_death) {
+    if (!os()->watch) return;
+    const char *root = test_folder();
+    begin(root);
+    for (int kills = 0; kills < 2; kills++) {
+        shared *s = share();
+        counts c;
+        counts_init(&c);
+        pid_t holder = hold(root, HOLD_OURS, s), ender = end_later(holder, kills, s);
+        agt_poll_lock *lock;
+        CHECK_INT(acquire(&c, root, 10000, &lock), AGT_OK);
+        CHECK(c.told >= 1);
+        agt_poll_lock_release(lock);
+        kill(holder, SIGKILL);
+        bury(holder);
+        bury(ender);
+        munmap(s, sizeof *s);
+    }
 }
 
 TEST(wait, without_a_watch_or_with_one_that_fails_it_tries_now_and_then) {

@@ -15,8 +15,10 @@
  *     unlocking and closing, so that a child that kept the descriptor does not keep the lead.
  * (4) None of the files is ever unlinked.
  * (5) Whoever has the lock begins a new epoch (epoch.c) before it leads: that is what tells the
- *     store, which does not look at the lock, that an earlier leader is over. */
-#include "lock.h"
+ *     store, which does not look at the lock, that an earlier leader is over.
+ * (6) Where some take it by flock and others by a file (sentinel.c), each first takes its own and
+ *     then looks for the other: of two at the same time one sees the other's, or both do. */
+#include "sentinel.h"
 
 #include "../base/base.h"
 #include "../data/data.h"
@@ -31,8 +33,9 @@ struct agt_poll_lock {
     const agt_sys *sys;
     int64_t pid; /* of the process that took it */
     agt_fd locks;
+    bool by_file; /* the sentinel is the lock, else `lock` is */
     agt_flock lock;
-    agt_holder self; /* with the epoch of this time of leading */
+    agt_sentinel owner; /* its record has the epoch of this time of leading */
 };
 
 /* ---- the folder ---- */
@@ -66,129 +69,40 @@ static void poll_rewrite(const agt_sys *sys, agt_fd fd, const char *text, size_t
     (void)agt__write_all(sys, fd, text, n, 0);
 }
 
+/* Makes the text the content of a file in locks/. */
+static void poll_note(const agt_poll_lock *p, const char *name, const char *text, size_t n) {
+    const agt_sys *sys = p->sys;
+    uint32_t flags = AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE;
+    agt_fd fd = sys->open(sys->ctx, p->locks, name, flags, 0600);
+    if (fd < 0) return;
+    poll_rewrite(sys, fd, text, n);
+    sys->close(sys->ctx, fd);
+}
+
 /* Writes who leads into both files. Best effort: the lock holds without (1). */
 static void poll_announce(const agt_poll_lock *p) {
-    const agt_sys *sys = p->sys;
+    const agt_holder *h = &p->owner.self;
     char text[AGT_HOLDER_TEXT];
-    int n = snprintf(text, sizeof text, "%lld", (long long)p->self.pid);
-    poll_rewrite(sys, p->lock.fd, text, (size_t)n);
-    uint32_t flags = AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE;
-    agt_fd info = sys->open(sys->ctx, p->locks, AGT_POLL_INFO, flags, 0600);
-    if (info < 0) return;
-    poll_rewrite(sys, info, text, agt__holder_format(&p->self, text));
-    sys->close(sys->ctx, info);
+    int n = snprintf(text, sizeof text, "%lld", (long long)h->pid);
+    if (p->by_file)
+        poll_note(p, AGT_POLL_LOCK, text, (size_t)n);
+    else
+        poll_rewrite(p->sys, p->lock.fd, text, (size_t)n);
+    poll_note(p, AGT_POLL_INFO, text, agt__holder_format(h, text));
 }
 
-/* Under the lock: begins the next epoch. It counts only if the lock is still at its name behind
- * that (5). */
-static agt_status poll_begin(agt_poll_lock *p, bool *again, agt_error *err) {
-    p->self.epoch = 0;
-    *again = false;
-    agt_status status = agt__epoch_lead(p->sys, p->locks, &p->self.epoch, err);
-    if (status != AGT_OK) return status;
-    *again = !agt__flock_still(&p->lock);
-    return AGT_OK;
+static agt_status poll_get(agt_poll_lock *p, int32_t timeout_ms, agt_error *err) {
+    if (p->by_file) return agt__sentinel_take(&p->owner, timeout_ms, err);
+    return agt__flock_take(&p->lock, timeout_ms, err);
 }
-
-static agt_status poll_take(agt_poll_lock *p, int32_t timeout_ms, agt_error *err) {
-    for (int i = 0; i < POLL_RETAKES; i++) {
-        bool again;
-        agt_status status = agt__flock_take(&p->lock, timeout_ms, err);
-        if (status == AGT_OK) status = poll_begin(p, &again, err);
-        if (status != AGT_OK || !again) return status;
-        agt__flock_close(&p->lock);
-    }
-    return agt__fail(err, AGT_IO, "the lock %s is replaced again and again; find out by whom",
-                     AGT_POLL_LOCK);
+static bool poll_still(const agt_poll_lock *p) {
+    return p->by_file ? agt__sentinel_still(&p->owner) : agt__flock_still(&p->lock);
 }
-
-AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char *root,
-                                                 const agt_poll_lock_options *opts,
-                                                 agt_error *err) {
-    AGENT_TRACE_ASSERT(out && root);
-    *out = NULL;
-    agt_poll_lock_options o;
-    agt_status status = agt__options(&o, sizeof o, opts, "agt_poll_lock_options", err);
-    if (status != AGT_OK) return status;
-    agt_mem mem = agt__mem(o.allocator);
-    agt_poll_lock *p = agt__zalloc(&mem, sizeof *p);
-    if (!p) return agt__nomem(err);
-    p->mem = mem;
-    p->sys = agt__sys_or_os(o.sys);
-    p->pid = p->sys->pid(p->sys->ctx);
-    status = poll_open_locks(p->sys, root, true, &p->locks, err);
-    if (status != AGT_OK) {
-        agt__free(&mem, p, sizeof *p);
-        return status;
-    }
-    agt__flock_init(&p->lock, p->sys, p->locks, AGT_POLL_LOCK);
-    p->lock.watches = true; /* letting go closes: see agt_poll_lock_release */
-    agt__holder_self(&p->self, p->sys, o.program);
-    status = poll_take(p, o.timeout_ms, err);
-    if (status != AGT_OK) {
-        agt_poll_lock_release(p);
-        return status;
-    }
-    p->self.since_unix_ms = p->sys->now_unix_ms(p->sys->ctx);
-    poll_announce(p);
-    *out = p;
-    return AGT_OK;
-}
-
-AGENT_TRACE_API agt_status agt_poll_lock_try(agt_poll_lock **out, const char *root,
-                                             agt_error *err) {
-    agt_poll_lock_options o = AGT_POLL_LOCK_OPTIONS_INIT;
-    o.timeout_ms = AGT_TRY;
-    return agt_poll_lock_acquire(out, root, &o, err);
-}
-
-AGENT_TRACE_API void agt_poll_lock_release(agt_poll_lock *lock) {
-    if (!lock) return;
-    const agt_sys *sys = lock->sys;
-    if (sys->pid(sys->ctx) == lock->pid) agt__flock_drop(&lock->lock);
-    agt__flock_close(&lock->lock);
-    sys->close(sys->ctx, lock->locks);
-    agt_mem mem = lock->mem;
-    agt__free(&mem, lock, sizeof *lock);
-}
-
-/* ---- while leading ---- */
-
-AGENT_TRACE_API uint64_t agt_poll_lock_epoch(const agt_poll_lock *lock) {
-    AGENT_TRACE_ASSERT(lock);
-    return lock->sys->pid(lock->sys->ctx) == lock->pid ? lock->self.epoch : 0;
-}
-
-/* The lock file is not the one that was locked: takes the one at the name. Nobody led meanwhile if
- * the epoch is still ours. */
-static agt_status poll_retake(agt_poll_lock *p, agt_error *err) {
-    agt_flock fresh;
-    agt__flock_init(&fresh, p->sys, p->locks, AGT_POLL_LOCK);
-    agt_status status = agt__flock_take(&fresh, AGT_TRY, err);
-    if (status == AGT_OK) status = agt__epoch_lead(p->sys, p->locks, &p->self.epoch, err);
-    if (status != AGT_OK) {
-        agt__flock_close(&fresh);
-        return status;
-    }
+static void poll_let_go(agt_poll_lock *p) {
+    if (p->owner.held) agt__sentinel_drop(&p->owner);
+    agt__flock_drop(&p->lock);
     agt__flock_close(&p->lock);
-    p->lock = fresh;
-    poll_announce(p);
-    return AGT_OK;
 }
-
-AGENT_TRACE_API agt_status agt_poll_lock_check(agt_poll_lock *lock, agt_error *err) {
-    AGENT_TRACE_ASSERT(lock);
-    uint64_t newest;
-    if (lock->sys->pid(lock->sys->ctx) != lock->pid)
-        return agt__fail(err, AGT_INVALID,
-                         "the poll lock was taken before a fork; only the parent leads");
-    if (!agt__flock_still(&lock->lock)) return poll_retake(lock, err);
-    agt_status status = agt__epoch_read(lock->sys, lock->locks, &newest, err);
-    if (status != AGT_OK || newest == lock->self.epoch) return status;
-    return agt__epoch_lead(lock->sys, lock->locks, &lock->self.epoch, err);
-}
-
-/* ---- looking ---- */
 
 /* Is the open lock file held? Tries it shared and lets go at once. */
 static agt_status poll_held(const agt_sys *sys, agt_fd fd, uint32_t *held, agt_error *err) {
@@ -204,20 +118,168 @@ static agt_status poll_held(const agt_sys *sys, agt_fd fd, uint32_t *held, agt_e
     return AGT_OK;
 }
 
+/* Whoever has one kind of lock looks for the other kind (6). */
+static agt_status poll_alone(agt_poll_lock *p, agt_error *err) {
+    const agt_sys *sys = p->sys;
+    uint32_t held = 0;
+    if (!p->by_file) return agt__sentinel_none(&p->owner, err);
+    agt_fd fd = sys->open(sys->ctx, p->locks, AGT_POLL_LOCK, AGT_O_READ, 0);
+    if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT) return AGT_OK;
+    if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", AGT_POLL_LOCK);
+    agt_status status = poll_held(sys, fd, &held, err);
+    sys->close(sys->ctx, fd);
+    if (status == AGT_UNSUPPORTED) return AGT_OK; /* nobody can have it */
+    if (status == AGT_OK && held)
+        return agt__fail(err, AGT_BUSY, "the lock %s is held by somebody else, by flock",
+                         AGT_POLL_LOCK);
+    return status;
+}
+
+/* Under the lock: begins the next epoch. It counts only if the lock is still at its name behind
+ * that (5). */
+static agt_status poll_begin(agt_poll_lock *p, bool *again, agt_error *err) {
+    p->owner.self.epoch = 0;
+    *again = false;
+    agt_status status = poll_alone(p, err);
+    if (status == AGT_OK) status = agt__epoch_lead(p->sys, p->locks, &p->owner.self.epoch, err);
+    if (status != AGT_OK) return status;
+    *again = !poll_still(p);
+    return AGT_OK;
+}
+
+static agt_status poll_take(agt_poll_lock *p, int32_t timeout_ms, agt_error *err) {
+    for (int i = 0; i < POLL_RETAKES; i++) {
+        bool again;
+        agt_status status = poll_get(p, timeout_ms, err);
+        if (status == AGT_OK) status = poll_begin(p, &again, err);
+        if (status != AGT_OK || !again) return status;
+        poll_let_go(p);
+    }
+    return agt__fail(err, AGT_IO, "the lock %s is replaced again and again; find out by whom",
+                     AGT_POLL_LOCK);
+}
+
+AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char *root,
+                                                 const agt_poll_lock_options *opts,
+                                                 agt_error *err) {
+    AGENT_TRACE_ASSERT(out && root);
+    *out = NULL;
+    agt_poll_lock_options o;
+    agt_status status = agt__options(&o, sizeof o, opts, "agt_poll_lock_options", err);
+    if (status == AGT_OK && o.backend > AGT_LOCK_SENTINEL)
+        status = agt__fail(err, AGT_INVALID, "there is no backend %lu of the poll lock",
+                           (unsigned long)o.backend);
+    if (status != AGT_OK) return status;
+    agt_mem mem = agt__mem(o.allocator);
+    agt_poll_lock *p = agt__zalloc(&mem, sizeof *p);
+    if (!p) return agt__nomem(err);
+    p->mem = mem;
+    p->sys = agt__sys_or_os(o.sys);
+    p->pid = p->sys->pid(p->sys->ctx);
+    status = poll_open_locks(p->sys, root, true, &p->locks, err);
+    if (status != AGT_OK) {
+        agt__free(&mem, p, sizeof *p);
+        return status;
+    }
+    agt__flock_init(&p->lock, p->sys, p->locks, AGT_POLL_LOCK);
+    p->lock.watches = true; /* letting go closes: see agt_poll_lock_release */
+    agt__sentinel_init(&p->owner, p->sys, p->locks, o.program);
+    p->by_file = o.backend == AGT_LOCK_SENTINEL;
+    status = poll_take(p, o.timeout_ms, err);
+    if (status != AGT_OK) {
+        agt_poll_lock_release(p);
+        return status;
+    }
+    p->owner.self.since_unix_ms = p->sys->now_unix_ms(p->sys->ctx);
+    poll_announce(p);
+    *out = p;
+    return AGT_OK;
+}
+
+AGENT_TRACE_API agt_status agt_poll_lock_try(agt_poll_lock **out, const char *root,
+                                             agt_error *err) {
+    agt_poll_lock_options o = AGT_POLL_LOCK_OPTIONS_INIT;
+    o.timeout_ms = AGT_TRY;
+    return agt_poll_lock_acquire(out, root, &o, err);
+}
+
+AGENT_TRACE_API void agt_poll_lock_release(agt_poll_lock *lock) {
+    if (!lock) return;
+    const agt_sys *sys = lock->sys;
+    if (sys->pid(sys->ctx) == lock->pid) poll_let_go(lock);
+    agt__flock_close(&lock->lock);
+    sys->close(sys->ctx, lock->locks);
+    agt_mem mem = lock->mem;
+    agt__free(&mem, lock, sizeof *lock);
+}
+
+/* ---- while leading ---- */
+
+AGENT_TRACE_API uint64_t agt_poll_lock_epoch(const agt_poll_lock *lock) {
+    AGENT_TRACE_ASSERT(lock);
+    return lock->sys->pid(lock->sys->ctx) == lock->pid ? lock->owner.self.epoch : 0;
+}
+
+/* The lock file is not the one that was locked: takes the one at the name. Nobody led meanwhile if
+ * the epoch is still ours. */
+static agt_status poll_retake(agt_poll_lock *p, agt_error *err) {
+    agt_poll_lock fresh = *p;
+    agt__flock_init(&fresh.lock, p->sys, p->locks, AGT_POLL_LOCK);
+    fresh.lock.watches = true;
+    fresh.owner.held = false;
+    agt_status status = poll_get(&fresh, AGT_TRY, err);
+    if (status == AGT_OK) status = poll_alone(&fresh, err);
+    if (status == AGT_OK) status = agt__epoch_lead(p->sys, p->locks, &fresh.owner.self.epoch, err);
+    if (status != AGT_OK) {
+        poll_let_go(&fresh);
+        return status;
+    }
+    agt__flock_close(&p->lock);
+    *p = fresh;
+    poll_announce(p);
+    return AGT_OK;
+}
+
+AGENT_TRACE_API agt_status agt_poll_lock_check(agt_poll_lock *lock, agt_error *err) {
+    AGENT_TRACE_ASSERT(lock);
+    uint64_t newest;
+    if (lock->sys->pid(lock->sys->ctx) != lock->pid)
+        return agt__fail(err, AGT_INVALID,
+                         "the poll lock was taken before a fork; only the parent leads");
+    if (!poll_still(lock)) return poll_retake(lock, err);
+    agt_status status = agt__epoch_read(lock->sys, lock->locks, &newest, err);
+    if (status != AGT_OK || newest == lock->owner.self.epoch) return status;
+    return agt__epoch_lead(lock->sys, lock->locks, &lock->owner.self.epoch, err);
+}
+
+/* ---- looking ---- */
+
+static void poll_tell(const agt_holder *h, agt_lock_holder *out) {
+    out->pid = h->pid;
+    out->since_unix_ms = h->since_unix_ms;
+    memcpy(out->host, h->host, sizeof out->host);
+    memcpy(out->program, h->program, sizeof out->program);
+}
+
 AGT_PRIVATE agt_status agt__lock_holder(const agt_sys *sys, agt_fd locks, agt_lock_holder *out,
                                         agt_error *err) {
+    agt_holder h;
+    agt_error mine;
+    mine.status = AGT_OK;
+    (void)agt__epoch_read(sys, locks, &out->epoch, NULL);
+    agt_status owner = agt__sentinel_look(sys, locks, &h, &out->held, &mine);
+    if (owner != AGT_OK && owner != AGT_NOT_FOUND) return agt__answer(owner, &mine, err);
+    if (owner == AGT_OK) poll_tell(&h, out);
+    if (owner == AGT_OK && out->held) return AGT_OK;
     agt_fd fd = sys->open(sys->ctx, locks, AGT_POLL_LOCK, AGT_O_READ, 0);
+    if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT && owner == AGT_OK) return AGT_OK;
     if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", AGT_POLL_LOCK);
     agt_status status = poll_held(sys, fd, &out->held, err);
     sys->close(sys->ctx, fd);
+    if (status == AGT_UNSUPPORTED && owner == AGT_OK) return AGT_OK;
     if (status != AGT_OK) return status;
-    agt_holder h;
     agt__holder_read(sys, locks, &h);
-    (void)agt__epoch_read(sys, locks, &out->epoch, NULL);
-    out->pid = h.pid;
-    out->since_unix_ms = h.since_unix_ms;
-    memcpy(out->host, h.host, sizeof out->host);
-    memcpy(out->program, h.program, sizeof out->program);
+    poll_tell(&h, out);
     return AGT_OK;
 }
 

@@ -617,12 +617,9 @@ AGT_PRIVATE void agt__store_close_parts(agt_store *s) {
 
 /* ---- closing ---- */
 
-static bool store_leader_lives(agt_store *s) {
-    agt_fd fd = s->sys->open(s->sys->ctx, s->locks, "poll.lock", AGT_O_READ, 0);
-    if (fd < 0) return false;
-    int rc = s->sys->lock(s->sys->ctx, fd, AGT_LOCK_SHARED);
-    s->sys->close(s->sys->ctx, fd);
-    return rc < 0 && AGT_SYS_CLASS(rc) == AGT_SYS_BUSY;
+static bool store_leader_lives(const agt_store *s) {
+    agt_lock_holder h = AGT_LOCK_HOLDER_INIT;
+    return agt__lock_holder(s->sys, s->locks, &h, NULL) == AGT_OK && h.held;
 }
 
 AGENT_TRACE_API agt_status agt_close(agt_store *store, agt_error *err) {
