@@ -21,6 +21,9 @@
 #if defined(__linux__) && !defined(_TIME_BITS)
 #define _TIME_BITS 64
 #endif
+#if defined(__MINGW32__) && !defined(__USE_MINGW_ANSI_STDIO)
+#define __USE_MINGW_ANSI_STDIO 1 /* printf as C says: %llu, %zu */
+#endif
 #ifndef AGENT_TRACE_SYS
 #define AGENT_TRACE_SYS
 #endif
@@ -41,6 +44,7 @@
 #include "data/ignore.c"
 #include "sys/sys.c"
 #include "sys/posix.c"
+#include "sys/win32.c"
 #include "git/git.h" /* both branches need it */
 #ifdef AGENT_TRACE_NO_GIT
 #include "git/none.c"

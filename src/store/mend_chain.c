@@ -69,8 +69,8 @@ static uint64_t mend_top(const agt_mend *m) {
         if (v[i].from == AGT_MEND_KEPT || v[i].seq <= top) continue;
         bool chains = mend_chains(m, &v[i]);
         bool other = last && memcmp(v[i].prev, last->hash, 32) == 0 && v[i].seq != top + 1;
-        bool near = v[i].seq - top <= MEND_GAP && v[i].whole && !other;
-        if (!chains && !near) continue;
+        bool nearby = v[i].seq - top <= MEND_GAP && v[i].whole && !other;
+        if (!chains && !nearby) continue;
         top = v[i].seq;
         last = &v[i];
     }
