@@ -51,7 +51,7 @@ check_version() { # written once: the text and the numbers agree, and what canno
 }
 
 # A part includes headers of the floors below and of its own folder; what the floors are stands here.
-# Headers of the system are for src/sys/posix.c and win32.c, git2.h and zlib.h for src/git.
+# Headers of the system are for src/sys/posix.c and win32*, git2.h and zlib.h for src/git.
 check_layers() {
     awk '
     function complain(text) { printf "%s:%d: %s\n", FILENAME, FNR, text; bad = 1 }
@@ -81,8 +81,8 @@ check_layers() {
         if (name in fast && (folder == "data" || folder == "sys" || folder == "git")) next
         if (name ~ /^(git2(\/.*)?|zlib)\.h$/) {
             if (folder != "git") complain("<" name "> is for src/git only")
-        } else if (FILENAME != "src/sys/posix.c" && FILENAME != "src/sys/win32.c")
-            complain("<" name "> is a header of the system: only src/sys/posix.c and win32.c have those")
+        } else if (FILENAME != "src/sys/posix.c" && FILENAME !~ /^src\/sys\/win32(_kernel)?\.[ch]$/)
+            complain("<" name "> is a header of the system: only src/sys/posix.c and win32* have those")
         next
     }
     folder == "cli" {
@@ -111,13 +111,13 @@ check_calls() {
     mkdir -p "$dir"
     jobs_begin
     for f in src/*/*.c; do
-        case $f in */win32.c) continue ;; esac
+        case $f in */win32*.c) continue ;; esac
         object "$dir/$(echo "$f" | tr / _).o" "$f" "$CC" -std=c11 -O0 -w -DAGT_PRIVATE=extern $(git_flags)
     done
     jobs_run || return 1
     bad=0
     for f in src/*/*.c; do
-        case $f in */win32.c) continue ;; esac
+        case $f in */win32*.c) continue ;; esac
         nm -u "$dir/$(echo "$f" | tr / _).o" | awk -v file="$f" '
         {
             name = $NF

@@ -66,6 +66,7 @@ package_of() { # THING: the Debian package it comes in
     qemu-s390x-static | qemu-arm-static) echo qemu-user-static ;;
     s390x-linux-gnu-gcc) echo gcc-s390x-linux-gnu ;;
     arm-linux-gnueabihf-gcc) echo gcc-arm-linux-gnueabihf ;;
+    x86_64-w64-mingw32-gcc) echo gcc-mingw-w64-x86-64 ;;
     libc-s390x) echo libc6-dev-s390x-cross ;;
     libc-armhf) echo libc6-dev-armhf-cross ;;
     *) echo "$1" ;;
@@ -131,7 +132,7 @@ git_libs() { pkg-config --libs libgit2 zlib; }
 object_keys() {
     HEADERS_KEY=$({
         cat agent_trace.h src/*/*.h
-        cat tests/*.h cli/*.h fuzz/*.h bench/*.h 2>/dev/null
+        cat tests/*.h tests/windows/*.h tests/windows/sys/*.h cli/*.h fuzz/*.h bench/*.h 2>/dev/null
         pkg-config --modversion libgit2 zlib 2>/dev/null
     } | hash)
     PARTS_KEY=$(cat src/agent_trace.c src/*/*.c | hash)

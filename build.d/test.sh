@@ -221,6 +221,12 @@ command_test() {
         "suite_${1#--}" ${2:+--filter "$2"}
         return
         ;;
+    --windows)
+        . build.d/windows.sh
+        shift
+        command_test_windows "$@"
+        return
+        ;;
     --release)
         need $NEED_ALL
         step 'build' command_build

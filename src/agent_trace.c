@@ -44,6 +44,7 @@
 #include "data/ignore.c"
 #include "sys/sys.c"
 #include "sys/posix.c"
+#include "sys/win32_kernel.c"
 #include "sys/win32.c"
 #include "git/git.h" /* both branches need it */
 #ifdef AGENT_TRACE_NO_GIT

@@ -107,6 +107,9 @@ static void remove_tree(const char *path) {
         if (d) closedir(d);
         rmdir(path);
     } else {
+#ifdef _WIN32
+        chmod(path, 0600); /* what is read-only cannot be deleted there */
+#endif
         unlink(path);
     }
 }
@@ -183,6 +186,23 @@ static void run_some(test_case **tests, unsigned count, int first) {
     }
 }
 
+#ifdef _WIN32
+static test_board *new_board(void) {
+    return calloc(1, sizeof(test_board));
+}
+
+/* Without a fork: one after the other. */
+static void run_apart(test_case **tests, unsigned count, int first, int jobs) {
+    (void)jobs;
+    run_some(tests, count, first);
+}
+#else
+static test_board *new_board(void) {
+    void *shared =
+        mmap(NULL, sizeof(test_board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return shared == MAP_FAILED ? NULL : shared;
+}
+
 static void run_apart(test_case **tests, unsigned count, int first, int jobs) {
     int status;
     for (int i = 0; i < jobs; i++) {
@@ -203,12 +223,17 @@ static void run_apart(test_case **tests, unsigned count, int first, int jobs) {
             printf("FAILED  a process of the tests ended with %d\n", WEXITSTATUS(status));
     }
 }
+#endif
 
 int main(int argc, char **argv) {
-    const char *filter = NULL, *skip[16];
+    const char *filter = NULL, *skip[64];
     int first = 0, list = 0, skips = 0, jobs = 1;
     unsigned count = 0, cap = 0;
     test_case **tests = NULL;
+#ifdef _WIN32
+    _fmode = _O_BINARY;
+    _setmode(1, _O_BINARY);
+#endif
     owner = getpid();
     seed = (uint64_t)time(NULL) ^ (uint64_t)owner << 20;
     for (int i = 1; i < argc; i++) {
@@ -222,7 +247,7 @@ int main(int argc, char **argv) {
             verbose = 1;
         else if (!strcmp(argv[i], "--filter") && i + 1 < argc)
             filter = argv[++i];
-        else if (!strcmp(argv[i], "--skip") && i + 1 < argc && skips < 16)
+        else if (!strcmp(argv[i], "--skip") && i + 1 < argc && skips < 64)
             skip[skips++] = argv[++i];
         else if (!strcmp(argv[i], "--jobs") && i + 1 < argc)
             jobs = atoi(argv[++i]);
@@ -243,8 +268,8 @@ int main(int argc, char **argv) {
         tests[count++] = t;
     }
     if (list) return 0;
-    board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (board == MAP_FAILED) return perror("mmap"), 1;
+    board = new_board();
+    if (!board) return perror("mmap"), 1;
     if (jobs > 1)
         run_apart(tests, count, first, jobs);
     else

@@ -29,7 +29,7 @@
 #endif
 #endif
 
-#if defined(__MINGW32__) /* its printf is C's (see the manifest), its attribute the old library's */
+#if defined(__MINGW32__) /* its printf is C's, see the manifest; its attribute is not */
 #define AGT_PRINTF(f, a) __attribute__((format(gnu_printf, f, a)))
 #elif defined(__GNUC__)
 #define AGT_PRINTF(f, a) __attribute__((format(printf, f, a)))

@@ -21,65 +21,14 @@
  *     nobody from reading, and the kernel takes it back from the dead.
  * (7) There are no permission bits. A file is 0600, or 0400 when it has the attribute read-only;
  * who else may read it is decided by the access list that it inherits from its folder. */
+#include "win32.h"
+
 #ifdef _WIN32
 
-#ifndef WIN32_LEAN_AND_MEAN
-#define WIN32_LEAN_AND_MEAN 1
-#endif
-#ifndef NOMINMAX
-#define NOMINMAX 1
-#endif
-#if !defined(_WIN32_WINNT) || _WIN32_WINNT < 0x0602
-#undef _WIN32_WINNT
-#define _WIN32_WINNT 0x0602
-#endif
-
-#include "sys.h"
-
-#include "../base/base.h"
-
 #include <stdio.h>
-#include <windows.h>
-#include <winternl.h>
 
-#ifdef _MSC_VER
-#pragma comment(lib, "ntdll")
-#pragma comment(lib, "advapi32")
-#endif
-
-#define WIN_NAME  255u /* UTF-16 units in one name */
-#define WIN_UTF8  (WIN_NAME * 3 + 1)
-#define WIN_PATH  32767u
-#define WIN_CHUNK (1024u * 1024 * 1024)
-
-#define WIN_SHARE_ALL (FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
-#define WIN_LOOK      (FILE_READ_ATTRIBUTES | SYNCHRONIZE)
-#define WIN_FOLDER    (FILE_LIST_DIRECTORY | FILE_TRAVERSE | WIN_LOOK)
-
+#define WIN_CHUNK     (1024u * 1024 * 1024)
 #define WIN_LOCK_HIGH 0x40000000u /* the byte at 2^62 */
-
-/* rename and remove: tries, and the first pause in ms; the n-th is n times as long */
-#define WIN_TRIES 10u
-#define WIN_PAUSE 25u
-
-#define WIN_QUOTA 1295u /* ERROR_DISK_QUOTA_EXCEEDED, which not every header has */
-
-/* Of the kernel's own interface, which no header for programs has all of. */
-#define WIN_IS_FOLDER      ((NTSTATUS)0xC00000BAu)
-#define WIN_NO_FOLDER      ((NTSTATUS)0xC0000103u)
-#define WIN_DELETE_PENDING ((NTSTATUS)0xC0000056u)
-#define WIN_CANNOT_DELETE  ((NTSTATUS)0xC0000121u)
-#define WIN_SHARING        ((NTSTATUS)0xC0000043u)
-#define WIN_DENIED         ((NTSTATUS)0xC0000022u)
-enum {
-    WIN_RENAME = 10,
-    WIN_LINK = 11,
-    WIN_DISPOSITION = 13,
-    WIN_DISPOSITION_EX = 64,
-    WIN_RENAME_EX = 65
-};
-#define WIN_RENAME_POSIX (0x2u | 0x40u)        /* POSIX semantics, also over what is read-only */
-#define WIN_DELETE_POSIX (0x1u | 0x2u | 0x10u) /* delete, the same two */
 
 BOOLEAN NTAPI SystemFunction036(PVOID buffer, ULONG size); /* RtlGenRandom */
 
@@ -87,240 +36,41 @@ static HANDLE win_handle(agt_fd fd) {
     return (HANDLE)fd;
 }
 
-/* ---- errors ---- */
-
-static int win_class(DWORD e) {
-    switch (e) {
-    case ERROR_FILE_NOT_FOUND:
-    case ERROR_PATH_NOT_FOUND:
-    case ERROR_DELETE_PENDING: return AGT_SYS_NOENT;
-    case ERROR_FILE_EXISTS:
-    case ERROR_ALREADY_EXISTS: return AGT_SYS_EXIST;
-    case ERROR_DIRECTORY: return AGT_SYS_NOTDIR;
-    case ERROR_CANT_RESOLVE_FILENAME: return AGT_SYS_LOOP;
-    case ERROR_ACCESS_DENIED:
-    case ERROR_WRITE_PROTECT:
-    case ERROR_PRIVILEGE_NOT_HELD: return AGT_SYS_ACCESS;
-    case ERROR_DISK_FULL:
-    case ERROR_HANDLE_DISK_FULL:
-    case WIN_QUOTA:
-    case ERROR_FILE_TOO_LARGE: return AGT_SYS_NOSPC;
-    case ERROR_SHARING_VIOLATION:
-    case ERROR_LOCK_VIOLATION:
-    case ERROR_IO_PENDING:
-    case ERROR_BUSY: return AGT_SYS_BUSY;
-    case ERROR_NOT_SAME_DEVICE: return AGT_SYS_XDEV;
-    case ERROR_DIR_NOT_EMPTY: return AGT_SYS_NOTEMPTY;
-    case ERROR_INVALID_NAME:
-    case ERROR_BAD_PATHNAME:
-    case ERROR_FILENAME_EXCED_RANGE: return AGT_SYS_NAME;
-    case ERROR_INVALID_FUNCTION:
-    case ERROR_NOT_SUPPORTED:
-    case ERROR_CALL_NOT_IMPLEMENTED: return AGT_SYS_NOSYS;
-    case ERROR_NOT_ENOUGH_MEMORY:
-    case ERROR_OUTOFMEMORY:
-    case ERROR_NO_SYSTEM_RESOURCES:
-    case ERROR_COMMITMENT_LIMIT: return AGT_SYS_NOMEM;
-    default: return AGT_SYS_IO;
-    }
-}
-
-static int win_error(DWORD e) {
-    return AGT_SYS_ERR(win_class(e), e);
-}
-static int win_result(BOOL ok) {
-    return ok ? 0 : win_error(GetLastError());
-}
-/* The same for the kernel's own answers, a few of which Win32 calls "access denied". */
-static int win_status(NTSTATUS st) {
-    if (st >= 0) return 0;
-    if (st == WIN_IS_FOLDER) return AGT_SYS_ERR(AGT_SYS_ISDIR, ERROR_ACCESS_DENIED);
-    if (st == WIN_NO_FOLDER) return AGT_SYS_ERR(AGT_SYS_NOTDIR, ERROR_DIRECTORY);
-    if (st == WIN_DELETE_PENDING) return AGT_SYS_ERR(AGT_SYS_NOENT, ERROR_ACCESS_DENIED);
-    return win_error(RtlNtStatusToDosError(st));
-}
-
-/* ---- names ---- */
-
-typedef struct win_name {
-    WCHAR text[WIN_NAME + 1];
-    USHORT bytes;
-} win_name;
-
-/* One character of UTF-8, or half a surrogate pair in three bytes (1). *p moves on; false if it is
- * neither. */
-static bool win_next(const char **p, uint32_t *out) {
-    const unsigned char *s = (const unsigned char *)*p;
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    uint32_t c = s[0];
-    int n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
-    if (n == 0 || (c >= 0x80 && c < 0xc2)) return false;
-    if (n > 1) c &= 0x7fu >> n;
-    for (int i = 1; i < n; i++) {
-        if ((s[i] & 0xc0u) != 0x80) return false;
-        c = c << 6 | (s[i] & 0x3fu);
-    }
-    if (c < least[n] || c > 0x10ffff) return false;
-    *p += n;
-    *out = c;
-    return true;
-}
-
-/* UTF-16 of at most `max` units and a NUL; the count, or -1. */
-static int win_wide(const char *s, WCHAR *out, size_t max) {
-    size_t n = 0;
-    while (*s) {
-        uint32_t c;
-        if (!win_next(&s, &c) || n + (c > 0xffff ? 2u : 1u) > max) return -1;
-        if (c > 0xffff) {
-            out[n++] = (WCHAR)(0xd800u + ((c - 0x10000u) >> 10));
-            c = 0xdc00u + ((c - 0x10000u) & 0x3ffu);
-        }
-        out[n++] = (WCHAR)c;
-    }
-    out[n] = 0;
-    return (int)n;
-}
-
-/* The way back; the count of bytes before the NUL, or -1 if they do not fit. */
-static int win_narrow(const WCHAR *s, size_t n, char *out, size_t size) {
-    size_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t c = s[i];
-        if (c >= 0xd800 && c < 0xdc00 && i + 1 < n && s[i + 1] >= 0xdc00 && s[i + 1] < 0xe000)
-            c = 0x10000u + ((c - 0xd800u) << 10) + (s[++i] - 0xdc00u);
-        int len = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-        if (at + (size_t)len >= size) return -1;
-        for (int k = len - 1; k > 0; k--, c >>= 6)
-            out[at + (size_t)k] = (char)(0x80u | (c & 0x3fu));
-        static const unsigned char first[] = {0, 0, 0xc0, 0xe0, 0xf0};
-        out[at] = (char)(first[len] | c);
-        at += (size_t)len;
-    }
-    if (at >= size) return -1;
-    out[at] = 0;
-    return (int)at;
-}
-
-/* One component (2); "." is the folder itself, which the kernel calls by an empty name. */
-static bool win_component(const char *name, win_name *out) {
-    if (strcmp(name, ".") == 0)
-        name = "";
-    else if (!name[0])
-        return false;
-    int n = win_wide(name, out->text, WIN_NAME);
-    if (n < 0) return false;
-    for (int i = 0; i < n; i++)
-        if (out->text[i] < 0x20 || (out->text[i] < 0x80 && strchr("\\/:*?\"<>|", out->text[i])))
-            return false;
-    if (n && (out->text[n - 1] == L'.' || out->text[n - 1] == L' ')) return false;
-    out->bytes = (USHORT)(n * (int)sizeof(WCHAR));
-    return true;
-}
-
 /* ---- opening ---- */
-
-typedef struct win_how {
-    ACCESS_MASK access;
-    ULONG share, disposition, options, attributes;
-} win_how;
-
-static win_how win_to(ACCESS_MASK access) {
-    win_how how = {access | SYNCHRONIZE, WIN_SHARE_ALL, FILE_OPEN, 0, FILE_ATTRIBUTE_NORMAL};
-    return how;
-}
-
-static NTSTATUS win_at(HANDLE dir, win_name *name, const win_how *how, HANDLE *out) {
-    UNICODE_STRING text = {name->bytes, name->bytes, name->text};
-    OBJECT_ATTRIBUTES where;
-    IO_STATUS_BLOCK io;
-    memset(&where, 0, sizeof where);
-    where.Length = sizeof where;
-    where.RootDirectory = dir;
-    where.ObjectName = &text;
-    where.Attributes = OBJ_CASE_INSENSITIVE;
-    *out = NULL;
-    return NtCreateFile(out, how->access, &where, &io, NULL, how->attributes, how->share,
-                        how->disposition,
-                        how->options | FILE_OPEN_REPARSE_POINT | FILE_SYNCHRONOUS_IO_NONALERT |
-                            FILE_OPEN_FOR_BACKUP_INTENT,
-                        NULL, 0);
-}
-
-/* The same file or folder once more, with other rights. */
-static NTSTATUS win_again(HANDLE h, const win_how *how, HANDLE *out) {
-    win_name self = {{0}, 0};
-    return win_at(h, &self, how, out);
-}
-
-static bool win_tag(HANDLE h, FILE_ATTRIBUTE_TAG_INFO *out) {
-    memset(out, 0, sizeof *out);
-    return GetFileInformationByHandleEx(h, FileAttributeTagInfo, out, sizeof *out) != 0;
-}
-
-static bool win_is_link(HANDLE h) {
-    FILE_ATTRIBUTE_TAG_INFO tag;
-    return win_tag(h, &tag) && (tag.FileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0;
-}
 
 /* What stands at the name, when opening it says "no folder" or "a folder". */
 static bool win_link_at(HANDLE dir, win_name *name) {
-    win_how how = win_to(WIN_LOOK);
+    win_how how = agt__win_to(WIN_LOOK);
     HANDLE h;
-    if (win_at(dir, name, &how, &h) < 0) return false;
-    bool link = win_is_link(h);
+    if (agt__win_at(dir, name, &how, &h) < 0) return false;
+    bool link = agt__win_is_link(h);
     CloseHandle(h);
     return link;
-}
-
-/* The folder at the path as the kernel wants it: absolute, and without the limit of 260. */
-static WCHAR *win_long_path(const agt_mem *mem, const char *path, size_t *size) {
-    size_t max = WIN_PATH + 8;
-    *size = 2 * (max + 1) * sizeof(WCHAR);
-    WCHAR *out = agt__alloc(mem, *size), *given = out ? out + max + 1 : NULL, *full = NULL;
-    if (!out) return NULL;
-    DWORD n = 0;
-    if (win_wide(path, given, WIN_PATH) > 0) n = GetFullPathNameW(given, WIN_PATH, out + 8, &full);
-    if (n == 0 || n >= WIN_PATH) {
-        out[0] = 0;
-        return out;
-    }
-    const WCHAR *from = out + 8;
-    if (wcsncmp(from, L"\\\\?\\", 4) == 0 || wcsncmp(from, L"\\\\.\\", 4) == 0)
-        memmove(out, from, (n + 1) * sizeof *out);
-    else if (wcsncmp(from, L"\\\\", 2) == 0) {
-        memcpy(out, L"\\\\?\\UNC", 7 * sizeof *out);
-        memmove(out + 7, from + 1, n * sizeof *out);
-    } else {
-        memcpy(out, L"\\\\?\\", 4 * sizeof *out);
-        memmove(out + 4, from, (n + 1) * sizeof *out);
-    }
-    return out;
 }
 
 static agt_fd win_open_root(void *ctx, const char *path) {
     (void)ctx;
     agt_mem mem = agt__mem(NULL);
     size_t size;
-    WCHAR *wide = win_long_path(&mem, path, &size);
-    if (!wide) return win_error(ERROR_NOT_ENOUGH_MEMORY);
+    WCHAR *wide = agt__win_long_path(&mem, path, &size);
+    if (!wide) return agt__win_error(ERROR_NOT_ENOUGH_MEMORY);
     agt_fd rc = AGT_SYS_ERR(path[0] ? AGT_SYS_NAME : AGT_SYS_NOENT, ERROR_INVALID_NAME);
     HANDLE h = INVALID_HANDLE_VALUE;
     if (wide[0]) {
         h = CreateFileW(wide, WIN_FOLDER, WIN_SHARE_ALL, NULL, OPEN_EXISTING,
                         FILE_FLAG_BACKUP_SEMANTICS, NULL);
-        rc = h == INVALID_HANDLE_VALUE ? (agt_fd)win_error(GetLastError()) : (agt_fd)h;
+        rc = h == INVALID_HANDLE_VALUE ? (agt_fd)agt__win_error(GetLastError()) : (agt_fd)h;
     }
     agt__free(&mem, wide, size);
     FILE_ATTRIBUTE_TAG_INFO tag;
     if (rc < 0) return rc;
-    if (win_tag(h, &tag) && (tag.FileAttributes & FILE_ATTRIBUTE_DIRECTORY)) return rc;
+    if (agt__win_tag(h, &tag) && (tag.FileAttributes & FILE_ATTRIBUTE_DIRECTORY)) return rc;
     CloseHandle(h);
     return AGT_SYS_ERR(AGT_SYS_NOTDIR, ERROR_DIRECTORY);
 }
 
 static win_how win_how_of(uint32_t flags, uint32_t mode) {
-    win_how how = win_to(WIN_LOOK);
+    win_how how = agt__win_to(WIN_LOOK);
     bool make = (flags & AGT_O_CREATE) != 0;
     if (flags & AGT_O_FOLDER) {
         how.access = WIN_FOLDER;
@@ -339,14 +89,14 @@ static win_how win_how_of(uint32_t flags, uint32_t mode) {
 static agt_fd win_open(void *ctx, agt_fd dir, const char *name, uint32_t flags, uint32_t mode) {
     (void)ctx;
     win_name wide;
-    if (!win_component(name, &wide)) return win_error(ERROR_INVALID_NAME);
+    if (!agt__win_component(name, &wide)) return agt__win_error(ERROR_INVALID_NAME);
     win_how how = win_how_of(flags, mode);
     HANDLE h;
-    NTSTATUS st = win_at(win_handle(dir), &wide, &how, &h);
+    NTSTATUS st = agt__win_at(win_handle(dir), &wide, &how, &h);
     /* its name is taken until whoever still has it open lets go */
     for (DWORD i = 1; st == WIN_DELETE_PENDING && (flags & AGT_O_CREATE) && i < WIN_TRIES; i++) {
         Sleep(WIN_PAUSE * i);
-        st = win_at(win_handle(dir), &wide, &how, &h);
+        st = agt__win_at(win_handle(dir), &wide, &how, &h);
     }
     if (st < 0) {
         bool odd = st == WIN_NO_FOLDER || st == WIN_IS_FOLDER;
@@ -354,13 +104,13 @@ static agt_fd win_open(void *ctx, agt_fd dir, const char *name, uint32_t flags, 
             return AGT_SYS_ERR(AGT_SYS_LOOP, ERROR_CANT_RESOLVE_FILENAME);
         if (st == WIN_DELETE_PENDING && (flags & AGT_O_CREATE))
             return AGT_SYS_ERR(AGT_SYS_BUSY, ERROR_DELETE_PENDING);
-        return win_status(st);
+        return agt__win_status(st);
     }
-    int rc = win_is_link(h) ? AGT_SYS_ERR(AGT_SYS_LOOP, ERROR_CANT_RESOLVE_FILENAME) : 0;
+    int rc = agt__win_is_link(h) ? AGT_SYS_ERR(AGT_SYS_LOOP, ERROR_CANT_RESOLVE_FILENAME) : 0;
     if (rc == 0 && (flags & AGT_O_TRUNCATE)) {
         FILE_END_OF_FILE_INFO end;
         end.EndOfFile.QuadPart = 0;
-        rc = win_result(SetFileInformationByHandle(h, FileEndOfFileInfo, &end, sizeof end));
+        rc = agt__win_result(SetFileInformationByHandle(h, FileEndOfFileInfo, &end, sizeof end));
     }
     if (rc == 0) return (agt_fd)h;
     CloseHandle(h);
@@ -375,11 +125,11 @@ static void win_close(void *ctx, agt_fd fd) {
 static agt_fd win_walk(void *ctx, agt_fd dir, const char *path) {
     char name[WIN_UTF8];
     agt_fd at = dir;
-    if (path[0] == '/') return win_error(ERROR_INVALID_NAME);
+    if (path[0] == '/') return agt__win_error(ERROR_INVALID_NAME);
     if (!path[0]) return win_open(ctx, dir, ".", AGT_O_READ | AGT_O_FOLDER, 0);
     for (const char *p = path; *p;) {
         size_t n = strcspn(p, "/");
-        agt_fd next = win_error(ERROR_FILENAME_EXCED_RANGE);
+        agt_fd next = agt__win_error(ERROR_FILENAME_EXCED_RANGE);
         if (agt__copy_text(name, sizeof name, p, n))
             next = win_open(ctx, at, n ? name : ".", AGT_O_READ | AGT_O_FOLDER, 0);
         if (at != dir) win_close(ctx, at);
@@ -403,28 +153,23 @@ static OVERLAPPED win_offset(uint64_t offset) {
 
 static int64_t win_pread(void *ctx, agt_fd fd, void *buf, size_t n, uint64_t offset) {
     (void)ctx;
-    if (offset > INT64_MAX - WIN_CHUNK) return win_error(ERROR_FILE_TOO_LARGE);
+    if (offset > INT64_MAX - WIN_CHUNK) return agt__win_error(ERROR_FILE_TOO_LARGE);
     OVERLAPPED at = win_offset(offset);
     DWORD got = 0;
     if (ReadFile(win_handle(fd), buf, (DWORD)(n < WIN_CHUNK ? n : WIN_CHUNK), &got, &at))
         return got;
     DWORD e = GetLastError();
-    return e == ERROR_HANDLE_EOF ? 0 : win_error(e);
+    return e == ERROR_HANDLE_EOF ? 0 : agt__win_error(e);
 }
 
 static int64_t win_pwrite(void *ctx, agt_fd fd, const void *buf, size_t n, uint64_t offset) {
     (void)ctx;
-    if (offset > INT64_MAX - WIN_CHUNK) return win_error(ERROR_FILE_TOO_LARGE);
+    if (offset > INT64_MAX - WIN_CHUNK) return agt__win_error(ERROR_FILE_TOO_LARGE);
     OVERLAPPED at = win_offset(offset);
     DWORD put = 0;
     if (!WriteFile(win_handle(fd), buf, (DWORD)(n < WIN_CHUNK ? n : WIN_CHUNK), &put, &at))
-        return win_error(GetLastError());
+        return agt__win_error(GetLastError());
     return put;
-}
-
-static bool win_is_folder(HANDLE h) {
-    FILE_ATTRIBUTE_TAG_INFO tag;
-    return win_tag(h, &tag) && (tag.FileAttributes & FILE_ATTRIBUTE_DIRECTORY) != 0;
 }
 
 static int win_sync(void *ctx, agt_fd fd) {
@@ -432,33 +177,33 @@ static int win_sync(void *ctx, agt_fd fd) {
     HANDLE h = win_handle(fd), writer;
     if (FlushFileBuffers(h)) return 0;
     DWORD e = GetLastError();
-    bool folder = win_is_folder(h);
+    bool folder = agt__win_is_folder(h);
     if (e == ERROR_ACCESS_DENIED) { /* (5) */
-        win_how how = win_to(FILE_WRITE_DATA);
-        NTSTATUS st = win_again(h, &how, &writer);
-        if (st < 0) return win_status(st);
+        win_how how = agt__win_to(FILE_WRITE_DATA);
+        NTSTATUS st = agt__win_again(h, &how, &writer);
+        if (st < 0) return agt__win_status(st);
         e = FlushFileBuffers(writer) ? ERROR_SUCCESS : GetLastError();
         CloseHandle(writer);
     }
     if (e == ERROR_SUCCESS) return 0;
     /* some file systems have no sync for folders: their names are as durable as they get */
-    if (folder && win_class(e) == AGT_SYS_NOSYS) return 0;
-    return win_error(e);
+    if (folder && agt__win_class(e) == AGT_SYS_NOSYS) return 0;
+    return agt__win_error(e);
 }
 
 static int win_truncate(void *ctx, agt_fd fd, uint64_t size) {
     (void)ctx;
     FILE_END_OF_FILE_INFO end;
-    if (size > INT64_MAX) return win_error(ERROR_FILE_TOO_LARGE);
+    if (size > INT64_MAX) return agt__win_error(ERROR_FILE_TOO_LARGE);
     end.EndOfFile.QuadPart = (LONGLONG)size;
-    return win_result(
+    return agt__win_result(
         SetFileInformationByHandle(win_handle(fd), FileEndOfFileInfo, &end, sizeof end));
 }
 
 /* Setting the allocation cuts a file that grew meanwhile: no reserve is better than that one. */
 static int win_reserve(void *ctx, agt_fd fd, uint64_t offset, uint64_t n) {
     (void)ctx, (void)fd, (void)offset, (void)n;
-    return win_error(ERROR_NOT_SUPPORTED);
+    return agt__win_error(ERROR_NOT_SUPPORTED);
 }
 
 /* ---- what stands at a name ---- */
@@ -487,8 +232,8 @@ static bool win_identity(HANDLE h, agt_stat *out) {
 static uint32_t win_kind(HANDLE h, DWORD attributes) {
     FILE_ATTRIBUTE_TAG_INFO tag;
     if (attributes & FILE_ATTRIBUTE_REPARSE_POINT)
-        return win_tag(h, &tag) && IsReparseTagNameSurrogate(tag.ReparseTag) ? AGT_FILE_LINK
-                                                                             : AGT_FILE_OTHER;
+        return agt__win_tag(h, &tag) && IsReparseTagNameSurrogate(tag.ReparseTag) ? AGT_FILE_LINK
+                                                                                  : AGT_FILE_OTHER;
     if (GetFileType(h) != FILE_TYPE_DISK) return AGT_FILE_OTHER;
     return (attributes & FILE_ATTRIBUTE_DIRECTORY) ? AGT_FILE_FOLDER : AGT_FILE_REGULAR;
 }
@@ -503,7 +248,7 @@ static int win_fstat(void *ctx, agt_fd fd, agt_stat *out) {
     if (!GetFileInformationByHandleEx(h, FileBasicInfo, &basic, sizeof basic) ||
         !GetFileInformationByHandleEx(h, FileStandardInfo, &standard, sizeof standard) ||
         !win_identity(h, &st))
-        return win_error(GetLastError());
+        return agt__win_error(GetLastError());
     bool folder = (basic.FileAttributes & FILE_ATTRIBUTE_DIRECTORY) != 0;
     bool fixed = !folder && (basic.FileAttributes & FILE_ATTRIBUTE_READONLY);
     st.size = folder || standard.EndOfFile.QuadPart < 0 ? 0 : (uint64_t)standard.EndOfFile.QuadPart;
@@ -518,94 +263,29 @@ static int win_fstat(void *ctx, agt_fd fd, agt_stat *out) {
 
 static int win_stat(void *ctx, agt_fd dir, const char *name, agt_stat *out) {
     win_name wide;
-    win_how how = win_to(WIN_LOOK);
+    win_how how = agt__win_to(WIN_LOOK);
     HANDLE h;
-    if (!win_component(name, &wide)) return win_error(ERROR_INVALID_NAME);
-    NTSTATUS st = win_at(win_handle(dir), &wide, &how, &h);
-    if (st < 0) return win_status(st);
+    if (!agt__win_component(name, &wide)) return agt__win_error(ERROR_INVALID_NAME);
+    NTSTATUS st = agt__win_at(win_handle(dir), &wide, &how, &h);
+    if (st < 0) return agt__win_status(st);
     int rc = win_fstat(ctx, (agt_fd)h, out);
     CloseHandle(h);
     return rc;
 }
 
-/* Only the right to write is kept, as the attribute read-only (7). */
-static NTSTATUS win_set_fixed(HANDLE h, bool fixed) {
-    win_how how = win_to(WIN_LOOK | FILE_WRITE_ATTRIBUTES);
-    FILE_BASIC_INFO basic;
-    HANDLE again;
-    if (!GetFileInformationByHandleEx(h, FileBasicInfo, &basic, sizeof basic)) return WIN_DENIED;
-    DWORD was = basic.FileAttributes;
-    bool folder = (was & FILE_ATTRIBUTE_DIRECTORY) != 0;
-    if (folder || fixed == ((was & FILE_ATTRIBUTE_READONLY) != 0)) return 0;
-    NTSTATUS st = win_again(h, &how, &again);
-    if (st < 0) return st;
-    memset(&basic, 0, sizeof basic); /* a time of 0 is left as it is */
-    basic.FileAttributes =
-        fixed ? was | FILE_ATTRIBUTE_READONLY : was & ~(DWORD)FILE_ATTRIBUTE_READONLY;
-    if (basic.FileAttributes == 0) basic.FileAttributes = FILE_ATTRIBUTE_NORMAL;
-    BOOL ok = SetFileInformationByHandle(again, FileBasicInfo, &basic, sizeof basic);
-    CloseHandle(again);
-    return ok ? 0 : WIN_DENIED;
-}
-
 static int win_set_mode(void *ctx, agt_fd fd, uint32_t mode) {
     (void)ctx;
-    return win_status(win_set_fixed(win_handle(fd), !(mode & 0200u)));
+    return agt__win_status(agt__win_set_fixed(win_handle(fd), !(mode & 0200u)));
 }
 
 /* ---- names that move ---- */
 
-/* Rename and link have the same shape; flags of 1 mean "replace" in the old classes as in the new.
- */
-typedef struct win_target {
-    ULONG flags;
-    HANDLE dir;
-    ULONG bytes;
-    WCHAR text[WIN_NAME + 1];
-} win_target;
-
-static NTSTATUS win_set(HANDLE h, void *info, size_t size, int cls) {
-    IO_STATUS_BLOCK io;
-    return NtSetInformationFile(h, &io, info, (ULONG)size, (FILE_INFORMATION_CLASS)cls);
-}
-
-/* Does the answer mean that this system or file system does not know the newer call? */
-static bool win_unknown(NTSTATUS st) {
-    return st == (NTSTATUS)0xC0000002u || st == (NTSTATUS)0xC0000003u ||
-           st == (NTSTATUS)0xC000000Du || st == (NTSTATUS)0xC0000010u ||
-           st == (NTSTATUS)0xC00000BBu;
-}
-
-static NTSTATUS win_set_name(HANDLE h, HANDLE dir, const win_name *to, bool replace, int cls) {
-    win_target target;
-    memset(&target, 0, sizeof target);
-    target.flags = replace ? 1u : 0u;
-    target.dir = dir;
-    target.bytes = to->bytes;
-    memcpy(target.text, to->text, to->bytes);
-    size_t size = offsetof(win_target, text) + to->bytes + sizeof(WCHAR);
-    if (cls != WIN_RENAME) return win_set(h, &target, size, cls);
-    target.flags |= WIN_RENAME_POSIX;
-    NTSTATUS st = win_set(h, &target, size, WIN_RENAME_EX);
-    if (!win_unknown(st)) return st;
-    target.flags = replace ? 1u : 0u;
-    return win_set(h, &target, size, WIN_RENAME);
-}
-
-/* May a scanner or an editor be what is in the way (4)? Then it is worth another try. */
-static bool win_once_more(NTSTATUS st, DWORD *tries) {
-    if (st != WIN_DENIED && st != WIN_SHARING && st != WIN_DELETE_PENDING) return false;
-    if (++*tries >= WIN_TRIES) return false;
-    Sleep(WIN_PAUSE * *tries);
-    return true;
-}
-
 /* 0 nothing there, else an agt_file_kind. */
 static uint32_t win_kind_at(HANDLE dir, win_name *name) {
-    win_how how = win_to(WIN_LOOK);
+    win_how how = agt__win_to(WIN_LOOK);
     HANDLE h;
     agt_stat st;
-    if (win_at(dir, name, &how, &h) < 0) return 0;
+    if (agt__win_at(dir, name, &how, &h) < 0) return 0;
     int rc = win_fstat(NULL, (agt_fd)h, &st);
     CloseHandle(h);
     return rc < 0 ? 0 : st.kind;
@@ -615,7 +295,7 @@ static uint32_t win_kind_at(HANDLE dir, win_name *name) {
  * "denied", and would put a folder over a file. 0: nothing stands against it. */
 static int win_mismatch(HANDLE from, HANDLE dir, win_name *to) {
     uint32_t there = win_kind_at(dir, to);
-    bool folder = win_is_folder(from) && !win_is_link(from);
+    bool folder = agt__win_is_folder(from) && !agt__win_is_link(from);
     if (there == 0) return 0;
     if (folder) return AGT_SYS_ERR(there == AGT_FILE_FOLDER ? AGT_SYS_NOTEMPTY : AGT_SYS_NOTDIR, 0);
     return there == AGT_FILE_FOLDER ? AGT_SYS_ERR(AGT_SYS_ISDIR, 0) : 0;
@@ -623,9 +303,9 @@ static int win_mismatch(HANDLE from, HANDLE dir, win_name *to) {
 
 static bool win_same(HANDLE a, HANDLE dir, win_name *name) {
     agt_stat x, y;
-    win_how how = win_to(WIN_LOOK);
+    win_how how = agt__win_to(WIN_LOOK);
     HANDLE h;
-    if (win_at(dir, name, &how, &h) < 0) return false;
+    if (agt__win_at(dir, name, &how, &h) < 0) return false;
     bool same = win_fstat(NULL, (agt_fd)a, &x) == 0 && win_fstat(NULL, (agt_fd)h, &y) == 0 &&
                 agt__same_file(&x, &y);
     CloseHandle(h);
@@ -635,27 +315,28 @@ static bool win_same(HANDLE a, HANDLE dir, win_name *name) {
 static int win_name_file(agt_fd from_dir, const char *from, agt_fd to_dir, const char *to,
                          bool replace, int cls) {
     win_name a, b;
-    win_how how = win_to(cls == WIN_RENAME ? DELETE | WIN_LOOK : FILE_WRITE_ATTRIBUTES | WIN_LOOK);
+    win_how how =
+        agt__win_to(cls == WIN_RENAME ? DELETE | WIN_LOOK : FILE_WRITE_ATTRIBUTES | WIN_LOOK);
     HANDLE h, dir = win_handle(to_dir);
     NTSTATUS st;
     DWORD tries = 0;
-    if (!win_component(from, &a) || !win_component(to, &b) || !a.bytes || !b.bytes)
-        return win_error(ERROR_INVALID_NAME);
+    if (!agt__win_component(from, &a) || !agt__win_component(to, &b) || !a.bytes || !b.bytes)
+        return agt__win_error(ERROR_INVALID_NAME);
     do {
-        st = win_at(win_handle(from_dir), &a, &how, &h);
+        st = agt__win_at(win_handle(from_dir), &a, &how, &h);
         if (st < 0) continue;
         int rc = replace && !win_same(h, dir, &b) ? win_mismatch(h, dir, &b) : 0;
-        if (rc == 0) st = win_set_name(h, dir, &b, replace, cls);
+        if (rc == 0) st = agt__win_set_name(h, dir, &b, replace, cls);
         CloseHandle(h);
         if (rc < 0) return rc;
-    } while (win_once_more(st, &tries));
-    return win_status(st);
+    } while (agt__win_once_more(st, &tries));
+    return agt__win_status(st);
 }
 
 static int win_rename(void *ctx, agt_fd from_dir, const char *from, agt_fd to_dir, const char *to,
                       int flag) {
     (void)ctx;
-    if (flag == AGT_RENAME_EXCHANGE) return win_error(ERROR_NOT_SUPPORTED);
+    if (flag == AGT_RENAME_EXCHANGE) return agt__win_error(ERROR_NOT_SUPPORTED);
     return win_name_file(from_dir, from, to_dir, to, flag == AGT_RENAME_REPLACE, WIN_RENAME);
 }
 
@@ -664,39 +345,28 @@ static int win_link(void *ctx, agt_fd from_dir, const char *from, agt_fd to_dir,
     return win_name_file(from_dir, from, to_dir, to, false, WIN_LINK);
 }
 
-static NTSTATUS win_delete(HANDLE h) {
-    ULONG flags = WIN_DELETE_POSIX;
-    BOOLEAN yes = TRUE;
-    NTSTATUS st = win_set(h, &flags, sizeof flags, WIN_DISPOSITION_EX);
-    if (!win_unknown(st)) return st;
-    st = win_set(h, &yes, sizeof yes, WIN_DISPOSITION);
-    if (st != WIN_CANNOT_DELETE) return st;
-    st = win_set_fixed(h, false); /* a read-only file may go where its folder may be changed */
-    return st < 0 ? st : win_set(h, &yes, sizeof yes, WIN_DISPOSITION);
-}
-
 static int win_take_away(agt_fd dir, const char *name, bool folder) {
     win_name wide;
-    win_how how = win_to(DELETE | WIN_LOOK);
+    win_how how = agt__win_to(DELETE | WIN_LOOK);
     HANDLE h;
     NTSTATUS st;
     DWORD tries = 0;
-    if (!win_component(name, &wide) || !wide.bytes) return win_error(ERROR_INVALID_NAME);
+    if (!agt__win_component(name, &wide) || !wide.bytes) return agt__win_error(ERROR_INVALID_NAME);
     how.options = folder ? FILE_DIRECTORY_FILE : 0;
     do {
-        st = win_at(win_handle(dir), &wide, &how, &h);
-        if (st == WIN_DELETE_PENDING) return win_status(st);
+        st = agt__win_at(win_handle(dir), &wide, &how, &h);
+        if (st == WIN_DELETE_PENDING) return agt__win_status(st);
         if (st < 0) continue;
-        bool link = win_is_link(h);
+        bool link = agt__win_is_link(h);
         if (folder && link)
             st = WIN_NO_FOLDER;
-        else if (!folder && !link && win_is_folder(h))
+        else if (!folder && !link && agt__win_is_folder(h))
             st = WIN_IS_FOLDER;
         else
-            st = win_delete(h);
+            st = agt__win_delete(h);
         CloseHandle(h);
-    } while (win_once_more(st, &tries));
-    return win_status(st);
+    } while (agt__win_once_more(st, &tries));
+    return agt__win_status(st);
 }
 
 static int win_remove(void *ctx, agt_fd dir, const char *name) {
@@ -712,13 +382,13 @@ static int win_remove_folder(void *ctx, agt_fd dir, const char *name) {
 static int win_make_folder(void *ctx, agt_fd dir, const char *name, uint32_t mode) {
     (void)ctx, (void)mode;
     win_name wide;
-    win_how how = win_to(WIN_LOOK);
+    win_how how = agt__win_to(WIN_LOOK);
     HANDLE h;
-    if (!win_component(name, &wide)) return win_error(ERROR_INVALID_NAME);
+    if (!agt__win_component(name, &wide)) return agt__win_error(ERROR_INVALID_NAME);
     how.disposition = FILE_CREATE;
     how.options = FILE_DIRECTORY_FILE;
-    NTSTATUS st = win_at(win_handle(dir), &wide, &how, &h);
-    if (st < 0) return win_status(st);
+    NTSTATUS st = agt__win_at(win_handle(dir), &wide, &how, &h);
+    if (st < 0) return agt__win_status(st);
     CloseHandle(h);
     return 0;
 }
@@ -732,8 +402,8 @@ static int win_list_some(const char *at, int (*each)(void *each_ctx, const char 
         memcpy(&e, at, offsetof(FILE_ID_BOTH_DIR_INFO, FileName));
         const WCHAR *wide =
             (const WCHAR *)(const void *)(at + offsetof(FILE_ID_BOTH_DIR_INFO, FileName));
-        if (win_narrow(wide, e.FileNameLength / sizeof(WCHAR), name, sizeof name) < 0)
-            return win_error(ERROR_INVALID_NAME);
+        if (agt__win_narrow(wide, e.FileNameLength / sizeof(WCHAR), name, sizeof name) < 0)
+            return agt__win_error(ERROR_INVALID_NAME);
         bool self = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
         int rc = self ? 0 : each(each_ctx, name);
         if (rc != 0 || e.NextEntryOffset == 0) return rc;
@@ -745,11 +415,11 @@ static int win_list(void *ctx, agt_fd dir, int (*each)(void *each_ctx, const cha
                     void *each_ctx) {
     (void)ctx;
     uint64_t buffer[1024];
-    win_how how = win_to(WIN_FOLDER);
+    win_how how = agt__win_to(WIN_FOLDER);
     HANDLE h; /* of its own: the position belongs to the handle */
     how.options = FILE_DIRECTORY_FILE;
-    NTSTATUS st = win_again(win_handle(dir), &how, &h);
-    if (st < 0) return win_status(st);
+    NTSTATUS st = agt__win_again(win_handle(dir), &how, &h);
+    if (st < 0) return agt__win_status(st);
     int rc = 0;
     while (rc == 0) {
         if (GetFileInformationByHandleEx(h, FileIdBothDirectoryInfo, buffer, sizeof buffer)) {
@@ -757,7 +427,7 @@ static int win_list(void *ctx, agt_fd dir, int (*each)(void *each_ctx, const cha
             continue;
         }
         DWORD e = GetLastError(); /* a folder that is being deleted has no more names */
-        if (e != ERROR_NO_MORE_FILES && win_class(e) != AGT_SYS_NOENT) rc = win_error(e);
+        if (e != ERROR_NO_MORE_FILES && agt__win_class(e) != AGT_SYS_NOENT) rc = agt__win_error(e);
         break;
     }
     CloseHandle(h);
@@ -768,23 +438,23 @@ static int win_list(void *ctx, agt_fd dir, int (*each)(void *each_ctx, const cha
 
 static int win_has_writer(void *ctx, agt_fd fd) {
     (void)ctx;
-    win_how how = win_to(FILE_READ_DATA);
+    win_how how = agt__win_to(FILE_READ_DATA);
     HANDLE h;
     how.share = FILE_SHARE_READ | FILE_SHARE_DELETE;
-    NTSTATUS st = win_again(win_handle(fd), &how, &h);
+    NTSTATUS st = agt__win_again(win_handle(fd), &how, &h);
     if (st == WIN_SHARING) return 1;
-    if (st < 0) return win_error(ERROR_NOT_SUPPORTED);
+    if (st < 0) return agt__win_error(ERROR_NOT_SUPPORTED);
     CloseHandle(h);
     return 0;
 }
 
 static int win_may_change(void *ctx, agt_fd dir) {
     (void)ctx;
-    win_how how = win_to(FILE_ADD_FILE | FILE_ADD_SUBDIRECTORY);
+    win_how how = agt__win_to(FILE_ADD_FILE | FILE_ADD_SUBDIRECTORY);
     HANDLE h;
-    NTSTATUS st = win_again(win_handle(dir), &how, &h);
+    NTSTATUS st = agt__win_again(win_handle(dir), &how, &h);
     if (st >= 0) CloseHandle(h);
-    return win_status(st);
+    return agt__win_status(st);
 }
 
 static int win_lock(void *ctx, agt_fd fd, int kind) {
@@ -796,11 +466,11 @@ static int win_lock(void *ctx, agt_fd fd, int kind) {
     }
     if (kind == AGT_LOCK_UNLOCK) {
         DWORD e = GetLastError();
-        return e == ERROR_NOT_LOCKED ? 0 : win_error(e);
+        return e == ERROR_NOT_LOCKED ? 0 : agt__win_error(e);
     }
     DWORD how = LOCKFILE_FAIL_IMMEDIATELY;
     if (kind == AGT_LOCK_EXCLUSIVE) how |= LOCKFILE_EXCLUSIVE_LOCK;
-    return win_result(LockFileEx(h, how, 0, 1, 0, &at));
+    return agt__win_result(LockFileEx(h, how, 0, 1, 0, &at));
 }
 
 /* ---- time, chance, identity ---- */
@@ -848,7 +518,7 @@ static int win_random(void *ctx, void *buf, size_t n) {
     unsigned char *p = buf;
     while (n) {
         ULONG some = (ULONG)(n < WIN_CHUNK ? n : WIN_CHUNK);
-        if (!SystemFunction036(p, some)) return win_error(ERROR_GEN_FAILURE);
+        if (!SystemFunction036(p, some)) return agt__win_error(ERROR_GEN_FAILURE);
         p += some;
         n -= some;
     }
@@ -883,7 +553,7 @@ static void win_program(char *out, size_t size) {
     if (n == 0 || n >= AGT_COUNT(path)) return;
     while (from > 0 && path[from - 1] != L'\\' && path[from - 1] != L'/')
         from--;
-    if (win_narrow(path + from, n - from, name, sizeof name) < 0) return;
+    if (agt__win_narrow(path + from, n - from, name, sizeof name) < 0) return;
     size_t len = strlen(name);
     if (len > 4 && (strcmp(name + len - 4, ".exe") == 0 || strcmp(name + len - 4, ".EXE") == 0))
         len -= 4;
@@ -900,7 +570,7 @@ static int win_process(void *ctx, agt_process *out) {
     if (GetProcessTimes(GetCurrentProcess(), &born, &ended, &kernel, &user))
         out->start = win_ticks(born);
     if (!GetComputerNameExW(ComputerNameDnsHostname, host, &n) ||
-        win_narrow(host, n, out->host, sizeof out->host) < 0)
+        agt__win_narrow(host, n, out->host, sizeof out->host) < 0)
         out->host[0] = 0;
     win_boot(out->boot, sizeof out->boot);
     win_program(out->program, sizeof out->program);
@@ -915,10 +585,10 @@ static int win_path_of(void *ctx, agt_fd dir, char *out, size_t size) {
     agt_mem mem = agt__mem(NULL);
     size_t bytes = (WIN_PATH + 1) * sizeof(WCHAR);
     WCHAR *path = agt__alloc(&mem, bytes), *from = path;
-    if (!path) return win_error(ERROR_NOT_ENOUGH_MEMORY);
+    if (!path) return agt__win_error(ERROR_NOT_ENOUGH_MEMORY);
     DWORD n = GetFinalPathNameByHandleW(win_handle(dir), path, WIN_PATH, VOLUME_NAME_DOS);
-    int rc = n == 0 ? win_error(GetLastError()) : 0;
-    if (n >= WIN_PATH) rc = win_error(ERROR_FILENAME_EXCED_RANGE);
+    int rc = n == 0 ? agt__win_error(GetLastError()) : 0;
+    if (n >= WIN_PATH) rc = agt__win_error(ERROR_FILENAME_EXCED_RANGE);
     if (rc == 0 && n > 8 && wcsncmp(path, L"\\\\?\\UNC\\", 8) == 0) {
         from += 6;
         n -= 6;
@@ -929,7 +599,8 @@ static int win_path_of(void *ctx, agt_fd dir, char *out, size_t size) {
     }
     for (DWORD i = 0; rc == 0 && i < n; i++)
         if (from[i] == L'\\') from[i] = L'/';
-    if (rc == 0 && win_narrow(from, n, out, size) < 0) rc = win_error(ERROR_FILENAME_EXCED_RANGE);
+    if (rc == 0 && agt__win_narrow(from, n, out, size) < 0)
+        rc = agt__win_error(ERROR_FILENAME_EXCED_RANGE);
     agt__free(&mem, path, bytes);
     return rc;
 }
@@ -951,7 +622,7 @@ static int win_volume(void *ctx, agt_fd dir, agt_volume *out) {
     *out = unknown;
     NTSTATUS st = NtQueryVolumeInformationFile(h, &io, &room, sizeof room,
                                                (FS_INFORMATION_CLASS)7 /* full size */);
-    if (st < 0) return win_status(st);
+    if (st < 0) return agt__win_status(st);
     out->free_bytes = (uint64_t)room.mine.QuadPart * room.per_unit * room.sector;
     if (NtQueryVolumeInformationFile(h, &io, &device, sizeof device,
                                      (FS_INFORMATION_CLASS)4 /* device */) >= 0)
@@ -959,7 +630,7 @@ static int win_volume(void *ctx, agt_fd dir, agt_volume *out) {
     if (!GetVolumeInformationByHandleW(h, NULL, 0, NULL, NULL, &flags, kind, AGT_COUNT(kind)))
         return 0;
     out->read_only = (flags & FILE_READ_ONLY_VOLUME) != 0;
-    if (win_narrow(kind, wcslen(kind), out->kind, sizeof out->kind) < 0) out->kind[0] = 0;
+    if (agt__win_narrow(kind, wcslen(kind), out->kind, sizeof out->kind) < 0) out->kind[0] = 0;
     return 0;
 }
 

@@ -1,0 +1,60 @@
+# test --windows: the unit tests as a Windows program, cross-compiled, run by Wine without a display.
+# Sourced by test.sh.
+
+NEED_WINDOWS="x86_64-w64-mingw32-gcc wine"
+WINDOWS_CC=x86_64-w64-mingw32-gcc
+
+# What is left out: what begins processes by fork in nearly every test (hammer, kill, parity), what
+# is about system calls of other systems (attack, posix), and the program, which is POSIX.
+WINDOWS_WITHOUT='attack cli hammer kill parity posix'
+
+windows_sources() {
+    for f in tests/test_*.c; do
+        name=$(basename "$f" .c)
+        case " $WINDOWS_WITHOUT " in *" ${name#test_} "*) continue ;; esac
+        if needs_git "$f"; then continue; fi
+        echo "$f"
+    done
+}
+# Wine with a configuration of our own below build/, silent, without a display, and nothing fetched.
+windows_wine() { # SECONDS PROGRAM ARGUMENT...
+    case $B in /*) wine_prefix=$B/wine ;; *) wine_prefix=$(pwd)/$B/wine ;; esac
+    seconds_=$1
+    shift
+    env -u DISPLAY WINEPREFIX="$wine_prefix" WINEDEBUG=-all WINEDLLOVERRIDES='mscoree=d;mshtml=d' \
+        timeout -k 10 "$seconds_" wine "$@"
+}
+windows_boot() { # once: makes the configuration
+    [ -e "$B/wine/system.reg" ] && return
+    windows_wine 300 wineboot -i >"$B/logs/wineboot.log" 2>&1 || {
+        tail -n 5 "$B/logs/wineboot.log"
+        say "Wine does not start; its output is in $B/logs/wineboot.log"
+        return 1
+    }
+}
+windows_build() { # the suite, into build/obj/windows/tests.exe
+    dir=$B/obj/windows
+    mkdir -p "$dir"
+    set -- "$WINDOWS_CC" -O1 -g -DAGENT_TRACE_NO_GIT
+    jobs_begin
+    # a warning here would be seen by nobody else: it is an error
+    object "$dir/lib.o" agent_trace.c "$@" $LIBRARY_FLAGS -Werror -DAGT_PRIVATE=extern
+    windows_objects=$dir/lib.o
+    for f in $(windows_sources) tests/main.c tests/machine*.c; do
+        o=$dir/$(basename "$f" .c).o
+        object "$o" "$f" "$@" -std=gnu11 -Itests/windows -include tests/windows/host.h -Wall -Wextra \
+            -Wno-format -DAGT_PRIVATE=extern
+        windows_objects="$windows_objects $o"
+    done
+    jobs_run || return 1
+    link_program "$dir/tests.exe" "$@" $windows_objects -static -lntdll -lpthread
+}
+suite_windows() { # [ARGUMENTS]
+    windows_build && windows_boot || return 1
+    windows_wine "${SUITE_LIMIT:-600}" "$B/obj/windows/tests.exe" "$@"
+}
+command_test_windows() { # [FILTER]
+    need $NEED_TEST $NEED_WINDOWS
+    if [ $# -gt 0 ]; then set -- --filter "$1"; fi
+    suite_windows "$@"
+}
