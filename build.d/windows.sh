@@ -8,6 +8,17 @@ WINDOWS_CC=x86_64-w64-mingw32-gcc
 # is about system calls of other systems (attack, posix), and the program, which is POSIX.
 WINDOWS_WITHOUT='attack cli hammer kill parity posix'
 
+# What does not hold there, one test each: a file's number or permission bits as the C library tells
+# them; names that Windows cannot hold; under Wine, a removed file's name that stays until nobody has
+# it open, and a lock that is asked for 15,000 times while it is held, which costs a descriptor each.
+WINDOWS_NOT='walk_a_folder_that_cannot_be_listed_stops_nothing_and_is_told
+    walk_what_is_left_out_is_told_with_the_reason
+    manage_a_rename_keeps_id_type_and_versions
+    lock_the_lock_file_itself_is_never_removed_or_replaced
+    lock_whoever_holds_a_removed_file_keeps_nobody_out
+    lock_a_lock_file_that_goes_away_while_held_is_noticed_and_healed
+    lock_waits_double_and_become_short_for_who_waited_long_and_end_at_the_deadline'
+
 windows_sources() {
     for f in tests/test_*.c; do
         name=$(basename "$f" .c)
@@ -51,7 +62,8 @@ windows_build() { # the suite, into build/obj/windows/tests.exe
 }
 suite_windows() { # [ARGUMENTS]
     windows_build && windows_boot || return 1
-    windows_wine "${SUITE_LIMIT:-600}" "$B/obj/windows/tests.exe" "$@"
+    windows_wine "${SUITE_LIMIT:-600}" "$B/obj/windows/tests.exe" ${TEST_VERBOSE:+-v} \
+        $(printf -- '--skip %s ' $WINDOWS_NOT) "$@"
 }
 command_test_windows() { # [FILTER]
     need $NEED_TEST $NEED_WINDOWS

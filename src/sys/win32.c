@@ -461,13 +461,12 @@ static int win_lock(void *ctx, agt_fd fd, int kind) {
     (void)ctx;
     HANDLE h = win_handle(fd);
     OVERLAPPED at = win_offset((uint64_t)WIN_LOCK_HIGH << 32);
+    DWORD e = ERROR_SUCCESS;
     /* a lock is not changed into another but added to it: first all of ours go, as with flock */
-    while (UnlockFileEx(h, 0, 1, 0, &at)) {
-    }
-    if (kind == AGT_LOCK_UNLOCK) {
-        DWORD e = GetLastError();
-        return e == ERROR_NOT_LOCKED ? 0 : agt__win_error(e);
-    }
+    for (int n = 0; e == ERROR_SUCCESS; n++)
+        if (!UnlockFileEx(h, 0, 1, 0, &at)) e = n > 0 ? ERROR_NOT_LOCKED : GetLastError();
+    if (e == ERROR_LOCK_VIOLATION) e = ERROR_NOT_LOCKED; /* as Wine says it */
+    if (kind == AGT_LOCK_UNLOCK) return e == ERROR_NOT_LOCKED ? 0 : agt__win_error(e);
     DWORD how = LOCKFILE_FAIL_IMMEDIATELY;
     if (kind == AGT_LOCK_EXCLUSIVE) how |= LOCKFILE_EXCLUSIVE_LOCK;
     return agt__win_result(LockFileEx(h, how, 0, 1, 0, &at));
