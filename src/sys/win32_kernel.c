@@ -143,7 +143,15 @@ AGT_PRIVATE bool agt__win_component(const char *name, win_name *out) {
     return true;
 }
 
-/* The folder at the path as the kernel wants it: absolute, and without the limit of 260. */
+/* Is every part short enough to be a name? The kernel would say "not found" of one that is not. */
+static bool win_parts_fit(const WCHAR *path) {
+    for (size_t n = 0; *path; path++) {
+        n = *path == L'\\' || *path == L'/' ? 0 : n + 1;
+        if (n > WIN_NAME) return false;
+    }
+    return true;
+}
+
 AGT_PRIVATE WCHAR *agt__win_long_path(const agt_mem *mem, const char *path, size_t *size) {
     size_t max = WIN_PATH + 8;
     *size = 2 * (max + 1) * sizeof(WCHAR);
@@ -152,7 +160,7 @@ AGT_PRIVATE WCHAR *agt__win_long_path(const agt_mem *mem, const char *path, size
     DWORD n = 0;
     if (agt__win_wide(path, given, WIN_PATH) > 0)
         n = GetFullPathNameW(given, WIN_PATH, out + 8, &full);
-    if (n == 0 || n >= WIN_PATH) {
+    if (n == 0 || n >= WIN_PATH || !win_parts_fit(out + 8)) {
         out[0] = 0;
         return out;
     }

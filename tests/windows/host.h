@@ -35,7 +35,8 @@ static inline char *host_mkdtemp(char *path) {
     static unsigned turn;
     size_t n = strlen(path);
     for (int i = 0; i < 1000; i++) {
-        snprintf(path + n - 6, 7, "%06x", ((unsigned)getpid() * 2654435761u + turn++) & 0xffffffu);
+        snprintf(path + n - 6, 7, "%06x",
+                 ((unsigned)time(NULL) * 2654435761u + (unsigned)getpid() + turn++) & 0xffffffu);
         if ((mkdir)(path) == 0) return path;
     }
     return NULL;
@@ -48,8 +49,14 @@ static inline int host_setenv(const char *name, const char *value) {
 #define setenv(name, value, always) host_setenv(name, value)
 #define unsetenv(name)              host_setenv(name, "")
 
-#define tell                host_tell /* io.h's, which no test means */
-#define realpath(path, out) _fullpath(out, path, 0)
+#define tell host_tell /* io.h's, which no test means */
+static inline char *host_realpath(const char *path, char *out) {
+    char *full = _fullpath(out, path, out ? 260 : 0);
+    for (char *p = full; p && *p; p++)
+        if (*p == '\\') *p = '/';
+    return full;
+}
+#define realpath(path, out) host_realpath(path, out)
 
 static inline void *memmem(const void *in, size_t n, const void *what, size_t len) {
     const char *p = in;
