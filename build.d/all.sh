@@ -1,5 +1,7 @@
 # What only `test --all` does. Sourced by test.sh.
 
+. build.d/windows.sh
+
 sanitized() { # VARIANT ARGUMENTS LIBS FLAG...: with clang's runtimes
     v=$1 arguments=$2 l=$3
     shift 3
@@ -55,6 +57,7 @@ test_all() {
     step 'unit tests, valgrind' suite_valgrind
     step 'unit tests, s390x' suite_s390x
     step 'unit tests, armhf' suite_armhf
+    step 'unit tests, Windows by Wine' suite_windows_if_possible
     step 'fuzz smoke' fuzz_smoke
     SCRIPT_LIMIT=1800
     scripts all

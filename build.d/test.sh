@@ -222,7 +222,7 @@ command_test() {
         return
         ;;
     --windows)
-        . build.d/windows.sh
+        . build.d/all.sh
         shift
         command_test_windows "$@"
         return
