@@ -1295,7 +1295,8 @@ typedef struct agt_volume {
 
 /* Every call to the operating system the library makes. Calls return 0 or a count, or a negative
  * AGT_SYS_ERR. Names are NUL-terminated and relative to an open folder; they may have '/' in
- * them only where that is said. No call retries anything but EINTR. */
+ * them only where that is said. No call retries anything but EINTR; on Windows renames and
+ * removals are tried for a second where somebody has the file open. */
 struct agt_sys {
     uint32_t size;
     void *ctx;
