@@ -11830,7 +11830,8 @@ AGT_PRIVATE agt_status agt__epoch_fence(const agt_sys *sys, agt_fd locks, uint64
  *     sees the same one for ten seconds of its own clock takes it for dead. All other rubbish may
  *     be a record that this version does not understand: only a person removes that.
  * (7) Nothing is synced. After a restart every record is a dead one's, or (6).
- * (8) exec does not let go: for others the process is the same. Release before exec. */
+ * (8) tests/model/sentinel.pml has the same steps under the same names, in every order.
+ * (9) exec does not let go: for others the process is the same. Release before exec. */
 /* begin src/lock/sentinel.h */
 /* sentinel: one holder among all processes by a file that exists, for systems without flock. */
 #ifndef AGT_SENTINEL_H

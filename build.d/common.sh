@@ -117,7 +117,7 @@ NEED_CHECK="$NEED_TEST g++ clang-14 clang-format-14 mandoc"
 NEED_ALL="$NEED_CHECK clang-rt llvm-symbolizer-14 valgrind afl-clang-fast fusermount3 fuse3 mkfs.ext4
     s390x-linux-gnu-gcc libc-s390x qemu-s390x-static
     arm-linux-gnueabihf-gcc libc-armhf qemu-arm-static
-    cmake meson ninja"
+    cmake meson ninja spin"
 
 # ---- objects ----
 

@@ -50,7 +50,7 @@ judge() { # NAME TOPIC PART: the part's object stands in $out/mutant.o
 
 mutant() { # NAME TOPIC PART OLD NEW: OLD must stand exactly once
     case $1 in *"$only"*) ;; *) return 0 ;; esac
-    if ! python3 - "src/lock/$3.c" "src/lock/mutant_of_$3.c" "$4" "$5" <<'PY'
+    if ! python3 - "src/lock/$3.c" "$out/mutant.c" "$4" "$5" <<'PY'
 import sys
 name, to, old, new = sys.argv[1:]
 text = open(name).read()
@@ -65,8 +65,7 @@ PY
     fi
     verdict=0
     # shellcheck disable=SC2086
-    $cc $flags -c "src/lock/mutant_of_$3.c" -o "$out/mutant.o" || verdict=1
-    rm -f "src/lock/mutant_of_$3.c"
+    $cc $flags -I"$root/src/lock" -c "$out/mutant.c" -o "$out/mutant.o" || verdict=1
     if [ $verdict = 0 ]; then
         judge "$1" "$2" "$3"
     else
@@ -74,7 +73,6 @@ PY
         failed=$((failed + 1))
     fi
 }
-trap 'rm -f "$root"/src/lock/mutant_of_*.c' EXIT
 
 # ---- the sentinel's six ----
 mutant unlink_without_claim sentinel: sentinel \
@@ -132,10 +130,10 @@ mutant boot_anywhere liveness: liveness \
 mutant no_boot_anywhere liveness: liveness 'if (!known && !w->local)' 'if (0)'
 mutant any_ids liveness: liveness 'if (strcmp(h->pid_space, w->self.pid_space) != 0)' 'if (0)'
 mutant any_time liveness: liveness 'if (strcmp(h->time_space, w->self.time_space) != 0)' 'if (0)'
-mutant pid_zero liveness: liveness 'if (h->pid <= 0 || h->pid > INT32_MAX)
-        return' 'if (h->pid < 0 || h->pid > INT32_MAX) return'
-mutant pid_huge liveness: liveness 'if (h->pid <= 0 || h->pid > INT32_MAX)
-        return' 'if (h->pid <= 0) return'
+mutant pid_zero liveness: liveness 'if (h->pid <= 0 || h->pid > INT32_MAX) return' \
+    'if (h->pid < 0 || h->pid > INT32_MAX) return'
+mutant pid_huge liveness: liveness 'if (h->pid <= 0 || h->pid > INT32_MAX) return' \
+    'if (h->pid <= 0) return'
 mutant ended_is_alive liveness: liveness 'if (p->state == AGT_PEER_ENDED)' 'if (0)'
 mutant inner_is_alive liveness: liveness \
     'if (p->pid_space[0] && h->pid_space[0] && strcmp(p->pid_space, h->pid_space) != 0)' 'if (0)'
@@ -146,7 +144,8 @@ mutant less_than_a_second liveness: liveness 'apart > p->per_second' 'apart >= p
 mutant one_way_apart liveness: liveness \
     'p->start > h->start ? p->start - h->start : h->start - p->start' 'p->start - h->start'
 mutant any_start liveness: liveness 'if (apart > p->per_second)' 'if (0)'
-mutant unknown_volume_is_local liveness: liveness 'w.local = sys->volume && ' 'w.local = !sys->volume || '
+mutant unknown_volume_is_local liveness: liveness 'sys->volume && sys->volume(sys->ctx' \
+    '!sys->volume || sys->volume(sys->ctx'
 
 # ---- the epoch ----
 mutant same_epoch epoch: epoch 'epoch_floor(sys, locks, lines.newest)) + 1' \

@@ -28,7 +28,8 @@
  *     sees the same one for ten seconds of its own clock takes it for dead. All other rubbish may
  *     be a record that this version does not understand: only a person removes that.
  * (7) Nothing is synced. After a restart every record is a dead one's, or (6).
- * (8) exec does not let go: for others the process is the same. Release before exec. */
+ * (8) tests/model/sentinel.pml has the same steps under the same names, in every order.
+ * (9) exec does not let go: for others the process is the same. Release before exec. */
 #include "sentinel.h"
 
 #include "../base/base.h"
