@@ -16238,8 +16238,9 @@ typedef struct agt_shared {
     agt_trace_end trace;
     uint64_t published_seq, packed_seq;
     agt_oid head, packed_head;
-    uint32_t failed;    /* a sync failed: read-only until a recovery */
-    uint32_t git_clean; /* git was mended since the last recovery */
+    uint32_t failed;        /* a sync failed: read-only until a recovery */
+    uint32_t git_clean;     /* git was mended since the last recovery */
+    uint32_t refused_waits; /* refused bytes of the journal could not be kept yet */
 } agt_shared;
 
 /* AGT_END: neither copy is valid. */
@@ -16279,6 +16280,7 @@ static void shared_encode(const agt_shared *s, agt_cpu cpu, unsigned char *p) {
     memcpy(p + 212, s->packed_head.id, 20);
     agt__put32(p + 232, s->failed);
     agt__put32(p + 236, s->git_clean);
+    agt__put32(p + 240, s->refused_waits);
     agt__put32(p + SHARED_BYTES - 4, agt__crc32c(cpu, 0, p, SHARED_BYTES - 4));
 }
 
@@ -16307,6 +16309,7 @@ static bool shared_decode(agt_shared *s, agt_cpu cpu, const unsigned char *p) {
     memcpy(s->packed_head.id, p + 212, 20);
     s->failed = agt__get32(p + 232);
     s->git_clean = agt__get32(p + 236);
+    s->refused_waits = agt__get32(p + 240);
     return s->trace.offset < AGT_SEGMENT_LONGEST;
 }
 
@@ -16662,9 +16665,15 @@ AGT_PRIVATE agt_status agt__target(agt_store *s, const char *path, size_t len, a
 /* ---- rejected.c ---- */
 
 /* Writes refused bytes to rejected/<sha256 in hex>, synced, and removes the oldest where there are
- * more than AGT_MAX_REJECTED files or bytes. */
-AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
-                                          size_t len, agt_error *err);
+ * more than AGT_MAX_REJECTED files or bytes. False: they cannot be kept now, and wait in their
+ * record; the shared state's refused_waits is the caller's to set. */
+AGT_PRIVATE bool agt__keep_rejected(agt_store *s, agt_text name, const void *bytes, size_t len);
+/* The same for an entry of a record and its event; true also where the entry has no such bytes. */
+AGT_PRIVATE bool agt__keep_refusal(agt_store *s, uint64_t seq, const agt_entry *entry,
+                                   const agt_event *event);
+/* Under the store lock: tries again for all of the journal, where refused_waits says so, and
+ * clears that where nothing waits any more. The caller saves. */
+AGT_PRIVATE void agt__keep_rejected_again(agt_store *s);
 
 /* Under the store lock: removes the oldest where there are too many. */
 AGT_PRIVATE void agt__trim_rejected(agt_store *s);
@@ -17125,6 +17134,10 @@ static agt_status store_finish_others(agt_store *s, agt_error *err) {
     if (st != AGT_OK) {
         s->reload = true;
         return st;
+    }
+    if (s->opening && sh->refused_waits) {
+        agt__keep_rejected_again(s);
+        agt__store_save(s);
     }
     if (sh->applied >= sh->end) return AGT_OK;
     st = agt__replay_records(s, sh->applied, AGT_REPLAY_LEFT, &pending, err);
@@ -17762,7 +17775,6 @@ static agt_status recover_record(recover_run *run, const agt_record *r, uint64_t
     agt_store *s = run->s;
     agt_entry e;
     agt_event ev = AGT_EVENT_INIT;
-    const void *bytes;
     agt_status st = AGT_OK;
     s->lines.len = 0;
     uint64_t seq = r->first_seq;
@@ -17771,14 +17783,7 @@ static agt_status recover_record(recover_run *run, const agt_record *r, uint64_t
         if (st == AGT_OK && ev.version) st = recover_add(s, &run->all, &ev, at, err);
         if (at < run->from || st != AGT_OK) continue;
         agt__buf_put(&s->lines, e.line, e.line_len);
-        if (!ev.rejected.data || !(e.flags & AGT_ENTRY_CONTENT)) continue;
-        agt_buf side = agt__buf(&s->mem);
-        st = agt__entry_bytes(s, seq, &e, &side, &bytes, err);
-        if (st == AGT_OK)
-            st = agt__keep_rejected(s, ev.rejected, bytes, (size_t)e.content_len, err);
-        else if (st == AGT_CORRUPT || st == AGT_NOT_FOUND)
-            st = AGT_OK; /* (6) */
-        agt__buf_free(&side);
+        if (!agt__keep_refusal(s, seq, &e, &ev)) s->shared.refused_waits = 1;
     }
     if (st != AGT_OK || at < run->from) return st;
     if (s->lines.failed) {
@@ -18609,8 +18614,13 @@ AGT_PRIVATE agt_status agt__sync_document(agt_store *s, const char *path, size_t
 }
 /* end src/store/apply.c */
 /* begin src/store/rejected.c */
-/* rejected: refused bytes, kept under their SHA-256 so that a person can look at them. An agent
- * that is refused again and again must not fill the disk: the oldest go. */
+/* rejected: refused bytes, kept under their SHA-256 so that a person can look at them.
+ *
+ * (1) An agent that is refused again and again must not fill the disk: the oldest go.
+ * (2) Nor must it stop the store: a refusal counts with its record. Where the bytes cannot be kept
+ *     (the disk is full, something stands in the way) they wait in the journal, from where they
+ *     are read until then; who opens the store and who empties the journal try again, and nobody
+ *     fails for it. */
 
 typedef struct rejected_sum {
     agt_store *s;
@@ -18652,16 +18662,60 @@ AGT_PRIVATE void agt__trim_rejected(agt_store *s) {
     rejected_cap(s, "");
 }
 
-AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
-                                          size_t len, agt_error *err) {
+AGT_PRIVATE bool agt__keep_rejected(agt_store *s, agt_text name, const void *bytes, size_t len) {
     char file[72];
     agt_stat st;
-    if (!agt__copy_text(file, sizeof file, name.data, name.len))
-        return agt__fail(err, AGT_CORRUPT, "an event names refused bytes that no file can hold");
-    if (s->sys->stat(s->sys->ctx, s->rejected, file, &st) == 0 && st.size == len) return AGT_OK;
-    agt_status kept = agt__write_file(s->sys, s->rejected, file, bytes, len, true, err);
-    if (kept == AGT_OK) rejected_cap(s, file);
+    if (!agt__copy_text(file, sizeof file, name.data, name.len)) return true; /* no name of ours */
+    if (s->sys->stat(s->sys->ctx, s->rejected, file, &st) == 0 && st.kind == AGT_FILE_REGULAR &&
+        st.size == len)
+        return true;
+    agt_error why;
+    why.outcome_unknown = 0;
+    if (agt__write_file(s->sys, s->rejected, file, bytes, len, true, &why) != AGT_OK) {
+        if (why.outcome_unknown) (void)s->sys->remove(s->sys->ctx, s->rejected, file);
+        return false;
+    }
+    rejected_cap(s, file);
+    return true;
+}
+
+AGT_PRIVATE bool agt__keep_refusal(agt_store *s, uint64_t seq, const agt_entry *entry,
+                                   const agt_event *event) {
+    const void *bytes;
+    if (!event->rejected.data || !(entry->flags & AGT_ENTRY_CONTENT)) return true;
+    agt_buf side = agt__buf(&s->mem);
+    agt_status st = agt__entry_bytes(s, seq, entry, &side, &bytes, NULL);
+    bool kept = st == AGT_CORRUPT || st == AGT_NOT_FOUND; /* there is nothing to wait for */
+    if (st == AGT_OK)
+        kept = agt__keep_rejected(s, event->rejected, bytes, (size_t)entry->content_len);
+    agt__buf_free(&side);
     return kept;
+}
+
+typedef struct rejected_again {
+    agt_store *s;
+    bool all;
+} rejected_again;
+
+static agt_status rejected_record(void *ctx, const agt_record *r, agt_error *err) {
+    rejected_again *a = ctx;
+    agt_entry entry;
+    agt_event e = AGT_EVENT_INIT;
+    uint64_t seq = r->first_seq;
+    for (size_t at = 0; agt__record_next(r, &at, &entry); seq++) {
+        agt_status st = agt__store_event(&entry, seq, &a->s->scratch, &e, err);
+        if (st != AGT_OK) return st;
+        if (!agt__keep_refusal(a->s, seq, &entry, &e)) a->all = false;
+    }
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__keep_rejected_again(agt_store *s) {
+    rejected_again a = {s, true};
+    if (!s->shared.refused_waits) return;
+    agt_status st =
+        agt__each_record(s, &s->journal, s->journal.header.next_seq, rejected_record, &a, NULL);
+    if (st == AGT_OK && a.all) s->shared.refused_waits = 0;
 }
 /* end src/store/rejected.c */
 /* begin src/store/pending.c */
@@ -19123,8 +19177,8 @@ static bool txn_apply(agt_txn *t) {
             agt__sha256(s->cpu, p->bytes, p->len, sha);
             agt__hex(sha, 32, name);
             /* synced at every level: a checkpoint takes the record and knows no such file */
-            if (agt__keep_rejected(s, (agt_text){name, 64}, p->bytes, p->len, NULL) != AGT_OK)
-                all = false;
+            if (!agt__keep_rejected(s, (agt_text){name, 64}, p->bytes, p->len))
+                t->draft.refused_waits = 1;
         }
         if (!txn_apply_plan(t, p)) all = false;
         if (p->row) p->row->pending = 0;
@@ -19539,8 +19593,13 @@ static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *why, agt_err
         e.doc_prev = p->now.last_seq;
     }
     agt__txn_record_begin(t);
-    agt_status st =
-        agt__txn_add(t, &e, p->bytes, p->len, kept.data && p->len <= AGT_REJECTED_MAX, NULL, err);
+    bool brings = kept.data && p->len <= AGT_REJECTED_MAX;
+    agt_error add;
+    memset(&add, 0, sizeof add);
+    agt_status st = agt__txn_add(t, &e, p->bytes, p->len, brings, NULL, &add);
+    if (st == AGT_IO && brings) /* no room for a side file: the refusal counts, its bytes do not */
+        st = agt__txn_add(t, &e, NULL, 0, false, NULL, &add);
+    if (st != AGT_OK && err) *err = add;
     if (st == AGT_OK) st = agt__txn_seal(t, err);
     if (st != AGT_OK) return st;
     p->result.seq = e.seq;
@@ -21272,7 +21331,9 @@ AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err) {
  * (2) A record that waits to be applied keeps the journal as it is.
  * (3) A document that is gone, or has something in its way, is skipped: its bytes are in git or
  *     unpublished/. One whose rights forbid to open it is put in place anew. One whose sync fails
- *     stops the store (`failed`). */
+ *     stops the store (`failed`).
+ * (4) Refused bytes that cannot be kept now either go with their records: a store whose journal
+ *     cannot be emptied would refuse everybody in the end. */
 
 #include <stdio.h>
 
@@ -21581,6 +21642,7 @@ static void checkpoint_shared(agt_store *s) {
     sh->applied_seq = sh->next_seq;
     sh->chain = sh->applied_chain = h->crc;
     sh->failed = 0;
+    sh->refused_waits = 0;
 }
 
 typedef struct checkpoint_segments {
@@ -21645,6 +21707,7 @@ AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_e
     uint64_t copied = 0;
     char name[32];
     if (s->shared.applied < s->shared.end) return checkpoint_waits(s, err); /* (2) */
+    agt__keep_rejected_again(s);                                            /* (4) */
     /* records go because packs hold them */
     agt_status st = agt__packed_still(s, &h, &s->shared, err);
     if (st == AGT_OK) st = checkpoint_sync_all(s, new_file, err);
@@ -22570,9 +22633,37 @@ static agt_status history_violation(agt_store *s, uint64_t seq, agt_buf *line, a
     return agt__fail(err, AGT_NOT_FOUND, "event %llu refused no bytes", (unsigned long long)seq);
 }
 
+static bool history_is_refused(const agt_store *s, const agt_buf *bytes, const void *want) {
+    unsigned char sha[32];
+    agt__sha256(s->cpu, bytes->data, bytes->len, sha);
+    return memcmp(sha, want, sizeof sha) == 0;
+}
+
+/* The bytes that the name stands for, from rejected/ or, where they wait, from their record. */
+static agt_status history_refused(agt_store *s, uint64_t seq, const char *name, const void *want,
+                                  agt_buf *bytes, agt_error *err) {
+    agt_error why;
+    why.status = AGT_OK;
+    agt_status st = agt__read_file(s->sys, s->rejected, name, AGT_REJECTED_MAX, bytes, &why);
+    if (st == AGT_OK && history_is_refused(s, bytes, want)) return AGT_OK;
+    if (st == AGT_NOMEM) return agt__answer(st, &why, err);
+    bytes->len = 0;
+    agt_status waits = agt__store_enter(s, err);
+    if (waits != AGT_OK) return waits;
+    waits = agt__journalled_content(s, seq, bytes, NULL);
+    agt__store_leave(s);
+    if (waits == AGT_NOMEM) return agt__nomem(err);
+    if (waits == AGT_OK && history_is_refused(s, bytes, want)) return AGT_OK;
+    if (st == AGT_NOT_FOUND)
+        return agt__fail(err, st, "the bytes that event %llu refused are not kept",
+                         (unsigned long long)seq);
+    if (st != AGT_OK) return agt__answer(st, &why, err);
+    return agt__fail(err, AGT_CORRUPT, ".agent-trace/rejected/%s is not what its name says", name);
+}
+
 AGENT_TRACE_API agt_status agt_read_refused(agt_store *store, uint64_t seq, agt_bytes *out,
                                             agt_error *err) {
-    unsigned char sha[32], want[32];
+    unsigned char want[32];
     char name[72];
     agt_event e = AGT_EVENT_INIT;
     AGENT_TRACE_ASSERT(store && out);
@@ -22584,18 +22675,8 @@ AGENT_TRACE_API agt_status agt_read_refused(agt_store *store, uint64_t seq, agt_
                  agt__copy_text(name, sizeof name, e.rejected.data, e.rejected.len);
     if (st == AGT_OK && !named)
         st = agt__fail(err, AGT_CORRUPT, "event %llu names no bytes", (unsigned long long)seq);
-    if (st == AGT_OK)
-        st = agt__read_file(store->sys, store->rejected, name, AGT_REJECTED_MAX, &bytes, err);
-    if (st == AGT_NOT_FOUND && named)
-        st = agt__fail(err, AGT_NOT_FOUND, "the bytes that event %llu refused are not kept",
-                       (unsigned long long)seq);
-    if (st == AGT_OK) {
-        agt__sha256(store->cpu, bytes.data, bytes.len, sha);
-        st = memcmp(sha, want, sizeof sha) == 0
-                 ? agt__buf_give(&bytes, out, err)
-                 : agt__fail(err, AGT_CORRUPT, ".agent-trace/rejected/%s is not what its name says",
-                             name);
-    }
+    if (st == AGT_OK) st = history_refused(store, seq, name, want, &bytes, err);
+    if (st == AGT_OK) st = agt__buf_give(&bytes, out, err);
     agt__buf_free(&line);
     agt__buf_free(&scratch);
     agt__buf_free(&bytes);
@@ -29857,6 +29938,16 @@ AGT_PRIVATE agt_open_options agt__doctor_options(const agt_visit *v, bool read_o
 
 /* ---- the store as a reader sees it ---- */
 
+static void doctor_refused(agt_visit *v, agt_store *s) {
+    agt_shared now;
+    if (!agt__store_peek(s, &now) || !now.refused_waits) return;
+    (void)agt__findings_add(v->found, AGT_SEVERITY_WARNING, "refused_waits",
+                            "make room on the file system, or see that .agent-trace/rejected may "
+                            "be written; the next command keeps them",
+                            "refused bytes could not be kept in .agent-trace/rejected; they wait "
+                            "in the journal");
+}
+
 static agt_status doctor_clock(agt_visit *v, agt_store *s, agt_error *err) {
     agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
     agt_event e = AGT_EVENT_INIT;
@@ -29888,6 +29979,7 @@ static agt_status doctor_info(agt_visit *v, agt_store *s, agt_error *err) {
         (void)agt__findings_add(v->found, AGT_SEVERITY_WARNING, "waits",
                                 "move away what stands in its place, and run 'agent-trace status'",
                                 "a recorded change is not in its file yet");
+    doctor_refused(v, s);
     if (i.head_lost && !v->o.deep)
         agt__findings_add(v->found, AGT_SEVERITY_ERROR, "git", "run 'agent-trace repair'",
                           ".agent-trace/git is damaged or missing: commit %.10s is not there",

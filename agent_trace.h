@@ -628,9 +628,9 @@ typedef struct agt_write_result {
  *   bytes   len bytes; may be NULL if len is 0.
  *   opts    may be NULL.       result  may be NULL.
  *
- * Returns  AGT_OK, AGT_DENIED (recorded as a violation, the bytes kept in rejected/),
- *          AGT_NEEDS_CONFIRMATION, AGT_CONFLICT, AGT_BUSY, AGT_INVALID, AGT_LIMIT, AGT_CORRUPT,
- *          AGT_NOMEM, AGT_IO, AGT_UNSUPPORTED.
+ * Returns  AGT_OK, AGT_DENIED (recorded as a violation, the bytes kept in rejected/ if that can be
+ *          written), AGT_NEEDS_CONFIRMATION, AGT_CONFLICT, AGT_BUSY, AGT_INVALID, AGT_LIMIT,
+ *          AGT_CORRUPT, AGT_NOMEM, AGT_IO, AGT_UNSUPPORTED.
  */
 AGENT_TRACE_API agt_status agt_write(agt_store *store, const agt_caller *caller, const char *path,
                                      const void *bytes, size_t len, const agt_write_options *opts,
@@ -872,8 +872,9 @@ AGENT_TRACE_API agt_status agt_diff_bytes(agt_store *store, const char *path, co
  *   seq  of the violation's event.
  *
  * Returns  AGT_OK, AGT_NOT_FOUND (no such event, it is no violation, no bytes came with it, or they
- *          are kept no more: the oldest go, and more than 32 MiB are not kept), AGT_INVALID,
- *          AGT_CORRUPT, AGT_NOMEM, AGT_IO, AGT_BUSY, AGT_LIMIT, AGT_UNSUPPORTED (a newer format).
+ *          are not kept: the oldest go, more than 32 MiB stay out, and so may what came while
+ *          the disk was full), AGT_INVALID, AGT_CORRUPT, AGT_NOMEM, AGT_IO, AGT_BUSY, AGT_LIMIT,
+ *          AGT_UNSUPPORTED (a newer format).
  */
 AGENT_TRACE_API agt_status agt_read_refused(agt_store *store, uint64_t seq, agt_bytes *out,
                                             agt_error *err);

@@ -263,10 +263,12 @@ static int context_publish(const cli *c, uint32_t *out) {
 /* Long enough for any healthy writer, short enough for who only wants to look. */
 #define CONTEXT_READER_WAIT_MS 1000
 
-/* A reader without the right to write, or beside a writer that keeps the lock, can still read. */
+/* A reader without the right or the room to write, or beside a writer that keeps the lock, can
+ * still read. */
 static bool context_read_anyway(agt_status st, const agt_error *err) {
     if (st == AGT_BUSY) return true;
-    return st == AGT_IO && (err->sys == EROFS || err->sys == EACCES || err->sys == EPERM);
+    return st == AGT_IO &&
+           (err->sys == EROFS || err->sys == EACCES || err->sys == EPERM || err->sys == ENOSPC);
 }
 
 static int context_open(cli *c, const agt_open_options *o, bool read_anyway) {

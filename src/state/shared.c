@@ -29,6 +29,7 @@ static void shared_encode(const agt_shared *s, agt_cpu cpu, unsigned char *p) {
     memcpy(p + 212, s->packed_head.id, 20);
     agt__put32(p + 232, s->failed);
     agt__put32(p + 236, s->git_clean);
+    agt__put32(p + 240, s->refused_waits);
     agt__put32(p + SHARED_BYTES - 4, agt__crc32c(cpu, 0, p, SHARED_BYTES - 4));
 }
 
@@ -57,6 +58,7 @@ static bool shared_decode(agt_shared *s, agt_cpu cpu, const unsigned char *p) {
     memcpy(s->packed_head.id, p + 212, 20);
     s->failed = agt__get32(p + 232);
     s->git_clean = agt__get32(p + 236);
+    s->refused_waits = agt__get32(p + 240);
     return s->trace.offset < AGT_SEGMENT_LONGEST;
 }
 

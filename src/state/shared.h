@@ -20,8 +20,9 @@ typedef struct agt_shared {
     agt_trace_end trace;
     uint64_t published_seq, packed_seq;
     agt_oid head, packed_head;
-    uint32_t failed;    /* a sync failed: read-only until a recovery */
-    uint32_t git_clean; /* git was mended since the last recovery */
+    uint32_t failed;        /* a sync failed: read-only until a recovery */
+    uint32_t git_clean;     /* git was mended since the last recovery */
+    uint32_t refused_waits; /* refused bytes of the journal could not be kept yet */
 } agt_shared;
 
 /* AGT_END: neither copy is valid. */

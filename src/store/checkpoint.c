@@ -12,7 +12,9 @@
  * (2) A record that waits to be applied keeps the journal as it is.
  * (3) A document that is gone, or has something in its way, is skipped: its bytes are in git or
  *     unpublished/. One whose rights forbid to open it is put in place anew. One whose sync fails
- *     stops the store (`failed`). */
+ *     stops the store (`failed`).
+ * (4) Refused bytes that cannot be kept now either go with their records: a store whose journal
+ *     cannot be emptied would refuse everybody in the end. */
 #include "store.h"
 
 #include <stdio.h>
@@ -322,6 +324,7 @@ static void checkpoint_shared(agt_store *s) {
     sh->applied_seq = sh->next_seq;
     sh->chain = sh->applied_chain = h->crc;
     sh->failed = 0;
+    sh->refused_waits = 0;
 }
 
 typedef struct checkpoint_segments {
@@ -386,6 +389,7 @@ AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_e
     uint64_t copied = 0;
     char name[32];
     if (s->shared.applied < s->shared.end) return checkpoint_waits(s, err); /* (2) */
+    agt__keep_rejected_again(s);                                            /* (4) */
     /* records go because packs hold them */
     agt_status st = agt__packed_still(s, &h, &s->shared, err);
     if (st == AGT_OK) st = checkpoint_sync_all(s, new_file, err);

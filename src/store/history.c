@@ -541,9 +541,37 @@ static agt_status history_violation(agt_store *s, uint64_t seq, agt_buf *line, a
     return agt__fail(err, AGT_NOT_FOUND, "event %llu refused no bytes", (unsigned long long)seq);
 }
 
+static bool history_is_refused(const agt_store *s, const agt_buf *bytes, const void *want) {
+    unsigned char sha[32];
+    agt__sha256(s->cpu, bytes->data, bytes->len, sha);
+    return memcmp(sha, want, sizeof sha) == 0;
+}
+
+/* The bytes that the name stands for, from rejected/ or, where they wait, from their record. */
+static agt_status history_refused(agt_store *s, uint64_t seq, const char *name, const void *want,
+                                  agt_buf *bytes, agt_error *err) {
+    agt_error why;
+    why.status = AGT_OK;
+    agt_status st = agt__read_file(s->sys, s->rejected, name, AGT_REJECTED_MAX, bytes, &why);
+    if (st == AGT_OK && history_is_refused(s, bytes, want)) return AGT_OK;
+    if (st == AGT_NOMEM) return agt__answer(st, &why, err);
+    bytes->len = 0;
+    agt_status waits = agt__store_enter(s, err);
+    if (waits != AGT_OK) return waits;
+    waits = agt__journalled_content(s, seq, bytes, NULL);
+    agt__store_leave(s);
+    if (waits == AGT_NOMEM) return agt__nomem(err);
+    if (waits == AGT_OK && history_is_refused(s, bytes, want)) return AGT_OK;
+    if (st == AGT_NOT_FOUND)
+        return agt__fail(err, st, "the bytes that event %llu refused are not kept",
+                         (unsigned long long)seq);
+    if (st != AGT_OK) return agt__answer(st, &why, err);
+    return agt__fail(err, AGT_CORRUPT, ".agent-trace/rejected/%s is not what its name says", name);
+}
+
 AGENT_TRACE_API agt_status agt_read_refused(agt_store *store, uint64_t seq, agt_bytes *out,
                                             agt_error *err) {
-    unsigned char sha[32], want[32];
+    unsigned char want[32];
     char name[72];
     agt_event e = AGT_EVENT_INIT;
     AGENT_TRACE_ASSERT(store && out);
@@ -555,18 +583,8 @@ AGENT_TRACE_API agt_status agt_read_refused(agt_store *store, uint64_t seq, agt_
                  agt__copy_text(name, sizeof name, e.rejected.data, e.rejected.len);
     if (st == AGT_OK && !named)
         st = agt__fail(err, AGT_CORRUPT, "event %llu names no bytes", (unsigned long long)seq);
-    if (st == AGT_OK)
-        st = agt__read_file(store->sys, store->rejected, name, AGT_REJECTED_MAX, &bytes, err);
-    if (st == AGT_NOT_FOUND && named)
-        st = agt__fail(err, AGT_NOT_FOUND, "the bytes that event %llu refused are not kept",
-                       (unsigned long long)seq);
-    if (st == AGT_OK) {
-        agt__sha256(store->cpu, bytes.data, bytes.len, sha);
-        st = memcmp(sha, want, sizeof sha) == 0
-                 ? agt__buf_give(&bytes, out, err)
-                 : agt__fail(err, AGT_CORRUPT, ".agent-trace/rejected/%s is not what its name says",
-                             name);
-    }
+    if (st == AGT_OK) st = history_refused(store, seq, name, want, &bytes, err);
+    if (st == AGT_OK) st = agt__buf_give(&bytes, out, err);
     agt__buf_free(&line);
     agt__buf_free(&scratch);
     agt__buf_free(&bytes);

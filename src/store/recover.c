@@ -67,7 +67,6 @@ static agt_status recover_record(recover_run *run, const agt_record *r, uint64_t
     agt_store *s = run->s;
     agt_entry e;
     agt_event ev = AGT_EVENT_INIT;
-    const void *bytes;
     agt_status st = AGT_OK;
     s->lines.len = 0;
     uint64_t seq = r->first_seq;
@@ -76,14 +75,7 @@ static agt_status recover_record(recover_run *run, const agt_record *r, uint64_t
         if (st == AGT_OK && ev.version) st = recover_add(s, &run->all, &ev, at, err);
         if (at < run->from || st != AGT_OK) continue;
         agt__buf_put(&s->lines, e.line, e.line_len);
-        if (!ev.rejected.data || !(e.flags & AGT_ENTRY_CONTENT)) continue;
-        agt_buf side = agt__buf(&s->mem);
-        st = agt__entry_bytes(s, seq, &e, &side, &bytes, err);
-        if (st == AGT_OK)
-            st = agt__keep_rejected(s, ev.rejected, bytes, (size_t)e.content_len, err);
-        else if (st == AGT_CORRUPT || st == AGT_NOT_FOUND)
-            st = AGT_OK; /* (6) */
-        agt__buf_free(&side);
+        if (!agt__keep_refusal(s, seq, &e, &ev)) s->shared.refused_waits = 1;
     }
     if (st != AGT_OK || at < run->from) return st;
     if (s->lines.failed) {

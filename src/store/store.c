@@ -180,6 +180,10 @@ static agt_status store_finish_others(agt_store *s, agt_error *err) {
         s->reload = true;
         return st;
     }
+    if (s->opening && sh->refused_waits) {
+        agt__keep_rejected_again(s);
+        agt__store_save(s);
+    }
     if (sh->applied >= sh->end) return AGT_OK;
     st = agt__replay_records(s, sh->applied, AGT_REPLAY_LEFT, &pending, err);
     if (st == AGT_OK && !pending) {

@@ -186,9 +186,15 @@ AGT_PRIVATE agt_status agt__target(agt_store *s, const char *path, size_t len, a
 /* ---- rejected.c ---- */
 
 /* Writes refused bytes to rejected/<sha256 in hex>, synced, and removes the oldest where there are
- * more than AGT_MAX_REJECTED files or bytes. */
-AGT_PRIVATE agt_status agt__keep_rejected(agt_store *s, agt_text name, const void *bytes,
-                                          size_t len, agt_error *err);
+ * more than AGT_MAX_REJECTED files or bytes. False: they cannot be kept now, and wait in their
+ * record; the shared state's refused_waits is the caller's to set. */
+AGT_PRIVATE bool agt__keep_rejected(agt_store *s, agt_text name, const void *bytes, size_t len);
+/* The same for an entry of a record and its event; true also where the entry has no such bytes. */
+AGT_PRIVATE bool agt__keep_refusal(agt_store *s, uint64_t seq, const agt_entry *entry,
+                                   const agt_event *event);
+/* Under the store lock: tries again for all of the journal, where refused_waits says so, and
+ * clears that where nothing waits any more. The caller saves. */
+AGT_PRIVATE void agt__keep_rejected_again(agt_store *s);
 
 /* Under the store lock: removes the oldest where there are too many. */
 AGT_PRIVATE void agt__trim_rejected(agt_store *s);

@@ -252,8 +252,8 @@ static bool txn_apply(agt_txn *t) {
             agt__sha256(s->cpu, p->bytes, p->len, sha);
             agt__hex(sha, 32, name);
             /* synced at every level: a checkpoint takes the record and knows no such file */
-            if (agt__keep_rejected(s, (agt_text){name, 64}, p->bytes, p->len, NULL) != AGT_OK)
-                all = false;
+            if (!agt__keep_rejected(s, (agt_text){name, 64}, p->bytes, p->len))
+                t->draft.refused_waits = 1;
         }
         if (!txn_apply_plan(t, p)) all = false;
         if (p->row) p->row->pending = 0;

@@ -139,8 +139,13 @@ static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *why, agt_err
         e.doc_prev = p->now.last_seq;
     }
     agt__txn_record_begin(t);
-    agt_status st =
-        agt__txn_add(t, &e, p->bytes, p->len, kept.data && p->len <= AGT_REJECTED_MAX, NULL, err);
+    bool brings = kept.data && p->len <= AGT_REJECTED_MAX;
+    agt_error add;
+    memset(&add, 0, sizeof add);
+    agt_status st = agt__txn_add(t, &e, p->bytes, p->len, brings, NULL, &add);
+    if (st == AGT_IO && brings) /* no room for a side file: the refusal counts, its bytes do not */
+        st = agt__txn_add(t, &e, NULL, 0, false, NULL, &add);
+    if (st != AGT_OK && err) *err = add;
     if (st == AGT_OK) st = agt__txn_seal(t, err);
     if (st != AGT_OK) return st;
     p->result.seq = e.seq;

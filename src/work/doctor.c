@@ -27,6 +27,16 @@ AGT_PRIVATE agt_open_options agt__doctor_options(const agt_visit *v, bool read_o
 
 /* ---- the store as a reader sees it ---- */
 
+static void doctor_refused(agt_visit *v, agt_store *s) {
+    agt_shared now;
+    if (!agt__store_peek(s, &now) || !now.refused_waits) return;
+    (void)agt__findings_add(v->found, AGT_SEVERITY_WARNING, "refused_waits",
+                            "make room on the file system, or see that .agent-trace/rejected may "
+                            "be written; the next command keeps them",
+                            "refused bytes could not be kept in .agent-trace/rejected; they wait "
+                            "in the journal");
+}
+
 static agt_status doctor_clock(agt_visit *v, agt_store *s, agt_error *err) {
     agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
     agt_event e = AGT_EVENT_INIT;
@@ -58,6 +68,7 @@ static agt_status doctor_info(agt_visit *v, agt_store *s, agt_error *err) {
         (void)agt__findings_add(v->found, AGT_SEVERITY_WARNING, "waits",
                                 "move away what stands in its place, and run 'agent-trace status'",
                                 "a recorded change is not in its file yet");
+    doctor_refused(v, s);
     if (i.head_lost && !v->o.deep)
         agt__findings_add(v->found, AGT_SEVERITY_ERROR, "git", "run 'agent-trace repair'",
                           ".agent-trace/git is damaged or missing: commit %.10s is not there",
