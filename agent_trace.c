@@ -25465,7 +25465,7 @@ static agt_status mend_documents(agt_findings *found, agt_store *s, agt_error *e
         if (d.modified_outside)
             (void)agt__findings_add(
                 found, AGT_SEVERITY_NOTE, "document",
-                "'agent-trace diff --disk' shows what is different; 'agent-trace restore' puts a "
+                "'agent-trace diff PATH' shows what is different, 'agent-trace restore PATH' puts a "
                 "version back",
                 "%s is not version %u: somebody edited or removed it",
                 agt__show_path(shown, sizeof shown, d.path, strlen(d.path)), (unsigned)d.version);
@@ -28737,7 +28737,8 @@ AGT_PRIVATE agt_status agt__index_differs(agt_store *s, bool *differs, agt_error
 #endif /* AGT_WORK_H */
 /* end src/work/work.h */
 
-#define INDEX_TRIES 8
+#define INDEX_TRIES   8
+#define INDEX_LARGEST (32u * 1024 * 1024) /* bytes; ours have fewer */
 
 static const char index_head[] =
     "# Agent Trace\n"
@@ -28749,9 +28750,8 @@ static const char index_head[] =
     "## How to Use This Store\n"
     "\n"
     "- Read documents as ordinary files.\n"
-    "- Write them with `agent-trace write PATH` or the tools of its MCP server, so that the "
-    "change\n"
-    "  has an author and a version. Say who you are: `--actor agent:NAME` or `AGENT_TRACE_ACTOR`.\n"
+    "- Write them with `agent-trace write PATH`, so that the change has an author and a version.\n"
+    "  Say who you are: `--actor agent:NAME` or `AGENT_TRACE_ACTOR`.\n"
     "- A write that the rules below refuse changes nothing and is recorded. Do not try another "
     "way:\n"
     "  ask the user.\n"
@@ -28794,6 +28794,7 @@ typedef struct index_list {
     bool there;       /* the store has an index */
     bool had;         /* it has, or had one, of a type that stays */
     uint32_t version; /* of the one that is there */
+    uint64_t seq;     /* of its last event, if it had one */
 } index_list;
 
 /* ---- names: (2) ---- */
@@ -28850,6 +28851,7 @@ static void index_row(index_list *l, const agt_document *d) {
         l->had = true;
         l->there = d->exists != 0;
         l->version = d->exists ? d->version : 0;
+        l->seq = d->last_seq;
         return;
     }
     if (!d->exists) return;
@@ -28925,6 +28927,33 @@ static void index_render(const index_list *l, agt_buf *out) {
         out->failed |= l->rows[i].failed;
 }
 
+/* ---- one that was gone: (4) ---- */
+
+static bool index_is_back(agt_store *s) {
+    static const char mark[] = "# Agent Trace\n\n> Made by agent-trace.";
+    agt_buf text = agt__buf(&s->mem);
+    bool ours = agt__read_file(s->sys, s->root, AGT_WORK_INDEX, INDEX_LARGEST, &text, NULL) ==
+                    AGT_OK &&
+                text.len >= sizeof mark - 1 && memcmp(text.data, mark, sizeof mark - 1) == 0;
+    agt__buf_free(&text);
+    return ours;
+}
+
+/* Was its deletion found, and not asked for? */
+static agt_status index_went(agt_store *s, uint64_t seq, bool *went, agt_error *err) {
+    agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
+    agt_event e = AGT_EVENT_INIT;
+    agt_cursor *c;
+    agt_error mine;
+    o.from_seq = o.to_seq = seq;
+    agt_status st = agt_trace(s, &o, &c, err);
+    if (st != AGT_OK) return st;
+    st = agt_trace_next(c, &e, &mine);
+    *went = st == AGT_OK && agt__text_is(e.source, "poll");
+    agt_cursor_close(c);
+    return st == AGT_END || st == AGT_CORRUPT ? AGT_OK : agt__answer(st, &mine, err);
+}
+
 /* ---- writing it: (3) ---- */
 
 static agt_status index_write(agt_store *s, const index_list *l, agt_write_result *r,
@@ -28951,7 +28980,7 @@ static agt_status index_once(agt_store *s, bool make, agt_write_result *r, agt_e
     for (size_t i = 0; i < INDEX_PARTS; i++)
         l.rows[i] = agt__buf(&s->mem);
     agt_status st = index_collect(s, &l, err);
-    if (st == AGT_OK && (l.there || make))
+    if (st == AGT_OK && (l.there || make || (l.had && index_is_back(s))))
         st = index_write(s, &l, r, err);
     else
         r->unchanged = 1;
@@ -28979,6 +29008,10 @@ AGT_PRIVATE agt_status agt__index_differs(agt_store *s, bool *differs, agt_error
         agt__git_id(s->cpu, "blob", text.data, text.len, id);
         agt__hex(id, sizeof id, hex);
         *differs = d.modified_outside || strncmp(d.blob, hex, 40) != 0;
+    }
+    if (st == AGT_OK && l.had && !l.there) {
+        *differs = index_is_back(s);
+        if (!*differs) st = index_went(s, l.seq, differs, err);
     }
     agt__buf_free(&text);
     for (size_t i = 0; i < INDEX_PARTS; i++)

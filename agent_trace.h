@@ -934,7 +934,9 @@ AGENT_TRACE_API agt_status agt_list_next(agt_cursor *cursor, agt_document *out, 
 
 /* Writes AGENT-TRACE.md, the index of the documents, anew if a document came, went, moved or
  * changed its type since this handle was opened or last refreshed it. Otherwise, and where the
- * store has no index, it does nothing, at the cost of a comparison. Call it behind changes. Blocks.
+ * store has no index, it does nothing, at the cost of a comparison. One that was deleted and that,
+ * perhaps by a switch of branches, lies there again is the store's index again. Call it behind
+ * changes. Blocks.
  *
  * The index is a document of the system's: its paths and permissions, all with their types, and
  * nothing that changes by itself; of more than 500 documents of a type the rest is counted. A file

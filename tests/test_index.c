@@ -134,6 +134,53 @@ TEST(index, a_users_own_file_of_that_name_and_later_edits_are_in_its_history) {
     kit_close(s);
 }
 
+static bool differs(agt_store *s) {
+    agt_error err;
+    bool yes;
+    CHECK_OK(agt__index_differs(s, &yes, &err), err);
+    return yes;
+}
+
+TEST(index, one_that_a_switch_of_branches_took_away_and_brought_back_is_refreshed_again) {
+    const char *root = test_folder();
+    char *old;
+    agt_store *s = kit_open(root);
+    kit_write(s, &kit_user, "a.md", "1\n");
+    CHECK_INT(refresh(s, 1), 1);
+    old = index_text(root);
+    CHECK_INT(unlink(kit_path(root, AGT_WORK_INDEX)), 0);
+    kit_write(s, &kit_user, "b.md", "1\n");
+    CHECK_INT(refresh(s, 0), 0); /* its end was found and recorded */
+    CHECK(differs(s));
+    test_write_file(kit_path(root, AGT_WORK_INDEX), old, strlen(old));
+    CHECK(differs(s));
+    kit_write(s, &kit_user, "c.md", "1\n");
+    CHECK(refresh(s, 0) > 2);
+    CHECK_INT(check_agrees(s, root), 3);
+    CHECK(!differs(s));
+    CHECK_INT(unlink(kit_path(root, AGT_WORK_INDEX)), 0);
+    kit_write(s, &kit_user, "d.md", "1\n");
+    CHECK_INT(refresh(s, 0), 0);
+    test_write_file(kit_path(root, AGT_WORK_INDEX), "mine\n", 5); /* no file of ours */
+    kit_write(s, &kit_user, "e.md", "1\n");
+    CHECK_INT(refresh(s, 0), 0);
+    CHECK(says(root, "mine"));
+    free(old);
+    kit_close(s);
+}
+
+TEST(index, one_that_was_deleted_on_purpose_is_missed_by_nobody) {
+    agt_error err;
+    const char *root = test_folder();
+    agt_store *s = kit_open(root);
+    CHECK(!differs(s)); /* a store that never had one */
+    CHECK_INT(refresh(s, 1), 1);
+    CHECK_OK(agt_remove(s, &(agt_caller)AGT_CALLER("system"), AGT_WORK_INDEX, NULL, NULL, &err),
+             err);
+    CHECK(!differs(s));
+    kit_close(s);
+}
+
 TEST(index, what_is_in_its_place_or_a_handle_that_only_reads_is_told) {
     agt_error err;
     const char *root = test_folder();
