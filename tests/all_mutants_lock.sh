@@ -74,11 +74,23 @@ PY
     fi
 }
 
+# What is not mutated must pass, or nothing is proved by what fails.
+# shellcheck disable=SC2086
+$cc "$out"/parts/*.o "$out"/tests/*.o $libs -o "$out/tests.bin"
+for topic in sentinel_ liveness_ epoch_ lock_ wait_; do
+    if ! run "$out/tests.bin" $topic || ! grep -q '[1-9][0-9]* passed' "$out/log"; then
+        echo "FAILED  the tests of $topic fail without a mutant:"
+        tail -n 5 "$out/log"
+        echo "0 passed, 1 failed, 0 skipped"
+        exit 1
+    fi
+done
+
 # ---- the sentinel's six ----
-mutant unlink_without_claim sentinel: sentinel \
+mutant unlink_without_claim sentinel_ sentinel \
     'if (st == AGT_OK) st = sentinel_clear(s, SENTINEL_OWNER, &h, 1, err);' \
     'if (st == AGT_OK) (void)s->sys->remove(s->sys->ctx, s->dir, SENTINEL_OWNER);'
-mutant rename_aside sentinel: sentinel \
+mutant rename_aside sentinel_ sentinel \
     'if (st == AGT_OK) st = sentinel_clear(s, SENTINEL_OWNER, &h, 1, err);' \
     'if (st == AGT_OK) {
         (void)s->sys->rename(s->sys->ctx, s->dir, SENTINEL_OWNER, s->dir, "aside", 0);
@@ -87,118 +99,118 @@ mutant rename_aside sentinel: sentinel \
         else
             (void)s->sys->rename(s->sys->ctx, s->dir, "aside", s->dir, SENTINEL_OWNER, 1);
     }'
-mutant claim_not_reread sentinel: sentinel \
+mutant claim_not_reread sentinel_ sentinel \
     'if (!sentinel_has(s->sys, s->dir, name, dead->token)) return AGT_OK; /* (3) */' ''
-mutant claim_without_token sentinel: sentinel \
+mutant claim_without_token sentinel_ sentinel \
     'sentinel_name(claim, "reap", dead->token);' 'sentinel_name(claim, "reap", "0");'
-mutant release_without_token sentinel: sentinel \
+mutant release_without_token sentinel_ sentinel \
     'if (agt__sentinel_still(s)) (void)s->sys->remove' 'if (s->held) (void)s->sys->remove'
-mutant publish_not_atomic sentinel: sentinel \
+mutant publish_not_atomic sentinel_ sentinel \
     'rc = sentinel_move(sys, dir, tmp, name);' 'rc = AGT_SYS_ERR(AGT_SYS_NOSYS, 0);'
 
 # ---- the sentinel, the rest ----
-mutant uncertain_is_dead sentinel: sentinel \
+mutant uncertain_is_dead sentinel_ sentinel \
     'agt__liveness_ask(s->sys, s->dir, h, &why) == AGT_DEAD' \
     'agt__liveness_ask(s->sys, s->dir, h, &why) != AGT_ALIVE'
-mutant empty_at_once sentinel: sentinel 'if (same && now - s->seen_ns >= SENTINEL_EMPTY)' 'if (1)'
-mutant empty_never sentinel: sentinel 'if (same && now - s->seen_ns >= SENTINEL_EMPTY)' 'if (0)'
-mutant rubbish_is_a_record sentinel: sentinel \
+mutant empty_at_once sentinel_ sentinel 'if (same && now - s->seen_ns >= SENTINEL_EMPTY)' 'if (1)'
+mutant empty_never sentinel_ sentinel 'if (same && now - s->seen_ns >= SENTINEL_EMPTY)' 'if (0)'
+mutant rubbish_is_a_record sentinel_ sentinel \
     'agt__holder_format(out, same) == n &&
            memcmp(text, same, n) == 0' '1'
-mutant no_reaping sentinel: sentinel \
+mutant no_reaping sentinel_ sentinel \
     'int rc = s->sys->remove(s->sys->ctx, s->dir, name);' 'int rc = 0;'
-mutant claim_stays sentinel: sentinel '(void)s->sys->remove(s->sys->ctx, s->dir, claim);' ''
-mutant temporary_stays sentinel: sentinel '    (void)sys->remove(sys->ctx, dir, tmp);
+mutant claim_stays sentinel_ sentinel '(void)s->sys->remove(s->sys->ctx, s->dir, claim);' ''
+mutant temporary_stays sentinel_ sentinel '    (void)sys->remove(sys->ctx, dir, tmp);
     if (rc >= 0)' '    if (rc >= 0)'
-mutant one_claim_deep sentinel: sentinel 'depth > SENTINEL_DEPTH' 'depth > 1'
-mutant done_but_told_failed sentinel: sentinel \
+mutant one_claim_deep sentinel_ sentinel 'depth > SENTINEL_DEPTH' 'depth > 1'
+mutant done_but_told_failed sentinel_ sentinel \
     '} else if (sentinel_has(sys, dir, name, h->token))
         return AGT_OK;' '}'
-mutant still_is_held sentinel: sentinel \
+mutant still_is_held sentinel_ sentinel \
     'return s->held && sentinel_has(s->sys, s->dir, SENTINEL_OWNER, s->self.token);' \
     'return s->held;'
-mutant links_are_not_tried sentinel: sentinel \
+mutant links_are_not_tried sentinel_ sentinel \
     'rc = sys->link(sys->ctx, dir, tmp, dir, name);' 'rc = AGT_SYS_ERR(AGT_SYS_EXIST, 0);'
 
 # ---- liveness ----
-mutant any_host liveness: liveness 'if (!h->host[0] || strcmp(h->host, w->self.host) != 0)' 'if (0)'
-mutant no_host liveness: liveness '!h->host[0] || ' ''
-mutant any_boot liveness: liveness 'if (known && strcmp(h->boot, w->self.boot) != 0)' 'if (0)'
-mutant boot_anywhere liveness: liveness \
+mutant any_host liveness_ liveness 'if (!h->host[0] || strcmp(h->host, w->self.host) != 0)' 'if (0)'
+mutant no_host liveness_ liveness '!h->host[0] || ' ''
+mutant any_boot liveness_ liveness 'if (known && strcmp(h->boot, w->self.boot) != 0)' 'if (0)'
+mutant boot_anywhere liveness_ liveness \
     'if (w->local) return liveness_say(AGT_DEAD, "ended when' \
     'if (1) return liveness_say(AGT_DEAD, "ended when'
-mutant no_boot_anywhere liveness: liveness 'if (!known && !w->local)' 'if (0)'
-mutant any_ids liveness: liveness 'if (strcmp(h->pid_space, w->self.pid_space) != 0)' 'if (0)'
-mutant any_time liveness: liveness 'if (strcmp(h->time_space, w->self.time_space) != 0)' 'if (0)'
-mutant pid_zero liveness: liveness 'if (h->pid <= 0 || h->pid > INT32_MAX) return' \
+mutant no_boot_anywhere liveness_ liveness 'if (!known && !w->local)' 'if (0)'
+mutant any_ids liveness_ liveness 'if (strcmp(h->pid_space, w->self.pid_space) != 0)' 'if (0)'
+mutant any_time liveness_ liveness 'if (strcmp(h->time_space, w->self.time_space) != 0)' 'if (0)'
+mutant pid_zero liveness_ liveness 'if (h->pid <= 0 || h->pid > INT32_MAX) return' \
     'if (h->pid < 0 || h->pid > INT32_MAX) return'
-mutant pid_huge liveness: liveness 'if (h->pid <= 0 || h->pid > INT32_MAX) return' \
+mutant pid_huge liveness_ liveness 'if (h->pid <= 0 || h->pid > INT32_MAX) return' \
     'if (h->pid <= 0) return'
-mutant ended_is_alive liveness: liveness 'if (p->state == AGT_PEER_ENDED)' 'if (0)'
-mutant inner_is_alive liveness: liveness \
+mutant ended_is_alive liveness_ liveness 'if (p->state == AGT_PEER_ENDED)' 'if (0)'
+mutant inner_is_alive liveness_ liveness \
     'if (p->pid_space[0] && h->pid_space[0] && strcmp(p->pid_space, h->pid_space) != 0)' 'if (0)'
-mutant no_start liveness: liveness '!p->start || !h->start' '!h->start'
-mutant no_start_told liveness: liveness '!p->start || !h->start' '!p->start'
-mutant no_unit liveness: liveness ' || !p->per_second' ''
-mutant less_than_a_second liveness: liveness 'apart > p->per_second' 'apart >= p->per_second'
-mutant one_way_apart liveness: liveness \
+mutant no_start liveness_ liveness '!p->start || !h->start' '!h->start'
+mutant no_start_told liveness_ liveness '!p->start || !h->start' '!p->start'
+mutant no_unit liveness_ liveness ' || !p->per_second' ''
+mutant less_than_a_second liveness_ liveness 'apart > p->per_second' 'apart >= p->per_second'
+mutant one_way_apart liveness_ liveness \
     'p->start > h->start ? p->start - h->start : h->start - p->start' 'p->start - h->start'
-mutant any_start liveness: liveness 'if (apart > p->per_second)' 'if (0)'
-mutant unknown_volume_is_local liveness: liveness 'sys->volume && sys->volume(sys->ctx' \
+mutant any_start liveness_ liveness 'if (apart > p->per_second)' 'if (0)'
+mutant unknown_volume_is_local liveness_ liveness 'sys->volume && sys->volume(sys->ctx' \
     '!sys->volume || sys->volume(sys->ctx'
 
 # ---- the epoch ----
-mutant same_epoch epoch: epoch 'epoch_floor(sys, locks, lines.newest)) + 1' \
+mutant same_epoch epoch_ epoch 'epoch_floor(sys, locks, lines.newest)) + 1' \
     'epoch_floor(sys, locks, lines.newest)) + 0'
-mutant epoch_twice epoch: epoch '(lines.whole ? lines.newest : epoch_floor(sys, locks, lines.newest))' \
+mutant epoch_twice epoch_ epoch '(lines.whole ? lines.newest : epoch_floor(sys, locks, lines.newest))' \
     'lines.newest'
-mutant no_info epoch: epoch 'h.epoch > newest && h.epoch < EPOCH_MAX ? h.epoch : newest' 'newest'
-mutant no_time epoch: epoch 'if (!newest && now > 0' 'if (0 && now > 0'
-mutant always_time epoch: epoch 'if (!newest && now > 0' 'if (now > 0'
-mutant older_may epoch: epoch 'if (status != AGT_OK || newest == epoch)' \
+mutant no_info epoch_ epoch 'h.epoch > newest && h.epoch < EPOCH_MAX ? h.epoch : newest' 'newest'
+mutant no_time epoch_ epoch 'if (!newest && now > 0' 'if (0 && now > 0'
+mutant always_time epoch_ epoch 'if (!newest && now > 0' 'if (now > 0'
+mutant older_may epoch_ epoch 'if (status != AGT_OK || newest == epoch)' \
     'if (status != AGT_OK || newest >= epoch)'
-mutant lost_may epoch: epoch 'if (status != AGT_OK || newest == epoch)' \
+mutant lost_may epoch_ epoch 'if (status != AGT_OK || newest == epoch)' \
     'if (status != AGT_OK || newest <= epoch)'
-mutant heals_backward epoch: epoch 'if (next && lines.newest > next)' 'if (0)'
-mutant no_healing epoch: epoch 'if (next && lines.newest == next) return AGT_OK;' \
+mutant heals_backward epoch_ epoch 'if (next && lines.newest > next)' 'if (0)'
+mutant no_healing epoch_ epoch 'if (next && lines.newest == next) return AGT_OK;' \
     'if (next) return AGT_OK;'
-mutant half_a_line epoch: epoch 'number <= EPOCH_MAX && memcmp(line, same, EPOCH_LINE) == 0' \
+mutant half_a_line epoch_ epoch 'number <= EPOCH_MAX && memcmp(line, same, EPOCH_LINE) == 0' \
     'number <= EPOCH_MAX'
-mutant no_largest epoch: epoch 'if (next > EPOCH_MAX)' 'if (0)'
-mutant folder_as_epoch epoch: epoch 'st.kind != AGT_FILE_REGULAR || st.links > 1' 'st.links > 1'
+mutant no_largest epoch_ epoch 'if (next > EPOCH_MAX)' 'if (0)'
+mutant folder_as_epoch epoch_ epoch 'st.kind != AGT_FILE_REGULAR || st.links > 1' 'st.links > 1'
 
 # ---- the poll lock ----
-mutant the_other_kind sentinel: poll_lock 'agt_status status = poll_alone(p, err);
+mutant the_other_kind sentinel_ poll_lock 'agt_status status = poll_alone(p, err);
     if (status == AGT_OK) status = agt__epoch_lead' 'agt_status status = agt__epoch_lead'
-mutant epoch_in_a_child epoch: poll_lock \
+mutant epoch_in_a_child epoch_ poll_lock \
     'return lock->sys->pid(lock->sys->ctx) == lock->pid ? lock->owner.self.epoch : 0;' \
     'return lock->owner.self.epoch;'
-mutant check_in_a_child epoch: poll_lock 'if (lock->sys->pid(lock->sys->ctx) != lock->pid)' 'if (0)'
-mutant check_without_file epoch: poll_lock 'if (!poll_still(lock)) return poll_retake(lock, err);' ''
-mutant retake_whoever_led epoch: poll_lock \
+mutant check_in_a_child epoch_ poll_lock 'if (lock->sys->pid(lock->sys->ctx) != lock->pid)' 'if (0)'
+mutant check_without_file epoch_ poll_lock 'if (!poll_still(lock)) return poll_retake(lock, err);' ''
+mutant retake_whoever_led epoch_ poll_lock \
     'status = agt__epoch_lead(p->sys, p->locks, &fresh.owner.self.epoch, err);' ''
-mutant release_in_a_child lock: poll_lock \
+mutant release_in_a_child lock_ poll_lock \
     'if (sys->pid(sys->ctx) == lock->pid) poll_let_go(lock);' 'poll_let_go(lock);'
-mutant no_such_backend sentinel: poll_lock 'o.backend > AGT_LOCK_SENTINEL' '0'
+mutant no_such_backend sentinel_ poll_lock 'o.backend > AGT_LOCK_SENTINEL' '0'
 
 # ---- flock ----
-mutant any_inode lock: flock 'return st.dev == l->dev && st.ino == l->ino;' 'return true;'
-mutant hard_links lock: flock 'if (file.links > 1)' 'if (0)'
-mutant fifos lock: flock 'if (file.kind != AGT_FILE_REGULAR)' 'if (0)'
-mutant anybodys_file lock: flock 'if (!flock_owner_fits(&file, &folder))' 'if (0)'
-mutant no_looks lock: flock 'i < FLOCK_LOOKS && rc < 0' '0 && rc < 0'
-mutant unlocked_success lock: flock 'if (rc < 0 && !busy)' 'if (0)'
-mutant held_twice lock: flock 'agt_status status = l->held ? AGT_BUSY : flock_try(l, err);' \
+mutant any_inode lock_ flock 'return st.dev == l->dev && st.ino == l->ino;' 'return true;'
+mutant hard_links lock_ flock 'if (file.links > 1)' 'if (0)'
+mutant fifos lock_ flock 'if (file.kind != AGT_FILE_REGULAR)' 'if (0)'
+mutant anybodys_file lock_ flock 'if (!flock_owner_fits(&file, &folder))' 'if (0)'
+mutant no_looks lock_ flock 'i < FLOCK_LOOKS && rc < 0' '0 && rc < 0'
+mutant unlocked_success lock_ flock 'if (rc < 0 && !busy)' 'if (0)'
+mutant held_twice lock_ flock 'agt_status status = l->held ? AGT_BUSY : flock_try(l, err);' \
     'agt_status status = flock_try(l, err);'
-mutant no_deadline lock: flock 'if (left <= 0) return AGT_BUSY;' 'if (left < 0) return AGT_BUSY;'
-mutant deaf wait: flock 'sys->watch(sys->ctx, l->fd);' 'AGT_FD_NONE;'
-mutant watch_of_another_file wait: flock 'l->watch_dev == l->dev && l->watch_ino == l->ino' '1'
+mutant no_deadline lock_ flock 'if (left <= 0) return AGT_BUSY;' 'if (left < 0) return AGT_BUSY;'
+mutant deaf wait_ flock 'sys->watch(sys->ctx, l->fd);' 'AGT_FD_NONE;'
+mutant watch_of_another_file wait_ flock 'l->watch_dev == l->dev && l->watch_ino == l->ino' '1'
 
 # ---- the record ----
-mutant half_a_record lock: holder \
-    'holder_value(s, n, "end", &end) && agt__text_eq(token, end)' 'holder_value(s, n, "end", &end)'
-mutant another_pid lock: holder 'holder_value_number(s, n, "pid") == pid && ' ''
-mutant controls lock: holder 'if (c < 0x20u || c == 0x7fu)' 'if (c < 0x20u)'
+mutant half_a_record lock_ holder \
+    'agt__text_eq(token, end);' 'true;'
+mutant another_pid lock_ holder 'holder_value_number(s, n, "pid") == pid &&' ''
+mutant controls lock_ holder 'if (c < 0x20u || c == 0x7fu)' 'if (c < 0x20u)'
 
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" = 0 ]

@@ -130,6 +130,7 @@ TEST(epoch, cut_at_every_byte_or_with_any_byte_changed_it_never_goes_back) {
     uint64_t last = lead_once(b.p);
     machine_set_clock(b.m, 1000); /* no help from the time */
     for (size_t round = 0; round < 4; round++) {
+        if (round == 2) machine_set_clock(b.m, (int64_t)last + DAY_MS);
         last = lead_once(round % 2 ? b.p : b.other);
         for (size_t at = 0; at <= 128; at++) {
             size_t n;
@@ -142,8 +143,10 @@ TEST(epoch, cut_at_every_byte_or_with_any_byte_changed_it_never_goes_back) {
                 bytes[at] = (char)(bytes[at] ^ (char)(1 + test_random_below(127)));
             CHECK_INT(machine_put(b.m, EPOCH, bytes, n), 0);
             free(bytes);
-            CHECK_INT(lead_once(b.p), last + 1);
-            last++;
+            uint64_t next = lead_once(b.p);
+            bool lost = round == 2 && at < 64; /* both lines: then the time is asked, too */
+            CHECK(lost ? next > last : next == last + 1);
+            last = next;
             CHECK_INT(told(b.p), last);
             (void)lead_once(b.other); /* so that both lines are there again */
             last++;
@@ -324,6 +327,9 @@ TEST(epoch, without_its_file_nobody_leads_until_the_leader_has_written_it_again)
     CHECK(agt_write(s, &who, "b.md", "x", 1, NULL, NULL, &err) < 0);
     CHECK(agt_poll_lock_check(lock, &err) < 0);
     agt_poll_lock_release(lock);
+    CHECK(try_in(b.p, &lock) == AGT_INVALID && !lock);
+    machine_remove(b.m, EPOCH);
+    machine_fifo(b.m, EPOCH);
     CHECK(try_in(b.p, &lock) == AGT_INVALID && !lock);
     kit_close(s);
     box_free(&b);

@@ -232,6 +232,20 @@ TEST(sentinel, every_failing_call_ends_in_an_error_or_in_a_real_lock) {
     test_saw("failing calls", failed + tolerated);
 }
 
+TEST(sentinel, a_move_that_was_done_though_it_is_told_to_have_failed_counts) {
+    box b = box_new(NULL);
+    agt_poll_lock *lock;
+    machine_fault f = {
+        .at = 1, .ops = MACHINE_BIT(MACHINE_RENAME), .cls = AGT_SYS_IO, .code = 5, .after = true};
+    machine_fail(b.m, &f);
+    CHECK_INT(take(b.p[0], &lock), AGT_OK);
+    CHECK_INT(machine_fail_count(b.m), 1);
+    CHECK_INT(take_once(b.p[1]), AGT_BUSY);
+    agt_poll_lock_release(lock);
+    check_clean(b.m);
+    machine_free(b.m);
+}
+
 TEST(sentinel, file_systems_that_lack_a_move_or_a_link_will_do) {
     for (int lacks = 0; lacks < 3; lacks++) {
         machine_settings set = {.no_noreplace = lacks > 0, .no_link = lacks > 1, .no_lock = true};
