@@ -11034,8 +11034,7 @@ typedef struct agt_flock {
     uint64_t dev, ino; /* of fd */
     bool held;
     bool watches; /* set by its owner: whoever lets go closes the file, so waiters watch it */
-    agt_fd watch; /* on the file that was open when it was made, AGT_FD_NONE if there is none */
-    uint64_t watch_dev, watch_ino;
+    agt_fd watch; /* on the open file, AGT_FD_NONE if there is none */
 } agt_flock;
 
 AGT_PRIVATE void agt__flock_init(agt_flock *l, const agt_sys *sys, agt_fd dir, const char *name);
@@ -11240,15 +11239,13 @@ static agt_status flock_burst(agt_flock *l, int64_t tries, int64_t deadline, agt
     }
 }
 
-/* Makes the watch one on the file that is open now. False: there is none to be had. */
+/* Watches the open file, if it is not watched yet: who closes it to open another one closes the
+ * watch as well. False: there is no watch to be had. */
 static bool flock_watch_follow(agt_flock *l) {
     const agt_sys *sys = l->sys;
-    if (l->watch != AGT_FD_NONE && l->watch_dev == l->dev && l->watch_ino == l->ino) return true;
-    if (l->watch != AGT_FD_NONE) sys->close(sys->ctx, l->watch);
-    l->watch = l->fd == AGT_FD_NONE ? AGT_FD_NONE : sys->watch(sys->ctx, l->fd);
-    l->watch_dev = l->dev;
-    l->watch_ino = l->ino;
-    if (l->watch < 0) l->watch = AGT_FD_NONE;
+    if (l->watch != AGT_FD_NONE) return true;
+    agt_fd watch = l->fd == AGT_FD_NONE ? AGT_FD_NONE : sys->watch(sys->ctx, l->fd);
+    l->watch = watch < 0 ? AGT_FD_NONE : watch;
     return l->watch != AGT_FD_NONE;
 }
 

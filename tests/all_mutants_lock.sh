@@ -204,7 +204,9 @@ mutant held_twice lock_ flock 'agt_status status = l->held ? AGT_BUSY : flock_tr
     'agt_status status = flock_try(l, err);'
 mutant no_deadline lock_ flock 'if (left <= 0) return AGT_BUSY;' 'if (left < 0) return AGT_BUSY;'
 mutant deaf wait_ flock 'sys->watch(sys->ctx, l->fd);' 'AGT_FD_NONE;'
-mutant watch_of_another_file wait_ flock 'l->watch_dev == l->dev && l->watch_ino == l->ino' '1'
+mutant watch_outlives_its_file wait_ flock \
+    'if (l->watch != AGT_FD_NONE) l->sys->close(l->sys->ctx, l->watch); /* last: see (9) */
+    l->fd = l->watch = AGT_FD_NONE;' 'l->fd = AGT_FD_NONE;'
 
 # ---- the record ----
 mutant half_a_record lock_ holder \

@@ -208,6 +208,13 @@ static agt_status acquire(const counts *c, const char *root, int32_t timeout_ms,
     return agt_poll_lock_acquire(out, root, &o, &err);
 }
 
+static int count_open(void) {
+    int n = 0;
+    for (int fd = 0; fd < 256; fd++)
+        n += fcntl(fd, F_GETFD) != -1;
+    return n;
+}
+
 TEST(wait, a_waiter_sleeps_and_is_woken_by_those_who_close_the_file_only) {
     if (!os()->watch) return;
     const char *root = test_folder();
@@ -216,8 +223,10 @@ TEST(wait, a_waiter_sleeps_and_is_woken_by_those_who_close_the_file_only) {
     CHECK_OK(agt_poll_lock_try(&first, root, &err), err);
     counts c;
     counts_init(&c);
+    int open_before = count_open();
     int64_t start = os()->mono_ns(NULL);
     CHECK_INT(acquire(&c, root, 3000, &none), AGT_BUSY);
+    CHECK_INT(count_open(), open_before);
     int64_t took = os()->mono_ns(NULL) - start;
     CHECK(took >= (int64_t)3000 * 1000000);
     CHECK_INT(c.told, 0);

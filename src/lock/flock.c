@@ -172,15 +172,13 @@ static agt_status flock_burst(agt_flock *l, int64_t tries, int64_t deadline, agt
     }
 }
 
-/* Makes the watch one on the file that is open now. False: there is none to be had. */
+/* Watches the open file, if it is not watched yet: who closes it to open another one closes the
+ * watch as well. False: there is no watch to be had. */
 static bool flock_watch_follow(agt_flock *l) {
     const agt_sys *sys = l->sys;
-    if (l->watch != AGT_FD_NONE && l->watch_dev == l->dev && l->watch_ino == l->ino) return true;
-    if (l->watch != AGT_FD_NONE) sys->close(sys->ctx, l->watch);
-    l->watch = l->fd == AGT_FD_NONE ? AGT_FD_NONE : sys->watch(sys->ctx, l->fd);
-    l->watch_dev = l->dev;
-    l->watch_ino = l->ino;
-    if (l->watch < 0) l->watch = AGT_FD_NONE;
+    if (l->watch != AGT_FD_NONE) return true;
+    agt_fd watch = l->fd == AGT_FD_NONE ? AGT_FD_NONE : sys->watch(sys->ctx, l->fd);
+    l->watch = watch < 0 ? AGT_FD_NONE : watch;
     return l->watch != AGT_FD_NONE;
 }
 

@@ -13,8 +13,7 @@ typedef struct agt_flock {
     uint64_t dev, ino; /* of fd */
     bool held;
     bool watches; /* set by its owner: whoever lets go closes the file, so waiters watch it */
-    agt_fd watch; /* on the file that was open when it was made, AGT_FD_NONE if there is none */
-    uint64_t watch_dev, watch_ino;
+    agt_fd watch; /* on the open file, AGT_FD_NONE if there is none */
 } agt_flock;
 
 AGT_PRIVATE void agt__flock_init(agt_flock *l, const agt_sys *sys, agt_fd dir, const char *name);
