@@ -43,6 +43,7 @@
 #include "data/lines.c"
 #include "data/ignore.c"
 #include "sys/sys.c"
+#include "sys/posix_process.c"
 #include "sys/posix.c"
 #include "sys/win32_kernel.c"
 #include "sys/win32.c"
