@@ -14,7 +14,9 @@ usage: ./build.sh COMMAND
   demo                      a store of real documents in a temporary folder, and what can be done with it
   test [FILTER]             the tests; with FILTER only the unit tests whose topic_name contains it
   test --VARIANT [FILTER]   one build of them: shipped nogit plain asan tsan valgrind s390x armhf
-  test --windows [FILTER]   the unit tests as a Windows program, run by Wine
+  test --windows [--git] [FILTER]
+                            the unit tests as a Windows program, run by Wine; with --git on libgit2,
+                            which is compiled from Debian's sources for it
   test --all                also sanitizers, valgrind, fuzzing, other processors and the long scripts
   test --release            the very long sweeps
   fuzz NAME SECONDS [--afl] fuzz/NAME_fuzzer.c from its corpus; findings are in build/fuzz/findings

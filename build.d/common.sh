@@ -46,6 +46,7 @@ have() { # THING: is it installed?
     clang-rt) ls /usr/lib/llvm-14/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a >/dev/null 2>&1 ;;
     libc-s390x) [ -e /usr/s390x-linux-gnu/include/stdio.h ] ;;
     libc-armhf) [ -e /usr/arm-linux-gnueabihf/include/stdio.h ] ;;
+    zlib-mingw) [ -e /usr/x86_64-w64-mingw32/lib/libz.a ] ;;
     mkfs.ext4) [ -x /sbin/mkfs.ext4 ] || [ -x /usr/sbin/mkfs.ext4 ] ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
     esac
@@ -66,6 +67,8 @@ package_of() { # THING: the Debian package it comes in
     qemu-s390x-static | qemu-arm-static) echo qemu-user-static ;;
     s390x-linux-gnu-gcc) echo gcc-s390x-linux-gnu ;;
     arm-linux-gnueabihf-gcc) echo gcc-arm-linux-gnueabihf ;;
+    dpkg-source) echo dpkg-dev ;;
+    zlib-mingw) echo libz-mingw-w64-dev ;;
     x86_64-w64-mingw32-gcc) echo gcc-mingw-w64-x86-64 ;;
     libc-s390x) echo libc6-dev-s390x-cross ;;
     libc-armhf) echo libc6-dev-armhf-cross ;;

@@ -1,5 +1,7 @@
 # test --windows: the unit tests as a Windows program, cross-compiled, run by Wine without a display.
-# Sourced by test.sh.
+# Sourced by all.sh.
+
+. build.d/windows_git.sh
 
 NEED_WINDOWS="x86_64-w64-mingw32-gcc wine"
 WINDOWS_CC=x86_64-w64-mingw32-gcc
@@ -19,11 +21,11 @@ WINDOWS_NOT='walk_a_folder_that_cannot_be_listed_stops_nothing_and_is_told
     lock_a_lock_file_that_goes_away_while_held_is_noticed_and_healed
     lock_waits_double_and_become_short_for_who_waited_long_and_end_at_the_deadline'
 
-windows_sources() {
+windows_sources() { # VARIANT: windows, or windows_git
     for f in tests/test_*.c; do
         name=$(basename "$f" .c)
         case " $WINDOWS_WITHOUT " in *" ${name#test_} "*) continue ;; esac
-        if needs_git "$f"; then continue; fi
+        if [ "$1" = windows ] && needs_git "$f"; then continue; fi
         echo "$f"
     done
 }
@@ -43,27 +45,38 @@ windows_boot() { # once: makes the configuration
         return 1
     }
 }
-windows_build() { # the suite, into build/obj/windows/tests.exe
-    dir=$B/obj/windows
+# The suite, into build/obj/VARIANT/tests.exe. A warning of the library here would be seen by nobody
+# else: it is an error.
+windows_build() { # VARIANT LIBS FLAG...
+    variant=$1 libs=$2
+    shift 2
+    dir=$B/obj/$variant
     mkdir -p "$dir"
-    set -- "$WINDOWS_CC" -O1 -g -DAGENT_TRACE_NO_GIT
+    set -- "$WINDOWS_CC" -O1 -g "$@"
     jobs_begin
-    # a warning here would be seen by nobody else: it is an error
     object "$dir/lib.o" agent_trace.c "$@" $LIBRARY_FLAGS -Werror -DAGT_PRIVATE=extern
     windows_objects=$dir/lib.o
-    for f in $(windows_sources) tests/main.c tests/machine*.c; do
+    for f in $(windows_sources "$variant") tests/main.c tests/machine*.c; do
         o=$dir/$(basename "$f" .c).o
         object "$o" "$f" "$@" -std=gnu11 -Itests/windows -include tests/windows/host.h -Wall -Wextra \
             -Wno-format -DAGT_PRIVATE=extern
         windows_objects="$windows_objects $o"
     done
     jobs_run || return 1
-    link_program "$dir/tests.exe" "$@" $windows_objects -static -lntdll -lpthread
+    link_program "$dir/tests.exe" "$@" $windows_objects -static $libs -lntdll -lpthread
+}
+windows_run() { # VARIANT [ARGUMENTS]
+    exe=$B/obj/$1/tests.exe
+    shift
+    windows_boot || return 1
+    windows_wine "${SUITE_LIMIT:-1200}" "$exe" $(printf -- '--skip %s ' $WINDOWS_NOT) "$@"
 }
 suite_windows() { # [ARGUMENTS]
-    windows_build && windows_boot || return 1
-    windows_wine "${SUITE_LIMIT:-600}" "$B/obj/windows/tests.exe" ${TEST_VERBOSE:+-v} \
-        $(printf -- '--skip %s ' $WINDOWS_NOT) "$@"
+    windows_build windows '' -DAGENT_TRACE_NO_GIT && windows_run windows "$@"
+}
+suite_windows_git() { # [ARGUMENTS]
+    windows_git && windows_build windows_git "$WINDOWS_GIT_LIBS" $WINDOWS_GIT_FLAGS &&
+        windows_run windows_git "$@"
 }
 # For `test --all`: where there is no Wine and none can be installed, it says so and is no failure.
 suite_windows_if_possible() {
@@ -74,8 +87,14 @@ suite_windows_if_possible() {
         say '0 passed, 0 failed, 1 skipped'
     fi
 }
-command_test_windows() { # [FILTER]
+command_test_windows() { # [--git] [FILTER]
+    windows_suite=suite_windows
     need $NEED_TEST $NEED_WINDOWS
+    if [ "${1-}" = --git ]; then
+        need $NEED_WINDOWS_GIT
+        windows_suite=suite_windows_git
+        shift
+    fi
     if [ $# -gt 0 ]; then set -- --filter "$1"; else set -- $LONG_SWEEPS; fi
-    suite_windows "$@"
+    $windows_suite "$@"
 }

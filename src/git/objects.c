@@ -340,7 +340,7 @@ static int64_t objects_number(agt_git *git, const agt_git_pack *p, const agt_oid
                               uint32_t *out) {
     unsigned char ids[OBJECTS_WINDOW * 20];
     uint32_t lo = id->id[0] ? p->fan[id->id[0] - 1] : 0, hi = p->fan[id->id[0]];
-    uint64_t likely = (uint64_t)(hi - lo) * objects_be32(id->id + 1) >> 32, far = OBJECTS_WINDOW;
+    uint64_t likely = (uint64_t)(hi - lo) * objects_be32(id->id + 1) >> 32, step = OBJECTS_WINDOW;
     uint64_t at = lo + (likely < OBJECTS_WINDOW / 2 ? 0 : likely - OBJECTS_WINDOW / 2);
     while (lo < hi) {
         uint32_t n = hi - lo < OBJECTS_WINDOW ? hi - lo : OBJECTS_WINDOW;
@@ -349,10 +349,10 @@ static int64_t objects_number(agt_git *git, const agt_git_pack *p, const agt_oid
         if (rc < 0) return rc;
         if (memcmp(id->id, ids, 20) < 0) {
             hi = (uint32_t)at;
-            at = hi - lo > far ? hi - far : lo;
+            at = hi - lo > step ? hi - step : lo;
         } else if (memcmp(id->id, ids + 20 * (size_t)(n - 1), 20) > 0) {
             lo = (uint32_t)at + n;
-            at = hi - lo > far ? lo + far - OBJECTS_WINDOW : lo;
+            at = hi - lo > step ? lo + step - OBJECTS_WINDOW : lo;
         } else {
             for (uint32_t i = 0; i < n; i++)
                 if (memcmp(ids + 20 * (size_t)i, id->id, 20) == 0) {
@@ -361,7 +361,7 @@ static int64_t objects_number(agt_git *git, const agt_git_pack *p, const agt_oid
                 }
             break;
         }
-        far *= 2;
+        step *= 2;
     }
     *out = p->count;
     return 0;
