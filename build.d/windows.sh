@@ -6,9 +6,9 @@
 NEED_WINDOWS="x86_64-w64-mingw32-gcc wine"
 WINDOWS_CC=x86_64-w64-mingw32-gcc
 
-# What is left out: what begins processes by fork in nearly every test (hammer, kill, parity), what
-# is about system calls of other systems (attack, posix), and the program, which is POSIX.
-WINDOWS_WITHOUT='attack cli hammer kill parity posix'
+# What is left out: what begins processes by fork in nearly every test (hammer, kill, parity, rounds), what
+# is about system calls of other systems (attack, liveness, posix), and the program, which is POSIX.
+WINDOWS_WITHOUT='attack cli hammer kill liveness parity posix rounds'
 
 # What does not hold there, one test each: a file's number or permission bits as the C library tells
 # them; names that Windows cannot hold; under Wine, a removed file's name that stays until nobody has
