@@ -25504,12 +25504,13 @@ static agt_status mend_documents(agt_findings *found, agt_store *s, agt_error *e
     if (st != AGT_OK) return st;
     while ((st = agt_list_next(c, &d, err)) == AGT_OK)
         if (d.modified_outside)
-            (void)agt__findings_add(
-                found, AGT_SEVERITY_NOTE, "document",
-                "'agent-trace diff PATH' shows what is different, 'agent-trace restore PATH' puts a "
-                "version back",
-                "%s is not version %u: somebody edited or removed it",
-                agt__show_path(shown, sizeof shown, d.path, strlen(d.path)), (unsigned)d.version);
+            (void)agt__findings_add(found, AGT_SEVERITY_NOTE, "document",
+                                    "'agent-trace diff PATH' shows what is different, 'agent-trace "
+                                    "restore PATH' puts a "
+                                    "version back",
+                                    "%s is not version %u: somebody edited or removed it",
+                                    agt__show_path(shown, sizeof shown, d.path, strlen(d.path)),
+                                    (unsigned)d.version);
     agt_cursor_close(c);
     return st == AGT_END ? AGT_OK : st;
 }
@@ -28973,9 +28974,9 @@ static void index_render(const index_list *l, agt_buf *out) {
 static bool index_is_back(agt_store *s) {
     static const char mark[] = "# Agent Trace\n\n> Made by agent-trace.";
     agt_buf text = agt__buf(&s->mem);
-    bool ours = agt__read_file(s->sys, s->root, AGT_WORK_INDEX, INDEX_LARGEST, &text, NULL) ==
-                    AGT_OK &&
-                text.len >= sizeof mark - 1 && memcmp(text.data, mark, sizeof mark - 1) == 0;
+    bool ours =
+        agt__read_file(s->sys, s->root, AGT_WORK_INDEX, INDEX_LARGEST, &text, NULL) == AGT_OK &&
+        text.len >= sizeof mark - 1 && memcmp(text.data, mark, sizeof mark - 1) == 0;
     agt__buf_free(&text);
     return ours;
 }

@@ -205,9 +205,9 @@ static void index_render(const index_list *l, agt_buf *out) {
 static bool index_is_back(agt_store *s) {
     static const char mark[] = "# Agent Trace\n\n> Made by agent-trace.";
     agt_buf text = agt__buf(&s->mem);
-    bool ours = agt__read_file(s->sys, s->root, AGT_WORK_INDEX, INDEX_LARGEST, &text, NULL) ==
-                    AGT_OK &&
-                text.len >= sizeof mark - 1 && memcmp(text.data, mark, sizeof mark - 1) == 0;
+    bool ours =
+        agt__read_file(s->sys, s->root, AGT_WORK_INDEX, INDEX_LARGEST, &text, NULL) == AGT_OK &&
+        text.len >= sizeof mark - 1 && memcmp(text.data, mark, sizeof mark - 1) == 0;
     agt__buf_free(&text);
     return ours;
 }
