@@ -25,7 +25,7 @@ static const char usage[] =
     "  TEST_RECOVERIES  recoveries that are cut at every few changes (60, with --all 400)\n"
     "  TEST_DEATHS      processes that die in a row, at every change of each (2)\n"
     "  TEST_PERSONS     interleavings of a person and agents (1000, with --all 5000)\n"
-    "  TEST_ROUNDS      deaths and stops of contenders for the poll lock (500, with --all 10000)\n"
+    "  TEST_ROUNDS      deaths and stops of contenders for the poll lock (500, with --all 2000)\n"
     "  TEST_WRITES      writes of each hammering thread (100)\n"
     "  TEST_TAKES       of the lock by four processes, where there is no fork (5000)\n"
     "  TEST_IGNORES     lists of patterns that are compared with git (400)\n";

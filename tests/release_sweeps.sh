@@ -66,6 +66,7 @@ sweep faults 1500000 'faults injected' runs "$(part 10)" '' --filter faults_
 memory=${TMPDIR:-/tmp}
 if [ -d /dev/shm ] && [ -w /dev/shm ]; then memory=${TMPDIR:-/dev/shm}; fi
 sweep kills 10000 'kills' runs 4 "TEST_KILLS=$(part 2500) TEST_WRITERS=8 TMPDIR=$memory" --filter kill_random
+sweep rounds 5000 'deaths' runs 2 "TEST_ROUNDS=$(part 10000)" --filter rounds_
 sweep hammer 64000 'writes' runs 2 "TEST_WRITES=$(part 1000)" --filter hammer_eight
 sweep calls 1500 'more deaths in recoveries' script_with "AGAIN=$(part 3)" tests/all_kill.sh
 sweep disk 2000 'images of the disk' script_with "IMAGES=$(part 2000)" tests/all_block.sh

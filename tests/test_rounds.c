@@ -146,7 +146,7 @@ static void run_rounds(const char *root, uint32_t backend, uint64_t rounds) {
 }
 
 static uint64_t rounds(void) {
-    return test_count("TEST_ROUNDS", test_all() ? 10000 : 500);
+    return test_count("TEST_ROUNDS", test_all() ? 2000 : 500);
 }
 
 TEST(rounds, deaths_and_stops_by_flock) {
