@@ -5914,6 +5914,10 @@ typedef struct agt_git agt_git;
 AGT_PRIVATE agt_status agt__git_init(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
                                      agt_error *err);
 
+/* The name of the file of agt__git_init, HEAD or config, that is there and that no git can read;
+ * NULL: none. What is missing is none: the next publication makes it. In none.c: NULL. */
+AGT_PRIVATE const char *agt__git_damaged_file(const agt_sys *sys, agt_fd dir, const agt_mem *mem);
+
 /* A handle on the repository in `dir` (borrowed until close; AGT_FD_NONE: follow comes before any
  * call that reads or writes). Cheap: libgit2 is initialised by the
  * first call that reads an object, and shut down in close. */
@@ -6064,6 +6068,11 @@ AGT_PRIVATE agt_status agt__git_init(const agt_sys *sys, agt_fd dir, const agt_m
                                      agt_error *err) {
     (void)sys, (void)dir, (void)mem, (void)err;
     return AGT_OK;
+}
+
+AGT_PRIVATE const char *agt__git_damaged_file(const agt_sys *sys, agt_fd dir, const agt_mem *mem) {
+    (void)sys, (void)dir, (void)mem;
+    return NULL;
 }
 
 AGT_PRIVATE agt_status agt__git_open(agt_git **out, const agt_sys *sys, agt_fd dir,
@@ -10217,11 +10226,182 @@ AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
     return status;
 }
 /* end src/git/repack.c */
-/* begin src/git/repo.c */
-/* repo: the repository's few fixed files, the handle, the ref, and the broom.
+/* begin src/git/fixed.c */
+/* fixed: what a repository has from its first moment on, and no commit changes.
  *
  *     HEAD                 ref: refs/heads/main
  *     config               repositoryformatversion 0, bare, no reflogs
+ *     objects/ objects/pack/ objects/info/ refs/heads/ refs/tags/
+ *
+ * (1) HEAD and config are a person's to change, through git. What git itself cannot read is damage
+ *     and made anew; such a config is kept beside it as config.damaged.
+ * (2) The look at config is git's own grammar, not its meaning: a key that git does not know, or a
+ *     value that it does not like, is a person's and stays. */
+
+#define FIXED_MAX  (1024u * 1024)
+#define FIXED_HEAD "ref: refs/heads/main\n"
+#define FIXED_CONFIG                                                                               \
+    "[core]\n\trepositoryformatversion = 0\n\tfilemode = false\n\tbare = true\n"                   \
+    "\tlogallrefupdates = false\n"
+
+/* Does HEAD name a ref, or a commit? */
+static bool fixed_head_good(const unsigned char *p, size_t n) {
+    static const char ref[] = "ref: refs/";
+    agt_oid id;
+    size_t at = sizeof ref - 1;
+    while (n && (p[n - 1] == '\n' || p[n - 1] == ' '))
+        n--;
+    if (n == 40) return agt__unhex((const char *)p, n, id.id, 20);
+    if (n <= at || memcmp(p, ref, at) != 0) return false;
+    while (at < n && p[at] > ' ' && p[at] != 0x7f)
+        at++;
+    return at == n;
+}
+
+/* A value up to its line's end, as git reads it: quotes closed, no unknown escape. */
+static bool fixed_config_value(const unsigned char *p, size_t n, size_t *at) {
+    bool quoted = false;
+    for (; *at < n && p[*at] != '\n'; ++*at) {
+        if (!quoted && (p[*at] == '#' || p[*at] == ';')) {
+            while (*at < n && p[*at] != '\n')
+                ++*at;
+            return true;
+        }
+        if (p[*at] == '"') quoted = !quoted;
+        if (p[*at] != '\\') continue;
+        if (++*at == n) return false;
+        if (p[*at] == '\r' && *at + 1 < n && p[*at + 1] == '\n') ++*at;
+        if (!strchr("\nntb\"\\", p[*at]) || !p[*at]) return false;
+    }
+    return !quoted;
+}
+
+static bool fixed_config_letter(unsigned char c, bool first) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (!first && ((c >= '0' && c <= '9') || c == '-'));
+}
+
+/* "[name]" or '[name "rest"]' */
+static bool fixed_config_section(const unsigned char *p, size_t n, size_t *at) {
+    size_t from = ++*at;
+    while (*at < n && (fixed_config_letter(p[*at], false) || p[*at] == '.'))
+        ++*at;
+    if (*at == from || *at == n) return false;
+    if (p[(*at)++] == ']') return true;
+    while (*at < n && (p[*at] == ' ' || p[*at] == '\t'))
+        ++*at;
+    if (*at == n || p[*at] != '"') return false;
+    while (++*at < n && p[*at] != '"' && p[*at] != '\n')
+        if (p[*at] == '\\' && *at + 1 < n && p[*at + 1] != '\n') ++*at;
+    if (*at + 1 >= n || p[*at] != '"' || p[*at + 1] != ']') return false;
+    *at += 2;
+    return true;
+}
+
+/* "name", or "name = value" */
+static bool fixed_config_entry(const unsigned char *p, size_t n, size_t *at) {
+    if (!fixed_config_letter(p[*at], true)) return false;
+    while (*at < n && fixed_config_letter(p[*at], false))
+        ++*at;
+    while (*at < n && (p[*at] == ' ' || p[*at] == '\t'))
+        ++*at;
+    if (*at + 1 < n && p[*at] == '\r' && p[*at + 1] == '\n') ++*at;
+    if (*at == n || p[*at] == '\n') return true;
+    return p[*at] == '=' && fixed_config_value(p, n, at);
+}
+
+/* Could git read it? An empty file is a power cut's. */
+static bool fixed_config_good(const unsigned char *p, size_t n) {
+    size_t at = n >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    while (at < n) {
+        if (p[at] == ' ' || p[at] == '\t' || p[at] == '\r' || p[at] == '\n') {
+            at++;
+        } else if (p[at] == '#' || p[at] == ';') {
+            while (at < n && p[at] != '\n')
+                at++;
+        } else if (p[at] == '[') {
+            if (!fixed_config_section(p, n, &at)) return false;
+        } else if (!fixed_config_entry(p, n, &at))
+            return false;
+    }
+    return n > 0;
+}
+
+typedef struct fixed_file {
+    const char *name, *text, *kept; /* kept: the name that a damaged one gets */
+    bool (*good)(const unsigned char *p, size_t n);
+} fixed_file;
+
+static const fixed_file fixed_files[] = {
+    {"config", FIXED_CONFIG, "config.damaged", fixed_config_good},
+    {"HEAD", FIXED_HEAD, NULL, fixed_head_good}};
+
+/* Writes a file unless it is there and git can read it: (1). */
+static agt_status fixed_make_file(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                  const fixed_file *f, agt_error *err) {
+    agt_buf b = agt__buf(mem);
+    agt_error mine;
+    int rc = 0;
+    agt_status status = agt__read_file(sys, dir, f->name, FIXED_MAX, &b, &mine);
+    bool good = status == AGT_OK && f->good(b.data, b.len);
+    if (status == AGT_OK && !good && b.len && f->kept)
+        rc = sys->rename(sys->ctx, dir, f->name, dir, f->kept, AGT_RENAME_REPLACE);
+    agt__buf_free(&b);
+    if (good) return AGT_OK;
+    if (rc < 0) return agt__fail_io(err, rc, "cannot keep .agent-trace/git/%s", f->kept);
+    if (status != AGT_OK && status != AGT_NOT_FOUND) {
+        if (err) *err = mine;
+        return status;
+    }
+    return agt__write_file(sys, dir, f->name, f->text, strlen(f->text), true, err);
+}
+
+AGT_PRIVATE const char *agt__git_damaged_file(const agt_sys *sys, agt_fd dir, const agt_mem *mem) {
+    for (size_t i = 0; i < AGT_COUNT(fixed_files); i++) {
+        agt_buf b = agt__buf(mem);
+        agt_status status = agt__read_file(sys, dir, fixed_files[i].name, FIXED_MAX, &b, NULL);
+        bool damaged = status == AGT_INVALID || status == AGT_LIMIT ||
+                       (status == AGT_OK && !fixed_files[i].good(b.data, b.len));
+        agt__buf_free(&b);
+        if (damaged) return fixed_files[i].name;
+    }
+    return NULL;
+}
+
+/* Makes `parent` and two folders in it, and syncs their names. */
+static agt_status fixed_make_folders(const agt_sys *sys, agt_fd dir, const char *parent,
+                                     const char *one, const char *two, agt_error *err) {
+    agt_fd fd, sub;
+    agt_status status = agt__open_folder(sys, dir, parent, true, &fd, err);
+    if (status != AGT_OK) return status;
+    const char *names[2] = {one, two};
+    for (size_t i = 0; i < 2 && status == AGT_OK; i++) {
+        status = agt__open_folder(sys, fd, names[i], true, &sub, err);
+        if (status != AGT_OK) break;
+        int rc = sys->sync(sys->ctx, sub);
+        sys->close(sys->ctx, sub);
+        if (rc < 0) status = agt__fail_io(err, rc, "cannot sync the git folder");
+    }
+    int rc = status == AGT_OK ? sys->sync(sys->ctx, fd) : 0;
+    if (rc < 0) status = agt__fail_io(err, rc, "cannot sync the git folder");
+    sys->close(sys->ctx, fd);
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__git_init(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
+                                     agt_error *err) {
+    agt_status status = fixed_make_folders(sys, dir, "objects", "pack", "info", err);
+    if (status == AGT_OK) status = fixed_make_folders(sys, dir, "refs", "heads", "tags", err);
+    for (size_t i = 0; i < AGT_COUNT(fixed_files) && status == AGT_OK; i++)
+        status = fixed_make_file(sys, dir, mem, &fixed_files[i], err);
+    if (status != AGT_OK) return status;
+    int rc = sys->sync(sys->ctx, dir);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot sync the git folder") : AGT_OK;
+}
+/* end src/git/fixed.c */
+/* begin src/git/repo.c */
+/* repo: the handle on the repository, the ref, and the broom.
+ *
  *     refs/heads/main      40 hexadecimal digits and a newline
  *     refs/heads/found-*   what main named when somebody else had moved it
  *     packed-refs          never written by us; read where somebody's git made one
@@ -10248,61 +10428,8 @@ AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
 #define REPO_PACKED  (64u * 1024 * 1024)
 #define REPO_NAME    256u
 #define REPO_DEPTH   16u
-#define REPO_HEAD    "ref: refs/heads/main\n"
-#define REPO_CONFIG                                                                                \
-    "[core]\n\trepositoryformatversion = 0\n\tfilemode = false\n\tbare = true\n"                   \
-    "\tlogallrefupdates = false\n"
 
-/* ---- init, open, close ---- */
-
-/* Writes a file unless it is there and begins as it should. */
-static agt_status repo_make_file(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
-                                 const char *name, const char *text, size_t same, agt_error *err) {
-    agt_buf b = agt__buf(mem);
-    agt_error mine;
-    agt_status status = agt__read_file(sys, dir, name, REPO_PACKED, &b, &mine);
-    bool good = status == AGT_OK && b.len >= same && memcmp(b.data, text, same) == 0;
-    agt__buf_free(&b);
-    if (good) return AGT_OK;
-    if (status != AGT_OK && status != AGT_NOT_FOUND) {
-        if (err) *err = mine;
-        return status;
-    }
-    return agt__write_file(sys, dir, name, text, strlen(text), true, err);
-}
-
-/* Makes `parent` and two folders in it, and syncs their names. */
-static agt_status repo_make_folders(const agt_sys *sys, agt_fd dir, const char *parent,
-                                    const char *one, const char *two, agt_error *err) {
-    agt_fd fd, sub;
-    agt_status status = agt__open_folder(sys, dir, parent, true, &fd, err);
-    if (status != AGT_OK) return status;
-    const char *names[2] = {one, two};
-    for (size_t i = 0; i < 2 && status == AGT_OK; i++) {
-        status = agt__open_folder(sys, fd, names[i], true, &sub, err);
-        if (status != AGT_OK) break;
-        int rc = sys->sync(sys->ctx, sub);
-        sys->close(sys->ctx, sub);
-        if (rc < 0) status = agt__fail_io(err, rc, "cannot sync the git folder");
-    }
-    int rc = status == AGT_OK ? sys->sync(sys->ctx, fd) : 0;
-    if (rc < 0) status = agt__fail_io(err, rc, "cannot sync the git folder");
-    sys->close(sys->ctx, fd);
-    return status;
-}
-
-AGT_PRIVATE agt_status agt__git_init(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
-                                     agt_error *err) {
-    agt_status status = repo_make_folders(sys, dir, "objects", "pack", "info", err);
-    if (status == AGT_OK) status = repo_make_folders(sys, dir, "refs", "heads", "tags", err);
-    /* what a person added to the configuration stays; an empty file is a power cut's */
-    if (status == AGT_OK) status = repo_make_file(sys, dir, mem, "config", REPO_CONFIG, 1, err);
-    if (status == AGT_OK)
-        status = repo_make_file(sys, dir, mem, "HEAD", REPO_HEAD, strlen(REPO_HEAD), err);
-    if (status != AGT_OK) return status;
-    int rc = sys->sync(sys->ctx, dir);
-    return rc < 0 ? agt__fail_io(err, rc, "cannot sync the git folder") : AGT_OK;
-}
+/* ---- open, close ---- */
 
 AGT_PRIVATE agt_status agt__git_open(agt_git **out, const agt_sys *sys, agt_fd dir,
                                      const agt_mem *mem, agt_cpu cpu, agt_error *err) {
@@ -21230,7 +21357,8 @@ static agt_status publish_prepare(publish_run *run, agt_error *err) {
     agt_store *s = run->s;
     agt_stat head, config;
     bool fixed = s->sys->stat(s->sys->ctx, s->git_dir, "HEAD", &head) == 0 && head.size &&
-                 s->sys->stat(s->sys->ctx, s->git_dir, "config", &config) == 0 && config.size;
+                 s->sys->stat(s->sys->ctx, s->git_dir, "config", &config) == 0 && config.size &&
+                 !agt__git_damaged_file(s->sys, s->git_dir, &s->mem);
     agt_status st = fixed ? AGT_OK : agt__git_init(s->sys, s->git_dir, &s->mem, err);
     if (st == AGT_OK && run->mend) st = agt__git_clean(s->git, err);
     return st == AGT_OK ? publish_look(run, err) : st;
@@ -23770,6 +23898,9 @@ AGT_PRIVATE agt_status agt__mend_catalog(agt_mend *m, uint64_t seq, agt_catalog 
 
 /* Copies .agent-trace/<folder>/<name> to damaged/; what is there already is not copied again. */
 AGT_PRIVATE agt_status agt__mend_keep(agt_mend *m, agt_fd dir, const char *name, agt_error *err);
+/* Moves what stands at the name, a folder too, to damaged/ under a name that is free. */
+AGT_PRIVATE agt_status agt__mend_move_away(agt_mend *m, agt_fd dir, const char *name,
+                                           agt_error *err);
 /* Compares the trace on disk with the events up to `upto`, and writes what differs. */
 AGT_PRIVATE agt_status agt__mend_trace(agt_mend *m, uint64_t upto, agt_error *err);
 AGT_PRIVATE agt_status agt__mend_write_catalog(agt_mend *m, uint64_t number, uint64_t next_seq,
@@ -24798,8 +24929,8 @@ AGT_PRIVATE agt_status agt__mend_keep(agt_mend *m, agt_fd dir, const char *name,
     return st;
 }
 
-/* Moves what stands at the name, a folder too, to damaged/ under a name that is free. */
-static agt_status mend_move_away(agt_mend *m, agt_fd dir, const char *name, agt_error *err) {
+AGT_PRIVATE agt_status agt__mend_move_away(agt_mend *m, agt_fd dir, const char *name,
+                                           agt_error *err) {
     char as[96];
     agt_fd damaged;
     agt_stat there;
@@ -24872,7 +25003,7 @@ static agt_status mend_write_segment(agt_mend *m, uint64_t first, const char *na
     if (m->dry) return AGT_OK;
     agt_status st = mend_segment(m, first, m->last, bytes, &next, err);
     if (st == AGT_OK && is && there.kind != AGT_FILE_REGULAR)
-        st = mend_move_away(m, s->trace_dir, name, err);
+        st = agt__mend_move_away(m, s->trace_dir, name, err);
     else if (st == AGT_OK)
         st = agt__mend_keep(m, s->trace_dir, name, err);
     return st == AGT_OK
@@ -24892,7 +25023,7 @@ static agt_status mend_strays(agt_mend *m, agt_error *err) {
         agt__findings_add(m->found, AGT_SEVERITY_ERROR, "trace", "repair moves it away",
                           ".agent-trace/trace/%s is no segment of this trace", name)
             ->mendable = 1;
-        if (!m->dry) st = mend_move_away(m, m->s->trace_dir, name, err);
+        if (!m->dry) st = agt__mend_move_away(m, m->s->trace_dir, name, err);
     }
     return st;
 }
@@ -25127,7 +25258,7 @@ static agt_status mend_sync_documents(agt_mend *m, agt_error *err) {
 static agt_status mend_git_anew(agt_mend *m, agt_error *err) {
     agt_store *s = m->s;
     if (!m->git_bad) return AGT_OK;
-    agt_status st = mend_move_away(m, s->at, "git", err);
+    agt_status st = agt__mend_move_away(m, s->at, "git", err);
     if (st != AGT_OK) return st;
     if (s->git_dir != AGT_FD_NONE) s->sys->close(s->sys->ctx, s->git_dir);
     s->git_dir = AGT_FD_NONE;
@@ -25313,6 +25444,26 @@ static bool mend_has_git(const agt_mend *m) {
             s->sys->stat(s->sys->ctx, s->git_dir, "packed-refs", &there) == 0);
 }
 
+/* HEAD and config are not history: without them git alone can do nothing. */
+static agt_status mend_git_files(agt_mend *m, agt_error *err) {
+    agt_store *s = m->s;
+    const char *name;
+    agt_status st = AGT_OK;
+    bool any = false;
+    if (m->git_bad || s->git_dir == AGT_FD_NONE) return AGT_OK;
+    while (st == AGT_OK && (name = agt__git_damaged_file(s->sys, s->git_dir, &s->mem)) != NULL) {
+        agt__findings_add(m->found, AGT_SEVERITY_ERROR, "git_file",
+                          "repair makes it anew, and keeps it in .agent-trace/damaged",
+                          ".agent-trace/git/%s is damaged: no git command can read the repository",
+                          name)
+            ->mendable = 1;
+        if (m->dry) return AGT_OK;
+        st = agt__mend_move_away(m, s->git_dir, name, err);
+        any = true;
+    }
+    return st == AGT_OK && any ? agt__git_init(s->sys, s->git_dir, &s->mem, err) : st;
+}
+
 static agt_status mend_git_check(agt_mend *m, agt_error *err) {
     const agt_journal_header *h = &m->s->journal.header;
     bool current = m->has_header && m->first_journal == h->next_seq, sound = false;
@@ -25435,6 +25586,7 @@ static agt_status mend_all(agt_mend *m, agt_error *err) {
     if (st == AGT_OK) st = agt__mend_chain(m, err);
     mend_state(m);
     if (st == AGT_OK) st = mend_git_check(m, err);
+    if (st == AGT_OK) st = mend_git_files(m, err);
     if (st == AGT_OK) st = mend_records_are_there(m, err);
     if (st == AGT_OK && !m->s->git && m->rebuild && mend_has_git(m))
         st = agt__fail(err, AGT_UNSUPPORTED,
@@ -30059,6 +30211,14 @@ static agt_status doctor_info(agt_visit *v, agt_store *s, agt_error *err) {
         agt__findings_add(v->found, AGT_SEVERITY_ERROR, "git", "run 'agent-trace repair'",
                           ".agent-trace/git is damaged or missing: commit %.10s is not there",
                           i.head)
+            ->mendable = 1;
+    const char *file = v->o.deep || i.head_lost || s->stands_on || s->git_dir == AGT_FD_NONE
+                           ? NULL
+                           : agt__git_damaged_file(s->sys, s->git_dir, &s->mem);
+    if (file)
+        agt__findings_add(v->found, AGT_SEVERITY_ERROR, "git_file", "run 'agent-trace repair'",
+                          ".agent-trace/git/%s is damaged: no git command can read the repository",
+                          file)
             ->mendable = 1;
     if (i.last_seq > i.published_seq)
         (void)agt__findings_add(

@@ -15,6 +15,10 @@ typedef struct agt_git agt_git;
 AGT_PRIVATE agt_status agt__git_init(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
                                      agt_error *err);
 
+/* The name of the file of agt__git_init, HEAD or config, that is there and that no git can read;
+ * NULL: none. What is missing is none: the next publication makes it. In none.c: NULL. */
+AGT_PRIVATE const char *agt__git_damaged_file(const agt_sys *sys, agt_fd dir, const agt_mem *mem);
+
 /* A handle on the repository in `dir` (borrowed until close; AGT_FD_NONE: follow comes before any
  * call that reads or writes). Cheap: libgit2 is initialised by the
  * first call that reads an object, and shut down in close. */

@@ -14,6 +14,11 @@ AGT_PRIVATE agt_status agt__git_init(const agt_sys *sys, agt_fd dir, const agt_m
     return AGT_OK;
 }
 
+AGT_PRIVATE const char *agt__git_damaged_file(const agt_sys *sys, agt_fd dir, const agt_mem *mem) {
+    (void)sys, (void)dir, (void)mem;
+    return NULL;
+}
+
 AGT_PRIVATE agt_status agt__git_open(agt_git **out, const agt_sys *sys, agt_fd dir,
                                      const agt_mem *mem, agt_cpu cpu, agt_error *err) {
     (void)sys, (void)dir, (void)mem, (void)cpu, (void)err;

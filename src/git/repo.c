@@ -1,7 +1,5 @@
-/* repo: the repository's few fixed files, the handle, the ref, and the broom.
+/* repo: the handle on the repository, the ref, and the broom.
  *
- *     HEAD                 ref: refs/heads/main
- *     config               repositoryformatversion 0, bare, no reflogs
  *     refs/heads/main      40 hexadecimal digits and a newline
  *     refs/heads/found-*   what main named when somebody else had moved it
  *     packed-refs          never written by us; read where somebody's git made one
@@ -29,61 +27,8 @@
 #define REPO_PACKED  (64u * 1024 * 1024)
 #define REPO_NAME    256u
 #define REPO_DEPTH   16u
-#define REPO_HEAD    "ref: refs/heads/main\n"
-#define REPO_CONFIG                                                                                \
-    "[core]\n\trepositoryformatversion = 0\n\tfilemode = false\n\tbare = true\n"                   \
-    "\tlogallrefupdates = false\n"
 
-/* ---- init, open, close ---- */
-
-/* Writes a file unless it is there and begins as it should. */
-static agt_status repo_make_file(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
-                                 const char *name, const char *text, size_t same, agt_error *err) {
-    agt_buf b = agt__buf(mem);
-    agt_error mine;
-    agt_status status = agt__read_file(sys, dir, name, REPO_PACKED, &b, &mine);
-    bool good = status == AGT_OK && b.len >= same && memcmp(b.data, text, same) == 0;
-    agt__buf_free(&b);
-    if (good) return AGT_OK;
-    if (status != AGT_OK && status != AGT_NOT_FOUND) {
-        if (err) *err = mine;
-        return status;
-    }
-    return agt__write_file(sys, dir, name, text, strlen(text), true, err);
-}
-
-/* Makes `parent` and two folders in it, and syncs their names. */
-static agt_status repo_make_folders(const agt_sys *sys, agt_fd dir, const char *parent,
-                                    const char *one, const char *two, agt_error *err) {
-    agt_fd fd, sub;
-    agt_status status = agt__open_folder(sys, dir, parent, true, &fd, err);
-    if (status != AGT_OK) return status;
-    const char *names[2] = {one, two};
-    for (size_t i = 0; i < 2 && status == AGT_OK; i++) {
-        status = agt__open_folder(sys, fd, names[i], true, &sub, err);
-        if (status != AGT_OK) break;
-        int rc = sys->sync(sys->ctx, sub);
-        sys->close(sys->ctx, sub);
-        if (rc < 0) status = agt__fail_io(err, rc, "cannot sync the git folder");
-    }
-    int rc = status == AGT_OK ? sys->sync(sys->ctx, fd) : 0;
-    if (rc < 0) status = agt__fail_io(err, rc, "cannot sync the git folder");
-    sys->close(sys->ctx, fd);
-    return status;
-}
-
-AGT_PRIVATE agt_status agt__git_init(const agt_sys *sys, agt_fd dir, const agt_mem *mem,
-                                     agt_error *err) {
-    agt_status status = repo_make_folders(sys, dir, "objects", "pack", "info", err);
-    if (status == AGT_OK) status = repo_make_folders(sys, dir, "refs", "heads", "tags", err);
-    /* what a person added to the configuration stays; an empty file is a power cut's */
-    if (status == AGT_OK) status = repo_make_file(sys, dir, mem, "config", REPO_CONFIG, 1, err);
-    if (status == AGT_OK)
-        status = repo_make_file(sys, dir, mem, "HEAD", REPO_HEAD, strlen(REPO_HEAD), err);
-    if (status != AGT_OK) return status;
-    int rc = sys->sync(sys->ctx, dir);
-    return rc < 0 ? agt__fail_io(err, rc, "cannot sync the git folder") : AGT_OK;
-}
+/* ---- open, close ---- */
 
 AGT_PRIVATE agt_status agt__git_open(agt_git **out, const agt_sys *sys, agt_fd dir,
                                      const agt_mem *mem, agt_cpu cpu, agt_error *err) {

@@ -156,6 +156,26 @@ static bool mend_has_git(const agt_mend *m) {
             s->sys->stat(s->sys->ctx, s->git_dir, "packed-refs", &there) == 0);
 }
 
+/* HEAD and config are not history: without them git alone can do nothing. */
+static agt_status mend_git_files(agt_mend *m, agt_error *err) {
+    agt_store *s = m->s;
+    const char *name;
+    agt_status st = AGT_OK;
+    bool any = false;
+    if (m->git_bad || s->git_dir == AGT_FD_NONE) return AGT_OK;
+    while (st == AGT_OK && (name = agt__git_damaged_file(s->sys, s->git_dir, &s->mem)) != NULL) {
+        agt__findings_add(m->found, AGT_SEVERITY_ERROR, "git_file",
+                          "repair makes it anew, and keeps it in .agent-trace/damaged",
+                          ".agent-trace/git/%s is damaged: no git command can read the repository",
+                          name)
+            ->mendable = 1;
+        if (m->dry) return AGT_OK;
+        st = agt__mend_move_away(m, s->git_dir, name, err);
+        any = true;
+    }
+    return st == AGT_OK && any ? agt__git_init(s->sys, s->git_dir, &s->mem, err) : st;
+}
+
 static agt_status mend_git_check(agt_mend *m, agt_error *err) {
     const agt_journal_header *h = &m->s->journal.header;
     bool current = m->has_header && m->first_journal == h->next_seq, sound = false;
@@ -278,6 +298,7 @@ static agt_status mend_all(agt_mend *m, agt_error *err) {
     if (st == AGT_OK) st = agt__mend_chain(m, err);
     mend_state(m);
     if (st == AGT_OK) st = mend_git_check(m, err);
+    if (st == AGT_OK) st = mend_git_files(m, err);
     if (st == AGT_OK) st = mend_records_are_there(m, err);
     if (st == AGT_OK && !m->s->git && m->rebuild && mend_has_git(m))
         st = agt__fail(err, AGT_UNSUPPORTED,

@@ -135,6 +135,9 @@ AGT_PRIVATE agt_status agt__mend_catalog(agt_mend *m, uint64_t seq, agt_catalog 
 
 /* Copies .agent-trace/<folder>/<name> to damaged/; what is there already is not copied again. */
 AGT_PRIVATE agt_status agt__mend_keep(agt_mend *m, agt_fd dir, const char *name, agt_error *err);
+/* Moves what stands at the name, a folder too, to damaged/ under a name that is free. */
+AGT_PRIVATE agt_status agt__mend_move_away(agt_mend *m, agt_fd dir, const char *name,
+                                           agt_error *err);
 /* Compares the trace on disk with the events up to `upto`, and writes what differs. */
 AGT_PRIVATE agt_status agt__mend_trace(agt_mend *m, uint64_t upto, agt_error *err);
 AGT_PRIVATE agt_status agt__mend_write_catalog(agt_mend *m, uint64_t number, uint64_t next_seq,

@@ -60,8 +60,8 @@ AGT_PRIVATE agt_status agt__mend_keep(agt_mend *m, agt_fd dir, const char *name,
     return st;
 }
 
-/* Moves what stands at the name, a folder too, to damaged/ under a name that is free. */
-static agt_status mend_move_away(agt_mend *m, agt_fd dir, const char *name, agt_error *err) {
+AGT_PRIVATE agt_status agt__mend_move_away(agt_mend *m, agt_fd dir, const char *name,
+                                           agt_error *err) {
     char as[96];
     agt_fd damaged;
     agt_stat there;
@@ -134,7 +134,7 @@ static agt_status mend_write_segment(agt_mend *m, uint64_t first, const char *na
     if (m->dry) return AGT_OK;
     agt_status st = mend_segment(m, first, m->last, bytes, &next, err);
     if (st == AGT_OK && is && there.kind != AGT_FILE_REGULAR)
-        st = mend_move_away(m, s->trace_dir, name, err);
+        st = agt__mend_move_away(m, s->trace_dir, name, err);
     else if (st == AGT_OK)
         st = agt__mend_keep(m, s->trace_dir, name, err);
     return st == AGT_OK
@@ -154,7 +154,7 @@ static agt_status mend_strays(agt_mend *m, agt_error *err) {
         agt__findings_add(m->found, AGT_SEVERITY_ERROR, "trace", "repair moves it away",
                           ".agent-trace/trace/%s is no segment of this trace", name)
             ->mendable = 1;
-        if (!m->dry) st = mend_move_away(m, m->s->trace_dir, name, err);
+        if (!m->dry) st = agt__mend_move_away(m, m->s->trace_dir, name, err);
     }
     return st;
 }
@@ -389,7 +389,7 @@ static agt_status mend_sync_documents(agt_mend *m, agt_error *err) {
 static agt_status mend_git_anew(agt_mend *m, agt_error *err) {
     agt_store *s = m->s;
     if (!m->git_bad) return AGT_OK;
-    agt_status st = mend_move_away(m, s->at, "git", err);
+    agt_status st = agt__mend_move_away(m, s->at, "git", err);
     if (st != AGT_OK) return st;
     if (s->git_dir != AGT_FD_NONE) s->sys->close(s->sys->ctx, s->git_dir);
     s->git_dir = AGT_FD_NONE;

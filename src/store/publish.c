@@ -270,7 +270,8 @@ static agt_status publish_prepare(publish_run *run, agt_error *err) {
     agt_store *s = run->s;
     agt_stat head, config;
     bool fixed = s->sys->stat(s->sys->ctx, s->git_dir, "HEAD", &head) == 0 && head.size &&
-                 s->sys->stat(s->sys->ctx, s->git_dir, "config", &config) == 0 && config.size;
+                 s->sys->stat(s->sys->ctx, s->git_dir, "config", &config) == 0 && config.size &&
+                 !agt__git_damaged_file(s->sys, s->git_dir, &s->mem);
     agt_status st = fixed ? AGT_OK : agt__git_init(s->sys, s->git_dir, &s->mem, err);
     if (st == AGT_OK && run->mend) st = agt__git_clean(s->git, err);
     return st == AGT_OK ? publish_look(run, err) : st;

@@ -74,6 +74,14 @@ static agt_status doctor_info(agt_visit *v, agt_store *s, agt_error *err) {
                           ".agent-trace/git is damaged or missing: commit %.10s is not there",
                           i.head)
             ->mendable = 1;
+    const char *file = v->o.deep || i.head_lost || s->stands_on || s->git_dir == AGT_FD_NONE
+                           ? NULL
+                           : agt__git_damaged_file(s->sys, s->git_dir, &s->mem);
+    if (file)
+        agt__findings_add(v->found, AGT_SEVERITY_ERROR, "git_file", "run 'agent-trace repair'",
+                          ".agent-trace/git/%s is damaged: no git command can read the repository",
+                          file)
+            ->mendable = 1;
     if (i.last_seq > i.published_seq)
         (void)agt__findings_add(
             v->found, AGT_SEVERITY_NOTE, "pending", "'agent-trace git log' publishes them",
