@@ -1,6 +1,9 @@
 #!/bin/sh
 # What is damaged or stands in the way costs what it is about and nothing else: the repository's HEAD
 # and config, a disk without room, a rejected/ that cannot be written.
+if [ -z "${ALONE-}" ] && unshare --mount true 2>/dev/null; then # what is mounted is our own affair
+    exec env ALONE=1 unshare --mount --propagation private sh "$0" "$@"
+fi
 . "${AGENT_TRACE_ROOT:-.}/tests/kit.sh"
 unset AGENT_TRACE_ACTOR AGENT_TRACE_PUBLISH GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 S=$WORK/store A=$WORK/store/.agent-trace
@@ -96,4 +99,51 @@ if command -v git >/dev/null; then
 else
     skip 'a damaged HEAD or config is found and made anew' 'no git'
 fi
+
+# ---- no room ----
+
+# Runs full_NAME in a file system of a few megabytes of its own, or says that it cannot.
+small() { # SENTENCE COMMAND
+    if [ -n "${ALONE-}" ]; then
+        case_ "$1" small_disk "$2"
+    else
+        skip "$1" 'needs mounts of its own'
+    fi
+}
+small_disk() { # COMMAND
+    mkdir -p "$S" && mount -t tmpfs -o size=4m none "$S" || return 1
+    small_rc=0
+    (A=$S/in/.agent-trace S=$S/in && "$1") || small_rc=1
+    umount "$S"
+    return $small_rc
+}
+fill_disk() { ! cat /dev/zero 2>/dev/null >"$S/../filler"; }
+reads() { # every reader answers as on any day
+    is 0 'ref.md' at ls && is 0 'violation' at log && is 0 '^two$' at show plan.md && is 0 'documents   3' at status &&
+        is 0 'kept' at violations && is 0 'violation' at trace -n 1 && is 0 'reference' at info ref.md && is 0 '^evil$' at violations show 5
+}
+full_refused() { # a refusal stops nobody; what needs no room is done; with room all is as ever
+    fill && fill_disk && is 3 'denied.*recorded as event 5' agent write ref.md --content 'evil
+' || return 1
+    ! ls "$A/rejected" | grep . && reads && reads && is 3 'denied' agent write ref.md --content 'evil
+' && is 1 '^warning.refused_waits.*make room' at doctor && reads || return 1
+    is 1 'plan.md: no space left; make room' at write plan.md --content three && is 0 'ref.md' at unlock ref.md --for agent:kestrel &&
+        is 0 'old.md' at reclassify old.md plan --yes && is 0 'old.md' at rm --yes old.md && is 1 'no space left; make room' at gc && ! is 1 rejected at repair || return 1
+    rm "$S/../filler" && at write plan.md --content four && [ "$(cat "$A"/rejected/*)" = evil ] && at show plan.md | grep -q four &&
+        is 0 '^evil$' at violations show 5 && at repair || return 1
+    at doctor >"$WORK/said"
+    ! grep refused_waits "$WORK/said"
+}
+full_restart() { # also after a restart, which would want to write
+    fill && fill_disk && is 3 'denied' agent write ref.md --content 'evil
+' && rm "$A/state" && reads && rm "$S/../filler" && at write plan.md --content three && [ "$(cat "$A"/rejected/*)" = evil ]
+}
+closed_rejected() { # rights, a folder of the bytes' name: the same
+    fill && hash=$(echo evil | sha256sum | cut -d' ' -f1) && mkdir "$A/rejected/$hash" && is 3 'denied' agent write ref.md --content 'evil
+' && reads && at write plan.md --content three && at gc && at write plan.md --content four && at ls && at rm --yes plan.md &&
+        is 1 '^warning.refused_bytes' at doctor && is 0 '^mended.refused_bytes' at doctor --fix && [ -d "$A/damaged/$hash" ]
+}
+small 'a refused write on a full disk stops neither reads nor other writes' full_refused
+small 'a restart on a full disk leaves the store readable' full_restart
+case_ 'what stands in the place of refused bytes stops nobody' closed_rejected
 kit_end
