@@ -166,6 +166,32 @@ TEST(doctor, refused_bytes_that_are_damaged_are_put_away) {
     machine_free(m);
 }
 
+/* What git alone reads. A folder in its place is damage, too. */
+TEST(doctor, a_head_or_config_that_git_cannot_read_is_found_and_made_anew) {
+    static const char *const names[] = {REPAIR_AT "git/HEAD", REPAIR_AT "git/config"};
+#ifndef AGENT_TRACE_NO_GIT
+    for (size_t i = 0; i < 4; i++) {
+        machine *m = repair_machine();
+        char *was = machine_get(m, names[i / 2], NULL);
+        CHECK_INT(machine_remove(m, names[i / 2]), 0);
+        CHECK_INT(i % 2 ? machine_make_folder(m, names[i / 2])
+                        : machine_put_text(m, names[i / 2], "[junk"),
+                  0);
+        doctor_finds(m, 0, 0, " git_file pending-");
+        doctor_finds(m, 1, 0, " git_file pending-");
+        doctor_finds(m, 0, 1, " git_file+ kept-");
+        doctor_finds(m, 1, 0, " kept-");
+        char *is = machine_get(m, names[i / 2], NULL);
+        CHECK_STR(is, was);
+        free(is);
+        free(was);
+        machine_free(m);
+    }
+#else
+    CHECK(names[0] && names[1]);
+#endif
+}
+
 TEST(doctor, refused_bytes_beyond_the_limit_are_told_and_the_oldest_go) {
     machine *m = repair_machine();
     char path[120], text[32], want[64];
