@@ -12668,6 +12668,9 @@ AGENT_TRACE_API agt_status agt_poll_lock_holder(const char *root, agt_lock_holde
 #define AGT_EVENT_PART_H
 
 
+/* The source of an event that only the files of a store of agent-trace 0.1.0 told. */
+#define AGT_EVENT_OLD "v0_1_0"
+
 /* Appends the line for `e`, newline included, to `out`. Field order: timestamp session_id
  * agent_name actor action change_kind path doc_type summary source detected_by lines_added
  * lines_removed seq replica version blob doc doc_prev prev, then recorded_at only where it differs
@@ -16246,6 +16249,14 @@ AGT_PRIVATE bool agt__catalog_granted(const agt_catalog *c, const char *doc, agt
     return false;
 }
 
+/* As long as a grant may be, or of agent-trace 0.1.0, which knew no such limit: agt_unlock never
+ * makes a longer one, whatever its source. */
+static bool catalog_lasts(const agt_grant_row *g, const agt_event *e) {
+    if (g->from_unix_ms >= g->until_unix_ms) return false;
+    return g->until_unix_ms - g->from_unix_ms <= AGT_MAX_GRANT_MS ||
+           agt__text_is(e->source, AGT_EVENT_OLD);
+}
+
 /* What has ended by the event's time, and what the event replaces or revokes, goes. */
 static void catalog_grant_event(agt_catalog *c, const agt_event *e, bool gives) {
     agt_grant_row g;
@@ -16264,9 +16275,7 @@ static void catalog_grant_event(agt_catalog *c, const agt_event *e, bool gives) 
     if (!gives || kept == AGT_MAX_GRANTS) return;
     g.from_unix_ms = e->recorded_unix_ms;
     g.until_unix_ms = e->until_unix_ms;
-    bool lasts = g.from_unix_ms < g.until_unix_ms;
-    if (lasts && g.until_unix_ms - g.from_unix_ms <= AGT_MAX_GRANT_MS)
-        c->grants[c->grant_count++] = g;
+    if (catalog_lasts(&g, e)) c->grants[c->grant_count++] = g;
 }
 
 /* ---- rows ---- */
@@ -26799,7 +26808,7 @@ AGT_PRIVATE void agt__old_match(agt_old *o) {
 #define AGT_IMAGE_H
 
 
-#define AGT_IMAGE_SOURCE "v0_1_0"
+#define AGT_IMAGE_SOURCE AGT_EVENT_OLD
 
 typedef struct agt_image_record {
     uint64_t first_seq;
@@ -26834,7 +26843,6 @@ typedef struct agt_image {
     char replica[17];
     uint64_t blobs_lost; /* versions whose bytes cannot be read */
     uint64_t versions;
-    uint64_t grants_dropped; /* longer than a grant may be, or for nobody */
 } agt_image;
 
 /* Makes it; free in either case. `old` must live as long. */
@@ -27207,16 +27215,24 @@ static agt_status image_alone(agt_image *m, const agt_old_event *told, agt_error
     return e.actor.data ? image_event(m, r, &e, 0, err) : agt__nomem(err);
 }
 
-/* A grant: what overrides.toml says of it. One that is longer than a grant may be is told, and
- * gives nothing. */
-static agt_status image_grant(agt_image *m, const agt_old_grant *g, agt_error *err) {
-    agt_event e = AGT_EVENT_INIT;
-    image_path p;
+/* In agent-trace 0.1.0 grants of the same path and actor stand side by side, here one takes the
+ * place of the other: is there an earlier one that lasts longer? */
+static bool image_outlasted(const agt_image *m, const agt_old_grant *g) {
+    for (size_t i = 0; i < m->old->grants.count; i++) {
+        const agt_old_grant *other = AGT_OLD_ITEM(&m->old->grants, agt_old_grant, i);
+        if (other == g) break;
+        if (other->expires_ms > g->expires_ms && agt__text_eq(other->path, g->path) &&
+            agt__text_eq(other->actor, g->actor))
+            return true;
+    }
+    return false;
+}
+
+/* "unlock <path> for <actor> until <time>" */
+static agt_text image_grant_summary(agt_image *m, const agt_old_grant *g) {
     char until[AGT_TIME_TEXT];
+    agt_text none = {NULL, 0};
     agt_buf text = agt__buf(&m->old->mem);
-    agt_image_record *r = image_begin(m, g->granted_ms, err);
-    agt_status st = r ? image_find(m, g->path, agt__text(""), &p, err) : AGT_NOMEM;
-    if (st != AGT_OK) return st;
     agt__time_format(g->expires_ms, until);
     agt__buf_text(&text, "unlock ");
     agt__buf_put(&text, g->path.data, g->path.len);
@@ -27224,25 +27240,37 @@ static agt_status image_grant(agt_image *m, const agt_old_grant *g, agt_error *e
     agt__buf_put(&text, g->actor.data, g->actor.len);
     agt__buf_text(&text, " until ");
     agt__buf_text(&text, until);
+    agt_text out = text.failed ? none
+                               : image_line(m, (agt_text){(const char *)text.data, text.len},
+                                            IMAGE_SUMMARY_MAX);
+    agt__buf_free(&text);
+    return out;
+}
+
+/* A grant: what overrides.toml says of it. It is the document's that is at the path, as in 0.1.0,
+ * where nobody looked at doc_id. One that gives no right is told under another name. */
+static agt_status image_grant(agt_image *m, const agt_old_grant *g, agt_error *err) {
+    agt_event e = AGT_EVENT_INIT;
+    image_path p;
+    agt_image_record *r = image_begin(m, g->granted_ms, err);
+    agt_status st = r ? image_find(m, g->path, agt__text(""), &p, err) : AGT_NOMEM;
+    if (st != AGT_OK) return st;
     e.at_unix_ms = g->granted_ms;
     e.until_unix_ms = g->expires_ms;
     e.actor = image_actor(m, g->by.data ? g->by : agt__text("user"));
     e.action = e.change_kind = agt__text("unlock");
     e.path = p.name;
     e.doc_type = p.type;
-    e.doc = image_uuid_good(g->doc) ? g->doc : agt__text(p.doc);
+    e.doc = agt__text(p.doc);
     e.doc_prev = p.known ? p.row.last_seq : 0;
-    e.summary = image_line(m, (agt_text){(const char *)text.data, text.len}, IMAGE_SUMMARY_MAX);
+    e.summary = image_grant_summary(m, g);
     e.source = e.detected_by = agt__text(AGT_IMAGE_SOURCE);
-    if (agt__grantee_valid(g->actor))
+    if (agt__grantee_valid(g->actor) && !image_outlasted(m, g))
         e.grant = g->actor;
     else
-        e.action = e.change_kind = agt__text("unknown"); /* for nobody that there is: no right */
-    bool nomem = text.failed || !e.summary.data || !e.actor.data;
-    agt__buf_free(&text);
-    m->grants_dropped +=
-        g->expires_ms - g->granted_ms > AGT_MAX_GRANT_MS || !agt__grantee_valid(g->actor);
-    return nomem ? agt__nomem(err) : image_event(m, r, &e, 0, err);
+        e.action = e.change_kind = agt__text("unknown");
+    if (!e.summary.data || !e.actor.data) return agt__nomem(err);
+    return image_event(m, r, &e, 0, err);
 }
 
 /* Those that are older than `before_ms`, in the order of their times. */
@@ -28616,6 +28644,15 @@ static void report_path(agt_buf *b, agt_text path) {
     agt__json_put_string(b, path.data, path.len);
 }
 
+/* What the path is called now. */
+static agt_text report_now(const agt_upgrading *u, agt_text path) {
+    for (size_t i = 0; i < u->image.names.count; i++) {
+        const agt_image_name *n = AGT_OLD_ITEM(&u->image.names, agt_image_name, i);
+        if (agt__text_eq(n->old, path)) return n->now;
+    }
+    return path;
+}
+
 static void report_files(agt_buf *b, const agt_old_damage *d) {
     if (d->config)
         agt__buf_text(b, "config.toml is missing or damaged: the store's id was taken from "
@@ -28657,11 +28694,59 @@ static void report_history(agt_buf *b, const agt_upgrading *u) {
         agt__buf_text(b, " something else than its author and its files; only those are "
                          "believed\n");
     }
-    if (u->image.grants_dropped) {
-        report_count(b, u->image.grants_dropped, "grant is", "grants are");
-        agt__buf_text(b, " longer than seven days, or for nobody, and end here; give them again "
-                         "with 'agent-trace unlock'\n");
+}
+
+/* A grant that holds longer than ours can, or that no store of ours can hold. */
+static void report_grant(agt_buf *b, const agt_upgrading *u, const agt_old_grant *g, int64_t now) {
+    agt_row row;
+    char actor[AGT_MAX_NAME + 8], until[AGT_TIME_TEXT];
+    const agt_grant_row *kept = NULL;
+    agt_text path = report_now(u, g->path);
+    if (agt__catalog_find(&u->image.catalog, path.data, path.len, &row) &&
+        agt__copy_text(actor, sizeof actor, g->actor.data, g->actor.len))
+        kept = agt__catalog_grant(&u->image.catalog, row.doc, actor, now);
+    if (kept && (kept->until_unix_ms != g->expires_ms || g->expires_ms - now <= AGT_MAX_GRANT_MS))
+        return; /* or another one outlasts it */
+    if (kept) {
+        agt__time_format(kept->until_unix_ms, until);
+        agt__buf_text(b, strcmp(kept->actor, "agent") == 0 ? "any agent" : kept->actor);
+        agt__buf_text(b, " may write ");
+        report_path(b, path);
+        agt__buf_text(b, " until ");
+        agt__buf_text(b, until);
+        agt__buf_text(b, ", which agent-trace 0.1.0 granted; end that with 'agent-trace unlock "
+                         "PATH --revoke --for ");
+        agt__buf_text(b, kept->actor);
+        agt__buf_text(b, "'\n");
+        return;
     }
+    agt__buf_text(b, "the grant of ");
+    report_path(b, g->path);
+    agt__buf_text(b, " for ");
+    report_path(b, g->actor);
+    agt__buf_text(b, " is for nobody, or of no document, or one of more than 64, and ends here; "
+                     "give it again with 'agent-trace unlock'\n");
+}
+
+static void report_grants(agt_buf *b, const agt_upgrading *u) {
+    int64_t now = u->sys->now_unix_ms(u->sys->ctx);
+    for (size_t i = 0; i < u->old.grants.count; i++) {
+        const agt_old_grant *g = AGT_OLD_ITEM(&u->old.grants, agt_old_grant, i);
+        if (now < g->expires_ms) report_grant(b, u, g, now);
+    }
+}
+
+/* Two documents whose paths differ in case only: no store of ours would have made the second. */
+static void report_case(agt_buf *b, const agt_upgrading *u, const agt_row *r) {
+    agt_row other;
+    if (!agt__catalog_case_clash(&u->image.catalog, r->path, r->path_len, &other)) return;
+    size_t n = r->path_len < other.path_len ? r->path_len : other.path_len;
+    if (memcmp(r->path, other.path, n) > 0) return; /* told once */
+    report_path(b, (agt_text){r->path, r->path_len});
+    agt__buf_text(b, " and ");
+    report_path(b, (agt_text){other.path, other.path_len});
+    agt__buf_text(b, " are two documents, but one file on systems that do not tell the case of "
+                     "letters; give one another name with 'agent-trace mv'\n");
 }
 
 /* Names that had to be changed, and those that only other systems refuse. */
@@ -28674,12 +28759,14 @@ static agt_status report_names(agt_buf *b, const agt_upgrading *u, agt_error *er
         report_path(b, n->old);
         agt__buf_text(b, " is no name that a store can hold; its versions are those of ");
         report_path(b, n->now);
-        agt__buf_text(b, "; rename the file and add it with 'agent-trace add'\n");
+        agt__buf_text(b, "; rename the file to that, and give it "
+                         "another name with 'agent-trace mv'\n");
     }
     agt_status st = agt__catalog_rows(&u->image.catalog, AGT_ROWS_ALL, &rows, err);
     if (st != AGT_OK) return st;
     for (size_t i = 0; i < rows.count; i++) {
         const agt_row *r = &rows.row[i];
+        if (r->exists) report_case(b, u, r);
         if (!r->exists || agt__path_normalise(r->path, r->path_len, clean, &len, NULL) == AGT_OK)
             continue;
         report_path(b, (agt_text){r->path, r->path_len});
@@ -28695,11 +28782,8 @@ static void report_unrecorded(agt_buf *b, const agt_upgrading *u) {
     agt_row row;
     for (size_t i = 0; i < u->old.documents.count; i++) {
         const agt_old_document *d = AGT_OLD_ITEM(&u->old.documents, agt_old_document, i);
-        if (agt__catalog_find(&u->image.catalog, d->path.data, d->path.len, &row)) continue;
-        bool renamed = false;
-        for (size_t k = 0; k < u->image.names.count && !renamed; k++)
-            renamed = agt__text_eq(AGT_OLD_ITEM(&u->image.names, agt_image_name, k)->old, d->path);
-        if (renamed) continue;
+        agt_text path = report_now(u, d->path);
+        if (agt__catalog_find(&u->image.catalog, path.data, path.len, &row)) continue;
         report_path(b, d->path);
         agt__buf_text(b, " is listed in manifest.toml, but was never recorded; add it with "
                          "'agent-trace add'\n");
@@ -28711,6 +28795,7 @@ AGT_PRIVATE agt_status agt__upgrade_report(agt_upgrading *u, agt_error *err) {
     report_files(b, &u->old.damage);
     report_history(b, u);
     report_unrecorded(b, u);
+    report_grants(b, u);
     agt_status st = report_names(b, u, err);
     if (u->link_left)
         agt__buf_text(b, "the file .git leads to the repository of another store, or of this one "

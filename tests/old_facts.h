@@ -5,8 +5,10 @@
 
 #include "old_kit.h"
 
+#include <time.h>
+
 typedef struct old_saw {
-    uint64_t versions, deletions, documents, commits, events, violations, grants;
+    uint64_t versions, deletions, documents, commits, events, violations, grants, granted;
 } old_saw;
 
 static inline void old_facts_versions(agt_store *s, const agt_json *facts, old_saw *saw) {
@@ -200,6 +202,22 @@ static inline void old_facts_events(agt_store *s, const agt_json *facts, old_saw
     saw->events += told;
 }
 
+/* Is the grant in force as it says? One that has ended is not told any more. */
+static inline bool old_grant_holds(agt_store *s, const char *path, const char *actor,
+                                   int64_t until_ms) {
+    agt_error err;
+    size_t n = 0;
+    bool told = false;
+    agt_grant all[AGT_MAX_GRANTS] = {AGT_GRANT_INIT};
+    CHECK_OK(agt_grants(s, path, all, &n, &err), err);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(all[i].actor, actor) == 0) {
+            CHECK_INT(all[i].until_unix_ms, until_ms);
+            told = true;
+        }
+    return told;
+}
+
 static inline void old_facts_grants(agt_store *s, const agt_json *facts, old_saw *saw) {
     agt_json all = old_get(facts, "overrides"), k, v;
     agt_error err;
@@ -220,6 +238,9 @@ static inline void old_facts_grants(agt_store *s, const agt_json *facts, old_saw
         OLD_SAME("path", e.path, old_text(&v, "path"));
         OLD_SAME("grant", e.grant, old_text(&v, "allow_actor"));
         OLD_SAME("actor", e.actor, old_text(&v, "granted_by"));
+        bool holds = old_grant_holds(s, old_text(&v, "path"), old_text(&v, "allow_actor"), to_ms);
+        CHECK_INT(holds, (int64_t)time(NULL) * 1000 < to_ms);
+        saw->granted += holds;
     }
     CHECK(!old_next(c, &e));
     agt_cursor_close(c);

@@ -96,7 +96,8 @@ def check_catalog(data, next_seq):  # (6)
     for e, who in [(e, e.grant.encode()) for e in events[1:next_seq] if e.action in GRANTS]:
         key, now, end = e.doc + e.grant, ms(e.recorded_at), ms(e.until or e.recorded_at)
         grants = {k: g for k, g in grants.items() if k != key and now < g[3]}
-        if now < end <= now + 604800000: grants[key] = e.doc.encode(), len(who), now, end, who
+        long = e.source == "v0_1_0"
+        if now < end and (long or end <= now + 604800000): grants[key] = e.doc.encode(), len(who), now, end, who
     given = b"".join(struct.pack("<36sI2q72s", *g) for g in grants.values())
     live, rest = sum(e.blob is not None for e in docs.values()), data[576 + 144 * len(docs):]
     texts, head = rest[len(given):], struct.unpack_from("<8s 2I 3Q 4xI", data)

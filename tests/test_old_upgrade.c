@@ -5,6 +5,7 @@
 
 #include <sys/file.h>
 #include <fcntl.h>
+#include <time.h>
 
 /* The documents' folder without what is ours: names, modes, times, bytes. */
 static char *upgrade_documents(const char *root) {
@@ -139,6 +140,68 @@ TEST(old_upgrade, names_that_other_systems_refuse_can_be_given_others) {
     kit_version_reads(s, "docs/star.md", 1, "glob characters\n");
     kit_close(s);
     free(kit_run("test -e %s/docs/star.md -a ! -e '%s/docs/star*and?mark.md'", root, root));
+}
+
+/* ---- grants ---- */
+
+/* A grant in overrides.toml that began a minute ago. */
+static void grant_add(const char *root, const char *path, const char *actor, long minutes) {
+    char text[400], from[AGT_TIME_TEXT], to[AGT_TIME_TEXT];
+    int64_t now = (int64_t)time(NULL) * 1000;
+    FILE *f = fopen(kit_path(root, ".agent-trace/overrides.toml"), "a");
+    CHECK(f != NULL);
+    agt__time_format(now - 60000, from);
+    agt__time_format(now + minutes * 60000, to);
+    snprintf(text, sizeof text,
+             "[[override]]\ndoc_id = \"00000000-0000-4000-8000-000000000000\"\npath = \"%s\"\n"
+             "allow_actor = \"%s\"\ngranted_at = \"%s\"\nexpires_at = \"%s\"\n"
+             "granted_by = \"user\"\n",
+             path, actor, from, to);
+    CHECK(fputs(text, f) >= 0);
+    CHECK_INT(fclose(f), 0);
+}
+
+static agt_status grant_try(agt_store *s, const char *actor, const char *path) {
+    agt_error err;
+    agt_caller who = AGT_CALLER(actor);
+    static int n;
+    char text[24];
+    snprintf(text, sizeof text, "try %d\n", n++);
+    return agt_write(s, &who, path, text, strlen(text), NULL, NULL, &err);
+}
+
+TEST(old_upgrade, grants_last_as_long_as_they_said_and_are_honoured) {
+    agt_error err;
+    agt_upgrade_result r = AGT_UPGRADE_RESULT_INIT;
+    const char *root = old_unpack("agents"); /* api-contract.md, docs/limits.md: reference */
+    grant_add(root, "api-contract.md", "agent:kestrel", 60L * 24 * 3650);
+    grant_add(root, "api-contract.md", "agent:kestrel", 5); /* outlasted by the one before */
+    grant_add(root, "api-contract.md", "agent:wren", 60);
+    grant_add(root, "docs/limits.md", "agent:osprey", -1); /* over */
+    grant_add(root, "docs/limits.md", "kestrel", 60);      /* nobody */
+    CHECK_OK(agt_upgrade(root, NULL, &r, &err), err);
+    const char *report = (const char *)r.report.data;
+    CHECK(strstr(report, "agent:kestrel may write \"api-contract.md\" until "));
+    CHECK(strstr(report, "the grant of \"docs/limits.md\" for \"kestrel\" is for nobody"));
+    CHECK(!strstr(report, "wren") && !strstr(report, "osprey"));
+    agt_bytes_free(&r.report);
+    for (int i = 0; i < 2; i++) { /* once more from the catalog of a checkpoint */
+        agt_store *s = kit_open(root);
+        CHECK_INT(grant_try(s, "agent:kestrel", "api-contract.md"), AGT_OK);
+        CHECK_INT(grant_try(s, "agent:wren", "api-contract.md"), AGT_OK);
+        CHECK_INT(grant_try(s, "agent:osprey", "api-contract.md"), AGT_DENIED);
+        CHECK_INT(grant_try(s, "agent:osprey", "docs/limits.md"), AGT_DENIED);
+        CHECK_INT(grant_try(s, "agent:kestrel", "docs/limits.md"), AGT_DENIED);
+        CHECK_OK(agt_checkpoint(s, &err), err);
+        kit_close(s);
+    }
+    agt_store *s = kit_open(root);
+    CHECK_OK(agt_revoke(s, &kit_user, "api-contract.md", "agent:kestrel", NULL, NULL, &err), err);
+    CHECK_INT(grant_try(s, "agent:kestrel", "api-contract.md"), AGT_DENIED);
+    CHECK_STATUS(agt_unlock(s, &kit_user, "api-contract.md", "agent:kestrel", AGT_MAX_GRANT_MS + 1,
+                            NULL, NULL, &err),
+                 AGT_INVALID, err);
+    kit_close(s);
 }
 
 /* ---- who is at work ---- */

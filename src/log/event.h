@@ -5,6 +5,9 @@
 
 #include "../data/data.h"
 
+/* The source of an event that only the files of a store of agent-trace 0.1.0 told. */
+#define AGT_EVENT_OLD "v0_1_0"
+
 /* Appends the line for `e`, newline included, to `out`. Field order: timestamp session_id
  * agent_name actor action change_kind path doc_type summary source detected_by lines_added
  * lines_removed seq replica version blob doc doc_prev prev, then recorded_at only where it differs

@@ -353,16 +353,24 @@ static agt_status image_alone(agt_image *m, const agt_old_event *told, agt_error
     return e.actor.data ? image_event(m, r, &e, 0, err) : agt__nomem(err);
 }
 
-/* A grant: what overrides.toml says of it. One that is longer than a grant may be is told, and
- * gives nothing. */
-static agt_status image_grant(agt_image *m, const agt_old_grant *g, agt_error *err) {
-    agt_event e = AGT_EVENT_INIT;
-    image_path p;
+/* In agent-trace 0.1.0 grants of the same path and actor stand side by side, here one takes the
+ * place of the other: is there an earlier one that lasts longer? */
+static bool image_outlasted(const agt_image *m, const agt_old_grant *g) {
+    for (size_t i = 0; i < m->old->grants.count; i++) {
+        const agt_old_grant *other = AGT_OLD_ITEM(&m->old->grants, agt_old_grant, i);
+        if (other == g) break;
+        if (other->expires_ms > g->expires_ms && agt__text_eq(other->path, g->path) &&
+            agt__text_eq(other->actor, g->actor))
+            return true;
+    }
+    return false;
+}
+
+/* "unlock <path> for <actor> until <time>" */
+static agt_text image_grant_summary(agt_image *m, const agt_old_grant *g) {
     char until[AGT_TIME_TEXT];
+    agt_text none = {NULL, 0};
     agt_buf text = agt__buf(&m->old->mem);
-    agt_image_record *r = image_begin(m, g->granted_ms, err);
-    agt_status st = r ? image_find(m, g->path, agt__text(""), &p, err) : AGT_NOMEM;
-    if (st != AGT_OK) return st;
     agt__time_format(g->expires_ms, until);
     agt__buf_text(&text, "unlock ");
     agt__buf_put(&text, g->path.data, g->path.len);
@@ -370,25 +378,37 @@ static agt_status image_grant(agt_image *m, const agt_old_grant *g, agt_error *e
     agt__buf_put(&text, g->actor.data, g->actor.len);
     agt__buf_text(&text, " until ");
     agt__buf_text(&text, until);
+    agt_text out = text.failed ? none
+                               : image_line(m, (agt_text){(const char *)text.data, text.len},
+                                            IMAGE_SUMMARY_MAX);
+    agt__buf_free(&text);
+    return out;
+}
+
+/* A grant: what overrides.toml says of it. It is the document's that is at the path, as in 0.1.0,
+ * where nobody looked at doc_id. One that gives no right is told under another name. */
+static agt_status image_grant(agt_image *m, const agt_old_grant *g, agt_error *err) {
+    agt_event e = AGT_EVENT_INIT;
+    image_path p;
+    agt_image_record *r = image_begin(m, g->granted_ms, err);
+    agt_status st = r ? image_find(m, g->path, agt__text(""), &p, err) : AGT_NOMEM;
+    if (st != AGT_OK) return st;
     e.at_unix_ms = g->granted_ms;
     e.until_unix_ms = g->expires_ms;
     e.actor = image_actor(m, g->by.data ? g->by : agt__text("user"));
     e.action = e.change_kind = agt__text("unlock");
     e.path = p.name;
     e.doc_type = p.type;
-    e.doc = image_uuid_good(g->doc) ? g->doc : agt__text(p.doc);
+    e.doc = agt__text(p.doc);
     e.doc_prev = p.known ? p.row.last_seq : 0;
-    e.summary = image_line(m, (agt_text){(const char *)text.data, text.len}, IMAGE_SUMMARY_MAX);
+    e.summary = image_grant_summary(m, g);
     e.source = e.detected_by = agt__text(AGT_IMAGE_SOURCE);
-    if (agt__grantee_valid(g->actor))
+    if (agt__grantee_valid(g->actor) && !image_outlasted(m, g))
         e.grant = g->actor;
     else
-        e.action = e.change_kind = agt__text("unknown"); /* for nobody that there is: no right */
-    bool nomem = text.failed || !e.summary.data || !e.actor.data;
-    agt__buf_free(&text);
-    m->grants_dropped +=
-        g->expires_ms - g->granted_ms > AGT_MAX_GRANT_MS || !agt__grantee_valid(g->actor);
-    return nomem ? agt__nomem(err) : image_event(m, r, &e, 0, err);
+        e.action = e.change_kind = agt__text("unknown");
+    if (!e.summary.data || !e.actor.data) return agt__nomem(err);
+    return image_event(m, r, &e, 0, err);
 }
 
 /* Those that are older than `before_ms`, in the order of their times. */

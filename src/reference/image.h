@@ -15,7 +15,7 @@
 #include "../store/store.h"
 #include "old.h"
 
-#define AGT_IMAGE_SOURCE "v0_1_0"
+#define AGT_IMAGE_SOURCE AGT_EVENT_OLD
 
 typedef struct agt_image_record {
     uint64_t first_seq;
@@ -50,7 +50,6 @@ typedef struct agt_image {
     char replica[17];
     uint64_t blobs_lost; /* versions whose bytes cannot be read */
     uint64_t versions;
-    uint64_t grants_dropped; /* longer than a grant may be, or for nobody */
 } agt_image;
 
 /* Makes it; free in either case. `old` must live as long. */

@@ -500,6 +500,14 @@ AGT_PRIVATE bool agt__catalog_granted(const agt_catalog *c, const char *doc, agt
     return false;
 }
 
+/* As long as a grant may be, or of agent-trace 0.1.0, which knew no such limit: agt_unlock never
+ * makes a longer one, whatever its source. */
+static bool catalog_lasts(const agt_grant_row *g, const agt_event *e) {
+    if (g->from_unix_ms >= g->until_unix_ms) return false;
+    return g->until_unix_ms - g->from_unix_ms <= AGT_MAX_GRANT_MS ||
+           agt__text_is(e->source, AGT_EVENT_OLD);
+}
+
 /* What has ended by the event's time, and what the event replaces or revokes, goes. */
 static void catalog_grant_event(agt_catalog *c, const agt_event *e, bool gives) {
     agt_grant_row g;
@@ -518,9 +526,7 @@ static void catalog_grant_event(agt_catalog *c, const agt_event *e, bool gives) 
     if (!gives || kept == AGT_MAX_GRANTS) return;
     g.from_unix_ms = e->recorded_unix_ms;
     g.until_unix_ms = e->until_unix_ms;
-    bool lasts = g.from_unix_ms < g.until_unix_ms;
-    if (lasts && g.until_unix_ms - g.from_unix_ms <= AGT_MAX_GRANT_MS)
-        c->grants[c->grant_count++] = g;
+    if (catalog_lasts(&g, e)) c->grants[c->grant_count++] = g;
 }
 
 /* ---- rows ---- */
