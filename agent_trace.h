@@ -366,8 +366,10 @@ typedef struct agt_upgrade_result {
  *          of agent-trace leads it or is open in it, or wrote meanwhile), AGT_CORRUPT (it has no
  *          history that can be read; parts of a store of ours are beside it), AGT_INVALID,
  *          AGT_NOMEM, AGT_IO, AGT_LIMIT, AGT_UNSUPPORTED (built without git; a newer format).
- * Disk     the store's parts in .agent-trace; the old ones move to .agent-trace/backup-0.1.0, and
- * so does the folder's .git if it is the file that led to the old repository.
+ * Disk     the store's parts in .agent-trace, a .gitignore that hides it, and modes that let nobody
+ *          else in; the old parts move to .agent-trace/backup-0.1.0, and so does the folder's .git
+ *          if it is the file that led to the old repository. AGENT-TRACE.md stays as it is until
+ *          agt_index_refresh.
  */
 AGENT_TRACE_API agt_status agt_upgrade(const char *root, const agt_upgrade_options *opts,
                                        agt_upgrade_result *result, agt_error *err);
@@ -947,7 +949,7 @@ AGENT_TRACE_API agt_status agt_list_next(agt_cursor *cursor, agt_document *out, 
  *
  * Returns  AGT_OK, AGT_BUSY (also: others change it all the time), AGT_INVALID (read-only handle;
  *          something that is no file is in its place), AGT_CORRUPT, AGT_NOMEM, AGT_IO,
- *          AGT_UNSUPPORTED.
+ *          AGT_UNSUPPORTED (a store of agent-trace 0.1.0).
  */
 AGENT_TRACE_API agt_status agt_index_refresh(agt_store *store, int make, agt_write_result *result,
                                              agt_error *err);

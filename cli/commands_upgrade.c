@@ -48,6 +48,16 @@ static void upgrade_print(const agt_upgrade_result *r, bool dry_run) {
     }
 }
 
+/* AGENT-TRACE.md as this version writes it, and what that publishes. */
+static int upgrade_index(cli *c) {
+    agt_error err;
+    int code = cli_open(c, true);
+    if (code != CLI_DONE) return code;
+    if (agt_index_refresh(c->store, 1, NULL, &err) != AGT_OK)
+        out_note("the store is upgraded, but AGENT-TRACE.md is not up to date: %s", err.message);
+    return cli_close(c, CLI_DONE);
+}
+
 static int command_upgrade(cli *c) {
     agt_error err;
     agt_upgrade_options o = AGT_UPGRADE_OPTIONS_INIT;
@@ -68,7 +78,7 @@ static int command_upgrade(cli *c) {
     else
         upgrade_print(&r, o.dry_run != 0);
     agt_bytes_free(&r.report);
-    return CLI_DONE;
+    return r.already || o.dry_run ? CLI_DONE : upgrade_index(c);
 }
 
 const cli_command cli_upgrade = {
@@ -80,10 +90,10 @@ const cli_command cli_upgrade = {
     .text =
         "A store of agent-trace 0.1.0 can be read as it is, but not written. Upgrading takes over "
         "its whole history: every version under its number, who made it, every event, refusal and "
-        "grant. The documents are not touched, and the old store is kept in "
+        "grant, which lasts as long as it was given for. No document is touched but "
+        "AGENT-TRACE.md, which is written anew, and the old store is kept in "
         ".agent-trace/backup-0.1.0.\n\nIt happens as a whole: if it is stopped, run it again. "
-        "While "
-        "a process of agent-trace 0.1.0 is at work nothing is done (exit code 5).",
+        "While a process of agent-trace 0.1.0 is at work nothing is done (exit code 5).",
     .takes = {{OPT_DRY_RUN, "only say what would be done"}, {OPT_JSON, "the same as JSON"}},
     .examples = "agent-trace upgrade --dry-run\nagent-trace upgrade",
     .see = "init status",

@@ -224,6 +224,20 @@ the_loss_is_mended() {
 case_ 'after git clean -x it is said what is gone, and that only a backup has it' the_loss_is_said
 case_ 'and both ways that are named lead on' the_loss_is_mended
 
+# A store of agent-trace 0.1.0 hid itself by the root's .git; when that goes, it is hidden otherwise.
+stores=${AGENT_TRACE_TEST_DATA:-$ROOT/../shared/data}/reference-stores
+upgraded_inside() {
+    repository upgraded && tar -xzf "$stores/typed.tar.gz" -C "$STORE" &&
+        (cd "$STORE/typed" && "$PROGRAM" upgrade && [ ! -e .git ]) >/dev/null && git -C "$STORE" add typed/*.md && git -C "$STORE" commit -qm x || return 1
+    git -C "$STORE" status --porcelain -uall | grep -F .agent-trace && return 1
+    git -C "$STORE" clean -fdq && (cd "$STORE/typed" && "$PROGRAM" show roadmap.md 1 >/dev/null && "$PROGRAM" doctor)
+}
+if [ -r "$stores/typed.tar.gz" ]; then
+    case_ 'a store of agent-trace 0.1.0 that was upgraded' upgraded_inside
+else
+    skip 'a store of agent-trace 0.1.0 that was upgraded' 'reference-stores is not in the shared test data'
+fi
+
 saw_them() { n=$(wc -l <"$WORK/commands") && echo "$n commands" && [ "$n" -gt 250 ]; }
 case_ 'hundreds of commands were compared' saw_them
 kit_end

@@ -8,7 +8,8 @@
  * (1) A rerun finishes what was committed, and else begins again. upgrade/moving says that parts
  *     moved up, so that only what we put there is taken away again.
  * (2) Nothing of the old store is deleted, and no document is touched. What is on disk and differs
- *     from the newest version is somebody's edit, as always.
+ *     from the newest version is somebody's edit, as always. The store is closed to others, and
+ *     hidden from a git around it before the root's .git goes, which hid it till then.
  * (3) While a process of agent-trace 0.1.0 leads, nothing is done: its locks are asked. */
 #ifndef AGT_UPGRADE_H
 #define AGT_UPGRADE_H

@@ -279,12 +279,67 @@ static agt_status move_link(agt_upgrading *u, agt_fd backup, agt_error *err) {
     return move_sync(u, u->root, err);
 }
 
+/* ---- closing it to others ---- */
+
+/* agent-trace 0.1.0 left all of it open to others, and to a git around it. Reading what is in git
+ * and in the backup is theirs to say, because .agent-trace lets nobody in. */
+static uint32_t move_closed(const agt_stat *st, bool theirs) {
+    uint32_t least = st->kind == AGT_FILE_FOLDER ? 0700u : theirs ? 0400u : 0600u;
+    return (st->mode & ~(theirs ? 022u : 077u)) | least;
+}
+
+static agt_status move_close_inside(agt_upgrading *u, agt_fd dir, bool theirs, agt_error *err);
+
+/* What cannot be closed is left to the doctor, who tells. */
+static agt_status move_close(agt_upgrading *u, agt_fd dir, const char *name, bool theirs,
+                             agt_error *err) {
+    agt_stat st;
+    const agt_sys *sys = u->sys;
+    if (sys->stat(sys->ctx, dir, name, &st) < 0) return AGT_OK;
+    bool is_folder = st.kind == AGT_FILE_FOLDER;
+    if (!is_folder && (st.kind != AGT_FILE_REGULAR || move_closed(&st, theirs) == st.mode))
+        return AGT_OK;
+    agt_fd fd = sys->open(sys->ctx, dir, name, AGT_O_READ | (is_folder ? AGT_O_FOLDER : 0u), 0);
+    if (fd < 0) return AGT_OK;
+    if (move_closed(&st, theirs) != st.mode)
+        (void)sys->set_mode(sys->ctx, fd, move_closed(&st, theirs));
+    bool inside = theirs || (dir == u->at &&
+                             (strcmp(name, AGT_UPGRADE_BACKUP) == 0 || strcmp(name, "git") == 0));
+    agt_status status = is_folder ? move_close_inside(u, fd, inside, err) : AGT_OK;
+    sys->close(sys->ctx, fd);
+    return status;
+}
+
+static agt_status move_close_inside(agt_upgrading *u, agt_fd dir, bool theirs, agt_error *err) {
+    move_names n = {agt__buf(&u->mem)};
+    (void)u->sys->list(u->sys->ctx, dir, move_name, &n);
+    agt_status st = n.names.failed ? agt__nomem(err) : AGT_OK;
+    for (size_t at = 0; st == AGT_OK && at < n.names.len;) {
+        const char *name = (const char *)n.names.data + at;
+        at += strlen(name) + 1;
+        st = move_close(u, dir, name, theirs, err);
+    }
+    agt__buf_free(&n.names);
+    return st;
+}
+
+/* As a new store is: hidden from a git around it, before that sees it because the root's .git goes,
+ * and open to its owner alone. */
+static agt_status move_private(agt_upgrading *u, agt_error *err) {
+    agt_stat st;
+    if (u->sys->fstat(u->sys->ctx, u->at, &st) == 0 && (st.mode & 077u))
+        (void)u->sys->set_mode(u->sys->ctx, u->at, st.mode & 0700u);
+    agt_status status = agt__hide_folder(u->sys, u->at, err);
+    return status == AGT_OK ? move_close_inside(u, u->at, false, err) : status;
+}
+
 AGT_PRIVATE agt_status agt__upgrade_finish(agt_upgrading *u, agt_error *err) {
     static const char *const parts[] = {"manifest.toml",      ".manifest.toml.tmp",
                                         "overrides.toml",     "summary_events.jsonl",
                                         "summary_state.toml", "repo"};
     agt_fd backup;
-    agt_status st = move_backup(u, &backup, err);
+    agt_status st = move_private(u, err);
+    if (st == AGT_OK) st = move_backup(u, &backup, err);
     if (st != AGT_OK) return st;
     for (size_t i = 0; st == AGT_OK && i < AGT_COUNT(parts); i++)
         st = move_away(u, u->at, backup, parts[i], err);
