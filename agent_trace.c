@@ -16782,6 +16782,13 @@ AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const cha
 /* Is there a store in the open folder, or what is left of one? */
 AGT_PRIVATE bool agt__store_in(const agt_sys *sys, agt_fd folder);
 
+/* Is .agent-trace, open as `at`, a store of agent-trace 0.1.0? One that lost its config.toml, or
+ * has a damaged one, is known by its repository, and by having no journal. */
+AGT_PRIVATE agt_status agt__store_is_old(const agt_sys *sys, agt_fd at, const agt_mem *mem,
+                                         bool *is, agt_error *err);
+/* AGT_UNSUPPORTED, with the mend, for one whose parts are open: nothing in it is ours to mend. */
+AGT_PRIVATE agt_status agt__store_not_old(const agt_store *s, agt_error *err);
+
 /* ---- apply.c: what a committed record does to the files ---- */
 
 /* A document's file as it was looked at. */
@@ -17128,6 +17135,43 @@ AGT_PRIVATE bool agt__store_in(const agt_sys *sys, agt_fd folder) {
     agt_status st = agt__store_there(sys, at, AGT_STORE_NAME, &there, NULL);
     sys->close(sys->ctx, at);
     return there || st == AGT_CORRUPT;
+}
+
+/* ---- stores of agent-trace 0.1.0 ---- */
+
+/* 1, 0 or an AGT_SYS_ERR. */
+static int remains_has(const agt_sys *sys, agt_fd dir, const char *name, uint32_t kind) {
+    agt_stat st;
+    int rc = sys->stat(sys->ctx, dir, name, &st);
+    if (rc >= 0) return st.kind == kind;
+    int cls = AGT_SYS_CLASS(rc);
+    return cls == AGT_SYS_NOENT || cls == AGT_SYS_NOTDIR || cls == AGT_SYS_LOOP ? 0 : rc;
+}
+
+AGT_PRIVATE agt_status agt__store_is_old(const agt_sys *sys, agt_fd at, const agt_mem *mem,
+                                         bool *is, agt_error *err) {
+    agt_config config;
+    agt_error mine;
+    *is = false;
+    agt_status st = agt__config_read(sys, at, mem, &config, &mine);
+    if (st == AGT_IO || st == AGT_NOMEM) return agt__answer(st, &mine, err);
+    if (st == AGT_OK || (st == AGT_UNSUPPORTED && config.format != 0)) return AGT_OK;
+    int repo = remains_has(sys, at, "repo", AGT_FILE_FOLDER);
+    int journal = repo > 0 ? remains_has(sys, at, "journal", AGT_FILE_REGULAR) : 0;
+    if (repo < 0 || journal < 0)
+        return agt__fail_io(err, repo < 0 ? repo : journal, "cannot look into .agent-trace");
+    /* an upgrade that was stopped before its commit may have put a journal there */
+    int upgrade = journal > 0 ? remains_has(sys, at, "upgrade", AGT_FILE_FOLDER) : 0;
+    *is = repo && (st == AGT_UNSUPPORTED || !journal || upgrade > 0);
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__store_not_old(const agt_store *s, agt_error *err) {
+    bool old;
+    agt_status st = agt__store_is_old(s->sys, s->at, &s->mem, &old, err);
+    if (st != AGT_OK || !old) return st;
+    return agt__fail(err, AGT_UNSUPPORTED,
+                     "this store was made by agent-trace 0.1.0; run 'agent-trace upgrade' first");
 }
 /* end src/store/remains.c */
 /* begin src/store/store.c */
@@ -22808,6 +22852,12 @@ static agt_status history_violation(agt_store *s, uint64_t seq, agt_buf *line, a
     st = history_event(s, reader, NULL, trusted, seq, line, scratch, e, err);
     agt__trace_reader_close(reader);
     if (st != AGT_OK || e->rejected.data) return st;
+    if (agt__text_is(e->action, "violation") &&
+        (s->stands_on || agt__text_is(e->source, AGT_EVENT_OLD)))
+        return agt__fail(err, AGT_NOT_FOUND,
+                         "event %llu is of agent-trace 0.1.0, which kept what the document held, "
+                         "not what it refused: see .agent-trace/%srejected",
+                         (unsigned long long)seq, s->stands_on ? "" : "backup-0.1.0/");
     return agt__fail(err, AGT_NOT_FOUND, "event %llu refused no bytes", (unsigned long long)seq);
 }
 
@@ -23060,6 +23110,13 @@ static int walk_by_path(const void *a, const void *b) {
     return d ? d : (x->len > y->len) - (x->len < y->len);
 }
 
+/* One by that name, whether a new one could have it or not: some are of agent-trace 0.1.0. */
+static bool walk_is_document(const agt_store *s, const agt_file *file) {
+    agt_row row;
+    if (file->left_out && file->left_out != AGT_LEFT_OUT_NAME) return false;
+    return agt__catalog_find(&s->catalog, file->path, file->len, &row) && row.exists;
+}
+
 /* Takes out what is a document by now; tells names that would clash with one's. Under the mutex. */
 static void walk_without_documents(agt_store *s, agt_files *f, bool all) {
     agt_file *file = (agt_file *)(void *)f->rows.data;
@@ -23067,9 +23124,8 @@ static void walk_without_documents(agt_store *s, agt_files *f, bool all) {
     agt_row row;
     for (size_t i = 0; i < count; i++) {
         file[i].path = (const char *)f->paths.data + file[i].at;
+        if (walk_is_document(s, &file[i])) continue;
         if (!file[i].left_out) {
-            if (agt__catalog_find(&s->catalog, file[i].path, file[i].len, &row) && row.exists)
-                continue;
             if (agt__catalog_case_clash(&s->catalog, file[i].path, file[i].len, &row))
                 file[i].left_out = AGT_LEFT_OUT_NAME;
             if (file[i].left_out && !all) continue;
@@ -25623,7 +25679,9 @@ static agt_status mend_open(const char *root, const agt_repair_options *o, agt_s
     if (st != AGT_OK) return st;
     agt_error mine;
     mine.status = AGT_OK;
-    st = agt__store_there(s->sys, s->at, s->root_path, &there, &mine);
+    mine.status = AGT_OK;
+    st = agt__store_not_old(s, &mine);
+    if (st == AGT_OK) st = agt__store_there(s->sys, s->at, s->root_path, &there, &mine);
     if (st == AGT_OK && !there)
         st = agt__fail(&mine, AGT_NOT_FOUND,
                        "no agent-trace store in %.200s; make one with 'agent-trace init'", root);
@@ -25865,10 +25923,6 @@ typedef struct agt_old {
     agt_old_chunk *chunks;
 } agt_old;
 
-/* Is .agent-trace, open as `at`, a store of agent-trace 0.1.0? One that lost its config.toml, or
- * has a damaged one, is known by its repository, and by having no journal. */
-AGT_PRIVATE agt_status agt__old_is(const agt_sys *sys, agt_fd at, const agt_mem *mem, bool *is,
-                                   agt_error *err);
 /* Reads all of it but the documents' bytes. AGT_CORRUPT: there is no history that can be read;
  * AGT_UNSUPPORTED: a build without git. Free in either case. */
 AGT_PRIVATE agt_status agt__old_read(agt_old *o, const agt_sys *sys, agt_fd at, const agt_mem *mem,
@@ -25967,35 +26021,6 @@ AGT_PRIVATE void agt__old_free(agt_old *o) {
         agt__free(&o->mem, o->chunks, sizeof *o->chunks + o->chunks->cap);
         o->chunks = next;
     }
-}
-
-/* ---- is it one? ---- */
-
-/* 1, 0 or an AGT_SYS_ERR. */
-static int old_has(const agt_sys *sys, agt_fd dir, const char *name, uint32_t kind) {
-    agt_stat st;
-    int rc = sys->stat(sys->ctx, dir, name, &st);
-    if (rc >= 0) return st.kind == kind;
-    int cls = AGT_SYS_CLASS(rc);
-    return cls == AGT_SYS_NOENT || cls == AGT_SYS_NOTDIR || cls == AGT_SYS_LOOP ? 0 : rc;
-}
-
-AGT_PRIVATE agt_status agt__old_is(const agt_sys *sys, agt_fd at, const agt_mem *mem, bool *is,
-                                   agt_error *err) {
-    agt_config config;
-    agt_error mine;
-    *is = false;
-    agt_status st = agt__config_read(sys, at, mem, &config, &mine);
-    if (st == AGT_IO || st == AGT_NOMEM) return agt__answer(st, &mine, err);
-    if (st == AGT_OK || (st == AGT_UNSUPPORTED && config.format != 0)) return AGT_OK;
-    int repo = old_has(sys, at, "repo", AGT_FILE_FOLDER);
-    int journal = repo > 0 ? old_has(sys, at, "journal", AGT_FILE_REGULAR) : 0;
-    if (repo < 0 || journal < 0)
-        return agt__fail_io(err, repo < 0 ? repo : journal, "cannot look into .agent-trace");
-    /* an upgrade that was stopped before its commit may have put a journal there */
-    int upgrade = journal > 0 ? old_has(sys, at, "upgrade", AGT_FILE_FOLDER) : 0;
-    *is = repo && (st == AGT_UNSUPPORTED || !journal || upgrade > 0);
-    return AGT_OK;
 }
 
 /* ---- reading ---- */
@@ -27692,12 +27717,24 @@ static agt_fd veil_open_root(void *ctx, const char *path) {
     return v->under->open_root(v->under->ctx, path);
 }
 
+/* A folder .agent-trace: the one that the veil is over, or the one of a store below it. */
+static agt_fd veil_enter(const agt_veil *v, agt_fd dir, uint32_t flags) {
+    const agt_sys *u = v->under;
+    agt_stat here, ours;
+    agt_fd fd = u->open(u->ctx, dir, AGT_STORE_NAME, flags, 0);
+    if (fd < 0 || u->fstat(u->ctx, fd, &here) < 0 || u->fstat(u->ctx, v->at, &ours) < 0 ||
+        !agt__same_file(&here, &ours))
+        return fd;
+    u->close(u->ctx, fd);
+    return veil_fd(VEIL_AT);
+}
+
 static agt_fd veil_open(void *ctx, agt_fd dir, const char *name, uint32_t flags, uint32_t mode) {
     const agt_veil *v = ctx;
     const agt_sys *u = v->under;
     uint32_t node;
     if (flags & ~(uint32_t)(AGT_O_READ | AGT_O_FOLDER)) return AGT_SYS_ERR(AGT_SYS_ACCESS, 0);
-    if (!veil_is(dir) && strcmp(name, AGT_STORE_NAME) == 0) return veil_fd(VEIL_AT);
+    if (!veil_is(dir) && strcmp(name, AGT_STORE_NAME) == 0) return veil_enter(v, dir, flags);
     if (!veil_is(dir)) return u->open(u->ctx, dir, name, flags, mode);
     if (strcmp(name, ".") == 0) return dir;
     if (veil_is_git(dir, name)) return u->open(u->ctx, v->old.git_dir, ".", flags, mode);
@@ -28051,7 +28088,7 @@ static agt_status open_old_at(const agt_sys *sys, const char *root, const agt_me
     agt_fd found = sys->open(sys->ctx, fd, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
     sys->close(sys->ctx, fd);
     if (found < 0) return AGT_OK;
-    agt_status st = agt__old_is(sys, found, mem, &is, err);
+    agt_status st = agt__store_is_old(sys, found, mem, &is, err);
     if (st == AGT_OK && is)
         *at = found;
     else
@@ -29001,7 +29038,7 @@ static agt_status upgrade_run(agt_upgrading *u, const char *root, bool dry_run,
     mine.status = AGT_OK;
     agt_status st = upgrade_open(u, root, err);
     if (st != AGT_OK) return st;
-    st = agt__old_is(u->sys, u->at, &u->mem, &old, err);
+    st = agt__store_is_old(u->sys, u->at, &u->mem, &old, err);
     if (st != AGT_OK) return st;
     if (!old) {
         st = agt__config_read(u->sys, u->at, &u->mem, &config, &mine);
@@ -29380,6 +29417,7 @@ AGENT_TRACE_API agt_status agt_index_refresh(agt_store *store, int make, agt_wri
     agt_status st = result ? agt__options(&r, sizeof r, result, "agt_write_result", err) : AGT_OK;
     if (st == AGT_OK) st = index_shape(store, &shape, &changed, err);
     if (st != AGT_OK) return st;
+    if (store->stands_on) return agt__store_refuse(store, err);
     if (store->read_only)
         return agt__fail(err, AGT_INVALID, "a read-only handle cannot write the index");
     r = fresh;
@@ -30467,7 +30505,8 @@ static agt_status doctor_run(agt_visit *v, agt_error *err) {
     if (st == AGT_OK) st = agt__store_open_parts(&v->parts, v->root, &o, err);
     if (st != AGT_OK) return st;
     v->nested = agt__buf(&v->parts->mem);
-    st = doctor_parts(v, err);
+    st = agt__store_not_old(v->parts, err);
+    if (st == AGT_OK) st = doctor_parts(v, err);
     if (st == AGT_OK) st = doctor_open(v, err);
     agt__buf_free(&v->nested);
     agt__store_close_parts(v->parts);

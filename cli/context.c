@@ -307,9 +307,10 @@ int cli_close(cli *c, int code) {
     agt_error err;
     if (!c->store) return code;
     (void)fflush(stdout); /* what is done is told before what may take a while */
-    if (c->writes && agt_index_refresh(c->store, 0, NULL, &err) != AGT_OK)
+    agt_status st = c->writes ? agt_index_refresh(c->store, 0, NULL, &err) : AGT_OK;
+    if (st != AGT_OK && st != AGT_UNSUPPORTED) /* of an older format, where nothing has changed */
         out_note("every change is safe, but AGENT-TRACE.md is not up to date: %s", err.message);
-    agt_status st = agt_close(c->store, &err);
+    st = agt_close(c->store, &err);
     c->store = NULL;
     if (st != AGT_OK && code != CLI_DONE && c->failure.status == st) /* told already */
         return code;

@@ -83,6 +83,38 @@ reader_agrees() { # FOLDER
         ! grep -q WRONG "$WORK/reader.txt" && grep -q 'git: commit' "$WORK/reader.txt"
 }
 
+finds_nothing() { # FOLDER: the doctor has nothing to say
+    said=$(at "$1" doctor 2>&1) && [ -z "$said" ] || {
+        printf '%s\n' "$said"
+        return 1
+    }
+}
+print_of() { # every name, mode, size, time and byte
+    (cd "$WORK/$1" && find . -printf '%p %y %m %s %T@\n' | LC_ALL=C sort &&
+        find . -type f -exec sha256sum {} + | LC_ALL=C sort)
+}
+points_to_upgrade() { # FOLDER: one line that says so, and not a byte changed
+    print_of "$1" >"$WORK/print.before"
+    for command in doctor 'doctor --fix' 'doctor --deep' repair 'repair --dry-run' 'write a.md --content x' \
+        'rm roadmap.md --yes' 'unlock roadmap.md --for agent:x' gc; do
+        said=$(at "$1" $command 2>&1)
+        code=$?
+        case $code:$said in
+            1:*'
+'* | [!1]:*) printf '%s: exit %s: %s\n' "$command" $code "$said" && return 1 ;;
+            *"run 'agent-trace upgrade'"*) ;;
+            *) printf '%s: %s\n' "$command" "$said" && return 1 ;;
+        esac
+    done
+    print_of "$1" >"$WORK/print.after"
+    cmp "$WORK/print.before" "$WORK/print.after"
+}
+may_write() { # FOLDER: the grants that agent-trace 0.1.0 gave until 2036
+    at "$1" info glossary.md | grep -q '^unlocked for.agent:kestrel until 2036-11-20' &&
+        at "$1" info brief.md | grep -q '^unlocked for.agent until 2036-11-20' &&
+        ! at "$1" info harbor-log.md | grep -q unlocked
+}
+
 unpack agents agents
 unpack scanned scanned
 unpack agents busy
@@ -92,6 +124,9 @@ case_ 'versions are shown where the store lies' reads_all agents agents
 case_ 'documents have their types and agents' lists_documents agents agents
 case_ 'refusals are told' lists_violations agents
 case_ 'two versions are compared' sh -c "cd '$WORK/agents' && '$PROGRAM' diff roadmap.md 1 2 | grep -q '^+'"
+case_ 'no folder of documents is called a store' sh -c "! '$PROGRAM' -C '$WORK/agents' status | grep 'left out'"
+case_ 'doctor, repair and what writes say how to go on, in one line, and change nothing' points_to_upgrade agents
+case_ 'a refusal whose bytes are not kept says where to look' answers 4 'see .agent-trace/rejected' at agents violations show 118
 case_ 'a write is told how to go on' answers 1 'agent-trace upgrade' at agents write new.md --content x
 case_ 'nothing was written' sh -c "! [ -e '$WORK/agents/new.md' ] && ! [ -e '$WORK/agents/.agent-trace/journal' ]"
 case_ 'a dry run says what would be done' same \
@@ -102,6 +137,9 @@ case_ 'an agent may not upgrade' answers 3 'agent-trace upgrade' \
 case_ 'an upgrade says what it did' same \
     'upgraded: 136 commits, 140 versions, 149 events, 22 documents
 the old store is in .agent-trace/backup-0.1.0' at agents upgrade
+case_ 'the doctor finds nothing afterwards' finds_nothing agents
+case_ 'AGENT-TRACE.md is written anew' grep -q 'Made by agent-trace' "$WORK/agents/AGENT-TRACE.md"
+case_ 'a refusal still says where to look' answers 4 'see .agent-trace/backup-0.1.0/rejected' at agents violations show 118
 case_ 'the independent reader finds all of it in order' reader_agrees agents
 case_ 'versions are the same afterwards' reads_all agents agents
 case_ 'documents are the same afterwards' lists_documents agents agents
@@ -116,6 +154,32 @@ case_ 'and mended' at scanned mv 'docs/star*and?mark.md' docs/star.md
 case_ 'a store that a process leads is left alone' answers 5 'poll.lock' \
     flock "$WORK/busy/.agent-trace/locks/poll.lock" "$PROGRAM" -C "$WORK/busy" upgrade
 
-case_ 'grants of years are told and end' sh -c "cd '$WORK/typed' && '$PROGRAM' upgrade | grep -q '^note 2 grants are longer than seven days'"
+case_ 'grants are shown where the store lies' may_write typed
+case_ 'grants of years are told, with the mend' sh -c "cd '$WORK/typed' && '$PROGRAM' upgrade | grep -q '^note agent:kestrel may write \"glossary.md\" until 2036-11-20.* unlock PATH --revoke --for agent:kestrel'"
+case_ 'and shown afterwards' may_write typed
+case_ 'the doctor finds nothing there' finds_nothing typed
 case_ 'the independent reader reads grants, types and removals' reader_agrees typed
+case_ 'a grant is honoured' at typed write glossary.md --content hi --actor agent:kestrel
+case_ 'for whom it was given' answers 3 'may not modify' at typed write glossary.md --content hi --actor agent:marlin
+case_ 'and ends when it is revoked' at typed unlock glossary.md --for agent:kestrel --revoke
+case_ 'at once' answers 3 'may not modify' at typed write glossary.md --content ho --actor agent:kestrel
+
+# Names that only agent-trace 0.1.0 took.
+odd_names() { # FOLDER
+    (
+        cd "$WORK/$1" && rm .git &&
+            G() { git --git-dir=.agent-trace/repo/.git --work-tree=. -c user.name=x -c user.email=x@x "$@"; } &&
+            G config --unset core.worktree && printf a >Roadmap.md && printf b >"$(printf 'tab\there.md')" &&
+            printf c >COM1 && G add -f Roadmap.md COM1 "$(printf 'tab\there.md')" && G commit -qm names
+    )
+}
+if git --version >/dev/null 2>&1; then
+    unpack typed named
+    case_ 'names are committed by hand' odd_names named
+    case_ 'they are told' sh -c "cd '$WORK/named' && '$PROGRAM' upgrade >'$WORK/named.txt' && grep -q '\"Roadmap.md\" and \"roadmap.md\" are two documents' '$WORK/named.txt' && grep -q '\"tab.there.md\" is no name .*\"tab%09here.md\"' '$WORK/named.txt'"
+    case_ 'a document with such a name is not called a file that can be none' sh -c "! '$PROGRAM' -C '$WORK/named' status | grep COM1"
+    case_ 'a file with another name is' sh -c "'$PROGRAM' -C '$WORK/named' status | grep -q 'left out *1 name '"
+    case_ 'the mend works' sh -c "cd '$WORK/named' && mv \"\$(printf 'tab\\there.md')\" tab%09here.md && '$PROGRAM' mv tab%09here.md tab.md"
+    case_ 'and keeps the history' sh -c "'$PROGRAM' -C '$WORK/named' show tab.md 1 | grep -q '^b'"
+fi
 kit_end

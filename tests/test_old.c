@@ -2,6 +2,7 @@
  * about five of them; and messages that were made to say somebody else did it. */
 #include "../src/git/parts.h"
 #include "../src/reference/old.h"
+#include "../src/store/store.h"
 #include "old_kit.h"
 
 /* ---- messages ---- */
@@ -87,7 +88,7 @@ static void old_open_read(old_open *k, const char *root) {
     CHECK(k->root >= 0);
     k->at = sys->walk(NULL, k->root, ".agent-trace");
     CHECK(k->at >= 0);
-    CHECK_OK(agt__old_is(sys, k->at, &k->mem, &is, &err), err);
+    CHECK_OK(agt__store_is_old(sys, k->at, &k->mem, &is, &err), err);
     CHECK(is);
     CHECK_OK(agt__old_read(&k->old, sys, k->at, &k->mem, &err), err);
 }

@@ -104,10 +104,6 @@ typedef struct agt_old {
     agt_old_chunk *chunks;
 } agt_old;
 
-/* Is .agent-trace, open as `at`, a store of agent-trace 0.1.0? One that lost its config.toml, or
- * has a damaged one, is known by its repository, and by having no journal. */
-AGT_PRIVATE agt_status agt__old_is(const agt_sys *sys, agt_fd at, const agt_mem *mem, bool *is,
-                                   agt_error *err);
 /* Reads all of it but the documents' bytes. AGT_CORRUPT: there is no history that can be read;
  * AGT_UNSUPPORTED: a build without git. Free in either case. */
 AGT_PRIVATE agt_status agt__old_read(agt_old *o, const agt_sys *sys, agt_fd at, const agt_mem *mem,

@@ -12,7 +12,7 @@ static agt_status open_old_at(const agt_sys *sys, const char *root, const agt_me
     agt_fd found = sys->open(sys->ctx, fd, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
     sys->close(sys->ctx, fd);
     if (found < 0) return AGT_OK;
-    agt_status st = agt__old_is(sys, found, mem, &is, err);
+    agt_status st = agt__store_is_old(sys, found, mem, &is, err);
     if (st == AGT_OK && is)
         *at = found;
     else

@@ -139,7 +139,7 @@ static agt_status upgrade_run(agt_upgrading *u, const char *root, bool dry_run,
     mine.status = AGT_OK;
     agt_status st = upgrade_open(u, root, err);
     if (st != AGT_OK) return st;
-    st = agt__old_is(u->sys, u->at, &u->mem, &old, err);
+    st = agt__store_is_old(u->sys, u->at, &u->mem, &old, err);
     if (st != AGT_OK) return st;
     if (!old) {
         st = agt__config_read(u->sys, u->at, &u->mem, &config, &mine);

@@ -83,12 +83,24 @@ static agt_fd veil_open_root(void *ctx, const char *path) {
     return v->under->open_root(v->under->ctx, path);
 }
 
+/* A folder .agent-trace: the one that the veil is over, or the one of a store below it. */
+static agt_fd veil_enter(const agt_veil *v, agt_fd dir, uint32_t flags) {
+    const agt_sys *u = v->under;
+    agt_stat here, ours;
+    agt_fd fd = u->open(u->ctx, dir, AGT_STORE_NAME, flags, 0);
+    if (fd < 0 || u->fstat(u->ctx, fd, &here) < 0 || u->fstat(u->ctx, v->at, &ours) < 0 ||
+        !agt__same_file(&here, &ours))
+        return fd;
+    u->close(u->ctx, fd);
+    return veil_fd(VEIL_AT);
+}
+
 static agt_fd veil_open(void *ctx, agt_fd dir, const char *name, uint32_t flags, uint32_t mode) {
     const agt_veil *v = ctx;
     const agt_sys *u = v->under;
     uint32_t node;
     if (flags & ~(uint32_t)(AGT_O_READ | AGT_O_FOLDER)) return AGT_SYS_ERR(AGT_SYS_ACCESS, 0);
-    if (!veil_is(dir) && strcmp(name, AGT_STORE_NAME) == 0) return veil_fd(VEIL_AT);
+    if (!veil_is(dir) && strcmp(name, AGT_STORE_NAME) == 0) return veil_enter(v, dir, flags);
     if (!veil_is(dir)) return u->open(u->ctx, dir, name, flags, mode);
     if (strcmp(name, ".") == 0) return dir;
     if (veil_is_git(dir, name)) return u->open(u->ctx, v->old.git_dir, ".", flags, mode);

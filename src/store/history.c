@@ -538,6 +538,12 @@ static agt_status history_violation(agt_store *s, uint64_t seq, agt_buf *line, a
     st = history_event(s, reader, NULL, trusted, seq, line, scratch, e, err);
     agt__trace_reader_close(reader);
     if (st != AGT_OK || e->rejected.data) return st;
+    if (agt__text_is(e->action, "violation") &&
+        (s->stands_on || agt__text_is(e->source, AGT_EVENT_OLD)))
+        return agt__fail(err, AGT_NOT_FOUND,
+                         "event %llu is of agent-trace 0.1.0, which kept what the document held, "
+                         "not what it refused: see .agent-trace/%srejected",
+                         (unsigned long long)seq, s->stands_on ? "" : "backup-0.1.0/");
     return agt__fail(err, AGT_NOT_FOUND, "event %llu refused no bytes", (unsigned long long)seq);
 }
 

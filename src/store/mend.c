@@ -326,7 +326,9 @@ static agt_status mend_open(const char *root, const agt_repair_options *o, agt_s
     if (st != AGT_OK) return st;
     agt_error mine;
     mine.status = AGT_OK;
-    st = agt__store_there(s->sys, s->at, s->root_path, &there, &mine);
+    mine.status = AGT_OK;
+    st = agt__store_not_old(s, &mine);
+    if (st == AGT_OK) st = agt__store_there(s->sys, s->at, s->root_path, &there, &mine);
     if (st == AGT_OK && !there)
         st = agt__fail(&mine, AGT_NOT_FOUND,
                        "no agent-trace store in %.200s; make one with 'agent-trace init'", root);

@@ -128,3 +128,40 @@ AGT_PRIVATE bool agt__store_in(const agt_sys *sys, agt_fd folder) {
     sys->close(sys->ctx, at);
     return there || st == AGT_CORRUPT;
 }
+
+/* ---- stores of agent-trace 0.1.0 ---- */
+
+/* 1, 0 or an AGT_SYS_ERR. */
+static int remains_has(const agt_sys *sys, agt_fd dir, const char *name, uint32_t kind) {
+    agt_stat st;
+    int rc = sys->stat(sys->ctx, dir, name, &st);
+    if (rc >= 0) return st.kind == kind;
+    int cls = AGT_SYS_CLASS(rc);
+    return cls == AGT_SYS_NOENT || cls == AGT_SYS_NOTDIR || cls == AGT_SYS_LOOP ? 0 : rc;
+}
+
+AGT_PRIVATE agt_status agt__store_is_old(const agt_sys *sys, agt_fd at, const agt_mem *mem,
+                                         bool *is, agt_error *err) {
+    agt_config config;
+    agt_error mine;
+    *is = false;
+    agt_status st = agt__config_read(sys, at, mem, &config, &mine);
+    if (st == AGT_IO || st == AGT_NOMEM) return agt__answer(st, &mine, err);
+    if (st == AGT_OK || (st == AGT_UNSUPPORTED && config.format != 0)) return AGT_OK;
+    int repo = remains_has(sys, at, "repo", AGT_FILE_FOLDER);
+    int journal = repo > 0 ? remains_has(sys, at, "journal", AGT_FILE_REGULAR) : 0;
+    if (repo < 0 || journal < 0)
+        return agt__fail_io(err, repo < 0 ? repo : journal, "cannot look into .agent-trace");
+    /* an upgrade that was stopped before its commit may have put a journal there */
+    int upgrade = journal > 0 ? remains_has(sys, at, "upgrade", AGT_FILE_FOLDER) : 0;
+    *is = repo && (st == AGT_UNSUPPORTED || !journal || upgrade > 0);
+    return AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__store_not_old(const agt_store *s, agt_error *err) {
+    bool old;
+    agt_status st = agt__store_is_old(s->sys, s->at, &s->mem, &old, err);
+    if (st != AGT_OK || !old) return st;
+    return agt__fail(err, AGT_UNSUPPORTED,
+                     "this store was made by agent-trace 0.1.0; run 'agent-trace upgrade' first");
+}

@@ -126,6 +126,13 @@ AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const cha
 /* Is there a store in the open folder, or what is left of one? */
 AGT_PRIVATE bool agt__store_in(const agt_sys *sys, agt_fd folder);
 
+/* Is .agent-trace, open as `at`, a store of agent-trace 0.1.0? One that lost its config.toml, or
+ * has a damaged one, is known by its repository, and by having no journal. */
+AGT_PRIVATE agt_status agt__store_is_old(const agt_sys *sys, agt_fd at, const agt_mem *mem,
+                                         bool *is, agt_error *err);
+/* AGT_UNSUPPORTED, with the mend, for one whose parts are open: nothing in it is ours to mend. */
+AGT_PRIVATE agt_status agt__store_not_old(const agt_store *s, agt_error *err);
+
 /* ---- apply.c: what a committed record does to the files ---- */
 
 /* A document's file as it was looked at. */

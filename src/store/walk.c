@@ -197,6 +197,13 @@ static int walk_by_path(const void *a, const void *b) {
     return d ? d : (x->len > y->len) - (x->len < y->len);
 }
 
+/* One by that name, whether a new one could have it or not: some are of agent-trace 0.1.0. */
+static bool walk_is_document(const agt_store *s, const agt_file *file) {
+    agt_row row;
+    if (file->left_out && file->left_out != AGT_LEFT_OUT_NAME) return false;
+    return agt__catalog_find(&s->catalog, file->path, file->len, &row) && row.exists;
+}
+
 /* Takes out what is a document by now; tells names that would clash with one's. Under the mutex. */
 static void walk_without_documents(agt_store *s, agt_files *f, bool all) {
     agt_file *file = (agt_file *)(void *)f->rows.data;
@@ -204,9 +211,8 @@ static void walk_without_documents(agt_store *s, agt_files *f, bool all) {
     agt_row row;
     for (size_t i = 0; i < count; i++) {
         file[i].path = (const char *)f->paths.data + file[i].at;
+        if (walk_is_document(s, &file[i])) continue;
         if (!file[i].left_out) {
-            if (agt__catalog_find(&s->catalog, file[i].path, file[i].len, &row) && row.exists)
-                continue;
             if (agt__catalog_case_clash(&s->catalog, file[i].path, file[i].len, &row))
                 file[i].left_out = AGT_LEFT_OUT_NAME;
             if (file[i].left_out && !all) continue;

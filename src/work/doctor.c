@@ -188,7 +188,8 @@ static agt_status doctor_run(agt_visit *v, agt_error *err) {
     if (st == AGT_OK) st = agt__store_open_parts(&v->parts, v->root, &o, err);
     if (st != AGT_OK) return st;
     v->nested = agt__buf(&v->parts->mem);
-    st = doctor_parts(v, err);
+    st = agt__store_not_old(v->parts, err);
+    if (st == AGT_OK) st = doctor_parts(v, err);
     if (st == AGT_OK) st = doctor_open(v, err);
     agt__buf_free(&v->nested);
     agt__store_close_parts(v->parts);

@@ -318,6 +318,7 @@ AGENT_TRACE_API agt_status agt_index_refresh(agt_store *store, int make, agt_wri
     agt_status st = result ? agt__options(&r, sizeof r, result, "agt_write_result", err) : AGT_OK;
     if (st == AGT_OK) st = index_shape(store, &shape, &changed, err);
     if (st != AGT_OK) return st;
+    if (store->stands_on) return agt__store_refuse(store, err);
     if (store->read_only)
         return agt__fail(err, AGT_INVALID, "a read-only handle cannot write the index");
     r = fresh;
