@@ -624,7 +624,8 @@ typedef struct agt_write_result {
 /* Writes a document: checks permission, records, applies, acknowledges. Blocks.
  *
  * The same bytes again are answered with `unchanged`. A person's edit that is found in the file is
- * recorded first, as the user's, and never lost.
+ * recorded first, as the user's (by whom, nobody knows; its event's source is "poll"), and never
+ * lost.
  *
  *   path    relative to the root, '/' between folders; see the path rules in the README.
  *   bytes   len bytes; may be NULL if len is 0.

@@ -307,6 +307,9 @@ bool event_text_is(agt_text text, const char *word);
 int cli_filter_actor(const char *actor);
 /* What AGENT-TRACE.md says of itself: that it was made anew. */
 bool event_is_index(const agt_event *e);
+/* An edit that was found in the file: the library records it as the user's, and nobody knows. */
+bool event_is_outside(const agt_event *e);
+#define EVENT_OUTSIDE "outside agent-trace"
 /* A refusal's reason: "violation: WHO attempted WHAT on PATH: REASON" without what a row says
  * already.
  */

@@ -105,6 +105,39 @@ static agt_status review_diff(cli *c, const char *path, const agt_bytes *refused
     return st;
 }
 
+/* Why there are no refused bytes. */
+static int review_nothing(cli *c, uint64_t seq, const agt_error *why) {
+    agt_event e = AGT_EVENT_INIT;
+    agt_cursor *cursor = NULL;
+    agt_error err;
+    int code;
+    agt_status st = review_event(c, seq, &cursor, &e, &err);
+    if (st == AGT_NOT_FOUND || (st == AGT_OK && e.seq != seq))
+        code = out_fail(CLI_NOT_FOUND,
+                        "there is no event %llu; the first column of 'agent-trace violations' has "
+                        "the numbers",
+                        (unsigned long long)seq);
+    else if (st != AGT_OK)
+        code = cli_failed(c, st, &err);
+    else if (!event_text_is(e.action, "violation"))
+        code = out_fail(CLI_NOT_FOUND,
+                        "event %llu is no refusal: %.*s of %.*s; the first column of 'agent-trace "
+                        "violations' has the numbers of those",
+                        (unsigned long long)seq, (int)e.action.len, e.action.data,
+                        e.path.data ? (int)e.path.len : 9, e.path.data ? e.path.data : "the store");
+    else if (!e.rejected.data)
+        code = out_fail(CLI_NOT_FOUND,
+                        "event %llu refused no bytes, but to %.*s %.*s; 'agent-trace violations' "
+                        "says 'kept' where there are some",
+                        (unsigned long long)seq, (int)e.change_kind.len, e.change_kind.data,
+                        (int)e.path.len, e.path.data);
+    else
+        code = out_fail(CLI_NOT_FOUND, "%s any more; .agent-trace/rejected has those that are",
+                        why->message);
+    agt_cursor_close(cursor);
+    return code;
+}
+
 static int review_show(cli *c) {
     agt_event e = AGT_EVENT_INIT;
     agt_cursor *cursor = NULL;
@@ -119,11 +152,7 @@ static int review_show(cli *c) {
     if (code == CLI_DONE) code = cli_open(c, false);
     if (code != CLI_DONE) return code;
     agt_status st = agt_read_refused(c->store, seq, &bytes, &err);
-    if (st == AGT_NOT_FOUND)
-        return cli_close(c, out_fail(CLI_NOT_FOUND,
-                                     "%s; 'agent-trace violations' lists those whose "
-                                     "bytes are kept",
-                                     err.message));
+    if (st == AGT_NOT_FOUND) return cli_close(c, review_nothing(c, seq, &err));
     if (st == AGT_OK && !c->args.value[OPT_DIFF])
         show_bytes(c, &bytes);
     else if (st == AGT_OK) {
@@ -157,6 +186,7 @@ typedef struct info {
     agt_document document;
     int64_t created_unix_ms; /* 0: its first event cannot be read */
     char creator[AGT_MAX_NAME + 8], changer[AGT_MAX_NAME + 8];
+    bool created_outside, changed_outside;
     agt_grant grants[AGT_MAX_GRANTS];
     size_t grant_count;
 } info;
@@ -167,9 +197,13 @@ static void info_actor(char out[AGT_MAX_NAME + 8], agt_text actor) {
 
 /* A version of the document: who made it and who changed it last. */
 static void info_version(info *i, const agt_event *e) {
-    if (e->version == i->document.version) info_actor(i->changer, e->actor);
+    if (e->version == i->document.version) {
+        info_actor(i->changer, e->actor);
+        i->changed_outside = event_is_outside(e);
+    }
     if (e->version != 1) return;
     info_actor(i->creator, e->actor);
+    i->created_outside = event_is_outside(e);
     i->created_unix_ms = e->at_unix_ms;
 }
 
@@ -214,8 +248,10 @@ static void info_print_json(const info *i) {
     json_put(&j, "agent", d->agent[0] ? d->agent : NULL);
     json_put_time(&j, "created", i->created_unix_ms);
     json_put(&j, "created_by", i->creator[0] ? i->creator : NULL);
+    json_put_bool(&j, "created_outside", i->created_outside);
     json_put_time(&j, "changed", d->changed_unix_ms);
     json_put(&j, "changed_by", i->changer[0] ? i->changer : NULL);
+    json_put_bool(&j, "changed_outside", i->changed_outside);
     json_put_bool(&j, "modified_outside", d->modified_outside != 0);
     json_open(&j, "unlocked", '[');
     for (size_t k = 0; k < i->grant_count; k++) {
@@ -272,12 +308,13 @@ static void info_print(cli *c, const info *i) {
     info_line(&t, "version", OUT_PLAIN, text);
     info_line(&t, "size", OUT_PLAIN, out_bytes(d->size_bytes, bytes));
     if (i->created_unix_ms) {
-        (void)snprintf(text, sizeof text, "%s by %s", out_time(i->created_unix_ms, time),
-                       i->creator);
+        (void)snprintf(text, sizeof text, "%s by %s%s", out_time(i->created_unix_ms, time),
+                       i->creator, i->created_outside ? ", " EVENT_OUTSIDE : "");
         info_line(&t, "created", OUT_PLAIN, text);
     }
-    (void)snprintf(text, sizeof text, "%s%s%s", out_time(d->changed_unix_ms, time),
-                   i->changer[0] ? " by " : "", i->changer);
+    (void)snprintf(text, sizeof text, "%s%s%s%s", out_time(d->changed_unix_ms, time),
+                   i->changer[0] ? " by " : "", i->changer,
+                   i->changed_outside ? ", " EVENT_OUTSIDE : "");
     info_line(&t, "changed", OUT_PLAIN, text);
     if (d->agent[0]) info_line(&t, "made by agent", OUT_PLAIN, d->agent);
     if (d->modified_outside)
@@ -343,7 +380,7 @@ const cli_command cli_info = {
     .text =
         "Shows a document's type, who may write it, for whom it is unlocked, how many versions it "
         "has, who made it and when, who changed it last, and its id, which it keeps when it is "
-        "moved.",
+        "moved. Of an edit that was made outside agent-trace nobody knows by whom.",
     .takes = {{OPT_JSON, NULL}},
     .examples = "agent-trace info docs/plan.md",
     .see = "log ls unlock",

@@ -117,6 +117,10 @@ bool event_is_index(const agt_event *e) {
     return event_text_is(e->source, "index") && event_text_is(e->path, "AGENT-TRACE.md");
 }
 
+bool event_is_outside(const agt_event *e) {
+    return event_text_is(e->source, "poll");
+}
+
 agt_text event_reason(const agt_event *e) {
     agt_text s = e->summary;
     for (size_t i = 0; e->path.data && i + e->path.len + 2 < s.len; i++)
@@ -136,14 +140,21 @@ static out_style log_style(agt_text action) {
 }
 
 /* The summary, unless it is the one that is made from the path and the counts. A refusal's is cut
- * to its reason: who, what and where stand in the row already. */
+ * to its reason: who, what and where stand in the row already. Of an edit that was found it is not
+ * known who made it, whatever stands in the row. */
 static agt_text log_summary(const agt_event *e) {
+    static const char outside[] = EVENT_OUTSIDE;
     agt_text s = e->summary, none = {NULL, 0};
+    if (event_is_outside(e)) return (agt_text){outside, sizeof outside - 1};
     if (!s.data || !e->path.data) return s;
     bool made = s.len > e->path.len + 3 && memcmp(s.data, e->path.data, e->path.len) == 0 &&
                 memcmp(s.data + e->path.len, ": +", 3) == 0;
     if (made) return none;
-    return event_text_is(e->action, "violation") ? event_reason(e) : s;
+    if (event_text_is(e->action, "violation")) return event_reason(e);
+    size_t n = e->path.len + 2; /* the path is in the row */
+    bool begins = s.len > n && memcmp(s.data, e->path.data, e->path.len) == 0 &&
+                  memcmp(s.data + e->path.len, ": ", 2) == 0;
+    return begins ? (agt_text){s.data + n, s.len - n} : s;
 }
 
 /* "3 min ago  agent:claude  modify  v3  +12 -1  docs/plan.md  summary" */
@@ -287,12 +298,43 @@ static agt_status log_follow(cli *c, agt_trace_options *o, uint64_t limit, log_s
     return st;
 }
 
+/* A host has words of its own, which no list knows; but then an event has it. */
+static agt_status log_action(cli *c, const char *action, bool *known, agt_error *err) {
+    static const char *const own[] = {"create",  "modify",     "delete", "restore", "rename",
+                                      "untrack", "reclassify", "unlock", "revoke",  "violation"};
+    agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
+    agt_event e = AGT_EVENT_INIT;
+    agt_cursor *cursor;
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if (strcmp(action, own[i]) == 0) return AGT_OK;
+    o.action = action;
+    o.newest_first = 1;
+    o.limit = 1;
+    agt_status st = agt_trace(c->store, &o, &cursor, err);
+    if (st != AGT_OK) return st;
+    while ((st = agt_trace_next(cursor, &e, err)) == AGT_CORRUPT) {
+    }
+    agt_cursor_close(cursor);
+    *known = st == AGT_OK;
+    return st == AGT_END ? AGT_OK : st;
+}
+
+static int log_unknown_action(const char *action) {
+    return out_fail(CLI_USAGE,
+                    "--action '%s': no event has it; use create, modify, delete, restore, rename, "
+                    "untrack, reclassify, unlock, revoke, violation or a word of a host's own",
+                    action);
+}
+
 static int log_show(cli *c, agt_trace_options *o, log_state *l) {
     agt_error err;
     bool follow = c->args.value[OPT_FOLLOW] != NULL;
     uint64_t limit = c->args.value[OPT_LIMIT] ? o->limit : CLI_LOG_LIMIT;
     o->limit = 0;
-    agt_status st = log_place(c, l, o, &err);
+    bool known = true;
+    agt_status st = o->action && !follow ? log_action(c, o->action, &known, &err) : AGT_OK;
+    if (st == AGT_OK && !known) return log_unknown_action(o->action);
+    if (st == AGT_OK) st = log_place(c, l, o, &err);
     if (st == AGT_OK && follow) {
         st = log_follow(c, o, limit, l, &err);
     } else if (st == AGT_OK) {
@@ -386,6 +428,9 @@ const cli_command cli_log = {
     .text =
         "Lists the changes of the store, of one document or of what is in a folder, newest first: "
         "time, who, what, version, lines added and removed, path. Refused writes are listed too. "
+        "An "
+        "edit that was found in the file is the user's, and marked '" EVENT_OUTSIDE
+        "': who made it is not known. "
         "On a terminal times are local and as people say them, and long paths are cut in the "
         "middle. In a pipe there is one event a line, with tabs between the columns: time, actor, "
         "action, version, lines added, lines removed, path, summary.",
