@@ -124,25 +124,61 @@ static agt_status move_list(cli *c, const char *folder, char **names, size_t *co
     return st == AGT_END ? AGT_OK : st;
 }
 
-/* Each document of the folder keeps its place in it. They are changes of their own: where one
- * fails, those before it have moved. */
-static int move_folder(cli *c, change *ch, const move *m, const char *names, size_t count) {
-    size_t strip = strlen(m->from) + 1;
+/* The move of one document of the folder, which keeps its place in it. */
+static int move_next(change *ch, const move *m, const char *name) {
+    const agt_write_result fresh = AGT_WRITE_RESULT_INIT;
+    ch->result = fresh;
+    (void)snprintf(ch->path, sizeof ch->path, "%s", name);
+    (void)snprintf(ch->to, sizeof ch->to, "%s", m->to);
+    if (!move_join(ch->to, sizeof ch->to, name + strlen(m->from) + 1))
+        return out_fail(CLI_USAGE, "the new path of %s is too long", name);
+    return CLI_DONE;
+}
+
+/* May all of them move? Asked before one does, about each and its new path. One that may not is
+ * tried, so that the refusal is recorded. Nothing has moved if this is no CLI_DONE. */
+static int move_ask(cli *c, change *ch, const move *m, const char *names, size_t count) {
+    agt_error err;
+    agt_caller plain = ch->caller;
+    plain.confirm = 0;
+    bool asks = false;
     for (size_t i = 0; i < count; i++, names += strlen(names) + 1) {
-        const agt_write_result fresh = AGT_WRITE_RESULT_INIT;
-        ch->result = fresh;
-        (void)snprintf(ch->path, sizeof ch->path, "%s", names);
-        (void)snprintf(ch->to, sizeof ch->to, "%s", m->to);
-        if (!move_join(ch->to, sizeof ch->to, names + strip))
-            return out_fail(CLI_USAGE, "the new path of %s is too long", names);
-        int code = change_one(c, ch);
+        int code = move_next(ch, m, names);
+        if (code != CLI_DONE) return code;
+        agt_status st = agt_may(c->store, &plain, AGT_ACTION_RENAME, names, AGT_TYPE_DEFAULT, &err);
+        agt_status at = agt_permission(plain.actor, AGT_ACTION_WRITE, AGT_TYPE_SCRATCH, ch->to);
+        if (st == AGT_DENIED || at == AGT_DENIED) {
+            code = change_one(c, ch);
+            if (code != CLI_DONE) return code;
+            change_report(c, ch);
+            return out_fail(CLI_BUSY, "somebody changed who may move %s; try again", names);
+        } else if (st == AGT_NEEDS_CONFIRMATION || at == AGT_NEEDS_CONFIRMATION)
+            asks = true;
+    }
+    if (!asks || ch->caller.confirm) return CLI_DONE;
+    if (!change_confirmed("context or log documents are in the folder, which the system writes"))
+        return out_fail(CLI_DENIED,
+                        "context or log documents are in %s, which the system writes; "
+                        "nothing was moved, repeat with --yes to do it",
+                        m->from);
+    ch->caller.confirm = 1;
+    return CLI_DONE;
+}
+
+/* They are changes of their own: where one fails for want of room or the like, those before it have
+ * moved. */
+static int move_folder(cli *c, change *ch, const move *m, const char *names, size_t count) {
+    int code = move_ask(c, ch, m, names, count);
+    for (size_t i = 0; code == CLI_DONE && i < count; i++, names += strlen(names) + 1) {
+        code = move_next(ch, m, names);
+        if (code == CLI_DONE) code = change_one(c, ch);
         if (code != CLI_DONE) {
             if (i) out_note("%zu of %zu documents had moved before that", i, count);
             return code;
         }
         change_report(c, ch);
     }
-    return CLI_DONE;
+    return code;
 }
 
 static int move_open(cli *c, change *ch, move *m) {
@@ -209,8 +245,9 @@ const cli_command cli_mv = {
     .line = "give a document another path",
     .usage = "PATH NEW [options]",
     .text =
-        "Moves a document, or all documents of a folder. A document keeps its versions, its type "
-        "and what it was unlocked for. Nothing is overwritten. If NEW is a folder, or ends with a "
+        "Moves a document, or all documents of a folder, if each of them may be moved. A document "
+        "keeps its versions, its type and what it was unlocked for. Nothing is overwritten. If NEW "
+        "is a folder, or ends with a "
         "slash, the document goes into it.",
     .takes = {TAKES_CHANGE},
     .examples = "agent-trace mv draft.md docs/plan.md",

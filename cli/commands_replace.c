@@ -2,8 +2,10 @@
  *
  * (1) Every document is read, and what it would become is made, before anything is asked or
  * changed. (2) All of it is one batch: every document changes or none, and each only from the
- * version that was read. (3) What is no text (a NUL, or no UTF-8) is left alone, and so is what the
- * caller may not write. */
+ * version that was read. (3) AGENT-TRACE.md is passed by, which
+ * is made from the others. What is no text (a NUL, or no UTF-8) is left alone, and so is what the
+ * caller may not write: that is a refusal for each such document with a match, recorded and told.
+ */
 #include "change.h"
 #include "cli.h"
 #include "output.h"
@@ -30,9 +32,9 @@ typedef struct replace {
     regex_t pattern;
     agt_caller caller;
     uint32_t durability;
-    replace_file *files;
-    size_t count, cap, matches;
-    size_t binary, refused, asked;
+    replace_file *files, *denied; /* to be changed; which the caller may not write */
+    size_t count, cap, denied_count, denied_cap, matches;
+    size_t binary, asked;
     char summary[256];
 } replace;
 
@@ -119,13 +121,18 @@ static size_t replace_all(const replace *r, const char *text, size_t len, change
 
 /* ---- the documents ---- */
 
-static void replace_free(replace *r) {
-    for (size_t i = 0; i < r->count; i++) {
-        free(r->files[i].path);
-        free(r->files[i].old.data);
-        free(r->files[i].new.data);
+static void replace_free_files(replace_file *files, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        free(files[i].path);
+        free(files[i].old.data);
+        free(files[i].new.data);
     }
-    free(r->files);
+    free(files);
+}
+
+static void replace_free(replace *r) {
+    replace_free_files(r->files, r->count);
+    replace_free_files(r->denied, r->denied_count);
     if (r->regex) regfree(&r->pattern);
 }
 
@@ -136,6 +143,14 @@ static replace_file *replace_file_new(replace *r) {
     }
     memset(&r->files[r->count], 0, sizeof r->files[0]);
     return &r->files[r->count];
+}
+
+static void replace_deny(replace *r, const replace_file *f) {
+    if (r->denied_count == r->denied_cap) {
+        r->denied_cap = r->denied_cap ? r->denied_cap * 2 : 16;
+        r->denied = out_grow(r->denied, r->denied_cap * sizeof *r->denied);
+    }
+    r->denied[r->denied_count++] = *f;
 }
 
 static bool replace_is_text(const agt_bytes *b) {
@@ -161,20 +176,23 @@ static agt_status replace_look(cli *c, replace *r, const char *path, agt_error *
     agt_status may = AGT_OK;
     if (f->matches) may = agt_may(c->store, &plain, AGT_ACTION_WRITE, path, AGT_TYPE_DEFAULT, err);
     bool asked = may == AGT_NEEDS_CONFIRMATION; /* generated, mostly: not by the way */
-    if (may == AGT_DENIED) r->refused++;
     if (asked && !r->caller.confirm) r->asked++;
-    if (!f->matches || may == AGT_DENIED || (asked && !r->caller.confirm)) {
+    if (!f->matches || (asked && !r->caller.confirm)) {
         free(f->new.data);
         agt_bytes_free(&b);
         return AGT_OK;
     }
-    if (may != AGT_OK && !asked) st = may;
+    if (may != AGT_OK && may != AGT_DENIED && !asked) st = may;
     replace_put(&f->old, (const char *)b.data, b.len);
     f->path = out_alloc(strlen(path) + 1);
     memcpy(f->path, path, strlen(path) + 1);
     f->version = d.version + (d.modified_outside != 0); /* the edit is recorded first */
-    r->matches += f->matches;
-    r->count++;
+    if (may == AGT_DENIED)
+        replace_deny(r, f);
+    else {
+        r->matches += f->matches;
+        r->count++;
+    }
     agt_bytes_free(&b);
     return st;
 }
@@ -192,7 +210,9 @@ static agt_status replace_collect(cli *c, replace *r, const char *under, uint32_
     if (st != AGT_OK) return st;
     bool any = !under[0];
     for (; (st = agt_list_next(cursor, &d, err)) == AGT_OK; any = true)
-        if ((!type || d.type == type) && (st = replace_look(c, r, d.path, err)) != AGT_OK) break;
+        if (!cli_is_index(d.path) && (!type || d.type == type) &&
+            (st = replace_look(c, r, d.path, err)) != AGT_OK)
+            break;
     agt_cursor_close(cursor);
     if (st != AGT_END || any) return st == AGT_END ? AGT_OK : st;
     (void)snprintf(err->message, sizeof err->message, "no document is, or is in, %.400s", under);
@@ -221,9 +241,6 @@ static void replace_notes(const replace *r) {
     if (r->asked)
         out_note("%zu context or log document%s left alone; --yes takes them in", r->asked,
                  r->asked == 1 ? "" : "s");
-    if (r->refused)
-        out_note("%zu document%s you may not write left alone", r->refused,
-                 r->refused == 1 ? "" : "s");
 }
 
 static void replace_print(const cli *c, const replace *r, const char *done) {
@@ -234,7 +251,7 @@ static void replace_print(const cli *c, const replace *r, const char *done) {
         json_put(&j, "status", done);
         json_put_u64(&j, "matches", r->matches);
         json_put_u64(&j, "left_binary", r->binary);
-        json_put_u64(&j, "left_denied", r->refused);
+        json_put_u64(&j, "left_denied", r->denied_count);
         json_put_u64(&j, "left_unconfirmed", r->asked);
         json_open(&j, "documents", '[');
         for (size_t i = 0; i < r->count; i++) {
@@ -243,6 +260,10 @@ static void replace_print(const cli *c, const replace *r, const char *done) {
             json_put_u64(&j, "matches", r->files[i].matches);
             json_close(&j, '}');
         }
+        json_close(&j, ']');
+        json_open(&j, "denied", '[');
+        for (size_t i = 0; i < r->denied_count; i++)
+            json_put(&j, NULL, r->denied[i].path);
         json_close(&j, ']');
         json_close(&j, '}');
         return;
@@ -286,17 +307,48 @@ static int replace_apply(cli *c, replace *r) {
     return st == AGT_OK ? CLI_DONE : cli_failed(c, st, &err);
 }
 
+/* Tries what may not be written, so that it is recorded, and names it. */
+static int replace_refuse(cli *c, const replace *r, bool dry) {
+    char shown[AGT_MAX_PATH * 4];
+    agt_error err;
+    for (size_t i = 0; i < r->denied_count; i++) {
+        const replace_file *f = &r->denied[i];
+        agt_write_options o = AGT_WRITE_OPTIONS_INIT;
+        agt_write_result result = AGT_WRITE_RESULT_INIT;
+        o.check_version = 1; /* it is not written, whatever happens meanwhile, but as it was read */
+        o.expected_version = f->version;
+        o.durability = r->durability;
+        cli_shown(c, f->path, strlen(f->path), shown, sizeof shown);
+        agt_status st =
+            dry ? agt_may(c->store, &r->caller, AGT_ACTION_WRITE, f->path, AGT_TYPE_DEFAULT, &err)
+                : agt_write(c->store, &r->caller, f->path, f->new.data, f->new.len, &o, &result,
+                            &err);
+        if (st == AGT_OK) continue; /* somebody allowed it meanwhile */
+        if (st != AGT_DENIED) return cli_failed(c, st, &err);
+        if (!c->failure.path[0])
+            (void)snprintf(c->failure.path, sizeof c->failure.path, "%s", f->path);
+        if (result.seq)
+            (void)out_fail(CLI_DENIED, "denied: %s (recorded as event %llu)", err.message,
+                           (unsigned long long)result.seq);
+        else
+            (void)out_fail(CLI_DENIED, "denied: %s", err.message);
+    }
+    return r->denied_count && !dry ? CLI_DENIED : CLI_DONE;
+}
+
 static int replace_decide(cli *c, replace *r) {
     agt_error err;
     char question[120];
     bool dry = c->args.value[OPT_DRY_RUN] != NULL, yes = r->caller.confirm != 0;
     replace_notes(r);
     if (!r->count) {
+        int denied = replace_refuse(c, r, dry);
+        if (r->denied_count && !c->json) return denied;
         if (c->json)
             replace_print(c, r, "no matches");
         else
             (void)puts("no matches");
-        return CLI_DONE;
+        return denied;
     }
     bool asks = !dry && !yes && !c->json && out_is_terminal(0) && out_is_terminal(1);
     if ((dry && !c->json) || asks) {
@@ -305,15 +357,16 @@ static int replace_decide(cli *c, replace *r) {
     }
     if (dry) {
         replace_print(c, r, "nothing was changed");
-        return CLI_DONE;
+        return replace_refuse(c, r, dry);
     }
     (void)snprintf(question, sizeof question, "%zu match%s in %zu document%s", r->matches,
                    r->matches == 1 ? "" : "es", r->count, r->count == 1 ? "" : "s");
     (void)fflush(stdout);
     if (asks && !change_confirmed(question)) return out_fail(CLI_DENIED, "nothing was changed");
     int code = replace_apply(c, r);
-    if (code == CLI_DONE) replace_print(c, r, "changed");
-    return code;
+    if (code != CLI_DONE) return code;
+    replace_print(c, r, "changed");
+    return replace_refuse(c, r, dry);
 }
 
 /* ---- the words ---- */
@@ -378,9 +431,10 @@ const cli_command cli_replace = {
     .text =
         "Replaces FIND by WITH in every document, or in those of one folder, or in one. All of it "
         "is one change: every document changes or none. On a terminal you see the patch and are "
-        "asked. Documents that are no text, or that you may not write, are left alone. With "
-        "--regex "
-        "FIND is an extended regular expression that matches within lines, and \\1 to \\9 in WITH "
+        "asked. Documents that are no text are left alone. Those that you may not write are, too: "
+        "each that has a match is named and recorded as refused, and the exit code is 3. With "
+        "--regex FIND is an extended regular expression that matches within lines, and \\1 to \\9 "
+        "in WITH "
         "are what its groups matched.",
     .takes = {{OPT_TYPE, "only documents of this type"},
               {OPT_WORD, NULL},

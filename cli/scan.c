@@ -120,8 +120,9 @@ static bool scan_is_one(agt_status st, const agt_error *err) {
     }
 }
 
-static void scan_refuse(scan *s, const char *path, const char *message) {
+static void scan_refuse(scan *s, agt_status status, const char *path, const char *message) {
     char shown[128];
+    s->denied += status == AGT_DENIED || status == AGT_NEEDS_CONFIRMATION;
     if (s->refused++) return;
     (void)out_shorten(path, strlen(path), 64, shown, sizeof shown);
     if (strncmp(message, path, strlen(path)) == 0) shown[0] = 0; /* it names the file itself */
@@ -152,7 +153,8 @@ static agt_status scan_one_by_one(cli *c, scan *s, scan_batch *b, agt_error *err
         if (b->result[i].status == AGT_OK)
             scan_count(s, &b->change[i]);
         else
-            scan_refuse(s, b->change[i].path, b->result[i].message);
+            scan_refuse(s, (agt_status)b->result[i].status, b->change[i].path,
+                        b->result[i].message);
     return AGT_OK;
 }
 
@@ -166,7 +168,7 @@ static agt_status scan_take(cli *c, scan *s, scan_batch *b, agt_error *err) {
         if (!scan_is_one(st, err)) return st;
         if (err->offset < 0 || (uint64_t)err->offset >= b->count) /* too much for one batch */
             return scan_one_by_one(c, s, b, err);
-        scan_refuse(s, b->change[err->offset].path, err->message);
+        scan_refuse(s, st, b->change[err->offset].path, err->message);
         scan_drop(b, (size_t)err->offset);
     }
     for (size_t i = 0; i < b->count; i++)

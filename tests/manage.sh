@@ -75,7 +75,7 @@ replaces() {
 replaces_only_what_may_be() {
     code 0 write ref.md --content 'word here' --type reference && code 0 write mine.md --content 'word there' &&
         printf 'word\0' >bin.md && code 0 add scratch bin.md && code 0 write context.md --content 'word' --yes &&
-        code 0 --actor agent:owl replace word text && err '3 documents\|you may not write' && err 'no text' && has ref.md 'word here' &&
+        code 3 --actor agent:owl replace word text && err 'may not modify ref.md' && err 'no text' && has ref.md 'word here' &&
         has mine.md 'text there' && code 0 replace word text && err 'context or log' && has context.md word && has ref.md 'text here' &&
         code 0 replace word text --yes && has context.md text
 }
