@@ -123,10 +123,13 @@ static void change_print(const cli *c, const change *ch) {
         (void)printf(": unchanged, still version %u\n", ch->result.version);
 }
 
-static void change_notes(const agt_write_result *r) {
+static void change_notes(const change *ch) {
+    const agt_write_result *r = &ch->result;
     /* the version that the edit made is the one before this change's own */
     if (r->edit_recorded && r->version == (r->unchanged ? 1 : 2))
         out_note("the file was not a document yet; it was recorded first, as version 1");
+    else if (r->edit_recorded && ch->gone)
+        out_note("somebody had deleted the file; that was recorded first, as a version of its own");
     else if (r->edit_recorded)
         out_note("somebody had edited the file; that edit was recorded first, as a version of its "
                  "own");
@@ -141,7 +144,7 @@ void change_report(cli *c, const change *ch) {
         change_print_json(ch);
     else
         change_print(c, ch);
-    change_notes(&ch->result);
+    change_notes(ch);
 }
 
 static int change_options(cli *c, change *ch) {
@@ -186,11 +189,23 @@ static int change_choose_version(cli *c, change *ch) {
     agt_status st = agt_document_get(c->store, ch->path, &d, &err);
     if (st != AGT_OK) return change_refused(c, st, ch, &err);
     ch->version = d.exists ? d.version : d.version - 1;
-    if (!d.exists || change_file_is_gone(c, ch->path)) return CLI_DONE;
+    if (!d.exists || ch->gone) return CLI_DONE;
     return out_usage(c->command,
                      "%s is at version %u; say which one to bring back ('agent-trace "
                      "log PATH' has them)",
                      cli_shown(c, ch->path, strlen(ch->path), shown, sizeof shown), d.version);
+}
+
+/* A command that failed before the pipe wrote nothing into it: that is hardly meant. */
+static int change_empty(cli *c, const change *ch) {
+    agt_document d = AGT_DOCUMENT_INIT;
+    char shown[AGT_MAX_PATH * 4], size[24];
+    if (!ch->bytes.piped || ch->bytes.len) return CLI_DONE;
+    if (agt_document_get(c->store, ch->path, &d, NULL) != AGT_OK || !d.exists || !d.size_bytes)
+        return CLI_DONE;
+    return out_fail(CLI_USAGE, "stdin is empty, and %s has %s; to empty it say --content ''",
+                    cli_shown(c, ch->path, strlen(ch->path), shown, sizeof shown),
+                    out_bytes(d.size_bytes, size));
 }
 
 int change_run(cli *c, change *ch) {
@@ -200,7 +215,9 @@ int change_run(cli *c, change *ch) {
     if (code == CLI_DONE && ch->read_bytes) code = ch->read_bytes(c, &ch->bytes);
     if (code == CLI_DONE) code = cli_open(c, true);
     if (code != CLI_DONE) return code;
+    ch->gone = change_file_is_gone(c, ch->path);
     if (ch->kind == CHANGE_RESTORE && !ch->version) code = change_choose_version(c, ch);
+    if (code == CLI_DONE) code = change_empty(c, ch);
     if (code == CLI_DONE) code = change_one(c, ch);
     if (code == CLI_DONE) change_report(c, ch);
     return cli_close(c, code);

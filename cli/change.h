@@ -19,6 +19,7 @@ typedef enum change_kind {
 typedef struct change_bytes {
     unsigned char *data;
     size_t len, cap;
+    bool piped; /* they came from stdin */
 } change_bytes;
 
 typedef struct change {
@@ -30,6 +31,7 @@ typedef struct change {
     uint32_t version;          /* to restore; 0: the last one of a document that is gone */
     char to[AGT_MAX_PATH * 4]; /* the new path of a rename */
     agt_type type;             /* of an addition or reclassification */
+    bool gone;                 /* there was no file before the change */
     const char *grant;         /* of an unlock or revoke */
     int64_t duration_ms;       /* of an unlock */
     agt_caller caller;

@@ -232,7 +232,7 @@ static const char *status_path(const cli *c, const char *path, size_t before, ch
 /* "7, 3 min ago: agent:claude modify docs/plan.md", on two or three lines where one is too short.
  */
 static void status_print_last(const cli *c, const status *s) {
-    char text[512], time[CLI_TIME_TEXT], path[AGT_MAX_PATH * 4];
+    char text[512], time[CLI_TIME_TEXT], path[AGT_MAX_PATH * 4], last[sizeof s->last + 8];
     if (!s->has_last) {
         out_fact("last event", OUT_PLAIN, "none yet");
         return;
@@ -240,11 +240,12 @@ static void status_print_last(const cli *c, const status *s) {
     int when = snprintf(text, sizeof text, "%llu, %s", (unsigned long long)s->last_seq,
                         out_time(s->last_ms, time));
     int room = out_columns() ? out_columns() - OUT_LABEL : INT_MAX;
+    (void)out_shorten(s->last, strlen(s->last), room, last, sizeof last);
     int left = room - when - 2 - (int)strlen(s->last);
     out_label("last event");
     (void)printf("%s%s", text, left < 0 ? "\n" : ": ");
     if (left < 0) out_label("");
-    out_text(s->last, strlen(s->last));
+    out_text(last, strlen(last));
     left = left < 0 ? room - (int)strlen(s->last) - 1 : left - 1;
     bool below = left < STATUS_BESIDE && (int)strlen(s->last_path) > left;
     if (s->last_path[0] && below) (void)putchar('\n');

@@ -65,6 +65,18 @@ static bool hint_is_file(const cli *c, const char *path) {
     return lstat(name, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+/* A folder that documents are in. */
+static bool hint_is_folder(cli *c, const char *path) {
+    agt_list_options o = AGT_LIST_OPTIONS_INIT;
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_cursor *cursor;
+    o.under = path;
+    if (agt_list(c->store, &o, &cursor, NULL) != AGT_OK) return false;
+    bool any = agt_list_next(cursor, &d, NULL) == AGT_OK;
+    agt_cursor_close(cursor);
+    return any;
+}
+
 const char *hint_missing(cli *c, char *out, size_t size) {
     const char *path = c->failure.path;
     agt_document d = AGT_DOCUMENT_INIT;
@@ -74,7 +86,10 @@ const char *hint_missing(cli *c, char *out, size_t size) {
     agt_status st = agt_document_get(c->store, path, &d, NULL);
     if (st != AGT_NOT_FOUND && (st != AGT_OK || d.exists)) return out;
     cli_shown(c, path, strlen(path), shown, sizeof shown);
-    if (hint_is_file(c, path))
+    if (hint_is_folder(c, path))
+        (void)snprintf(out, size, "; it is a folder, and 'agent-trace ls %s' names its documents",
+                       shown);
+    else if (hint_is_file(c, path))
         (void)snprintf(out, size, "; the file is there, and 'agent-trace add %s' makes it one",
                        shown);
     else if (st == AGT_OK)

@@ -145,8 +145,9 @@ static void out_put_shortened(const out_table *t, const struct out_cell *cell, i
 }
 
 /* A long text, broken between words over lines that begin at `indent`. A word is never broken: it
- * may be something to be copied. */
+ * may be something to be copied; one that is too long here, but not for a line, gets one. */
 static void out_put_broken(const char *s, size_t len, out_style style, int columns, int indent) {
+    bool first = true;
     while (len > 0) {
         size_t fits = out_fits(s, len, columns), n = fits;
         while (fits < len && n > 0 && s[n] != ' ')
@@ -154,6 +155,9 @@ static void out_put_broken(const char *s, size_t len, out_style style, int colum
         if (n == 0)
             for (n = 1; n < len && s[n] != ' ';)
                 n++;
+        int wide = out_width(s, n);
+        bool own = wide > columns && wide <= columns + indent - OUT_INDENT;
+        if (own || !first) (void)printf("\n%*s", own ? OUT_INDENT : indent, "");
         if (style != OUT_PLAIN) out_set(style);
         out_text(s, n);
         if (style != OUT_PLAIN) out_set(OUT_PLAIN);
@@ -161,7 +165,7 @@ static void out_put_broken(const char *s, size_t len, out_style style, int colum
             n++;
         s += n;
         len -= n;
-        if (len) (void)printf("\n%*s", indent, "");
+        first = false;
     }
 }
 
