@@ -5,6 +5,7 @@
 
 #include "change.h"
 #include "output.h"
+#include "place.h"
 #include "scan.h"
 
 #include <errno.h>
@@ -93,18 +94,9 @@ static bool init_names_private(const char *path) {
 /* A store inside the private folder of another would be taken for damage there. Links are followed
  * as far as the folders are there; what is missing has none. */
 static bool init_is_private(const char *folder) {
-    char there[4096], *whole;
-    size_t n = strlen(folder);
-    if (n >= sizeof there) return false; /* no system takes it */
-    memcpy(there, folder, n + 1);
-    while (!(whole = realpath(n ? there : ".", NULL)) && errno == ENOENT && n > 0) {
-        while (n > 0 && there[n - 1] == '/')
-            n--;
-        while (n > 0 && there[n - 1] != '/')
-            n--;
-        there[n] = 0;
-    }
-    bool inside = (whole && init_names_private(whole)) || init_names_private(folder + n);
+    const char *rest;
+    char *whole = place_real(folder, &rest);
+    bool inside = (whole && init_names_private(whole)) || init_names_private(rest);
     free(whole);
     return inside;
 }
@@ -126,7 +118,7 @@ static int init_parents(const char *folder) {
 
 /* Opens the store, or makes it if there is none. One that is there stays as it is, and may be
  * somebody else's: it is only read, unless documents are to be taken in. */
-static int init_open(cli *c, const char *folder, bool scans, bool *made) {
+static int init_open(cli *c, const char *folder, bool scans, const char *actor, bool *made) {
     bool records = scans || !c->args.value[OPT_PLAIN];
     agt_error err;
     agt_open_options o = AGT_OPEN_OPTIONS_INIT;
@@ -134,7 +126,8 @@ static int init_open(cli *c, const char *folder, bool scans, bool *made) {
     agt_status st = agt_open(&c->store, folder, &o, &err);
     *made = st == AGT_NOT_FOUND;
     if (*made) {
-        int code = init_parents(folder);
+        int code = place_check(c, folder, actor);
+        if (code == CLI_DONE) code = init_parents(folder);
         if (code != CLI_DONE) return code;
     }
     if (*made || (st == AGT_OK && scans)) {
@@ -145,6 +138,42 @@ static int init_open(cli *c, const char *folder, bool scans, bool *made) {
         st = agt_open(&c->store, folder, &o, &err);
     }
     return st == AGT_OK ? CLI_DONE : cli_failed(c, st, &err);
+}
+
+/* The index of a store that is there, but for one that never had one: somebody, or a switch of
+ * branches, took it away. It is written through a handle of its own. */
+static void init_index(const cli *c, const char *folder, const char *root) {
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    agt_store *s = NULL;
+    agt_error err;
+    char path[4096 + 32];
+    struct stat at;
+    (void)snprintf(path, sizeof path, "%s/AGENT-TRACE.md", root);
+    if (agt_document_get(c->store, "AGENT-TRACE.md", &d, NULL) != AGT_OK) return;
+    if (d.exists && lstat(path, &at) == 0) return;
+    o.publish = AGT_PUBLISH_CLOSE;
+    agt_status st = agt_open(&s, folder, &o, &err);
+    if (st == AGT_OK) st = agt_index_refresh(s, 1, NULL, &err);
+    if (st == AGT_OK)
+        out_note("AGENT-TRACE.md was gone; it is made anew");
+    else
+        out_note("AGENT-TRACE.md is gone, and cannot be made anew: %s", err.message);
+    (void)agt_close(s, NULL);
+}
+
+/* It was there before the store was: who has a backup should not go on without it. */
+static void init_note_left(void) {
+    out_note(
+        "the AGENT-TRACE.md that was there says that there was a store before; if a backup has "
+        "its .agent-trace, put that back in the place of the new one: only it has the history "
+        "and the rules");
+}
+
+/* Does an index of a store that is gone lie in the folder itself? */
+static bool init_left(const char *folder) {
+    char at[4096];
+    return place_left_index(folder, at, sizeof at) && strcmp(at, folder) == 0;
 }
 
 static int command_init(cli *c) {
@@ -162,16 +191,20 @@ static int command_init(cli *c) {
     agt_caller caller; /* a wrong one is told before anything is made */
     int code = scan_check(c);
     if (code == CLI_DONE) code = cli_caller(c, "init", &caller);
-    if (code == CLI_DONE) code = init_open(c, folder, scans, &made);
+    bool left = init_left(folder);
+    if (code == CLI_DONE) code = init_open(c, folder, scans, caller.actor, &made);
     if (code != CLI_DONE) return code;
     agt_status st = agt_store_find(folder, absolute, sizeof absolute, &err);
     if (st != AGT_OK) code = cli_failed(c, st, &err);
+    if (code == CLI_DONE && !made && !c->args.value[OPT_PLAIN]) init_index(c, folder, absolute);
     if (code == CLI_DONE && scans) code = scan_run(c, &s);
     if (code == CLI_DONE && (made || scans) && !c->args.value[OPT_PLAIN]) {
         st = agt_index_refresh(c->store, made, NULL, &err);
         if (st != AGT_OK) code = cli_failed(c, st, &err);
     }
     if (code == CLI_DONE) code = init_report(c, folder, absolute, made, scans ? &s : NULL);
+    if (code == CLI_DONE && made && left) init_note_left();
+    if (code == CLI_DONE && s.denied) code = CLI_DENIED; /* it stands in what was printed */
     scan_free(&s);
     return cli_close(c, code);
 }
@@ -214,6 +247,7 @@ static int write_input(const cli *c, change_bytes *b) {
         return CLI_DONE;
     }
     if (!file || strcmp(file, "-") == 0) {
+        b->piped = true;
         if (out_is_terminal(0)) out_note("reading the document from the terminal; Ctrl-D ends it");
         return write_read_all(0, "stdin", b);
     }
@@ -258,12 +292,15 @@ const cli_command cli_init = {
     .text =
         "Makes a store in DIR (default: the current folder): the folder .agent-trace, the index "
         "AGENT-TRACE.md, and the folders that are missing on the way. A git repository that is "
-        "there is left alone. Where there is a store already, nothing happens.\n\n"
+        "there is left alone. Where there is a store already, nothing happens, but that an "
+        "AGENT-TRACE.md that is gone is made anew. An agent may not make a store in the folder of "
+        "another one, or where AGENT-TRACE.md says that there was one.\n\n"
         "--scan takes in the *.md files that are there, also where there is a store already, as "
         "scratch documents or as the first --type whose GLOB matches says; other files too if a "
         "GLOB names them. A GLOB without a slash is about names, one with a slash about paths, ** "
         "crosses folders. Left out are hidden folders, files that agent-trace makes itself, and "
-        "what .agent-trace-ignore or the usual patterns for secrets and leavings say.",
+        "what .agent-trace-ignore or the usual patterns for secrets and leavings say. Where one is "
+        "refused the others are taken, and the exit code is 3.",
     .takes = {{OPT_SCAN, NULL},
               {OPT_TYPE, "GLOB=TYPE, for --scan; may be given several times, the first counts"},
               {OPT_PLAIN, NULL},
@@ -285,7 +322,8 @@ const cli_command cli_write = {
     .usage = "PATH [--content TEXT | --file FILE] [options]",
     .text =
         "Writes a document from TEXT, from FILE or from stdin, as a new version. The same bytes "
-        "again make none. An edit that is found in the file is recorded first and never lost. "
+        "again make none. A stdin that is empty empties no document; --content '' does. An edit "
+        "that is found in the file is recorded first and never lost. "
         "Whoever may not write is refused, and the refusal is recorded.",
     .takes = {{OPT_CONTENT, NULL},
               {OPT_FILE, NULL},

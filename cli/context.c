@@ -7,6 +7,7 @@
 #include "cli.h"
 
 #include "output.h"
+#include "place.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -203,29 +204,26 @@ const char *cli_shown(const cli *c, const char *path, size_t len, char *out, siz
 
 /* ---- the store ---- */
 
-/* A generated index without a store beside it: the folder or one above that has one. */
-static bool context_left_index(const char *cwd, char *out, size_t size) {
-    char path[4096 + 32];
-    struct stat st;
-    size_t n = strlen(cwd);
-    if (n >= size || n >= 4096) return false;
-    memcpy(out, cwd, n + 1);
-    for (;;) {
-        (void)snprintf(path, sizeof path, "%s/AGENT-TRACE.md", out);
-        if (lstat(path, &st) == 0) return true;
-        while (n > 0 && out[n - 1] != '/')
-            n--;
-        if (n <= 1) return false;
-        out[--n] = 0;
-    }
-}
-
 /* Nothing is there any more to be opened; who knows why is told what can be done. */
 static int context_no_store(cli *c, const agt_error *err) {
     char folder[sizeof c->cwd];
-    if (!context_left_index(c->cwd, folder, sizeof folder))
+    if (place_above(c->cwd, ".agent-trace", folder, sizeof folder) &&
+        !place_is_folder(folder, ".agent-trace")) {
+        c->failure.status = AGT_NOT_FOUND;
+        return out_fail(CLI_NOT_FOUND,
+                        "%s/.agent-trace is no folder but a link or a file, and so no store; put "
+                        "the folder itself there",
+                        folder);
+    }
+    bool left = place_above(c->cwd, "AGENT-TRACE.md", folder, sizeof folder);
+    if (!left && !place_above(c->cwd, ".git", folder, sizeof folder))
         return cli_failed(c, AGT_NOT_FOUND, err);
     c->failure.status = AGT_NOT_FOUND;
+    if (!left)
+        return out_fail(CLI_NOT_FOUND,
+                        "no agent-trace store here or in any folder above; if 'git clean -x' "
+                        "removed it, only a backup of .agent-trace has the history: put that back, "
+                        "or make one with 'agent-trace init'");
     return out_fail(CLI_NOT_FOUND,
                     "no agent-trace store here or in any folder above, but %s/AGENT-TRACE.md says "
                     "that there was one; 'git clean -x' and copies without hidden files leave "

@@ -1,0 +1,111 @@
+#!/bin/sh
+# Where a store may be made, by whom, and what is told where one was: a store that is gone, a store
+# above, what lies in the place of AGENT-TRACE.md. Nothing is made before it is known that all can be.
+. "${AGENT_TRACE_ROOT:-.}/tests/kit.sh"
+unset AGENT_TRACE_ACTOR AGENT_TRACE_PUBLISH GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+HOME=$WORK GIT_CONFIG_NOSYSTEM=1
+export HOME GIT_CONFIG_NOSYSTEM
+err() { grep -q -- "$1" "$WORK/err" || { cat "$WORK/out" "$WORK/err"; return 1; }; }
+quiet() { [ ! -s "$WORK/err" ] || { cat "$WORK/err"; return 1; }; }
+folder() { mkdir -p "$WORK/$1" && cd "$WORK/$1"; }
+untouched() { # ARGS... : exit 3, and the folder stays as it is
+    find . | LC_ALL=C sort >"$WORK/before"
+    code 3 "$@" || return
+    find . | LC_ALL=C sort | cmp - "$WORK/before"
+}
+
+# ---- a store that is gone ----
+
+gone_in_git() { # init makes AGENT-TRACE.md, which git does not know: it goes, too
+    folder "$1" && git init -q . && code 0 init && code 0 write s.md --type reference --content s &&
+        mkdir sub && git clean -fdxq && [ -z "$(ls)" ] && mkdir sub || return 1
+    for at in . sub; do
+        (cd $at && code 4 status && err "git clean -x.*backup.*agent-trace init") || return 1
+    done
+}
+gone_in_a_worktree() {
+    folder wt && git init -q a && git -C a -c user.name=n -c user.email=n@e commit -q --allow-empty -m x &&
+        git -C a worktree add -q ../b && cd b && [ -f .git ] && code 0 init && git clean -fdxq && code 4 ls && err 'git clean -x'
+}
+no_git() {
+    folder plain && code 4 status && err "no agent-trace store here or in any folder above; make one with 'agent-trace init'" &&
+        ! err 'git clean' >/dev/null
+}
+if git --version >/dev/null 2>&1; then
+    case_ 'in a git work tree it is said that git clean may have removed a store' gone_in_git git
+    case_ 'in a linked work tree as well' gone_in_a_worktree
+else
+    skip 'in a git work tree it is said that git clean may have removed a store' 'git is not installed'
+fi
+case_ 'elsewhere git is not spoken of' no_git
+a_link_is_no_store() {
+    folder linked && code 0 -C "$WORK/plain" init && ln -s "$WORK/plain/.agent-trace" .agent-trace && mkdir sub &&
+        code 4 status && err "$WORK/linked/.agent-trace is no folder but a link" && (cd sub && code 4 log && err linked/.agent-trace)
+}
+case_ 'a .agent-trace that is a link is told' a_link_is_no_store
+
+left() { # its index was committed, or copied without hidden files
+    folder "$1" && code 0 init && code 0 write style.md --type reference --content s && rm -rf .agent-trace
+}
+a_user_begins_anew() {
+    left anew && code 0 init && err 'note: .*AGENT-TRACE.md.*store before.*backup' && code 0 init && quiet &&
+        folder own && printf '# mine\n' >AGENT-TRACE.md && code 0 init && quiet
+}
+an_agent_does_not() {
+    left agent && untouched --actor agent:x init && err 'agent:x may not make a store.*AGENT-TRACE.md.*backup' &&
+        AGENT_TRACE_ACTOR=agent:x untouched init --plain && mkdir sub && untouched --actor agent:x init sub &&
+        untouched --actor agent:x init new/er && cd sub && untouched --actor agent:x init && code 0 init && cd .. &&
+        folder clean && code 0 --actor agent:x init && quiet && code 0 --actor agent:x write a.md --content x
+}
+case_ 'a user who begins anew beside an old AGENT-TRACE.md is told' a_user_begins_anew
+case_ 'an agent is refused there' an_agent_does_not
+
+# ---- a store above ----
+
+beneath() {
+    folder outer && code 0 init && mkdir docs other && code 0 write docs/api.md --type reference --content api &&
+        ln -s outer/docs ../link || return 1
+    for at in docs docs/new/er ../link ./other/; do
+        untouched --actor agent:a init $at && err "may not make a store in $at.*lies in the store $WORK/outer" || return 1
+    done
+    AGENT_TRACE_ACTOR=agent:a && export AGENT_TRACE_ACTOR
+    untouched init docs && (cd docs && untouched init --plain && code 3 write api.md --content hacked) && untouched init docs --scan &&
+        [ "$(cat docs/api.md)" = api ] && code 0 init && unset AGENT_TRACE_ACTOR &&
+        code 0 init docs && err "note: .*lies in the folder of another store, $WORK/outer" &&
+        code 0 --actor agent:a init docs && code 0 --actor agent:a -C docs write b.md --content b
+}
+case_ 'an agent makes no store beneath another one; the user may' beneath
+above_is_damaged() { # whether it is one cannot be told: no right is widened
+    folder damaged && code 0 init && mkdir in && rm .agent-trace/config.toml && code 1 --actor agent:a init in && err 'config.toml' && [ ! -e in/.agent-trace ]
+}
+case_ 'nor where the one above is damaged' above_is_damaged
+
+# ---- AGENT-TRACE.md ----
+
+in_its_place() {
+    folder place && printf secret >"$WORK/passwd" && seen=0
+    for make in "ln -s $WORK/passwd" 'ln -s nowhere' 'mkdir' 'mkfifo'; do
+        $make AGENT-TRACE.md && code 2 init && err 'AGENT-TRACE.md is .*--plain' && code 2 init --scan &&
+            (cd .. && code 2 init place) && [ ! -e .agent-trace ] || return 1
+        rm -rf AGENT-TRACE.md && seen=$((seen + 1))
+    done
+    [ $seen = 4 ] && mkdir AGENT-TRACE.md && code 0 init --plain && [ "$(cat "$WORK/passwd")" = secret ]
+}
+case_ 'init looks at what lies in the place of AGENT-TRACE.md before it makes anything' in_its_place
+comes_back() {
+    folder back && code 0 init && code 0 write a.md --content a && cp AGENT-TRACE.md "$WORK/old" && rm AGENT-TRACE.md &&
+        code 0 write b.md --content b && [ ! -e AGENT-TRACE.md ] && code 1 doctor && cp "$WORK/old" AGENT-TRACE.md &&
+        code 0 write c.md --content c && grep -q '(3 total)' AGENT-TRACE.md && code 0 doctor && quiet
+}
+made_anew() { # by init and by doctor --fix, where it was deleted in whatever way; not in a store that has none
+    folder made && code 0 init && code 0 write a.md --content a || return 1
+    rm AGENT-TRACE.md && code 0 init && err 'AGENT-TRACE.md was gone; it is made anew' && grep -q '(1 total)' AGENT-TRACE.md &&
+        rm AGENT-TRACE.md && code 0 write b.md --content b && code 0 init && grep -q '(2 total)' AGENT-TRACE.md && code 0 init && quiet &&
+        rm AGENT-TRACE.md && code 0 write d.md --content d && code 0 init --scan && grep -q '(3 total)' AGENT-TRACE.md &&
+        rm AGENT-TRACE.md && code 0 write c.md --content c && at doctor --fix; grep -q '(4 total)' AGENT-TRACE.md && code 0 doctor &&
+        code 0 rm AGENT-TRACE.md --yes && code 0 doctor && [ ! -e AGENT-TRACE.md ] && code 0 init && [ -e AGENT-TRACE.md ] &&
+        folder none && code 0 init --plain && code 0 init && quiet && [ ! -e AGENT-TRACE.md ] && code 0 doctor
+}
+case_ 'AGENT-TRACE.md that went and came back with a switch of branches is refreshed again' comes_back
+case_ 'init and doctor --fix make one anew that is gone' made_anew
+kit_end
