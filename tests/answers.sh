@@ -78,7 +78,7 @@ no_refusal() {
         code 4 violations show 99 && err 'there is no event 99' && code 3 --actor agent:x rm a.md && n=$(events) &&
         code 4 violations show "$n" && err "event $n refused no bytes, but to delete a.md" &&
         code 3 --actor agent:x write a.md --content two && n=$(events) && code 0 violations show "$n" && out two &&
-        rm .agent-trace/rejected/* && code 4 violations show "$n" && err 'not kept any more'
+        code 0 gc && rm .agent-trace/rejected/* && code 4 violations show "$n" && err 'not kept any more'
 }
 an_empty_pipe() {
     store empty && w plan.md plan one && before=$(events) && code 2 write plan.md && err "stdin is empty, and plan.md has 3 B.*--content ''" &&
