@@ -25723,13 +25723,12 @@ static agt_status mend_documents(agt_findings *found, agt_store *s, agt_error *e
     if (st != AGT_OK) return st;
     while ((st = agt_list_next(c, &d, err)) == AGT_OK)
         if (d.modified_outside)
-            (void)agt__findings_add(found, AGT_SEVERITY_NOTE, "document",
-                                    "'agent-trace diff PATH' shows what is different, 'agent-trace "
-                                    "restore PATH' puts a "
-                                    "version back",
-                                    "%s is not version %u: somebody edited or removed it",
-                                    agt__show_path(shown, sizeof shown, d.path, strlen(d.path)),
-                                    (unsigned)d.version);
+            (void)agt__findings_add(
+                found, AGT_SEVERITY_NOTE, "document",
+                "'agent-trace diff PATH' shows what is different, 'agent-trace restore PATH' puts "
+                "a version back",
+                "%s is not version %u: somebody edited or removed it",
+                agt__show_path(shown, sizeof shown, d.path, strlen(d.path)), (unsigned)d.version);
     agt_cursor_close(c);
     return st == AGT_END ? AGT_OK : st;
 }
