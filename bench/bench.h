@@ -109,6 +109,7 @@ static bool row_is_met(const row *r) {
 UNUSED static void report(const char *id, const char *what, double value, const char *unit,
                           double limit, bool least, const char *note) {
     must(row_count < COUNT(rows), "too many rows");
+    must(value - value == 0, what); /* no infinity, nothing that is no number */
     row *r = &rows[row_count++];
     *r = (row){id, what, unit, value, limit, least, note};
     if (!table) return;
