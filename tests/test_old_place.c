@@ -99,7 +99,8 @@ TEST(old_place, folders_below_are_what_they_are) {
     o.untracked = 2;
     CHECK_OK(agt_list(s, &o, &c, &err), err);
     while ((st = agt_list_next(c, &d, &err)) == AGT_OK)
-        if (d.left_out == AGT_LEFT_OUT_STORE) strncat(stores, d.path, 90);
+        if (d.left_out == AGT_LEFT_OUT_STORE)
+            strncat(stores, d.path, sizeof stores - strlen(stores) - 1);
     CHECK_STATUS(st, AGT_END, err);
     CHECK_STR(stores, "below/");
     agt_cursor_close(c);
