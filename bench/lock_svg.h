@@ -226,7 +226,7 @@ static void svg_head(FILE *f, const char *place) {
 }
 
 static void svg_picture(FILE *f, const char *place) {
-    static const panel rate = {"Locks a second, all processes together", 75, 365, 100, 5, rate_of};
+    static const panel rate = {"Locks a second, all processes together", 75, 365, 100, 6, rate_of};
     static const panel fair = {"Fairness: least over most", 525, 365, 0, 0, fairness_of};
     static const panel longest = {
         "Longest time that one went without, ms", 75, 665, 0.1, 4, longest_of};
