@@ -125,6 +125,8 @@ static int review_nothing(cli *c, uint64_t seq, const agt_error *why) {
                         "violations' has the numbers of those",
                         (unsigned long long)seq, (int)e.action.len, e.action.data,
                         e.path.data ? (int)e.path.len : 9, e.path.data ? e.path.data : "the store");
+    else if (strstr(why->message, "agent-trace 0.1.0")) /* it says where to look */
+        code = out_fail(CLI_NOT_FOUND, "%s", why->message);
     else if (!e.rejected.data)
         code = out_fail(CLI_NOT_FOUND,
                         "event %llu refused no bytes, but to %.*s %.*s; 'agent-trace violations' "

@@ -96,8 +96,8 @@ def check_catalog(data, next_seq):  # (6)
     for e, who in [(e, e.grant.encode()) for e in events[1:next_seq] if e.action in GRANTS]:
         key, now, end = e.doc + e.grant, ms(e.recorded_at), ms(e.until or e.recorded_at)
         grants = {k: g for k, g in grants.items() if k != key and now < g[3]}
-        long = e.source == "v0_1_0"
-        if now < end and (long or end <= now + 604800000): grants[key] = e.doc.encode(), len(who), now, end, who
+        most = 604800000 if e.source != "v0_1_0" else end
+        if now < end <= now + most: grants[key] = e.doc.encode(), len(who), now, end, who
     given = b"".join(struct.pack("<36sI2q72s", *g) for g in grants.values())
     live, rest = sum(e.blob is not None for e in docs.values()), data[576 + 144 * len(docs):]
     texts, head = rest[len(given):], struct.unpack_from("<8s 2I 3Q 4xI", data)
@@ -119,8 +119,7 @@ def read_store():
     check("config", re.search(r'(?m)^\[store]\nid = "[\da-f-]{36}"\n(.+\n)*format = 2$', config))
     kind, gen, room, start, end, catalog, packed, head, oldest, crc = newer("journal", HEADER, 4096)
     check("journal: header", kind == b"AGTJRNL2\2" + bytes(7) and 8192 <= len(data) <= room)
-    read_trace()
-    first, seq = 0, oldest or start
+    first, seq = read_trace() or 0, oldest or start
     while first < seq < start:
         first, records = seq, Path(f"unpublished/{seq}.records").read_bytes()
         kind, of, was, seed, n = struct.unpack_from("<8sQQ2I", records)
