@@ -102,13 +102,22 @@ TEST(sentinel, a_dead_owner_is_replaced_and_one_that_lives_never) {
 
 /* Takes and releases; dies at its n-th change. 1: it lived. */
 static int live_until(box *b, machine_process *p, uint64_t n, machine_when when) {
+    machine_memory memory; /* of who dies */
+    agt_poll_lock_options o = AGT_POLL_LOCK_OPTIONS_INIT;
+    o.timeout_ms = AGT_TRY;
+    o.backend = AGT_LOCK_SENTINEL;
+    o.sys = machine_sys(p);
+    o.allocator = machine_memory_init(&memory);
     machine_crash_at(b->m, n, MACHINE_CHANGES, when);
-    if (setjmp(*machine_crash_point(b->m))) return 0;
-    agt_poll_lock *lock;
-    (void)take(p, &lock);
-    agt_poll_lock_release(lock);
-    machine_crash_at(b->m, 0, 0, when);
-    return 1;
+    int lived = setjmp(*machine_crash_point(b->m)) == 0;
+    if (lived) {
+        agt_poll_lock *lock;
+        (void)agt_poll_lock_acquire(&lock, "/home", &o, NULL);
+        agt_poll_lock_release(lock);
+        machine_crash_at(b->m, 0, 0, when);
+    }
+    machine_memory_release(&memory);
+    return lived;
 }
 
 TEST(sentinel, whoever_dies_wherever_the_next_one_leads) {
