@@ -109,6 +109,14 @@ static bool os_read_stat(const char *path, os_stat_line *out) {
     return p != NULL;
 }
 
+/* Of this process, as others see it: an emulator answers what is asked of /proc/self and of its own
+ * id by itself, and differently, but not of its tasks. False also where /proc shows other ids. */
+static bool os_read_own_stat(os_stat_line *out) {
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/self/task/%ld/stat", (long)getpid());
+    return os_read_stat(path, out) && out->pid == (uint64_t)getpid();
+}
+
 /* What a link names, whole or empty. */
 static bool os_read_link(const char *path, char *out, size_t size) {
     ssize_t n;
@@ -127,7 +135,7 @@ AGT_PRIVATE int agt__os_process(void *ctx, agt_process *out) {
     out->host[sizeof out->host - 1] = 0;
 #ifdef OS_LINUX
     os_stat_line line;
-    if (os_read_stat("/proc/self/stat", &line)) out->start = line.start;
+    if (os_read_own_stat(&line)) out->start = line.start;
     (void)os_slurp("/proc/sys/kernel/random/boot_id", out->boot, sizeof out->boot);
     (void)os_slurp("/proc/self/comm", out->program, sizeof out->program);
     (void)os_read_link("/proc/self/ns/pid", out->pid_space, sizeof out->pid_space);
@@ -156,8 +164,7 @@ AGT_PRIVATE int agt__os_peer(void *ctx, int64_t pid, agt_peer *out) {
     char path[48];
     os_stat_line line;
     /* /proc may be missing, or show the ids of another name space than ours */
-    if (!os_read_stat("/proc/self/stat", &line) || line.pid != (uint64_t)getpid())
-        return agt__os_error(ENOSYS);
+    if (!os_read_own_stat(&line)) return agt__os_error(ENOSYS);
     (void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
     if (os_read_stat(path, &line)) {
         os_peer_state(&line, out);
