@@ -81,7 +81,7 @@ suite_windows_git() { # [ARGUMENTS]
 # For `test --all`: where there is no Wine and none can be installed, it says so and is no failure.
 suite_windows_if_possible() {
     if (need $NEED_WINDOWS); then
-        suite_windows $LONG_SWEEPS
+        TEST_TAKES=1000 suite_windows $LONG_SWEEPS # 5,000 without --all: Wine waits for most of that time
     else
         say 'SKIPPED  the tests as a Windows program: mingw-w64 or Wine cannot be installed here'
         say '0 passed, 0 failed, 1 skipped'
