@@ -15604,11 +15604,8 @@ static agt_status perm_document(const agt_ask *ask, const char **why) {
 AGT_PRIVATE agt_status agt__perm_decide(const agt_ask *ask, const char **why) {
     agt_status st = perm_document(ask, why);
     if (st == AGT_DENIED) return st;
-    const char *of_place = *why;
-    agt_status place = perm_place(ask, &of_place);
-    if (place == AGT_OK) return st;
-    *why = of_place;
-    return place;
+    agt_status place = perm_place(ask, why);
+    return place == AGT_OK ? st : place;
 }
 
 AGENT_TRACE_API agt_status agt_permission(const char *actor, agt_action action, agt_type type,

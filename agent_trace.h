@@ -415,7 +415,7 @@ typedef struct agt_store_info {
 #define AGT_STORE_INFO_INIT                                                                        \
     { sizeof(agt_store_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, {0}, {0}, 0 }
 
-/* Describes the store as it is now. Reads a few hundred bytes.
+/* Describes the store as it is now. Reads a few hundred bytes, and git's newest commit.
  *
  * Returns  AGT_OK, AGT_BUSY, AGT_INVALID, AGT_CORRUPT, AGT_NOMEM, AGT_IO, AGT_UNSUPPORTED (a newer
  *          version changed the store's format meanwhile).
