@@ -8,6 +8,14 @@
 
 static const char *const root = "/home";
 
+/* An empty folder in a machine's memory, whose clock goes on by call_ns at each call. */
+static machine *gc_machine(int64_t call_ns) {
+    machine_settings set = {.seed = test_random(), .call_ns = call_ns};
+    machine *m = machine_new(&set);
+    machine_make_folder(m, root);
+    return m;
+}
+
 static agt_gc_result gc_now(agt_store *s) {
     agt_error err;
     agt_gc_result r = AGT_GC_RESULT_INIT;
@@ -211,9 +219,7 @@ static void gc_meanwhile(void *ctx, machine *m, const machine_call *call) {
 
 TEST(gc, writers_go_on_while_it_works_and_a_full_journal_is_emptied_for_them) {
     for (int large = 0; large < 2 && kit_has_git; large++) {
-        machine_settings set = {.seed = test_random(), .call_ns = 1000};
-        machine *m = machine_new(&set);
-        machine_make_folder(m, root);
+        machine *m = gc_machine(1000);
         agt_open_options o = AGT_OPEN_OPTIONS_INIT;
         agt_error err;
         gc_other other = {.large = large};
@@ -245,9 +251,7 @@ TEST(gc, writers_go_on_while_it_works_and_a_full_journal_is_emptied_for_them) {
 
 /* A handle that has old packs open, and a cursor, reads on; and so does one that knew nothing. */
 TEST(gc, readers_of_other_handles_find_every_version) {
-    machine_settings set = {.seed = test_random(), .call_ns = 1000};
-    machine *m = machine_new(&set);
-    machine_make_folder(m, root);
+    machine *m = gc_machine(1000);
     agt_error err;
     char text[32];
     agt_store *s = oracle_open(machine_process_new(m, "cleaner"), root, NULL, AGT_OK);
@@ -392,9 +396,7 @@ static uint64_t gc_journal(const machine *m) {
 }
 
 TEST(gc, a_journal_is_as_long_as_it_must_be_and_gc_gives_its_room_back) {
-    machine_settings set = {.seed = test_random()};
-    machine *m = machine_new(&set);
-    machine_make_folder(m, root);
+    machine *m = gc_machine(0);
     agt_error err;
     char text[2000];
     agt_store *s = oracle_open(machine_process_new(m, "writer"), root, NULL, AGT_OK);
@@ -436,9 +438,7 @@ TEST(gc, a_journal_is_as_long_as_it_must_be_and_gc_gives_its_room_back) {
 
 /* Nothing is recorded, the journal is as long as before, and once there is room all goes on. */
 TEST(gc, a_journal_that_cannot_grow_refuses_the_write) {
-    machine_settings set = {.seed = test_random()};
-    machine *m = machine_new(&set);
-    machine_make_folder(m, root);
+    machine *m = gc_machine(0);
     agt_error err;
     agt_store *s = oracle_open(machine_process_new(m, "writer"), root, NULL, AGT_OK);
     kit_write(s, &kit_agent, "a.md", "one");

@@ -3,7 +3,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
-#include "test.h"
+#include "os_kit.h"
 
 #include "../src/lock/liveness.h"
 
@@ -18,10 +18,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static const agt_sys *os(void) {
-    return agt_sys_os();
-}
 
 /* ---- the table ---- */
 

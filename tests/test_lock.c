@@ -3,7 +3,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
-#include "test.h"
+#include "os_kit.h"
 
 #include "../src/data/data.h"
 #include "../src/lock/lock.h"
@@ -20,19 +20,6 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static const agt_sys *os(void) {
-    return agt_sys_os();
-}
-
-/* <root>/.agent-trace/locks/<name>; the text lives for four calls. */
-static const char *lock_path(const char *root, const char *name) {
-    static char text[4][1024];
-    static int turn;
-    char *out = text[turn++ & 3];
-    snprintf(out, sizeof text[0], "%s/.agent-trace/locks/%s", root, name);
-    return out;
-}
 
 static void make_locks(const char *root) {
     char path[1024];
@@ -62,13 +49,6 @@ static agt_poll_lock *lead(const char *root) {
     agt_poll_lock *p = NULL;
     CHECK_OK(agt_poll_lock_try(&p, root, &err), err);
     return p;
-}
-
-static int count_open(void) {
-    int n = 0;
-    for (int fd = 0; fd < 256; fd++)
-        n += fcntl(fd, F_GETFD) != -1;
-    return n;
 }
 
 /* ---- other processes: they say when they are ready, and end when told or killed ---- */

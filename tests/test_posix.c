@@ -3,7 +3,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
-#include "test.h"
+#include "os_kit.h"
 
 #include "../src/sys/sys.h"
 
@@ -35,10 +35,6 @@
 #else
 #define LINUX_CALLS 0
 #endif
-
-static const agt_sys *os(void) {
-    return agt_sys_os();
-}
 
 static agt_fd open_folder(const char *path) {
     agt_fd fd = os()->open_root(NULL, path);
@@ -283,13 +279,6 @@ static agt_fd walk_tree(void) {
     CHECK(fd >= 0);
     close(fd);
     return dir;
-}
-
-static int count_open(void) {
-    int n = 0;
-    for (int fd = 0; fd < 256; fd++)
-        n += fcntl(fd, F_GETFD) != -1;
-    return n;
 }
 
 TEST(posix, a_walk_follows_no_link_and_never_leaves_the_folder) {

@@ -3,7 +3,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
-#include "test.h"
+#include "os_kit.h"
 
 #include "../src/lock/lock.h"
 
@@ -17,18 +17,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static const agt_sys *os(void) {
-    return agt_sys_os();
-}
-
-static const char *lock_path(const char *root, const char *name) {
-    static char text[4][1024];
-    static int turn;
-    char *out = text[turn++ & 3];
-    snprintf(out, sizeof text[0], "%s/.agent-trace/locks/%s", root, name);
-    return out;
-}
 
 /* ---- a holder in another process, and a waiter in this one ---- */
 
@@ -208,15 +196,8 @@ static agt_status acquire(const counts *c, const char *root, int32_t timeout_ms,
     return agt_poll_lock_acquire(out, root, &o, &err);
 }
 
-static int count_open(void) {
-    int n = 0;
-    for (int fd = 0; fd < 256; fd++)
-        n += fcntl(fd, F_GETFD) != -1;
-    return n;
-}
-
 TEST(wait, a_waiter_sleeps_and_is_woken_by_those_who_close_the_file_only) {
-    if (!os()->watch) return;
+    if (!os()->watch) test_skip("this system has no watch");
     const char *root = test_folder();
     agt_error err;
     agt_poll_lock *first, *none;
@@ -248,7 +229,7 @@ static int broken_wait(void *ctx, agt_fd watch, int64_t ns) {
 }
 
 TEST(wait, it_is_told_of_the_holders_death) {
-    if (!os()->watch) return;
+    if (!os()->watch) test_skip("this system has no watch");
     const char *root = test_folder();
     begin(root);
     for (int kills = 0; kills < 2; kills++) {
@@ -268,7 +249,7 @@ TEST(wait, it_is_told_of_the_holders_death) {
 }
 
 TEST(wait, without_a_watch_or_with_one_that_fails_it_tries_now_and_then) {
-    if (!os()->watch) return;
+    if (!os()->watch) test_skip("this system has no watch");
     const char *root = test_folder();
     begin(root);
     for (int how = 0; how < 2; how++) {
@@ -316,7 +297,7 @@ TEST(wait, a_lock_file_that_is_replaced_while_one_waits_is_followed) {
 }
 
 TEST(wait, a_watch_leaves_nothing_open_and_lies_above_the_streams) {
-    if (!os()->watch) return;
+    if (!os()->watch) test_skip("this system has no watch");
     const char *root = test_folder();
     char path[1024];
     snprintf(path, sizeof path, "%s/file", root);

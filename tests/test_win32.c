@@ -1,14 +1,11 @@
 /* src/sys/win32.c by itself: what struct agt_sys asks, on the real system. Empty elsewhere. */
 #ifdef _WIN32
 #include "../src/sys/sys.h"
-#include "test.h"
+#include "os_kit.h"
 
 #define WIN32_LEAN_AND_MEAN 1
 #include <windows.h>
 
-static const agt_sys *os(void) {
-    return agt_sys_os();
-}
 static agt_fd win32_root(void) {
     agt_fd fd = os()->open_root(NULL, test_folder());
     CHECK(fd >= 3);
