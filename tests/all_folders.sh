@@ -202,7 +202,8 @@ too_small() { # room runs out within a large document; what was there is there, 
         "$PROGRAM" write a.md --content one && head -c 30000000 /dev/zero >"$WORK/zeros" && picture . >"$WORK/was" &&
         exits 1 "$PROGRAM" write a.md --file "$WORK/zeros" 2>"$WORK/err" && cat "$WORK/err" && grep -q 'no space left' "$WORK/err" &&
         picture . >"$WORK/is" && cmp "$WORK/was" "$WORK/is" && "$PROGRAM" write a.md --content two && [ "$("$PROGRAM" show a.md 1)" = one ] &&
-        exits 1 "$PROGRAM" doctor >"$WORK/out" && grep '^warning	space' "$WORK/out" && mount -o remount,size=64m "$WORK/t" && sound .
+        { cat "$WORK/zeros" >filler 2>/dev/null || true; } && exits 1 "$PROGRAM" doctor >"$WORK/out" && grep '^warning	space' "$WORK/out" &&
+        rm filler && sound .
     code=$?
     cd "$WORK" && umount "$WORK/t"
     return "$code"
