@@ -145,6 +145,9 @@ jobs_begin() {
     jobs_file=$B/logs/jobs.$$
     : >"$jobs_file"
     object_keys
+    OBJECTS_ALIKE=$B/obj/alike
+    export OBJECTS_ALIKE
+    mkdir -p "$OBJECTS_ALIKE" && find "$OBJECTS_ALIKE" -links 1 -type f -exec rm -f {} +
 }
 object() { # OUT SOURCE COMPILER FLAG...: queued
     echo "$*" >>"$jobs_file"

@@ -18,10 +18,19 @@ key=$({
 [ -f "$out" ] && [ "$(cat "$out.key" 2>/dev/null)" = "$key" ] && exit 0
 mkdir -p "$(dirname "$out")"
 rm -f "$out.key"
-"$@" -c "$source" -o "$out.$$" || {
+# Most sources are the same to the compiler in several variants, whatever is defined: compiled once,
+# their object is linked into the others' folders.
+same=$({
+    "$1" --version | head -n 1
+    for word; do case $word in -D*) ;; *) echo "$word" ;; esac done
+    "$@" -E "$source" 2>/dev/null || echo "$out"
+} | if command -v sha256sum >/dev/null 2>&1; then sha256sum; else cksum; fi | cut -d' ' -f1)
+same=$OBJECTS_ALIKE/$same.o
+ln "$same" "$out.$$" 2>/dev/null || "$@" -c "$source" -o "$out.$$" || {
     rm -f "$out.$$"
     echo "compiling $source failed: $* -c $source" >&2
     exit 1
 }
+[ -e "$same" ] || ln "$out.$$" "$same" 2>/dev/null
 mv "$out.$$" "$out"
 echo "$key" >"$out.key"

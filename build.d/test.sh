@@ -46,7 +46,7 @@ suite_parts() { # [ARGUMENTS]
 }
 suite_shipped() {
     ./amalgamate --check >/dev/null 2>&1 || say 'note: agent_trace.c is not what src/ says; run ./amalgamate'
-    suite shipped agent_trace.c "$(git_libs)" '' "$*" "$CC" -O2 -g ${CFLAGS-} $(git_flags)
+    LIBRARY_FLAGS="$LIBRARY_FLAGS -O2" suite shipped agent_trace.c "$(git_libs)" '' "$*" "$CC" -O1 -g ${CFLAGS-} $(git_flags)
 }
 suite_nogit() {
     suite nogit agent_trace.c '' '' "$*" "$CC" -O1 -g ${CFLAGS-} -DAGENT_TRACE_NO_GIT
