@@ -9758,8 +9758,10 @@ AGT_PRIVATE void agt__git_reach_free(agt_git_reach *r) {
 /* repack: one pack for everything that the refs lead to.
  *
  * Objects are put kind by kind, the versions of a path together, the newest first. Each is compared
- * with the ones put before it: the last ten, and the one that began the chain. The shortest delta
- * wins, so that the newest version is whole and quick to read.
+ * with the ones put before it: the last ten (a commit with the last 24), and the one that began the
+ * chain. The shortest delta wins, so that the newest version is whole and quick to read; the longer
+ * a chain is, the shorter a delta must be to make it longer, or a chain would end in a crowd that
+ * nothing near may follow.
  *
  *     version   0 whole   1 .. 49 each on one before   50 on 0   51 .. 98   99 on 50 ...
  *
@@ -9770,11 +9772,12 @@ AGT_PRIVATE void agt__git_reach_free(agt_git_reach *r) {
  *     nothing leads to is nobody's to delete: a git command may be about to name it.
  * (3) All .pack files go before the first .idx, with a sync between: an index without its pack is
  *     nothing to any reader and known to be nobody's, a pack without an index may be on its way.
- * (4) Memory: an object's record, its slot and its place in the order; eleven objects that are
+ * (4) Memory: an object's record, its slot and its place in the order; the objects that are
  *     compared, of REPACK_DELTA bytes at most; what was read last; the object that is read. */
 
-#define REPACK_WINDOW  10u
-#define REPACK_ANCHOR  REPACK_WINDOW      /* the place of the one that began the chain */
+#define REPACK_WINDOW  24u           /* commits: they are short, and like those of their path */
+#define REPACK_NARROW  10u           /* all others */
+#define REPACK_ANCHOR  REPACK_WINDOW /* the place of the one that began the chain */
 #define REPACK_DELTA   (8u * 1024 * 1024) /* longer objects are not compared */
 #define REPACK_LEVEL   6                  /* of zlib: it is written once and read for long */
 #define REPACK_ENOUGH  32u                /* a delta that short is not worth a search */
@@ -9791,13 +9794,17 @@ typedef struct repack_run {
     agt_git_reach reach;
     uint32_t *order; /* the objects' numbers, as they are put */
     repack_base base[REPACK_WINDOW + 1];
-    uint32_t next; /* the place in the window that is filled next */
+    uint32_t put; /* objects that had a place in the window */
     agt_buf bytes, best, trial;
     agt_buf sources; /* the packs that objects were found in: an agt_git_pack * each */
     agt_git_repacked *out;
 } repack_run;
 
 /* ---- deltas ---- */
+
+static uint32_t repack_window(const agt_git_object *o) {
+    return o->kind == AGT_GIT_COMMIT ? REPACK_WINDOW : REPACK_NARROW;
+}
 
 /* A delta longer than that is not worth looking at. */
 static size_t repack_limit(size_t size) {
@@ -9814,9 +9821,11 @@ static bool repack_worth(const repack_run *run) {
 
 static void repack_try(repack_run *run, const repack_base *base, const agt_git_object *o,
                        uint32_t *chosen) {
-    size_t limit = *chosen == AGT_GIT_NONE ? repack_limit(o->size) : run->best.len - 1;
     const agt_git_object *b = &run->reach.objects[base->object];
     if (b->kind != o->kind || b->chain + 1 >= AGT_GIT_CHAIN) return;
+    size_t limit = *chosen == AGT_GIT_NONE ? repack_limit(o->size) : run->best.len - 1;
+    unsigned chain = *chosen == AGT_GIT_NONE ? 0 : run->reach.objects[*chosen].chain;
+    limit = limit * (AGT_GIT_CHAIN - b->chain) / (AGT_GIT_CHAIN - chain);
     if (o->size > b->size && o->size - b->size > limit) return; /* so much is to be inserted */
     run->trial.len = 0;
     if (!agt__git_delta_make(base->bytes.data, base->bytes.len, run->bytes.data, run->bytes.len,
@@ -9834,8 +9843,9 @@ static uint32_t repack_search(repack_run *run, const agt_git_object *o, bool *an
     uint32_t chosen = AGT_GIT_NONE;
     *anchored = false;
     if (o->size > REPACK_DELTA || !repack_limit(o->size)) return AGT_GIT_NONE;
-    for (uint32_t i = 1; i <= REPACK_WINDOW; i++) {
-        const repack_base *b = &run->base[(run->next + REPACK_WINDOW - i) % REPACK_WINDOW];
+    uint32_t window = repack_window(o);
+    for (uint32_t i = 1; i <= window; i++) {
+        const repack_base *b = &run->base[(run->put + window - i) % window];
         if (b->object == AGT_GIT_NONE) break;
         repack_try(run, b, o, &chosen);
         if (chosen != AGT_GIT_NONE && run->best.len <= REPACK_ENOUGH) return chosen;
@@ -9860,9 +9870,7 @@ static bool repack_remember(repack_run *run, uint32_t object, bool anchored) {
     if (o->size > REPACK_DELTA) return true;
     if ((!o->chain || anchored) && !repack_copy(&run->base[REPACK_ANCHOR], &run->bytes, object))
         return false;
-    if (!repack_copy(&run->base[run->next], &run->bytes, object)) return false;
-    run->next = (run->next + 1) % REPACK_WINDOW;
-    return true;
+    return repack_copy(&run->base[run->put++ % repack_window(o)], &run->bytes, object);
 }
 
 /* ---- the new pack ---- */
