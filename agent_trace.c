@@ -16776,12 +16776,33 @@ AGT_PRIVATE agt_status agt__store_follow_git(agt_store *s, agt_git *git, agt_fd 
                                              bool *moved, agt_error *err);
 
 /* The folders of a store that may be damaged, its locks (not taken) and its git (AGT_FD_NONE where
- * there is none); neither config.toml nor journal is read. Read-only: nothing is made. */
+ * there is none); neither config.toml nor journal is read. Read-only: nothing is made, and a
+ * folder in whose place something else stands is AGT_FD_NONE. */
 AGT_PRIVATE agt_status agt__store_open_parts(agt_store **out, const char *root,
                                              const agt_open_options *o, agt_error *err);
 AGT_PRIVATE void agt__store_close_parts(agt_store *s);
 /* A new store's settings, all but its id. */
 AGT_PRIVATE void agt__store_default_config(agt_store *s);
+
+/* ---- places.c ---- */
+
+/* Something that stands where a part belongs and is of another kind. */
+typedef struct agt_misplaced {
+    agt_fd folder;    /* where it stands, */
+    const char *name; /* and its name there: in `path` */
+    char path[300];   /* beneath .agent-trace */
+    uint32_t kind;    /* an agt_file_kind */
+    bool is_folder;   /* a folder belongs there, not a file */
+} agt_misplaced;
+/* False: no more. */
+typedef bool (*agt_misplaced_fn)(void *ctx, const agt_misplaced *p);
+AGT_PRIVATE void agt__store_misplaced(const agt_sys *sys, agt_fd at, const agt_mem *mem,
+                                      agt_misplaced_fn each, void *ctx);
+/* A store that could not be opened: st, or AGT_CORRUPT with the mend if something is misplaced. */
+AGT_PRIVATE agt_status agt__store_blame(const agt_store *s, agt_status st, agt_error *err);
+/* Is anything misplaced, and how many links are among it? `found`, unless NULL, gets it all. */
+AGT_PRIVATE bool agt__store_find_misplaced(const agt_store *s, agt_findings *found,
+                                           uint32_t *links);
 
 /* ---- remains.c ---- */
 
@@ -17186,6 +17207,380 @@ AGT_PRIVATE agt_status agt__store_not_old(const agt_store *s, agt_error *err) {
                      "this store was made by agent-trace 0.1.0; run 'agent-trace upgrade' first");
 }
 /* end src/store/remains.c */
+/* begin src/store/places.c */
+/* places: what stands where a part of a store belongs.
+ *
+ * A folder, a link or a fifo under a part's name is no damage that a disk does: somebody put it
+ * there. Every command that needs the part stops. Opening says what it is, a doctor's look finds
+ * all of them, and a repair moves them away and makes the parts anew.
+ *
+ * (1) A link is told and stays: it may lead to the part itself, which somebody moved to another
+ *     disk, and a store follows no link. What it leads to would count as lost.
+ * (2) What is not there is no matter of this file, and what cannot be looked at neither.
+ * (3) What is moved away is looked at just before, under no lock: the locks may be among it. */
+/* begin src/store/mend.h */
+/* mend: making the parts of a store anew from what is left of it.
+ *
+ *   evidence   every line, content and record that can be found anywhere, believed or not
+ *   chain      which of them are the store's: each event's hash is in the event behind it
+ *   contents   a version's bytes, wherever their id is found; the catalog, by replaying events
+ *   write      the new parts, each made beside and renamed, the journal last
+ *
+ * Nothing is decided by where something was found: an event counts because the chain says so, a
+ * content because its id does. */
+#ifndef AGT_MEND_PART_H
+#define AGT_MEND_PART_H
+
+/* begin src/store/findings.h */
+/* findings: the list that a repair or a doctor's look fills and a caller reads. */
+#ifndef AGT_FINDINGS_PART_H
+#define AGT_FINDINGS_PART_H
+
+
+AGT_PRIVATE agt_status agt__findings_new(agt_findings **out, const agt_mem *mem, agt_error *err);
+/* Adds one; `mend` may be NULL. A list without memory says so at its end. The finding can be
+ * changed until the next one is added. */
+AGT_PRIVATE agt_finding *agt__findings_add(agt_findings *all, agt_severity severity,
+                                           const char *code, const char *mend, const char *format,
+                                           ...) AGT_PRINTF(5, 6);
+/* Adds those of another list that nobody read yet. */
+AGT_PRIVATE void agt__findings_join(agt_findings *all, const agt_findings *more);
+/* Did memory run out? */
+AGT_PRIVATE bool agt__findings_failed(const agt_findings *all);
+/* How many are warnings or errors: all, those that can be mended, those that are. */
+AGT_PRIVATE void agt__findings_count(const agt_findings *all, uint32_t *bad, uint32_t *mendable,
+                                     uint32_t *mended);
+/* What can be mended is. */
+AGT_PRIVATE void agt__findings_mended(agt_findings *all);
+
+#endif /* AGT_FINDINGS_PART_H */
+/* end src/store/findings.h */
+
+#define AGT_MEND_NONE   UINT32_MAX
+#define AGT_MEND_MEMORY 0u /* the source that is no file: mend->memory */
+#define AGT_MEND_LOST   "lost"
+
+typedef enum agt_mend_from {
+    AGT_MEND_GIT,
+    AGT_MEND_JOURNAL,
+    AGT_MEND_UNPUBLISHED,
+    AGT_MEND_TRACE,
+    AGT_MEND_KEPT /* what an earlier recovery or repair put aside: fills gaps, adds nothing */
+} agt_mend_from;
+
+/* A line that reads as an event. */
+typedef struct agt_mend_line {
+    uint64_t seq, at; /* byte in its source */
+    uint32_t source, len;
+    uint8_t from;   /* an agt_mend_from */
+    bool sure;      /* the journal's checksums lead to it */
+    bool whole;     /* not from a record, or the record's contents are what its lines say */
+    bool stands_in; /* made by an earlier repair for an event that is lost */
+    unsigned char hash[32], prev[32];
+} agt_mend_line;
+
+typedef struct agt_mend_content {
+    uint64_t seq, at, len;
+    uint32_t source;
+} agt_mend_content;
+
+/* Events that were recorded together. */
+typedef struct agt_mend_group {
+    uint64_t first, count;
+    unsigned char last[32]; /* the hash of the last one's line: it proves all of them */
+} agt_mend_group;
+
+typedef struct agt_mend_commit {
+    uint64_t last; /* its last event */
+    agt_oid id;
+    unsigned char hash[32]; /* of that event's line */
+} agt_mend_commit;
+
+/* An event of the store as it will be. */
+typedef struct agt_mend_event {
+    uint32_t line; /* in mend->lines */
+    bool lost;     /* stands in for one that nothing has; made now or earlier */
+    uint64_t segment, offset;
+} agt_mend_event;
+
+typedef struct agt_mend {
+    agt_store *s;
+    agt_findings *found;
+    agt_repair_result *out;
+    bool dry;
+    bool stops; /* a link must be put right by somebody first, or a dry run cannot see more */
+    /* what the store says */
+    bool has_header, has_journal;
+    bool has_state; /* it is of this boot, journal and generation: */
+    agt_shared state;
+    uint64_t known_next;     /* behind the last record that the header leads to */
+    uint64_t generation;     /* the greatest seen anywhere */
+    uint64_t raw_generation; /* of the newest records that lie in the journal, */
+    uint64_t raw_first;      /* and the first seq among them; 0: none */
+    /* what there is; agt_buf as arrays */
+    agt_buf sources; /* agt_fd; 0 is memory */
+    agt_buf memory, lines, contents, groups, commits;
+    agt_segments segments;
+    /* what is right */
+    agt_buf events; /* agt_mend_event, from seq 1 on */
+    uint64_t last;
+    uint64_t first_journal; /* events from here on belong into the journal */
+    uint64_t packed_seq;    /* what git holds soundly */
+    agt_oid packed_head;
+    agt_trace_end end;   /* of the whole trace */
+    agt_trace_end known; /* in front of first_journal */
+    bool rebuild;        /* a new journal is needed, and with it all that it names */
+    bool git_bad;
+    unsigned char replica[8];
+    agt_buf line; /* what agt__mend_line read last */
+} agt_mend;
+
+/* ---- evidence ---- */
+
+/* Finds everything. Reports a journal, or records in it, that cannot be read. */
+AGT_PRIVATE agt_status agt__mend_evidence(agt_mend *m, agt_error *err);
+AGT_PRIVATE void agt__mend_free(agt_mend *m);
+/* Adds a line to mend->memory; `from` tells where it was. Its index in mend->lines, or
+ * AGT_MEND_NONE: no event, or no memory (mend->lines.failed). */
+AGT_PRIVATE uint32_t agt__mend_add_line(agt_mend *m, const char *line, size_t n, uint8_t from);
+/* The first of the structs in `b`, `size` bytes each and sorted by the u64 they begin with, whose
+ * number is not below `number`. */
+AGT_PRIVATE size_t agt__mend_first(const agt_buf *b, size_t size, uint64_t number);
+/* Opens the folder .agent-trace/damaged; AGT_FD_NONE if there is none and it is not made. */
+AGT_PRIVATE agt_status agt__mend_damaged(agt_mend *m, bool make, agt_fd *out, agt_error *err);
+
+/* ---- chain ---- */
+
+/* Decides which lines are the store's events, makes lines for those that are lost, lays the trace
+ * out, and reports. */
+AGT_PRIVATE agt_status agt__mend_chain(agt_mend *m, agt_error *err);
+AGT_PRIVATE agt_mend_event *agt__mend_at(const agt_mend *m, uint64_t seq);
+/* The event's line, until the next call. */
+AGT_PRIVATE agt_status agt__mend_line(agt_mend *m, uint64_t seq, agt_text *out, agt_error *err);
+/* The same, parsed and held to the rules. The texts live in mend->line and s->scratch. */
+AGT_PRIVATE agt_status agt__mend_event(agt_mend *m, uint64_t seq, agt_event *e, agt_error *err);
+/* How many events, from `seq` on and at most up to `last`, are one record. */
+AGT_PRIVATE uint64_t agt__mend_together(const agt_mend *m, uint64_t seq, uint64_t last);
+
+/* ---- contents ---- */
+
+/* The bytes of the event's version, or of its refused ones, into `out` (emptied first). *found
+ * false: nothing has them. */
+AGT_PRIVATE agt_status agt__mend_content(agt_mend *m, const agt_event *e, agt_buf *out, bool *found,
+                                         agt_error *err);
+/* Is the content in its side file? */
+AGT_PRIVATE agt_status agt__mend_side(agt_mend *m, const agt_event *e, agt_buf *out, bool *found,
+                                      agt_error *err);
+/* What documents were behind event `seq`, by replaying all events. */
+AGT_PRIVATE agt_status agt__mend_catalog(agt_mend *m, uint64_t seq, agt_catalog *out,
+                                         agt_error *err);
+
+/* ---- write ---- */
+
+/* Copies .agent-trace/<folder>/<name> to damaged/; what is there already is not copied again. */
+AGT_PRIVATE agt_status agt__mend_keep(agt_mend *m, agt_fd dir, const char *name, agt_error *err);
+/* Moves what stands at the name, a folder too, to damaged/ under a name that is free. */
+AGT_PRIVATE agt_status agt__mend_move_away(agt_mend *m, agt_fd dir, const char *name,
+                                           agt_error *err);
+
+/* ---- places ---- */
+
+/* Moves what agt__store_misplaced finds to damaged/, but for links. */
+AGT_PRIVATE agt_status agt__mend_places(agt_mend *m, agt_error *err);
+/* Compares the trace on disk with the events up to `upto`, and writes what differs. */
+AGT_PRIVATE agt_status agt__mend_trace(agt_mend *m, uint64_t upto, agt_error *err);
+AGT_PRIVATE agt_status agt__mend_write_catalog(agt_mend *m, uint64_t number, uint64_t next_seq,
+                                               agt_error *err);
+/* A new journal, and all that it names. */
+AGT_PRIVATE agt_status agt__mend_rebuild(agt_mend *m, agt_error *err);
+
+#endif /* AGT_MEND_PART_H */
+/* end src/store/mend.h */
+
+#include <stdio.h>
+
+#define PLACES_MOST 100000u /* of the names in one folder */
+
+typedef struct places_part {
+    const char *folder, *name; /* a name that ends with '*' is a pattern, for all that follow */
+    bool is_folder;
+} places_part;
+
+static const places_part places_parts[] = {
+    {"", "config.toml", false},
+    {"", "journal", false},
+    {"", "state", false},
+    {"", "catalog.*", false},
+    {"", "trace", true},
+    {"trace", "0*", false},
+    {"", "git", true},
+    {"git", "objects", true},
+    {"git/objects", "pack", true},
+    {"git/objects/pack", "pack-*", false},
+    {"git", "refs", true},
+    {"git/refs", "heads", true},
+    {"", "unpublished", true},
+    {"", "locks", true},
+    {"locks", "store.lock", false},
+    {"locks", "publish.lock", false},
+    {"locks", "poll.lock", false},
+    {"", "tmp", true},
+    {"", "rejected", true},
+    {"", "aside", true},
+    {"", "index", true},
+};
+
+typedef struct places_walk {
+    const agt_sys *sys;
+    agt_misplaced_fn each;
+    void *ctx;
+    agt_misplaced at;
+} places_walk;
+
+/* Looks at one name; false: the caller has seen enough. */
+static bool places_look(places_walk *w, const places_part *p, const char *name) {
+    agt_stat st;
+    uint32_t wanted = p->is_folder ? AGT_FILE_FOLDER : AGT_FILE_REGULAR;
+    if (w->sys->stat(w->sys->ctx, w->at.folder, name, &st) < 0 || st.kind == wanted) return true;
+    int n =
+        snprintf(w->at.path, sizeof w->at.path, "%s%s%s", p->folder, p->folder[0] ? "/" : "", name);
+    if (n < 0 || (size_t)n >= sizeof w->at.path) return true; /* no part of ours */
+    w->at.name = w->at.path + n - strlen(name);
+    w->at.kind = st.kind;
+    w->at.is_folder = p->is_folder;
+    return w->each(w->ctx, &w->at);
+}
+
+static int places_name(void *ctx, const char *name) {
+    agt_buf *names = ctx;
+    agt__buf_put(names, name, strlen(name) + 1);
+    return names->failed || names->len > PLACES_MOST;
+}
+
+/* All names in the folder that the pattern means. */
+static bool places_pattern(places_walk *w, const places_part *p, const agt_mem *mem) {
+    agt_buf names = agt__buf(mem);
+    size_t prefix = strlen(p->name) - 1;
+    bool more = true;
+    (void)w->sys->list(w->sys->ctx, w->at.folder, places_name, &names);
+    for (size_t at = 0; more && at < names.len;) {
+        const char *name = (const char *)names.data + at;
+        at += strlen(name) + 1;
+        if (strncmp(name, p->name, prefix) == 0) more = places_look(w, p, name);
+    }
+    agt__buf_free(&names);
+    return more;
+}
+
+AGT_PRIVATE void agt__store_misplaced(const agt_sys *sys, agt_fd at, const agt_mem *mem,
+                                      agt_misplaced_fn each, void *ctx) {
+    places_walk w;
+    bool more = true;
+    memset(&w, 0, sizeof w);
+    w.sys = sys;
+    w.each = each;
+    w.ctx = ctx;
+    for (size_t i = 0; more && i < AGT_COUNT(places_parts); i++) {
+        const places_part *p = &places_parts[i];
+        w.at.folder = p->folder[0] ? sys->walk(sys->ctx, at, p->folder) : at;
+        if (w.at.folder < 0) continue;
+        if (strchr(p->name, '*'))
+            more = places_pattern(&w, p, mem);
+        else
+            more = places_look(&w, p, p->name);
+        if (w.at.folder != at) sys->close(sys->ctx, w.at.folder);
+    }
+}
+
+static const char *places_kind(uint32_t kind) {
+    switch (kind) {
+    case AGT_FILE_REGULAR: return "a file";
+    case AGT_FILE_FOLDER: return "a folder";
+    case AGT_FILE_LINK: return "a symbolic link";
+    default: return "no file and no folder";
+    }
+}
+static const char *places_wanted(const agt_misplaced *p) {
+    return p->is_folder ? "a folder" : "a file";
+}
+
+/* ---- opening ---- */
+
+static bool places_first(void *ctx, const agt_misplaced *p) {
+    agt_misplaced *first = ctx;
+    *first = *p;
+    first->name = NULL; /* it stood in the other one's path */
+    return false;
+}
+
+AGT_PRIVATE agt_status agt__store_blame(const agt_store *s, agt_status st, agt_error *err) {
+    agt_misplaced p;
+    if (s->at == AGT_FD_NONE || (st != AGT_INVALID && st != AGT_CORRUPT && st != AGT_IO)) return st;
+    memset(&p, 0, sizeof p);
+    agt__store_misplaced(s->sys, s->at, &s->mem, places_first, &p);
+    if (!p.kind) return st;
+    if (p.kind == AGT_FILE_LINK)
+        return agt__fail(err, AGT_CORRUPT,
+                         ".agent-trace/%s is a symbolic link, and a store follows none; put %s "
+                         "there, or remove it and run 'agent-trace repair'",
+                         p.path, p.is_folder ? "the folder itself" : "the file itself");
+    return agt__fail(err, AGT_CORRUPT,
+                     ".agent-trace/%s is %s and not %s; run 'agent-trace repair', which moves it "
+                     "away",
+                     p.path, places_kind(p.kind), places_wanted(&p));
+}
+
+/* ---- finding and mending ---- */
+
+typedef struct places_found {
+    agt_findings *found;
+    uint32_t links, others;
+} places_found;
+
+static bool places_find(void *ctx, const agt_misplaced *p) {
+    places_found *f = ctx;
+    bool is_link = p->kind == AGT_FILE_LINK;
+    f->links += is_link;
+    f->others += !is_link;
+    if (!f->found) return true;
+    agt__findings_add(f->found, AGT_SEVERITY_ERROR, "place",
+                      is_link ? "put what it leads to in its place, or remove it; then run "
+                                "'agent-trace repair'"
+                              : "run 'agent-trace repair': it moves it to .agent-trace/damaged",
+                      is_link ? ".agent-trace/%s is %s, and a store follows none"
+                              : ".agent-trace/%s is %s and not %s",
+                      p->path, places_kind(p->kind), places_wanted(p))
+        ->mendable = !is_link;
+    return true;
+}
+
+AGT_PRIVATE bool agt__store_find_misplaced(const agt_store *s, agt_findings *found,
+                                           uint32_t *links) {
+    places_found f = {found, 0, 0};
+    agt__store_misplaced(s->sys, s->at, &s->mem, places_find, &f);
+    *links = f.links;
+    return f.links + f.others > 0;
+}
+
+typedef struct places_move {
+    agt_mend *mend;
+    agt_status status;
+    agt_error *err;
+} places_move;
+
+static bool places_move_one(void *ctx, const agt_misplaced *p) {
+    places_move *m = ctx;
+    if (p->kind != AGT_FILE_LINK)
+        m->status = agt__mend_move_away(m->mend, p->folder, p->name, m->err);
+    return m->status == AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__mend_places(agt_mend *m, agt_error *err) {
+    places_move move = {m, AGT_OK, err};
+    agt__store_misplaced(m->s->sys, m->s->at, &m->s->mem, places_move_one, &move);
+    return move.status;
+}
+/* end src/store/places.c */
 /* begin src/store/store.c */
 /* store: opening, closing, and the way in and out of the store lock.
  *
@@ -17535,7 +17930,8 @@ AGT_PRIVATE agt_status agt__store_follow_git(agt_store *s, agt_git *git, agt_fd 
 
 /* ---- opening ---- */
 
-static agt_status store_folders(agt_store *s, bool make, agt_error *err) {
+/* `parts`: something else may stand in a folder's place. */
+static agt_status store_folders(agt_store *s, bool make, bool parts, agt_error *err) {
     static const char *const names[] = {"locks", "tmp",      "trace", "unpublished",
                                         "aside", "rejected", "git"};
     agt_fd *const fds[] = {&s->locks, &s->tmp,      &s->trace_dir, &s->unpublished,
@@ -17545,7 +17941,7 @@ static agt_status store_folders(agt_store *s, bool make, agt_error *err) {
         agt_error mine;
         mine.status = AGT_OK;
         agt_status st = agt__open_folder(s->sys, s->at, names[i], make, fds[i], &mine);
-        if (st == AGT_NOT_FOUND && s->read_only) continue;
+        if ((st == AGT_NOT_FOUND && s->read_only) || (st == AGT_INVALID && parts)) continue;
         if (st != AGT_OK) return agt__answer(st, &mine, err);
     }
     return AGT_OK;
@@ -17663,7 +18059,7 @@ static agt_status store_open_at(agt_store *s, bool create, agt_error *err) {
         st = agt__config_read(s->sys, s->at, &s->mem, &s->config, err);
         if (st != AGT_OK) return st;
     }
-    st = store_folders(s, !s->read_only, err);
+    st = store_folders(s, !s->read_only, false, err);
     if (st != AGT_OK) return st;
     agt__flock_init(&s->lock, s->sys, s->locks, "store.lock");
     agt__flock_init(&s->publish_lock, s->sys, s->locks, "publish.lock");
@@ -17771,6 +18167,7 @@ AGT_PRIVATE agt_status agt__store_open(agt_store **out, const char *root,
     if (st == AGT_OK) st = store_open_files(s, err);
     if (st == AGT_OK) st = agt__trace_whole(s, err);
     if (st != AGT_OK) {
+        st = agt__store_blame(s, st, err);
         store_free(s);
         return st;
     }
@@ -17790,7 +18187,7 @@ AGT_PRIVATE agt_status agt__store_open_parts(agt_store **out, const char *root,
         st = agt__open_folder(s->sys, s->root, AGT_STORE_NAME, false, &s->at, err);
         if (st == AGT_NOT_FOUND) st = store_no_store(s, err);
     }
-    if (st == AGT_OK) st = store_folders(s, !s->read_only, err);
+    if (st == AGT_OK) st = store_folders(s, !s->read_only, s->read_only, err);
     if (st == AGT_OK) {
         agt__flock_init(&s->lock, s->sys, s->locks, "store.lock");
         agt__flock_init(&s->publish_lock, s->sys, s->locks, "publish.lock");
@@ -23716,30 +24113,6 @@ AGENT_TRACE_API agt_status agt_trace_verify(agt_store *store, int repair, agt_tr
 /* end src/store/cursor.c */
 /* begin src/store/findings.c */
 /* findings: see findings.h. A growing array; texts are cut, never allocated. */
-/* begin src/store/findings.h */
-/* findings: the list that a repair or a doctor's look fills and a caller reads. */
-#ifndef AGT_FINDINGS_PART_H
-#define AGT_FINDINGS_PART_H
-
-
-AGT_PRIVATE agt_status agt__findings_new(agt_findings **out, const agt_mem *mem, agt_error *err);
-/* Adds one; `mend` may be NULL. A list without memory says so at its end. The finding can be
- * changed until the next one is added. */
-AGT_PRIVATE agt_finding *agt__findings_add(agt_findings *all, agt_severity severity,
-                                           const char *code, const char *mend, const char *format,
-                                           ...) AGT_PRINTF(5, 6);
-/* Adds those of another list that nobody read yet. */
-AGT_PRIVATE void agt__findings_join(agt_findings *all, const agt_findings *more);
-/* Did memory run out? */
-AGT_PRIVATE bool agt__findings_failed(const agt_findings *all);
-/* How many are warnings or errors: all, those that can be mended, those that are. */
-AGT_PRIVATE void agt__findings_count(const agt_findings *all, uint32_t *bad, uint32_t *mendable,
-                                     uint32_t *mended);
-/* What can be mended is. */
-AGT_PRIVATE void agt__findings_mended(agt_findings *all);
-
-#endif /* AGT_FINDINGS_PART_H */
-/* end src/store/findings.h */
 
 #include <stdio.h>
 
@@ -23839,154 +24212,6 @@ AGENT_TRACE_API void agt_findings_close(agt_findings *all) {
 /* mend_evidence: everything that is left of a store, wherever it lies: lines in the trace, records
  * in the journal and in unpublished/ (also such as nothing leads to any more), and the lines in
  * git's commits. Nothing is believed here; see mend.h. */
-/* begin src/store/mend.h */
-/* mend: making the parts of a store anew from what is left of it.
- *
- *   evidence   every line, content and record that can be found anywhere, believed or not
- *   chain      which of them are the store's: each event's hash is in the event behind it
- *   contents   a version's bytes, wherever their id is found; the catalog, by replaying events
- *   write      the new parts, each made beside and renamed, the journal last
- *
- * Nothing is decided by where something was found: an event counts because the chain says so, a
- * content because its id does. */
-#ifndef AGT_MEND_PART_H
-#define AGT_MEND_PART_H
-
-
-#define AGT_MEND_NONE   UINT32_MAX
-#define AGT_MEND_MEMORY 0u /* the source that is no file: mend->memory */
-#define AGT_MEND_LOST   "lost"
-
-typedef enum agt_mend_from {
-    AGT_MEND_GIT,
-    AGT_MEND_JOURNAL,
-    AGT_MEND_UNPUBLISHED,
-    AGT_MEND_TRACE,
-    AGT_MEND_KEPT /* what an earlier recovery or repair put aside: fills gaps, adds nothing */
-} agt_mend_from;
-
-/* A line that reads as an event. */
-typedef struct agt_mend_line {
-    uint64_t seq, at; /* byte in its source */
-    uint32_t source, len;
-    uint8_t from;   /* an agt_mend_from */
-    bool sure;      /* the journal's checksums lead to it */
-    bool whole;     /* not from a record, or the record's contents are what its lines say */
-    bool stands_in; /* made by an earlier repair for an event that is lost */
-    unsigned char hash[32], prev[32];
-} agt_mend_line;
-
-typedef struct agt_mend_content {
-    uint64_t seq, at, len;
-    uint32_t source;
-} agt_mend_content;
-
-/* Events that were recorded together. */
-typedef struct agt_mend_group {
-    uint64_t first, count;
-    unsigned char last[32]; /* the hash of the last one's line: it proves all of them */
-} agt_mend_group;
-
-typedef struct agt_mend_commit {
-    uint64_t last; /* its last event */
-    agt_oid id;
-    unsigned char hash[32]; /* of that event's line */
-} agt_mend_commit;
-
-/* An event of the store as it will be. */
-typedef struct agt_mend_event {
-    uint32_t line; /* in mend->lines */
-    bool lost;     /* stands in for one that nothing has; made now or earlier */
-    uint64_t segment, offset;
-} agt_mend_event;
-
-typedef struct agt_mend {
-    agt_store *s;
-    agt_findings *found;
-    agt_repair_result *out;
-    bool dry;
-    /* what the store says */
-    bool has_header, has_journal;
-    bool has_state; /* it is of this boot, journal and generation: */
-    agt_shared state;
-    uint64_t known_next;     /* behind the last record that the header leads to */
-    uint64_t generation;     /* the greatest seen anywhere */
-    uint64_t raw_generation; /* of the newest records that lie in the journal, */
-    uint64_t raw_first;      /* and the first seq among them; 0: none */
-    /* what there is; agt_buf as arrays */
-    agt_buf sources; /* agt_fd; 0 is memory */
-    agt_buf memory, lines, contents, groups, commits;
-    agt_segments segments;
-    /* what is right */
-    agt_buf events; /* agt_mend_event, from seq 1 on */
-    uint64_t last;
-    uint64_t first_journal; /* events from here on belong into the journal */
-    uint64_t packed_seq;    /* what git holds soundly */
-    agt_oid packed_head;
-    agt_trace_end end;   /* of the whole trace */
-    agt_trace_end known; /* in front of first_journal */
-    bool rebuild;        /* a new journal is needed, and with it all that it names */
-    bool git_bad;
-    unsigned char replica[8];
-    agt_buf line; /* what agt__mend_line read last */
-} agt_mend;
-
-/* ---- evidence ---- */
-
-/* Finds everything. Reports a journal, or records in it, that cannot be read. */
-AGT_PRIVATE agt_status agt__mend_evidence(agt_mend *m, agt_error *err);
-AGT_PRIVATE void agt__mend_free(agt_mend *m);
-/* Adds a line to mend->memory; `from` tells where it was. Its index in mend->lines, or
- * AGT_MEND_NONE: no event, or no memory (mend->lines.failed). */
-AGT_PRIVATE uint32_t agt__mend_add_line(agt_mend *m, const char *line, size_t n, uint8_t from);
-/* The first of the structs in `b`, `size` bytes each and sorted by the u64 they begin with, whose
- * number is not below `number`. */
-AGT_PRIVATE size_t agt__mend_first(const agt_buf *b, size_t size, uint64_t number);
-/* Opens the folder .agent-trace/damaged; AGT_FD_NONE if there is none and it is not made. */
-AGT_PRIVATE agt_status agt__mend_damaged(agt_mend *m, bool make, agt_fd *out, agt_error *err);
-
-/* ---- chain ---- */
-
-/* Decides which lines are the store's events, makes lines for those that are lost, lays the trace
- * out, and reports. */
-AGT_PRIVATE agt_status agt__mend_chain(agt_mend *m, agt_error *err);
-AGT_PRIVATE agt_mend_event *agt__mend_at(const agt_mend *m, uint64_t seq);
-/* The event's line, until the next call. */
-AGT_PRIVATE agt_status agt__mend_line(agt_mend *m, uint64_t seq, agt_text *out, agt_error *err);
-/* The same, parsed and held to the rules. The texts live in mend->line and s->scratch. */
-AGT_PRIVATE agt_status agt__mend_event(agt_mend *m, uint64_t seq, agt_event *e, agt_error *err);
-/* How many events, from `seq` on and at most up to `last`, are one record. */
-AGT_PRIVATE uint64_t agt__mend_together(const agt_mend *m, uint64_t seq, uint64_t last);
-
-/* ---- contents ---- */
-
-/* The bytes of the event's version, or of its refused ones, into `out` (emptied first). *found
- * false: nothing has them. */
-AGT_PRIVATE agt_status agt__mend_content(agt_mend *m, const agt_event *e, agt_buf *out, bool *found,
-                                         agt_error *err);
-/* Is the content in its side file? */
-AGT_PRIVATE agt_status agt__mend_side(agt_mend *m, const agt_event *e, agt_buf *out, bool *found,
-                                      agt_error *err);
-/* What documents were behind event `seq`, by replaying all events. */
-AGT_PRIVATE agt_status agt__mend_catalog(agt_mend *m, uint64_t seq, agt_catalog *out,
-                                         agt_error *err);
-
-/* ---- write ---- */
-
-/* Copies .agent-trace/<folder>/<name> to damaged/; what is there already is not copied again. */
-AGT_PRIVATE agt_status agt__mend_keep(agt_mend *m, agt_fd dir, const char *name, agt_error *err);
-/* Moves what stands at the name, a folder too, to damaged/ under a name that is free. */
-AGT_PRIVATE agt_status agt__mend_move_away(agt_mend *m, agt_fd dir, const char *name,
-                                           agt_error *err);
-/* Compares the trace on disk with the events up to `upto`, and writes what differs. */
-AGT_PRIVATE agt_status agt__mend_trace(agt_mend *m, uint64_t upto, agt_error *err);
-AGT_PRIVATE agt_status agt__mend_write_catalog(agt_mend *m, uint64_t number, uint64_t next_seq,
-                                               agt_error *err);
-/* A new journal, and all that it names. */
-AGT_PRIVATE agt_status agt__mend_rebuild(agt_mend *m, agt_error *err);
-
-#endif /* AGT_MEND_PART_H */
-/* end src/store/mend.h */
 
 #include <stdlib.h>
 
@@ -25674,9 +25899,18 @@ static agt_status mend_all(agt_mend *m, agt_error *err) {
     return st == AGT_OK ? agt__mend_rebuild(m, err) : st;
 }
 
+/* First of all what stands in the place of a part. */
+static agt_status mend_places(agt_mend *m, agt_store *s, agt_error *err) {
+    uint32_t links;
+    m->s = s;
+    if (!agt__store_find_misplaced(s, m->found, &links)) return AGT_OK;
+    m->stops = m->dry || links;
+    return m->dry ? AGT_OK : agt__mend_places(m, err);
+}
+
 /* What is missing is made; in a dry run nothing is. */
-static agt_status mend_open(const char *root, const agt_repair_options *o, agt_store **out,
-                            agt_error *err) {
+static agt_status mend_open(agt_mend *m, const char *root, const agt_repair_options *o,
+                            agt_store **out, agt_error *err) {
     agt_open_options open = AGT_OPEN_OPTIONS_INIT;
     agt_store *s;
     bool there = false;
@@ -25691,14 +25925,14 @@ static agt_status mend_open(const char *root, const agt_repair_options *o, agt_s
     if (st != AGT_OK) return st;
     agt_error mine;
     mine.status = AGT_OK;
-    mine.status = AGT_OK;
     st = agt__store_not_old(s, &mine);
     if (st == AGT_OK) st = agt__store_there(s->sys, s->at, s->root_path, &there, &mine);
     if (st == AGT_OK && !there)
         st = agt__fail(&mine, AGT_NOT_FOUND,
                        "no agent-trace store in %.200s; make one with 'agent-trace init'", root);
     if (st == AGT_CORRUPT) st = AGT_OK; /* that is what we are for */
-    if (st != AGT_OK || o->dry_run) {
+    if (st == AGT_OK) st = mend_places(m, s, &mine);
+    if (st != AGT_OK || m->dry || m->stops) {
         if (st == AGT_OK)
             *out = s;
         else
@@ -25777,18 +26011,18 @@ static void mend_count(const agt_mend *m) {
 static agt_status mend_run(agt_mend *m, const char *root, const agt_repair_options *o,
                            agt_error *err) {
     agt_store *s;
-    agt_status st = mend_open(root, o, &s, err);
+    m->dry = o->dry_run != 0;
+    agt_status st = mend_open(m, root, o, &s, err);
     if (st != AGT_OK) return st;
     m->s = s;
-    m->dry = o->dry_run != 0;
-    st = mend_locked(m, o->timeout_ms, err);
+    if (!m->stops) st = mend_locked(m, o->timeout_ms, err);
     agt__mend_free(m);
     agt__store_close_parts(s);
     mend_count(m);
     bool anything = m->out->mended > 0 || m->rebuild;
     if (st == AGT_OK && !m->dry) {
         agt__findings_mended(m->found);
-        st = mend_finish(m, root, o, anything, err);
+        if (!m->stops) st = mend_finish(m, root, o, anything, err);
         mend_count(m);
     }
     if (st == AGT_OK && agt__findings_failed(m->found)) st = agt__nomem(err);
@@ -30162,15 +30396,15 @@ AGT_PRIVATE void agt__doctor_locks(agt_visit *v) {
     if (s->locks == AGT_FD_NONE) return;
     for (size_t i = 0; i < AGT_COUNT(names); i++) {
         if (s->sys->stat(s->sys->ctx, s->locks, names[i], &st) < 0) continue;
-        if (st.kind == AGT_FILE_REGULAR && st.links == 1) {
+        if (st.links == 1) {
             lockable = lockable && around_lockable(v, names[i]);
             continue;
         }
         (void)agt__findings_add(
             v->found, AGT_SEVERITY_ERROR, "lock",
             "stop all programs that use the store, and remove it: nothing in it counts",
-            ".agent-trace/locks/%s is %s, so nobody can take that lock", names[i],
-            st.kind != AGT_FILE_REGULAR ? "no regular file" : "also linked under another name");
+            ".agent-trace/locks/%s is also linked under another name, so nobody can take that lock",
+            names[i]);
     }
     if (!lockable)
         (void)agt__findings_add(v->found, AGT_SEVERITY_ERROR, "no_locks",
@@ -30509,6 +30743,13 @@ static agt_status doctor_parts(agt_visit *v, agt_error *err) {
     return st;
 }
 
+/* Does something else stand in the place of a part? Then nothing more can be looked at. A repair
+ * has told what it left. */
+static bool doctor_misplaced(agt_visit *v) {
+    uint32_t links;
+    return agt__store_find_misplaced(v->parts, v->o.deep || v->o.fix ? NULL : v->found, &links);
+}
+
 static agt_status doctor_run(agt_visit *v, agt_error *err) {
     agt_open_options o = agt__doctor_options(v, true);
     agt_status st = AGT_OK;
@@ -30517,8 +30758,9 @@ static agt_status doctor_run(agt_visit *v, agt_error *err) {
     if (st != AGT_OK) return st;
     v->nested = agt__buf(&v->parts->mem);
     st = agt__store_not_old(v->parts, err);
-    if (st == AGT_OK) st = doctor_parts(v, err);
-    if (st == AGT_OK) st = doctor_open(v, err);
+    bool whole = st == AGT_OK && !doctor_misplaced(v);
+    if (whole) st = doctor_parts(v, err);
+    if (whole && st == AGT_OK) st = doctor_open(v, err);
     agt__buf_free(&v->nested);
     agt__store_close_parts(v->parts);
     return st == AGT_OK && agt__findings_failed(v->found) ? agt__nomem(err) : st;

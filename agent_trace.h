@@ -1141,7 +1141,9 @@ typedef struct agt_repair_result {
  * not touched: a file that is not its newest version is an edit, as far as anybody can tell.
  *
  * Its memory is in proportion to the number of events. Whatever is replaced is kept in
- * .agent-trace/damaged. A repair that was interrupted is finished
+ * .agent-trace/damaged; so is a folder, or anything else that is no part, that stands in the place
+ * of one. A symbolic link there is told and stays, and nothing is mended before somebody has put
+ * what it leads to in its place, or removed it. A repair that was interrupted is finished
  * by the next one, and one of a store that is whole changes nothing.
  *
  *   root      the folder with .agent-trace in it.

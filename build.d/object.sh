@@ -32,5 +32,5 @@ ln "$same" "$out.$$" 2>/dev/null || "$@" -c "$source" -o "$out.$$" || {
     exit 1
 }
 [ -e "$same" ] || ln "$out.$$" "$same" 2>/dev/null
-mv "$out.$$" "$out"
+rm -f "$out" && mv "$out.$$" "$out"
 echo "$key" >"$out.key"

@@ -83,6 +83,7 @@
 #include "state/config.c"
 /* floor 4 */
 #include "store/remains.c"
+#include "store/places.c"
 #include "store/store.c"
 #include "store/recover.c"
 #include "store/apply.c"

@@ -103,7 +103,34 @@ doctor_around() { # what stands around it is told and left
 }
 doctor_leads() { # who leads, as long as it does
     fix='' && fill && at lock hold sh -c "\"$PROGRAM\" -C \"$S\" doctor" | grep -q '^note.leader.*is the poll leader' && at doctor | cmp - /dev/null &&
-        rm "$A/locks/store.lock" && ln -s /nowhere "$A/locks/store.lock" && said 1 '^error.lock.*store.lock is no regular file' && rm "$A/locks/store.lock"
+        rm "$A/locks/store.lock" && ln -s /nowhere "$A/locks/store.lock" && said 1 '^error.place.*store.lock is a symbolic link' && rm "$A/locks/store.lock"
+}
+# Something else stands in the place of a part: the program says what and how to mend it, a repair moves it away.
+stands() { # PART KIND-OF-THE-PART
+    fill >/dev/null && at gc >/dev/null && set -- "$(cd "$A" && ls -d $1)" "$2" && [ -e "$A/$1" ] || { echo "there is no $1"; return 1; }
+    rm -rf "$WORK/part" && mv "$A/$1" "$WORK/part"
+    if [ "$2" = file ]; then mkdir "$A/$1" && is='a folder and not a file'; else echo x >"$A/$1" && is='a file and not a folder'; fi
+    said 1 "^error.place..agent-trace/$1 is $is.*agent-trace repair" && [ "$(wc -l <"$WORK/said")" = 1 ] || return 1
+    if at log >/dev/null 2>"$WORK/err"; then :; else
+        [ $? = 1 ] && grep -q "$1 is $is.*agent-trace repair\|move it away" "$WORK/err" || { cat "$WORK/err" && return 1; }
+    fi
+    at repair --dry-run | grep -q "^error.place" && [ -e "$A/$1" ] && at repair >"$WORK/said"
+    grep -q "^mended.place..agent-trace/$1 is $is" "$WORK/said" && [ -e "$A/damaged/${1##*/}" ] || { cat "$WORK/said"; return 1; }
+    case $1 in git*) ;; *) whole || return 1 ;; esac # its versions were nowhere else
+    # a link is told, and stays
+    rm -rf "$WORK/part" && fill >/dev/null && at gc >/dev/null && mv "$A/$1" "$WORK/part" && ln -s "$WORK/part" "$A/$1" &&
+        said 1 "^error.place..agent-trace/$1 is a symbolic link" && { at repair >"$WORK/said"; [ $? = 1 ]; } &&
+        grep -q "^error.place..agent-trace/$1 is a symbolic link" "$WORK/said" && [ -L "$A/$1" ] && rm "$A/$1" && mv "$WORK/part" "$A/$1" &&
+        { at doctor | cmp - /dev/null; } && whole
+}
+misplaced() {
+    fix=''
+    for part in config.toml journal state 'catalog.*' trace/000000000001.jsonl locks/store.lock locks/publish.lock; do
+        stands "$part" file || { echo "at $part"; return 1; }
+    done
+    for part in trace git git/objects unpublished locks tmp rejected aside index; do
+        stands "$part" folder || { echo "at $part"; return 1; }
+    done
 }
 nothing() { mkdir "$WORK/empty" && ! "$PROGRAM" -C "$WORK/empty" repair && [ -z "$(ls -A "$WORK/empty")" ]; }
 
@@ -126,5 +153,6 @@ case_ 'doctor: what lies inside is found and mended' doctor_inside
 case_ 'doctor: JSON' doctor_json
 case_ 'doctor: what is around is told and left' doctor_around
 case_ 'doctor: locks and leader' doctor_leads
+case_ 'something else in the place of a part' misplaced
 case_ 'a folder without a store stays one' nothing
 kit_end

@@ -309,9 +309,18 @@ static agt_status mend_all(agt_mend *m, agt_error *err) {
     return st == AGT_OK ? agt__mend_rebuild(m, err) : st;
 }
 
+/* First of all what stands in the place of a part. */
+static agt_status mend_places(agt_mend *m, agt_store *s, agt_error *err) {
+    uint32_t links;
+    m->s = s;
+    if (!agt__store_find_misplaced(s, m->found, &links)) return AGT_OK;
+    m->stops = m->dry || links;
+    return m->dry ? AGT_OK : agt__mend_places(m, err);
+}
+
 /* What is missing is made; in a dry run nothing is. */
-static agt_status mend_open(const char *root, const agt_repair_options *o, agt_store **out,
-                            agt_error *err) {
+static agt_status mend_open(agt_mend *m, const char *root, const agt_repair_options *o,
+                            agt_store **out, agt_error *err) {
     agt_open_options open = AGT_OPEN_OPTIONS_INIT;
     agt_store *s;
     bool there = false;
@@ -326,14 +335,14 @@ static agt_status mend_open(const char *root, const agt_repair_options *o, agt_s
     if (st != AGT_OK) return st;
     agt_error mine;
     mine.status = AGT_OK;
-    mine.status = AGT_OK;
     st = agt__store_not_old(s, &mine);
     if (st == AGT_OK) st = agt__store_there(s->sys, s->at, s->root_path, &there, &mine);
     if (st == AGT_OK && !there)
         st = agt__fail(&mine, AGT_NOT_FOUND,
                        "no agent-trace store in %.200s; make one with 'agent-trace init'", root);
     if (st == AGT_CORRUPT) st = AGT_OK; /* that is what we are for */
-    if (st != AGT_OK || o->dry_run) {
+    if (st == AGT_OK) st = mend_places(m, s, &mine);
+    if (st != AGT_OK || m->dry || m->stops) {
         if (st == AGT_OK)
             *out = s;
         else
@@ -412,18 +421,18 @@ static void mend_count(const agt_mend *m) {
 static agt_status mend_run(agt_mend *m, const char *root, const agt_repair_options *o,
                            agt_error *err) {
     agt_store *s;
-    agt_status st = mend_open(root, o, &s, err);
+    m->dry = o->dry_run != 0;
+    agt_status st = mend_open(m, root, o, &s, err);
     if (st != AGT_OK) return st;
     m->s = s;
-    m->dry = o->dry_run != 0;
-    st = mend_locked(m, o->timeout_ms, err);
+    if (!m->stops) st = mend_locked(m, o->timeout_ms, err);
     agt__mend_free(m);
     agt__store_close_parts(s);
     mend_count(m);
     bool anything = m->out->mended > 0 || m->rebuild;
     if (st == AGT_OK && !m->dry) {
         agt__findings_mended(m->found);
-        st = mend_finish(m, root, o, anything, err);
+        if (!m->stops) st = mend_finish(m, root, o, anything, err);
         mend_count(m);
     }
     if (st == AGT_OK && agt__findings_failed(m->found)) st = agt__nomem(err);

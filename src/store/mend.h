@@ -65,6 +65,7 @@ typedef struct agt_mend {
     agt_findings *found;
     agt_repair_result *out;
     bool dry;
+    bool stops; /* a link must be put right by somebody first, or a dry run cannot see more */
     /* what the store says */
     bool has_header, has_journal;
     bool has_state; /* it is of this boot, journal and generation: */
@@ -138,6 +139,11 @@ AGT_PRIVATE agt_status agt__mend_keep(agt_mend *m, agt_fd dir, const char *name,
 /* Moves what stands at the name, a folder too, to damaged/ under a name that is free. */
 AGT_PRIVATE agt_status agt__mend_move_away(agt_mend *m, agt_fd dir, const char *name,
                                            agt_error *err);
+
+/* ---- places ---- */
+
+/* Moves what agt__store_misplaced finds to damaged/, but for links. */
+AGT_PRIVATE agt_status agt__mend_places(agt_mend *m, agt_error *err);
 /* Compares the trace on disk with the events up to `upto`, and writes what differs. */
 AGT_PRIVATE agt_status agt__mend_trace(agt_mend *m, uint64_t upto, agt_error *err);
 AGT_PRIVATE agt_status agt__mend_write_catalog(agt_mend *m, uint64_t number, uint64_t next_seq,

@@ -347,7 +347,8 @@ AGT_PRIVATE agt_status agt__store_follow_git(agt_store *s, agt_git *git, agt_fd 
 
 /* ---- opening ---- */
 
-static agt_status store_folders(agt_store *s, bool make, agt_error *err) {
+/* `parts`: something else may stand in a folder's place. */
+static agt_status store_folders(agt_store *s, bool make, bool parts, agt_error *err) {
     static const char *const names[] = {"locks", "tmp",      "trace", "unpublished",
                                         "aside", "rejected", "git"};
     agt_fd *const fds[] = {&s->locks, &s->tmp,      &s->trace_dir, &s->unpublished,
@@ -357,7 +358,7 @@ static agt_status store_folders(agt_store *s, bool make, agt_error *err) {
         agt_error mine;
         mine.status = AGT_OK;
         agt_status st = agt__open_folder(s->sys, s->at, names[i], make, fds[i], &mine);
-        if (st == AGT_NOT_FOUND && s->read_only) continue;
+        if ((st == AGT_NOT_FOUND && s->read_only) || (st == AGT_INVALID && parts)) continue;
         if (st != AGT_OK) return agt__answer(st, &mine, err);
     }
     return AGT_OK;
@@ -475,7 +476,7 @@ static agt_status store_open_at(agt_store *s, bool create, agt_error *err) {
         st = agt__config_read(s->sys, s->at, &s->mem, &s->config, err);
         if (st != AGT_OK) return st;
     }
-    st = store_folders(s, !s->read_only, err);
+    st = store_folders(s, !s->read_only, false, err);
     if (st != AGT_OK) return st;
     agt__flock_init(&s->lock, s->sys, s->locks, "store.lock");
     agt__flock_init(&s->publish_lock, s->sys, s->locks, "publish.lock");
@@ -583,6 +584,7 @@ AGT_PRIVATE agt_status agt__store_open(agt_store **out, const char *root,
     if (st == AGT_OK) st = store_open_files(s, err);
     if (st == AGT_OK) st = agt__trace_whole(s, err);
     if (st != AGT_OK) {
+        st = agt__store_blame(s, st, err);
         store_free(s);
         return st;
     }
@@ -602,7 +604,7 @@ AGT_PRIVATE agt_status agt__store_open_parts(agt_store **out, const char *root,
         st = agt__open_folder(s->sys, s->root, AGT_STORE_NAME, false, &s->at, err);
         if (st == AGT_NOT_FOUND) st = store_no_store(s, err);
     }
-    if (st == AGT_OK) st = store_folders(s, !s->read_only, err);
+    if (st == AGT_OK) st = store_folders(s, !s->read_only, s->read_only, err);
     if (st == AGT_OK) {
         agt__flock_init(&s->lock, s->sys, s->locks, "store.lock");
         agt__flock_init(&s->publish_lock, s->sys, s->locks, "publish.lock");

@@ -108,12 +108,33 @@ AGT_PRIVATE agt_status agt__store_follow_git(agt_store *s, agt_git *git, agt_fd 
                                              bool *moved, agt_error *err);
 
 /* The folders of a store that may be damaged, its locks (not taken) and its git (AGT_FD_NONE where
- * there is none); neither config.toml nor journal is read. Read-only: nothing is made. */
+ * there is none); neither config.toml nor journal is read. Read-only: nothing is made, and a
+ * folder in whose place something else stands is AGT_FD_NONE. */
 AGT_PRIVATE agt_status agt__store_open_parts(agt_store **out, const char *root,
                                              const agt_open_options *o, agt_error *err);
 AGT_PRIVATE void agt__store_close_parts(agt_store *s);
 /* A new store's settings, all but its id. */
 AGT_PRIVATE void agt__store_default_config(agt_store *s);
+
+/* ---- places.c ---- */
+
+/* Something that stands where a part belongs and is of another kind. */
+typedef struct agt_misplaced {
+    agt_fd folder;    /* where it stands, */
+    const char *name; /* and its name there: in `path` */
+    char path[300];   /* beneath .agent-trace */
+    uint32_t kind;    /* an agt_file_kind */
+    bool is_folder;   /* a folder belongs there, not a file */
+} agt_misplaced;
+/* False: no more. */
+typedef bool (*agt_misplaced_fn)(void *ctx, const agt_misplaced *p);
+AGT_PRIVATE void agt__store_misplaced(const agt_sys *sys, agt_fd at, const agt_mem *mem,
+                                      agt_misplaced_fn each, void *ctx);
+/* A store that could not be opened: st, or AGT_CORRUPT with the mend if something is misplaced. */
+AGT_PRIVATE agt_status agt__store_blame(const agt_store *s, agt_status st, agt_error *err);
+/* Is anything misplaced, and how many links are among it? `found`, unless NULL, gets it all. */
+AGT_PRIVATE bool agt__store_find_misplaced(const agt_store *s, agt_findings *found,
+                                           uint32_t *links);
 
 /* ---- remains.c ---- */
 

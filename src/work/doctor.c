@@ -181,6 +181,13 @@ static agt_status doctor_parts(agt_visit *v, agt_error *err) {
     return st;
 }
 
+/* Does something else stand in the place of a part? Then nothing more can be looked at. A repair
+ * has told what it left. */
+static bool doctor_misplaced(agt_visit *v) {
+    uint32_t links;
+    return agt__store_find_misplaced(v->parts, v->o.deep || v->o.fix ? NULL : v->found, &links);
+}
+
 static agt_status doctor_run(agt_visit *v, agt_error *err) {
     agt_open_options o = agt__doctor_options(v, true);
     agt_status st = AGT_OK;
@@ -189,8 +196,9 @@ static agt_status doctor_run(agt_visit *v, agt_error *err) {
     if (st != AGT_OK) return st;
     v->nested = agt__buf(&v->parts->mem);
     st = agt__store_not_old(v->parts, err);
-    if (st == AGT_OK) st = doctor_parts(v, err);
-    if (st == AGT_OK) st = doctor_open(v, err);
+    bool whole = st == AGT_OK && !doctor_misplaced(v);
+    if (whole) st = doctor_parts(v, err);
+    if (whole && st == AGT_OK) st = doctor_open(v, err);
     agt__buf_free(&v->nested);
     agt__store_close_parts(v->parts);
     return st == AGT_OK && agt__findings_failed(v->found) ? agt__nomem(err) : st;

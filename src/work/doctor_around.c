@@ -104,15 +104,15 @@ AGT_PRIVATE void agt__doctor_locks(agt_visit *v) {
     if (s->locks == AGT_FD_NONE) return;
     for (size_t i = 0; i < AGT_COUNT(names); i++) {
         if (s->sys->stat(s->sys->ctx, s->locks, names[i], &st) < 0) continue;
-        if (st.kind == AGT_FILE_REGULAR && st.links == 1) {
+        if (st.links == 1) {
             lockable = lockable && around_lockable(v, names[i]);
             continue;
         }
         (void)agt__findings_add(
             v->found, AGT_SEVERITY_ERROR, "lock",
             "stop all programs that use the store, and remove it: nothing in it counts",
-            ".agent-trace/locks/%s is %s, so nobody can take that lock", names[i],
-            st.kind != AGT_FILE_REGULAR ? "no regular file" : "also linked under another name");
+            ".agent-trace/locks/%s is also linked under another name, so nobody can take that lock",
+            names[i]);
     }
     if (!lockable)
         (void)agt__findings_add(v->found, AGT_SEVERITY_ERROR, "no_locks",
