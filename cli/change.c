@@ -175,12 +175,6 @@ int change_one(cli *c, change *ch) {
     return st == AGT_OK ? CLI_DONE : change_refused(c, st, ch, &err);
 }
 
-static bool change_file_is_gone(const cli *c, const char *path) {
-    char place[PATH_MAX];
-    struct stat st;
-    return cli_place(c, path, place) && lstat(place, &st) != 0 && errno == ENOENT;
-}
-
 /* Nobody said which version: of a document that is gone it is the last one. */
 static int change_choose_version(cli *c, change *ch) {
     agt_document d = AGT_DOCUMENT_INIT;
@@ -215,7 +209,7 @@ int change_run(cli *c, change *ch) {
     if (code == CLI_DONE && ch->read_bytes) code = ch->read_bytes(c, &ch->bytes);
     if (code == CLI_DONE) code = cli_open(c, true);
     if (code != CLI_DONE) return code;
-    ch->gone = change_file_is_gone(c, ch->path);
+    ch->gone = cli_gone(c, ch->path);
     if (ch->kind == CHANGE_RESTORE && !ch->version) code = change_choose_version(c, ch);
     if (code == CLI_DONE) code = change_empty(c, ch);
     if (code == CLI_DONE) code = change_one(c, ch);

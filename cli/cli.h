@@ -186,6 +186,8 @@ int cli_close(cli *c, int code);
 int cli_document_path(cli *c, const char *given, char *out, size_t size);
 /* A document's place on the disk. False if that is too long for this system. */
 bool cli_place(const cli *c, const char *path, char out[PATH_MAX]);
+/* Is there nothing at that place? */
+bool cli_gone(const cli *c, const char *path);
 /* As that, for a folder, which may be the root itself (then out is empty). */
 int cli_folder_path(cli *c, const char *given, char *out, size_t size);
 /* Is it the index of the documents, which stands in no list of them? */

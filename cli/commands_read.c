@@ -210,7 +210,10 @@ static void ls_json(out_json *j, const agt_document *d) {
 static void ls_row(const cli *c, out_table *t, const agt_document *d) {
     char shown[AGT_MAX_PATH * 4], time[CLI_TIME_TEXT], size[24], mark[AGT_MAX_PATH * 4 + 32];
     const char *type = agt_type_name((agt_type)d->type);
-    const char *state = !d->exists ? "deleted" : d->modified_outside ? "modified outside" : "";
+    const char *state = !d->exists             ? "deleted"
+                        : !d->modified_outside ? ""
+                        : cli_gone(c, d->path) ? "deleted outside"
+                                               : "modified outside";
     out_style style = !d->exists ? OUT_DIM : d->modified_outside ? OUT_YELLOW : OUT_PLAIN;
     cli_shown(c, d->path, strlen(d->path), shown, sizeof shown);
     out_cell(t, out_type_style(type, strlen(type)), type, strlen(type));

@@ -320,7 +320,9 @@ static void info_print(cli *c, const info *i) {
     info_line(&t, "changed", OUT_PLAIN, text);
     if (d->agent[0]) info_line(&t, "made by agent", OUT_PLAIN, d->agent);
     if (d->modified_outside)
-        info_line(&t, "file", OUT_YELLOW, "edited outside; the next change records that first");
+        info_line(&t, "file", OUT_YELLOW,
+                  cli_gone(c, d->path) ? "deleted outside; 'agent-trace restore' brings it back"
+                                       : "edited outside; the next change records that first");
     info_line(&t, "id", OUT_DIM, d->id);
     if (d->exists) info_line(&t, "blob", OUT_DIM, d->blob);
     out_rows(&t);

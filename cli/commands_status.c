@@ -65,15 +65,12 @@ static char *status_copy(const char *text) {
 }
 
 static void status_add(const cli *c, status *s, size_t *room, const agt_document *d) {
-    char place[PATH_MAX];
-    struct stat st;
     if (s->changed_count == *room) {
         *room = *room ? *room * 2 : 16;
         s->changed = out_grow(s->changed, *room * sizeof s->changed[0]);
     }
-    bool gone = cli_place(c, d->path, place) && lstat(place, &st) != 0;
     s->changed[s->changed_count++] =
-        (status_change){status_copy(d->path), NULL, gone, d->size_bytes};
+        (status_change){status_copy(d->path), NULL, cli_gone(c, d->path), d->size_bytes};
 }
 
 static agt_status status_changed(cli *c, status *s, agt_error *err) {

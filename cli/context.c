@@ -170,6 +170,12 @@ bool cli_place(const cli *c, const char *path, char out[PATH_MAX]) {
     return n > 0 && n < PATH_MAX;
 }
 
+bool cli_gone(const cli *c, const char *path) {
+    char place[PATH_MAX];
+    struct stat st;
+    return cli_place(c, path, place) && lstat(place, &st) != 0 && errno == ENOENT;
+}
+
 int cli_folder_path(cli *c, const char *given, char *out, size_t size) {
     int code = context_path(c, given, out, size);
     size_t n = code == CLI_DONE ? strlen(out) : 0;

@@ -863,6 +863,12 @@ exits 0
 prints_like '^plan	v1	20[0-9T:-]+Z	8892		plan\.md$'
 prints_like '^scratch	v1	20[0-9T:-]+Z	[16]	modified outside	docs/a\.md$'
 [ "$(wc -l <"$T/out")" -eq 3 ] || bad 'not three rows'
+rm docs/sub/b.md
+run ls
+prints_like '^scratch	v1	20[0-9T:-]+Z	1	deleted outside	docs/sub/b\.md$'
+run info docs/sub/b.md
+prints_like "^file	deleted outside; 'agent-trace restore' brings it back"
+printf y >docs/sub/b.md
 run ls --deleted
 prints_like '^scratch	v2	20[0-9T:-]+Z	0	deleted	gone\.md$'
 run ls docs
