@@ -3768,14 +3768,22 @@ AGT_PRIVATE agt_status agt__hide_folder(const agt_sys *sys, agt_fd at, agt_error
     int rc = sys->stat(sys->ctx, at, name, &st);
     if (rc >= 0 && st.size) return AGT_OK;
     if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOENT)
-        return agt__fail_io(err, rc, "cannot look at %s", name);
+        return agt__fail_io(err, rc, "cannot look at " AGT_STORE_NAME "/%s", name);
     agt_fd fd = sys->open(sys->ctx, at, name, AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE, 0600);
-    if (fd < 0) return agt__fail_io(err, (int)fd, "cannot make %s", name);
+    if (fd < 0) return agt__fail_io(err, (int)fd, "cannot make " AGT_STORE_NAME "/%s", name);
     rc = agt__write_all(sys, fd, all, sizeof all - 1, 0);
     if (rc == 0) rc = sys->sync(sys->ctx, fd);
     sys->close(sys->ctx, fd);
     if (rc == 0) rc = sys->sync(sys->ctx, at);
-    return rc < 0 ? agt__fail_io(err, rc, "cannot write %s", name) : AGT_OK;
+    return rc < 0 ? agt__fail_io(err, rc, "cannot write " AGT_STORE_NAME "/%s", name) : AGT_OK;
+}
+
+/* Takes back a private folder that could not be hidden; not one that somebody else has filled. */
+static void sys_take_back(const agt_sys *sys, agt_fd root, agt_fd at) {
+    agt_stat st;
+    if (sys->stat(sys->ctx, at, ".gitignore", &st) >= 0 && !st.size)
+        (void)sys->remove(sys->ctx, at, ".gitignore");
+    (void)sys->remove_folder(sys->ctx, root, AGT_STORE_NAME);
 }
 
 AGT_PRIVATE agt_status agt__open_private(const agt_sys *sys, agt_fd root, bool make, agt_fd *out,
@@ -3787,6 +3795,7 @@ AGT_PRIVATE agt_status agt__open_private(const agt_sys *sys, agt_fd root, bool m
     status = agt__open_folder(sys, root, AGT_STORE_NAME, true, out, err);
     if (status == AGT_OK) status = agt__hide_folder(sys, *out, err);
     if (status == AGT_OK || *out == AGT_FD_NONE) return status;
+    sys_take_back(sys, root, *out);
     sys->close(sys->ctx, *out);
     *out = AGT_FD_NONE;
     return status;

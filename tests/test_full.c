@@ -196,3 +196,27 @@ TEST(full, a_long_refused_write_on_a_full_disk_is_a_refusal_too) {
     free(text);
     machine_free(m);
 }
+
+TEST(full, a_store_that_cannot_be_made_leaves_nothing_and_can_be_made_later) {
+    agt_error err;
+    agt_stat st;
+    agt_store *s;
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    machine_settings set = {.seed = test_random(), .call_ns = 1000};
+    machine *m = machine_new(&set);
+    machine_process *p = machine_process_new(m, "maker");
+    o.sys = machine_sys(p);
+    o.create = 1;
+    machine_make_folder(m, root);
+    CHECK_INT(machine_put_text(m, "/home/filler", "full"), 0);
+    machine_set(m)->capacity = 1;
+    CHECK_STATUS(agt_open(&s, root, &o, &err), AGT_IO, err);
+    CHECK(strstr(err.message, ".agent-trace/.gitignore: no space left") != NULL);
+    CHECK(machine_stat(m, "/home/.agent-trace", &st) < 0);
+    machine_set(m)->capacity = 0;
+    CHECK_OK(agt_open(&s, root, &o, &err), err);
+    kit_write(s, &kit_user, "a.md", "a");
+    CHECK_OK(agt_close(s, &err), err);
+    machine_process_free(p);
+    machine_free(m);
+}
