@@ -15445,7 +15445,8 @@ AGT_PRIVATE bool agt__record_next(const agt_record *record, size_t *at, agt_entr
  *     protection that he could not pass, or protects what he could not write.
  * (3) Grants are the user's alone to give and to take back; they need what a write of his needs.
  * (4) A grant allows what changes the document's bytes, not what would outlast it: no deletion, no
- *     rename, no untracking, no other type, no further grant.
+ *     rename, no untracking, no other type, no further grant; nor does it bring back what was
+ *     deleted or untracked since.
  * (5) A deleted or untracked document keeps its place: what could not be written there, by nobody
  *     else's document is it replaced, squeezed out or shadowed.
  * (6) "confirm" with confirmation is allowed; confirmation never turns a denial into anything. */
@@ -15753,9 +15754,9 @@ AGT_PRIVATE bool agt__catalog_touch_event(agt_catalog *c, const agt_event *e);
 /* Changes the (touched) rows as the event says. `size` is the content's length. Events that make no
  * version change no row; violations are remembered for folding. Cannot fail. */
 AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t size);
-AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text attempted, agt_text path,
-                                       agt_text rejected);
-AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, uint64_t hash);
+/* Is the violation the same as one of the last? Counts its actor, change_kind, path, rejected and
+ * summary. */
+AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, const agt_event *e);
 
 /* The grant of this document for exactly this grantee that has not ended; NULL: none. */
 AGT_PRIVATE const agt_grant_row *agt__catalog_grant(const agt_catalog *c, const char *doc,
@@ -16222,27 +16223,26 @@ AGT_PRIVATE bool agt__catalog_file(const agt_catalog *c, uint64_t dev, uint64_t 
 
 /* ---- events ---- */
 
-AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text attempted, agt_text path,
-                                       agt_text rejected) {
+static uint64_t catalog_refusal_hash(const agt_event *e) {
     uint64_t h = AGT_FNV;
-    const agt_text parts[4] = {actor, attempted, path, rejected};
-    for (int p = 0; p < 4; p++) {
+    const agt_text parts[] = {e->actor, e->change_kind, e->path, e->rejected, e->summary};
+    for (size_t p = 0; p < AGT_COUNT(parts); p++) {
         h = agt__fnv(h, parts[p].data, parts[p].len);
         h = agt__fnv(h, "\xff", 1);
     }
     return h ? h : 1;
 }
 
-AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, uint64_t hash) {
+AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, const agt_event *e) {
+    uint64_t hash = catalog_refusal_hash(e);
     for (int i = 0; i < AGT_REFUSALS; i++)
         if (c->refusals[i] == hash) return true;
     return false;
 }
 
 static void catalog_refusal(agt_catalog *c, const agt_event *e) {
-    uint64_t hash = agt__refusal_hash(e->actor, e->change_kind, e->path, e->rejected);
-    if (agt__catalog_refused(c, hash)) return;
-    c->refusals[c->refusal_at] = hash;
+    if (agt__catalog_refused(c, e)) return;
+    c->refusals[c->refusal_at] = catalog_refusal_hash(e);
     c->refusal_at = (c->refusal_at + 1) % AGT_REFUSALS;
 }
 
@@ -16935,6 +16935,10 @@ AGT_PRIVATE agt_status agt__replay_records(agt_store *s, uint64_t from, agt_repl
                                            bool *pending, agt_error *err);
 /* The whole recovery, under the store lock; ends with a checkpoint. */
 AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
+/* AGT_CORRUPT where records that the state knows of could not be read: `seen` is behind what could.
+ */
+AGT_PRIVATE agt_status agt__journal_whole(const agt_store *s, const agt_shared *was,
+                                          agt_error *err);
 /* Is all of the trace there that the last checkpoint made durable? AGT_CORRUPT if not: lines of
  * later records can be written again, but a hole before them would be filled with NULs, and who
  * reads the trace would be told that nothing happened. */
@@ -17881,11 +17885,14 @@ AGT_PRIVATE void agt__store_unlock(agt_store *s) {
 static agt_status store_look_again(agt_store *s, agt_error *err) {
     agt_status st = AGT_OK;
     for (int i = 0; i < STORE_RETRIES; i++) {
+        agt_shared before; /* what there must be at least, if all of it is read anew */
+        bool known = false;
         if (s->reload || !agt__journal_current(&s->journal)) {
             st = store_reopen_journal(s, err);
             if (st == AGT_OK) st = agt__store_reload(s, err);
             if (st == AGT_CORRUPT && !agt__journal_current(&s->journal)) continue; /* torn? */
             if (st != AGT_OK) return st;
+            known = agt__store_peek(s, &before);
         }
         st = agt__store_replay(s, UINT64_MAX, err);
         if (st == AGT_NOMEM || st == AGT_IO) {
@@ -17893,8 +17900,8 @@ static agt_status store_look_again(agt_store *s, agt_error *err) {
             return st;
         }
         if (agt__journal_current(&s->journal)) {
-            if (st == AGT_END) return AGT_OK;
-            s->reload = true;
+            if (st == AGT_END) st = known ? agt__journal_whole(s, &before, err) : AGT_OK;
+            if (st != AGT_OK) s->reload = true;
             return st;
         }
         s->reload = true;
@@ -18358,7 +18365,10 @@ AGENT_TRACE_API agt_status agt_store_find(const char *start, char *out, size_t s
  *     change of that document records it first. Torn bytes are kept aside all the same.
  * (4) Every step may be done again; the shared state becomes valid last.
  * (5) What is untracked was durable before that was recorded, and is a person's since.
- * (6) Contents that are damaged cost the document or the refusal that has them, not the store:
+ * (6) A crash loses the end of the journal, and nothing that was synced. Where fewer records can
+ *     be read than the shared state knows of, the journal is damaged: cutting it there would throw
+ *     away what trace and git still have. A repair puts it together.
+ * (7) Contents that are damaged cost the document or the refusal that has them, not the store:
  *     the file stays as it is, and reading that version says what is damaged. */
 
 #include <stdlib.h>
@@ -18586,7 +18596,7 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
         bool damaged = st == AGT_CORRUPT || st == AGT_NOT_FOUND;
         if (st == AGT_OK) st = agt__restage(s, &p, bytes.data, bytes.len, err);
         agt__buf_free(&bytes);
-        if (damaged) return AGT_OK; /* (6) */
+        if (damaged) return AGT_OK; /* (7) */
         if (st != AGT_OK) return st;
     }
     st = agt__place(s, &p, err);
@@ -18780,19 +18790,34 @@ static agt_status recover_shared(agt_store *s, agt_error *err) {
     return AGT_OK;
 }
 
+/* (6) */
+AGT_PRIVATE agt_status agt__journal_whole(const agt_store *s, const agt_shared *was,
+                                          agt_error *err) {
+    bool same = was->generation == s->journal.header.generation && was->dev == s->journal.dev &&
+                was->ino == s->journal.ino;
+    bool ran = !was->failed && s->self.boot[0] && strcmp(was->boot, s->self.boot) == 0;
+    if (!same || s->seen.pos >= (ran ? was->end : was->synced)) return AGT_OK;
+    return agt__fail_at(err, AGT_CORRUPT, (int64_t)s->seen.pos,
+                        ".agent-trace/journal is damaged at byte %llu, and there were records "
+                        "behind it; run 'agent-trace repair'",
+                        (unsigned long long)s->seen.pos);
+}
+
 AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err) {
     agt_shared was;
     bool pending = false;
     agt_status st = agt__shared_read(s->sys, s->state_fd, s->cpu, &was, err);
     if (st != AGT_OK && st != AGT_END) return st;
-    bool failed = st == AGT_OK && was.failed && strcmp(was.boot, s->self.boot) == 0;
-    s->shared.flip = st == AGT_OK ? was.flip : 0;
+    bool known = st == AGT_OK;
+    bool failed = known && was.failed && strcmp(was.boot, s->self.boot) == 0;
+    s->shared.flip = known ? was.flip : 0;
     s->reload = true;
     int rc = s->sys->sync(s->sys->ctx, s->journal.fd); /* (1) */
     if (rc < 0) failed = true;                         /* then what it holds goes into a new file */
     if ((st = agt__store_reload(s, err)) != AGT_OK) return st;
     st = agt__store_replay(s, UINT64_MAX, err);
     if (st != AGT_END) return st == AGT_OK ? agt__fail(err, AGT_CORRUPT, "endless journal") : st;
+    if (known && (st = agt__journal_whole(s, &was, err)) != AGT_OK) return st;
     if ((st = recover_shared(s, err)) != AGT_OK) return st;
     if ((st = agt__trace_whole(s, err)) != AGT_OK) return st;
     bool copy = s->journal.header.dev != s->journal.dev || s->journal.header.ino != s->journal.ino;
@@ -20038,7 +20063,7 @@ AGT_PRIVATE agt_status agt__plan_permit(const agt_catalog *c, agt_plan *p, int64
                    agt__perm_type(own, p->path, p->path_len),
                    to,
                    plan_place_type(c, p, agt__actor_kind(actor)),
-                   agt__catalog_granted(c, p->now.doc, actor, now_unix_ms),
+                   p->now.exists && agt__catalog_granted(c, p->now.doc, actor, now_unix_ms),
                    p->caller.confirm != 0};
     if (p->to_len) ask.to = agt__perm_type(own, p->to_path, p->to_len);
     return agt__perm_decide(&ask, why);
@@ -20201,10 +20226,25 @@ static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, 
 
 /* ---- deciding ---- */
 
+/* Why, and what it was to become: refusals that differ in that are two. */
+static agt_text write_refusal_summary(const agt_plan *p, const char *action, const char *why,
+                                      char *out, size_t size) {
+    bool grants = p->action == AGT_ACTION_UNLOCK || p->action == AGT_ACTION_REVOKE;
+    bool types = p->action == AGT_ACTION_RECLASSIFY;
+    const char *to = p->to_len ? p->to_path : types ? agt_type_name(p->to) : grants ? p->grant : "";
+    int n = snprintf(out, size, "violation: %s attempted %s on %s: %s%s%s%s", p->caller.actor,
+                     action, p->path,
+                     !to[0]   ? ""
+                     : grants ? "for "
+                              : "to ",
+                     to, to[0] ? ": " : "", why);
+    return (agt_text){out, n > 0 ? (size_t)n : 0};
+}
+
 static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *why, agt_error *err) {
     agt_store *s = t->s;
     unsigned char sha[32];
-    char rejected[64], summary[AGT_MAX_PATH + 400], shown[200];
+    char rejected[64], summary[2 * AGT_MAX_PATH + 400], shown[200];
     const char *action = agt__action_name(p->action, p->now.exists);
     agt_event e;
     agt_text kept = {NULL, 0};
@@ -20218,15 +20258,12 @@ static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *why, agt_err
     }
     write_base_event(t, p, &e);
     e.change_kind = agt__text(action);
-    if (t->atomic ||
-        agt__catalog_refused(&s->catalog, agt__refusal_hash(e.actor, e.change_kind, e.path, kept)))
+    e.summary = write_refusal_summary(p, action, why, summary, sizeof summary);
+    e.rejected = kept;
+    if (t->atomic || agt__catalog_refused(&s->catalog, &e))
         return denied; /* folded; or a batch, which records nothing unless all is allowed */
-    int n = snprintf(summary, sizeof summary, "violation: %s attempted %s on %s: %s",
-                     p->caller.actor, action, p->path, why);
-    e.summary = (agt_text){summary, n > 0 ? (size_t)n : 0};
     e.action = agt__text("violation");
     e.doc_type = agt__text(agt_type_name(p->type));
-    e.rejected = kept;
     if (p->now.version) {
         e.doc = agt__text(p->now.doc);
         e.doc_prev = p->now.last_seq;
@@ -20311,6 +20348,25 @@ static agt_status write_same_file(const agt_txn *t, const agt_plan *p, const agt
     return AGT_OK;
 }
 
+/* What is asked of the document as it is: is it there, or must it not be? */
+static agt_status write_exists(agt_plan *p, agt_error *err) {
+    char shown[200];
+    agt__show_path(shown, sizeof shown, p->path, p->path_len);
+    bool adds = p->action == AGT_ACTION_ADD;
+    bool makes = adds || p->action == AGT_ACTION_WRITE || p->action == AGT_ACTION_RESTORE;
+    if (!makes && !p->now.exists)
+        return agt__fail(err, AGT_NOT_FOUND, "%s: no such document", shown);
+    if (!adds) return AGT_OK;
+    if (p->now.exists)
+        return agt__fail(err, AGT_CONFLICT, "%s is a document already; write it to change it",
+                         shown);
+    if (p->waits)
+        return agt__fail(err, AGT_BUSY,
+                         "%s was deleted, and what is in the way of that must go first", shown);
+    if (p->place.before.on_disk) return AGT_OK;
+    return agt__fail(err, AGT_NOT_FOUND, "there is no file %s to add", shown);
+}
+
 /* What lies at the path, seen through changes of the same transaction; records an edit. */
 static agt_status write_look(agt_txn *t, agt_plan *p, agt_error *err) {
     agt_store *s = t->s;
@@ -20324,8 +20380,9 @@ static agt_status write_look(agt_txn *t, agt_plan *p, agt_error *err) {
         return s->old.failed ? (s->old.failed = false, agt__nomem(err)) : AGT_OK;
     }
     bool pending = false;
-    agt_status st = agt__look(s, p->path, p->path_len, &s->old, look, err);
     bool goes = p->action == AGT_ACTION_DELETE || p->action == AGT_ACTION_UNTRACK;
+    if (goes && !now->exists) return write_exists(p, err); /* a file there is somebody's own */
+    agt_status st = agt__look(s, p->path, p->path_len, &s->old, look, err);
     if (st == AGT_INVALID && goes && look->stat.kind == AGT_FILE_FOLDER) {
         memset(look, 0, sizeof *look); /* a person made a folder of it: it is gone */
         s->old.len = 0;
@@ -20372,25 +20429,6 @@ static agt_status write_stage(agt_txn *t, size_t index, uint64_t seq, agt_error 
         agt__unstage(t->s, seq); /* of a writer that died before it recorded what it staged */
     p->kind = p->place.remove ? AGT_PLAN_REMOVE : AGT_PLAN_WRITE;
     return AGT_OK;
-}
-
-/* What is asked of the document as it is: is it there, or must it not be? */
-static agt_status write_exists(agt_plan *p, agt_error *err) {
-    char shown[200];
-    agt__show_path(shown, sizeof shown, p->path, p->path_len);
-    bool adds = p->action == AGT_ACTION_ADD;
-    bool makes = adds || p->action == AGT_ACTION_WRITE || p->action == AGT_ACTION_RESTORE;
-    if (!makes && !p->now.exists)
-        return agt__fail(err, AGT_NOT_FOUND, "%s: no such document", shown);
-    if (!adds) return AGT_OK;
-    if (p->now.exists)
-        return agt__fail(err, AGT_CONFLICT, "%s is a document already; write it to change it",
-                         shown);
-    if (p->waits)
-        return agt__fail(err, AGT_BUSY,
-                         "%s was deleted, and what is in the way of that must go first", shown);
-    if (p->place.before.on_disk) return AGT_OK;
-    return agt__fail(err, AGT_NOT_FOUND, "there is no file %s to add", shown);
 }
 
 /* Actions that do not look at the document's file. */

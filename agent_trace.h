@@ -703,9 +703,10 @@ AGENT_TRACE_API agt_status agt_reclassify(agt_store *store, const agt_caller *ca
                                           const agt_write_options *opts, agt_write_result *result,
                                           agt_error *err);
 
-/* Lets somebody write one document for a time, whatever its type: create, modify, delete, restore
- * and add it again, but not rename, untrack, reclassify or unlock it. The grant is the document's,
- * by its id: it follows a rename. A second one for the same actor takes the place of the first.
+/* Lets somebody change one document's bytes for a time, whatever its type, also by restoring an
+ * older version; not delete, rename, untrack, reclassify or unlock it, nor bring it back once
+ * somebody else has deleted or untracked it. The grant is the document's, by its id: it follows a
+ * rename. A second one for the same actor takes the place of the first.
  * Only the user may grant. Blocks.
  *
  *   grant        "agent:<name>", "agent" (any), "system" or "user".

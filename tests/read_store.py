@@ -110,8 +110,8 @@ def check_catalog(data, next_seq):  # (6)
         want += [sizes.get(e.blob, 0), bytes.fromhex(e.blob or "0" * 40), e.doc.encode(), e.path]
         check("catalog: row", row[1:] == [*want, agents.get(e.doc, "")] and row[0] in kinds[e.doc])
     for e in [e for e in events[1:next_seq] if e.action == "violation"][-64:]:
-        words = map(lambda x: (x or "").encode(), (e.actor, e.change_kind, e.path, e.rejected))
-        text = b"\xff".join((*words, b""))
+        words = e.actor, e.change_kind, e.path, e.rejected or "", e.summary
+        text = b"".join(word.encode() + b"\xff" for word in words)
         number = reduce(lambda n, b: (n ^ b) * 0x100000001B3 % 2**64, text, 0xCBF29CE484222325)
         check("catalog: refusal", number in struct.unpack_from("<64Q", data, 64), e.seq)
 def read_store():

@@ -522,12 +522,61 @@ TEST(manage, a_grant_is_one_actors_for_one_document_and_a_time) {
     manage_new(s, "api.md", AGT_TYPE_REFERENCE, "another");
     CHECK_STATUS(agt_write(s, &kit_agent, "api.md", "x", 1, NULL, NULL, &err), AGT_DENIED, err);
     CHECK_STATUS(agt_remove(s, &kit_agent, "v2.md", NULL, NULL, &err), AGT_DENIED, err);
+    /* what the user deletes or untracks meanwhile it does not bring back */
     CHECK_OK(agt_remove(s, &kit_user, "v2.md", NULL, NULL, &err), err);
-    kit_write(s, &kit_agent, "v2.md", "four");
+    CHECK_STATUS(agt_write(s, &kit_agent, "v2.md", "x", 1, NULL, NULL, &err), AGT_DENIED, err);
+    CHECK_STATUS(agt_restore(s, &kit_agent, "v2.md", 1, NULL, NULL, &err), AGT_DENIED, err);
+    kit_write(s, &kit_user, "v2.md", "four");
+    CHECK_OK(agt_untrack(s, &kit_user, "v2.md", NULL, NULL, &err), err);
+    CHECK_STATUS(agt_write(s, &kit_agent, "v2.md", "x", 1, NULL, NULL, &err), AGT_DENIED, err);
+    CHECK_STATUS(agt_add(s, &kit_agent, "v2.md", 0, NULL, NULL, &err), AGT_DENIED, err);
+    CHECK_OK(agt_add(s, &kit_user, "v2.md", 0, NULL, NULL, &err), err);
+    kit_write(s, &kit_agent, "v2.md", "five");
     clock.ahead_ms = 601000; /* it has ended */
     CHECK_STATUS(agt_write(s, &kit_agent, "v2.md", "x", 1, NULL, NULL, &err), AGT_DENIED, err);
     clock.ahead_ms = -3600000; /* a clock that was set back makes it no longer */
     CHECK_STATUS(agt_write(s, &kit_agent, "v2.md", "y", 1, NULL, NULL, &err), AGT_DENIED, err);
+    kit_close(s);
+}
+
+/* Refusals of one action on one path are one event only if they were to have the same effect. */
+TEST(manage, refusals_that_aim_at_something_else_are_told_apart) {
+    agt_error err;
+    agt_write_result r = AGT_WRITE_RESULT_INIT;
+    agt_store *s = kit_open(test_folder());
+    uint64_t seen[4] = {0};
+    manage_new(s, "ref.md", AGT_TYPE_REFERENCE, "one");
+    for (int i = 0; i < 8; i++) {
+        agt_status st = i % 4 == 0   ? agt_rename(s, &kit_agent, "ref.md", "a.md", NULL, &r, &err)
+                        : i % 4 == 1 ? agt_rename(s, &kit_agent, "ref.md", "b.md", NULL, &r, &err)
+                        : i % 4 == 2
+                            ? agt_unlock(s, &kit_agent, "ref.md", "agent:a", 1000, NULL, &r, &err)
+                            : agt_unlock(s, &kit_agent, "ref.md", "agent:b", 1000, NULL, &r, &err);
+        CHECK_STATUS(st, AGT_DENIED, err);
+        if (i < 4) seen[i] = r.seq;
+        CHECK_INT(r.seq, i < 4 ? i + 2 : 0);
+    }
+    CHECK(seen[3] == 5);
+    manage_last e = manage_event(s);
+    CHECK(strstr(e.summary, "attempted unlock on ref.md: for agent:b: only the user"));
+    kit_close(s);
+}
+
+/* Nobody's file goes because it was named: a file that is no document is not deleted. */
+TEST(manage, a_file_that_is_no_document_is_not_deleted) {
+    agt_error err;
+    const char *root = test_folder();
+    agt_store *s = kit_open(root);
+    kit_write(s, &kit_user, "was.md", "old");
+    CHECK_OK(agt_remove(s, &kit_user, "was.md", NULL, NULL, &err), err);
+    test_write_file(kit_path(root, ".env"), "KEY=secret", sizeof "KEY=secret" - 1);
+    test_write_file(kit_path(root, "was.md"), "new", sizeof "new" - 1);
+    CHECK_STATUS(agt_remove(s, &kit_user, ".env", NULL, NULL, &err), AGT_NOT_FOUND, err);
+    CHECK_STATUS(agt_remove(s, &kit_agent, "was.md", NULL, NULL, &err), AGT_NOT_FOUND, err);
+    CHECK_STATUS(agt_untrack(s, &kit_user, ".env", NULL, NULL, &err), AGT_NOT_FOUND, err);
+    CHECK_INT(kit_events(s), 2);
+    kit_disk_has(root, ".env", "KEY=secret");
+    kit_disk_has(root, "was.md", "new");
     kit_close(s);
 }
 

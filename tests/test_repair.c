@@ -247,9 +247,6 @@ TEST(repair, a_byte_that_rots_anywhere_is_put_right_or_told) {
         CHECK_INT(machine_overwrite(c, all.path[f], at, &was, 1), 0);
         char *codes = repair_run(c, 0, &r);
         char *second = repair_run(c, 0, &again);
-        if (getenv("DBG"))
-            fprintf(stderr, "%s byte %d bits %d:%s; left %u\n", all.path[f], (int)at, bits, codes,
-                    r.left);
         char *got = repair_portrait(c, r.lost_events > 0, NULL);
         if (again.found)
             test_fail(__FILE__, __LINE__, "%s byte %d: found%s, then%s", all.path[f], (int)at,
@@ -269,6 +266,53 @@ TEST(repair, a_byte_that_rots_anywhere_is_put_right_or_told) {
     test_saw("put right", right);
     test_saw("lost and told", told);
     CHECK(right * 4 >= cases * 3); /* the rest are contents that only one file has */
+    free(want);
+    machine_free(m);
+}
+
+/* Whoever opens a store must not take damage for the end of a crash, and throw away what is behind
+ * it: it is refused, and a repair brings all of it back. */
+TEST(repair, a_journal_that_rots_is_refused_before_anything_is_lost) {
+    machine *m = repair_machine();
+    char *want = repair_portrait(m, 0, NULL);
+    uint64_t cases = test_count("TEST_ROTS", test_all() ? 600 : 100), refused = 0, whole = 0;
+    agt_error err;
+    agt_store_info info = AGT_STORE_INFO_INIT;
+    agt_store *first = oracle_open(machine_process_new(m, "first"), repair_root, NULL, AGT_OK);
+    CHECK_OK(agt_store_get_info(first, &info, &err), err);
+    CHECK_OK(agt_close(first, &err), err);
+    CHECK(info.journal_bytes > 1000);
+    char *journal = machine_get(m, REPAIR_AT "journal", NULL);
+    for (uint64_t i = 0; i < cases; i++) {
+        agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+        agt_store *s;
+        machine *c = machine_clone(m);
+        uint64_t at = 8192 + test_random_below(info.journal_bytes + 100);
+        char rotten = (char)(journal[at] ^ (1 << test_random_below(8)));
+        CHECK_INT(machine_overwrite(c, REPAIR_AT "journal", at, &rotten, 1), 0);
+        machine_process *p = machine_process_new(c, "reader");
+        o.sys = machine_sys(p);
+        o.read_only = i & 1;
+        agt_status opened = agt_open(&s, repair_root, &o, &err);
+        if (opened == AGT_OK) {
+            CHECK_OK(agt_close(s, &err), err); /* behind the records */
+            whole++;
+        } else {
+            CHECK_STATUS(opened, AGT_CORRUPT, err);
+            CHECK(strstr(err.message, "run 'agent-trace repair'"));
+            refused++;
+            free(repair_run(c, 0, NULL));
+        }
+        machine_process_free(p);
+        char *got = repair_portrait(c, 0, NULL);
+        repair_same(got, want, "journal");
+        free(got);
+        machine_free(c);
+    }
+    test_saw("refused", refused);
+    test_saw("rotten behind the records", whole);
+    CHECK(refused > cases / 2);
+    free(journal);
     free(want);
     machine_free(m);
 }

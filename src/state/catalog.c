@@ -452,27 +452,26 @@ AGT_PRIVATE bool agt__catalog_file(const agt_catalog *c, uint64_t dev, uint64_t 
 
 /* ---- events ---- */
 
-AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text attempted, agt_text path,
-                                       agt_text rejected) {
+static uint64_t catalog_refusal_hash(const agt_event *e) {
     uint64_t h = AGT_FNV;
-    const agt_text parts[4] = {actor, attempted, path, rejected};
-    for (int p = 0; p < 4; p++) {
+    const agt_text parts[] = {e->actor, e->change_kind, e->path, e->rejected, e->summary};
+    for (size_t p = 0; p < AGT_COUNT(parts); p++) {
         h = agt__fnv(h, parts[p].data, parts[p].len);
         h = agt__fnv(h, "\xff", 1);
     }
     return h ? h : 1;
 }
 
-AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, uint64_t hash) {
+AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, const agt_event *e) {
+    uint64_t hash = catalog_refusal_hash(e);
     for (int i = 0; i < AGT_REFUSALS; i++)
         if (c->refusals[i] == hash) return true;
     return false;
 }
 
 static void catalog_refusal(agt_catalog *c, const agt_event *e) {
-    uint64_t hash = agt__refusal_hash(e->actor, e->change_kind, e->path, e->rejected);
-    if (agt__catalog_refused(c, hash)) return;
-    c->refusals[c->refusal_at] = hash;
+    if (agt__catalog_refused(c, e)) return;
+    c->refusals[c->refusal_at] = catalog_refusal_hash(e);
     c->refusal_at = (c->refusal_at + 1) % AGT_REFUSALS;
 }
 

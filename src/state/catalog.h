@@ -102,9 +102,9 @@ AGT_PRIVATE bool agt__catalog_touch_event(agt_catalog *c, const agt_event *e);
 /* Changes the (touched) rows as the event says. `size` is the content's length. Events that make no
  * version change no row; violations are remembered for folding. Cannot fail. */
 AGT_PRIVATE void agt__catalog_event(agt_catalog *c, const agt_event *e, uint64_t size);
-AGT_PRIVATE uint64_t agt__refusal_hash(agt_text actor, agt_text attempted, agt_text path,
-                                       agt_text rejected);
-AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, uint64_t hash);
+/* Is the violation the same as one of the last? Counts its actor, change_kind, path, rejected and
+ * summary. */
+AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, const agt_event *e);
 
 /* The grant of this document for exactly this grantee that has not ended; NULL: none. */
 AGT_PRIVATE const agt_grant_row *agt__catalog_grant(const agt_catalog *c, const char *doc,

@@ -13,7 +13,8 @@
  *     protection that he could not pass, or protects what he could not write.
  * (3) Grants are the user's alone to give and to take back; they need what a write of his needs.
  * (4) A grant allows what changes the document's bytes, not what would outlast it: no deletion, no
- *     rename, no untracking, no other type, no further grant.
+ *     rename, no untracking, no other type, no further grant; nor does it bring back what was
+ *     deleted or untracked since.
  * (5) A deleted or untracked document keeps its place: what could not be written there, by nobody
  *     else's document is it replaced, squeezed out or shadowed.
  * (6) "confirm" with confirmation is allowed; confirmation never turns a denial into anything. */

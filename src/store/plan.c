@@ -167,7 +167,7 @@ AGT_PRIVATE agt_status agt__plan_permit(const agt_catalog *c, agt_plan *p, int64
                    agt__perm_type(own, p->path, p->path_len),
                    to,
                    plan_place_type(c, p, agt__actor_kind(actor)),
-                   agt__catalog_granted(c, p->now.doc, actor, now_unix_ms),
+                   p->now.exists && agt__catalog_granted(c, p->now.doc, actor, now_unix_ms),
                    p->caller.confirm != 0};
     if (p->to_len) ask.to = agt__perm_type(own, p->to_path, p->to_len);
     return agt__perm_decide(&ask, why);

@@ -10,7 +10,10 @@
  *     change of that document records it first. Torn bytes are kept aside all the same.
  * (4) Every step may be done again; the shared state becomes valid last.
  * (5) What is untracked was durable before that was recorded, and is a person's since.
- * (6) Contents that are damaged cost the document or the refusal that has them, not the store:
+ * (6) A crash loses the end of the journal, and nothing that was synced. Where fewer records can
+ *     be read than the shared state knows of, the journal is damaged: cutting it there would throw
+ *     away what trace and git still have. A repair puts it together.
+ * (7) Contents that are damaged cost the document or the refusal that has them, not the store:
  *     the file stays as it is, and reading that version says what is damaged. */
 #include "store.h"
 
@@ -239,7 +242,7 @@ static agt_status recover_document(recover_run *run, agt_row *row, agt_error *er
         bool damaged = st == AGT_CORRUPT || st == AGT_NOT_FOUND;
         if (st == AGT_OK) st = agt__restage(s, &p, bytes.data, bytes.len, err);
         agt__buf_free(&bytes);
-        if (damaged) return AGT_OK; /* (6) */
+        if (damaged) return AGT_OK; /* (7) */
         if (st != AGT_OK) return st;
     }
     st = agt__place(s, &p, err);
@@ -433,19 +436,34 @@ static agt_status recover_shared(agt_store *s, agt_error *err) {
     return AGT_OK;
 }
 
+/* (6) */
+AGT_PRIVATE agt_status agt__journal_whole(const agt_store *s, const agt_shared *was,
+                                          agt_error *err) {
+    bool same = was->generation == s->journal.header.generation && was->dev == s->journal.dev &&
+                was->ino == s->journal.ino;
+    bool ran = !was->failed && s->self.boot[0] && strcmp(was->boot, s->self.boot) == 0;
+    if (!same || s->seen.pos >= (ran ? was->end : was->synced)) return AGT_OK;
+    return agt__fail_at(err, AGT_CORRUPT, (int64_t)s->seen.pos,
+                        ".agent-trace/journal is damaged at byte %llu, and there were records "
+                        "behind it; run 'agent-trace repair'",
+                        (unsigned long long)s->seen.pos);
+}
+
 AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err) {
     agt_shared was;
     bool pending = false;
     agt_status st = agt__shared_read(s->sys, s->state_fd, s->cpu, &was, err);
     if (st != AGT_OK && st != AGT_END) return st;
-    bool failed = st == AGT_OK && was.failed && strcmp(was.boot, s->self.boot) == 0;
-    s->shared.flip = st == AGT_OK ? was.flip : 0;
+    bool known = st == AGT_OK;
+    bool failed = known && was.failed && strcmp(was.boot, s->self.boot) == 0;
+    s->shared.flip = known ? was.flip : 0;
     s->reload = true;
     int rc = s->sys->sync(s->sys->ctx, s->journal.fd); /* (1) */
     if (rc < 0) failed = true;                         /* then what it holds goes into a new file */
     if ((st = agt__store_reload(s, err)) != AGT_OK) return st;
     st = agt__store_replay(s, UINT64_MAX, err);
     if (st != AGT_END) return st == AGT_OK ? agt__fail(err, AGT_CORRUPT, "endless journal") : st;
+    if (known && (st = agt__journal_whole(s, &was, err)) != AGT_OK) return st;
     if ((st = recover_shared(s, err)) != AGT_OK) return st;
     if ((st = agt__trace_whole(s, err)) != AGT_OK) return st;
     bool copy = s->journal.header.dev != s->journal.dev || s->journal.header.ino != s->journal.ino;

@@ -289,11 +289,14 @@ AGT_PRIVATE void agt__store_unlock(agt_store *s) {
 static agt_status store_look_again(agt_store *s, agt_error *err) {
     agt_status st = AGT_OK;
     for (int i = 0; i < STORE_RETRIES; i++) {
+        agt_shared before; /* what there must be at least, if all of it is read anew */
+        bool known = false;
         if (s->reload || !agt__journal_current(&s->journal)) {
             st = store_reopen_journal(s, err);
             if (st == AGT_OK) st = agt__store_reload(s, err);
             if (st == AGT_CORRUPT && !agt__journal_current(&s->journal)) continue; /* torn? */
             if (st != AGT_OK) return st;
+            known = agt__store_peek(s, &before);
         }
         st = agt__store_replay(s, UINT64_MAX, err);
         if (st == AGT_NOMEM || st == AGT_IO) {
@@ -301,8 +304,8 @@ static agt_status store_look_again(agt_store *s, agt_error *err) {
             return st;
         }
         if (agt__journal_current(&s->journal)) {
-            if (st == AGT_END) return AGT_OK;
-            s->reload = true;
+            if (st == AGT_END) st = known ? agt__journal_whole(s, &before, err) : AGT_OK;
+            if (st != AGT_OK) s->reload = true;
             return st;
         }
         s->reload = true;

@@ -258,6 +258,10 @@ AGT_PRIVATE agt_status agt__replay_records(agt_store *s, uint64_t from, agt_repl
                                            bool *pending, agt_error *err);
 /* The whole recovery, under the store lock; ends with a checkpoint. */
 AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
+/* AGT_CORRUPT where records that the state knows of could not be read: `seen` is behind what could.
+ */
+AGT_PRIVATE agt_status agt__journal_whole(const agt_store *s, const agt_shared *was,
+                                          agt_error *err);
 /* Is all of the trace there that the last checkpoint made durable? AGT_CORRUPT if not: lines of
  * later records can be written again, but a hole before them would be filled with NULs, and who
  * reads the trace would be told that nothing happened. */

@@ -108,10 +108,25 @@ static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, 
 
 /* ---- deciding ---- */
 
+/* Why, and what it was to become: refusals that differ in that are two. */
+static agt_text write_refusal_summary(const agt_plan *p, const char *action, const char *why,
+                                      char *out, size_t size) {
+    bool grants = p->action == AGT_ACTION_UNLOCK || p->action == AGT_ACTION_REVOKE;
+    bool types = p->action == AGT_ACTION_RECLASSIFY;
+    const char *to = p->to_len ? p->to_path : types ? agt_type_name(p->to) : grants ? p->grant : "";
+    int n = snprintf(out, size, "violation: %s attempted %s on %s: %s%s%s%s", p->caller.actor,
+                     action, p->path,
+                     !to[0]   ? ""
+                     : grants ? "for "
+                              : "to ",
+                     to, to[0] ? ": " : "", why);
+    return (agt_text){out, n > 0 ? (size_t)n : 0};
+}
+
 static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *why, agt_error *err) {
     agt_store *s = t->s;
     unsigned char sha[32];
-    char rejected[64], summary[AGT_MAX_PATH + 400], shown[200];
+    char rejected[64], summary[2 * AGT_MAX_PATH + 400], shown[200];
     const char *action = agt__action_name(p->action, p->now.exists);
     agt_event e;
     agt_text kept = {NULL, 0};
@@ -125,15 +140,12 @@ static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *why, agt_err
     }
     write_base_event(t, p, &e);
     e.change_kind = agt__text(action);
-    if (t->atomic ||
-        agt__catalog_refused(&s->catalog, agt__refusal_hash(e.actor, e.change_kind, e.path, kept)))
+    e.summary = write_refusal_summary(p, action, why, summary, sizeof summary);
+    e.rejected = kept;
+    if (t->atomic || agt__catalog_refused(&s->catalog, &e))
         return denied; /* folded; or a batch, which records nothing unless all is allowed */
-    int n = snprintf(summary, sizeof summary, "violation: %s attempted %s on %s: %s",
-                     p->caller.actor, action, p->path, why);
-    e.summary = (agt_text){summary, n > 0 ? (size_t)n : 0};
     e.action = agt__text("violation");
     e.doc_type = agt__text(agt_type_name(p->type));
-    e.rejected = kept;
     if (p->now.version) {
         e.doc = agt__text(p->now.doc);
         e.doc_prev = p->now.last_seq;
@@ -218,6 +230,25 @@ static agt_status write_same_file(const agt_txn *t, const agt_plan *p, const agt
     return AGT_OK;
 }
 
+/* What is asked of the document as it is: is it there, or must it not be? */
+static agt_status write_exists(agt_plan *p, agt_error *err) {
+    char shown[200];
+    agt__show_path(shown, sizeof shown, p->path, p->path_len);
+    bool adds = p->action == AGT_ACTION_ADD;
+    bool makes = adds || p->action == AGT_ACTION_WRITE || p->action == AGT_ACTION_RESTORE;
+    if (!makes && !p->now.exists)
+        return agt__fail(err, AGT_NOT_FOUND, "%s: no such document", shown);
+    if (!adds) return AGT_OK;
+    if (p->now.exists)
+        return agt__fail(err, AGT_CONFLICT, "%s is a document already; write it to change it",
+                         shown);
+    if (p->waits)
+        return agt__fail(err, AGT_BUSY,
+                         "%s was deleted, and what is in the way of that must go first", shown);
+    if (p->place.before.on_disk) return AGT_OK;
+    return agt__fail(err, AGT_NOT_FOUND, "there is no file %s to add", shown);
+}
+
 /* What lies at the path, seen through changes of the same transaction; records an edit. */
 static agt_status write_look(agt_txn *t, agt_plan *p, agt_error *err) {
     agt_store *s = t->s;
@@ -231,8 +262,9 @@ static agt_status write_look(agt_txn *t, agt_plan *p, agt_error *err) {
         return s->old.failed ? (s->old.failed = false, agt__nomem(err)) : AGT_OK;
     }
     bool pending = false;
-    agt_status st = agt__look(s, p->path, p->path_len, &s->old, look, err);
     bool goes = p->action == AGT_ACTION_DELETE || p->action == AGT_ACTION_UNTRACK;
+    if (goes && !now->exists) return write_exists(p, err); /* a file there is somebody's own */
+    agt_status st = agt__look(s, p->path, p->path_len, &s->old, look, err);
     if (st == AGT_INVALID && goes && look->stat.kind == AGT_FILE_FOLDER) {
         memset(look, 0, sizeof *look); /* a person made a folder of it: it is gone */
         s->old.len = 0;
@@ -279,25 +311,6 @@ static agt_status write_stage(agt_txn *t, size_t index, uint64_t seq, agt_error 
         agt__unstage(t->s, seq); /* of a writer that died before it recorded what it staged */
     p->kind = p->place.remove ? AGT_PLAN_REMOVE : AGT_PLAN_WRITE;
     return AGT_OK;
-}
-
-/* What is asked of the document as it is: is it there, or must it not be? */
-static agt_status write_exists(agt_plan *p, agt_error *err) {
-    char shown[200];
-    agt__show_path(shown, sizeof shown, p->path, p->path_len);
-    bool adds = p->action == AGT_ACTION_ADD;
-    bool makes = adds || p->action == AGT_ACTION_WRITE || p->action == AGT_ACTION_RESTORE;
-    if (!makes && !p->now.exists)
-        return agt__fail(err, AGT_NOT_FOUND, "%s: no such document", shown);
-    if (!adds) return AGT_OK;
-    if (p->now.exists)
-        return agt__fail(err, AGT_CONFLICT, "%s is a document already; write it to change it",
-                         shown);
-    if (p->waits)
-        return agt__fail(err, AGT_BUSY,
-                         "%s was deleted, and what is in the way of that must go first", shown);
-    if (p->place.before.on_disk) return AGT_OK;
-    return agt__fail(err, AGT_NOT_FOUND, "there is no file %s to add", shown);
 }
 
 /* Actions that do not look at the document's file. */
