@@ -16821,6 +16821,11 @@ AGT_PRIVATE bool agt__store_find_misplaced(const agt_store *s, agt_findings *fou
 AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const char *root,
                                         bool *there, agt_error *err);
 
+/* Whatever the store above it may: a document comes to be under the rules of the store it lies in.
+ * AGT_INVALID if the folders that lead to the path are, or are in, another store. */
+AGT_PRIVATE agt_status agt__store_below(const agt_store *s, const char *path, size_t len,
+                                        agt_error *err);
+
 /* Is there a store in the open folder, or what is left of one? */
 AGT_PRIVATE bool agt__store_in(const agt_sys *sys, agt_fd folder);
 
@@ -16954,7 +16959,7 @@ AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_e
  * time; `whole`: many, and looks for damage in all of it. */
 AGT_PRIVATE void agt__checkpoint_paths(agt_store *s, bool whole);
 /* Under the publish lock: publishes if asked to, then checkpoints if the journal reaches beyond the
- * byte `above` by then. */
+ * byte `above` by then; not while refused bytes can be kept nowhere else and there is room. */
 AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t above,
                                            agt_error *err);
 /* Before a write: checkpoints if the journal is half full, without waiting for other publishers
@@ -17181,6 +17186,26 @@ AGT_PRIVATE bool agt__store_in(const agt_sys *sys, agt_fd folder) {
     agt_status st = agt__store_there(sys, at, AGT_STORE_NAME, &there, NULL);
     sys->close(sys->ctx, at);
     return there || st == AGT_CORRUPT;
+}
+
+AGT_PRIVATE agt_status agt__store_below(const agt_store *s, const char *path, size_t len,
+                                        agt_error *err) {
+    char folder[AGT_MAX_PATH + 1], shown[200], theirs[200];
+    for (size_t i = 1; i < len; i++) {
+        if (path[i] != '/') continue;
+        memcpy(folder, path, i);
+        folder[i] = 0;
+        agt_fd fd = s->sys->walk(s->sys->ctx, s->root, folder);
+        if (fd < 0) return AGT_OK; /* what is not there yet, or cannot be reached, has none */
+        bool found = agt__store_in(s->sys, fd);
+        s->sys->close(s->sys->ctx, fd);
+        if (!found) continue;
+        return agt__fail(err, AGT_INVALID,
+                         "%s belongs to the store in %s, which has rules of its own; use that one",
+                         agt__show_path(shown, sizeof shown, path, len),
+                         agt__show_path(theirs, sizeof theirs, path, i));
+    }
+    return AGT_OK;
 }
 
 /* ---- stores of agent-trace 0.1.0 ---- */
@@ -18842,7 +18867,8 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err) {
         s->shared.applied = s->shared.end;
         s->shared.applied_seq = s->shared.next_seq;
         s->shared.applied_chain = s->shared.chain;
-        if (!empty || copy || failed) return agt__checkpoint_locked(s, failed, err);
+        bool stays = s->shared.refused_waits != 0; /* as in checkpoint.c */
+        if ((!empty && !stays) || copy || failed) return agt__checkpoint_locked(s, failed, err);
     } /* what is in the way is tried again by the next lock holder */
     agt__store_save(s);
     return AGT_OK;
@@ -20285,7 +20311,8 @@ static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *why, agt_err
 static agt_status write_clash(agt_txn *t, size_t index, agt_error *err) {
     const agt_plan *p = &t->plans[index];
     agt_status st = t->atomic ? agt__plan_clash_batch(t, index, err) : AGT_OK;
-    return st == AGT_OK ? agt__plan_clash(&t->s->catalog, p->path, p->path_len, NULL, err) : st;
+    if (st == AGT_OK) st = agt__plan_clash(&t->s->catalog, p->path, p->path_len, NULL, err);
+    return st == AGT_OK ? agt__store_below(t->s, p->path, p->path_len, err) : st;
 }
 
 static agt_status write_permit(agt_txn *t, agt_plan *p, agt_error *err) {
@@ -21019,6 +21046,7 @@ AGT_PRIVATE agt_status agt__manage_target(agt_txn *t, agt_plan *p, agt_error *er
         return agt__fail(err, AGT_CONFLICT, "%s is another document; delete or rename it first",
                          shown);
     agt_status st = agt__plan_clash(&s->catalog, p->to_path, p->to_len, p->row, err);
+    if (st == AGT_OK) st = agt__store_below(s, p->to_path, p->to_len, err);
     if (st == AGT_OK) st = agt__look(s, p->to_path, p->to_len, &s->old, &look, err);
     if (st != AGT_OK || !look.on_disk) return st;
     if (manage_folds(p)) {
@@ -22017,6 +22045,7 @@ AGENT_TRACE_API agt_status agt_publish(agt_store *store, agt_error *err) {
 
 #define CHECKPOINT_PATHS 32768u     /* events whose paths are noted at a time */
 #define CHECKPOINT_WHOLE (1u << 19) /* and when nobody waits for it */
+#define CHECKPOINT_TIGHT (AGT_JOURNAL_HALF / 2 * 3)
 
 /* ---- syncing documents ---- */
 
@@ -22432,16 +22461,30 @@ AGT_PRIVATE void agt__checkpoint_paths(agt_store *s, bool whole) {
     s->sys->close(s->sys->ctx, dir);
 }
 
-AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t above,
-                                           agt_error *err) {
+/* Refused bytes that can be kept nowhere else stay in the journal, unless that is nearly full: then
+ * they go, for they must not stop anybody (rejected.c). */
+static bool checkpoint_refused_stay(agt_store *s) {
+    if (s->shared.end > CHECKPOINT_TIGHT) return false;
+    agt__keep_rejected_again(s);
+    return s->shared.refused_waits != 0;
+}
+
+static agt_status checkpoint_run(agt_store *s, bool publish, bool must, uint64_t above,
+                                 agt_error *err) {
     agt_status st = publish && s->git ? agt__publish_locked(s, true, err) : AGT_OK;
     if (st == AGT_OK) st = checkpoint_presync(s, err);
     if (st == AGT_OK) st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
-    if (s->shared.end > above) st = agt__checkpoint_locked(s, false, err);
+    if (s->shared.end > above && (must || !checkpoint_refused_stay(s)))
+        st = agt__checkpoint_locked(s, false, err);
     agt__store_unlock(s);
     if (st == AGT_OK) agt__checkpoint_paths(s, false);
     return st;
+}
+
+AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t above,
+                                           agt_error *err) {
+    return checkpoint_run(s, publish, false, above, err);
 }
 
 AGT_PRIVATE void agt__checkpoint_packed(agt_store *s) {
@@ -22463,7 +22506,7 @@ AGENT_TRACE_API agt_status agt_checkpoint(agt_store *store, agt_error *err) {
 AGT_PRIVATE agt_status agt__empty_journal(agt_store *s, agt_error *err) {
     agt_status st = agt__publish_enter(s, s->timeout_ms, err);
     if (st != AGT_OK) return st;
-    st = agt__checkpoint_run(s, false, AGT_JOURNAL_START, err);
+    st = checkpoint_run(s, false, true, AGT_JOURNAL_START, err);
     agt__publish_leave(s);
     return st;
 }
@@ -22476,7 +22519,7 @@ AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err) {
     if (end < AGT_JOURNAL_HALF) return AGT_OK;
     agt_error mine;
     mine.status = AGT_OK;
-    bool tight = end > AGT_JOURNAL_HALF / 2 * 3;
+    bool tight = end > CHECKPOINT_TIGHT;
     st = agt__publish_enter(s, tight ? s->timeout_ms : AGT_TRY, &mine);
     if (st == AGT_OK) {
         st = agt__checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, &mine);

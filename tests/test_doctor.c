@@ -330,24 +330,32 @@ TEST(doctor, an_index_that_says_otherwise_than_the_store_is_told_and_written_ane
 
 /* ---- what is around it ---- */
 
-TEST(doctor, stores_above_and_below_are_told_and_a_document_that_lies_in_both) {
-    machine *m = repair_machine();
+static void doctor_inner(machine *m) {
     agt_error err;
-    machine_make_folder(m, "/home/inner/deep");
-    machine_make_folder(m, "/home/empty/.agent-trace"); /* no store */
-    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
     agt_store *s;
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    machine_make_folder(m, "/home/inner/deep");
     o.create = 1;
     o.sys = machine_sys(machine_process_new(m, "inner"));
     CHECK_OK(agt_open(&s, "/home/inner/deep", &o, &err), err);
     CHECK_OK(agt_close(s, &err), err);
+}
+
+TEST(doctor, stores_above_and_below_are_told_and_a_document_that_lies_in_both) {
+    machine *m = repair_machine();
+    agt_error err;
+    machine_make_folder(m, "/home/empty/.agent-trace"); /* no store */
+    doctor_inner(m);
     doctor_finds(m, 0, 0, " pending- nested-");
     char *codes = doctor_codes_of(m, "/home/inner/deep", 0, 0);
     CHECK_STR(codes, " nested-");
     free(codes);
-    s = doctor_open(m);
+    machine_free(m);
+    m = repair_machine(); /* a document that was there before the store below */
+    agt_store *s = doctor_open(m);
     kit_write(s, &kit_agent, "inner/deep/both.md", "in two histories\n");
     CHECK_OK(agt_close(s, &err), err);
+    doctor_inner(m);
     doctor_finds(m, 0, 0, " pending- nested");
     machine_free(m);
 }

@@ -853,3 +853,35 @@ TEST(manage, two_names_of_one_file_are_one_document) {
     manage_lists(s, "first.md m\xc3\xb6ved.md old.md plan.md third.md ");
     kit_close(s);
 }
+
+/* ---- stores in stores ---- */
+
+/* The store above cannot be used to go around the rules of the one below. */
+TEST(manage, nothing_comes_to_be_in_the_folder_of_a_store_below) {
+    static const char *const paths[] = {"in/style.md", "in/deep/new.md", "in/AGENT-TRACE.md"};
+    agt_error err;
+    agt_store *s;
+    const char *root = test_folder();
+    char inside[1200];
+    snprintf(inside, sizeof inside, "%s/in", root);
+    agt_store *in = kit_open(inside);
+    manage_new(in, "style.md", AGT_TYPE_REFERENCE, "tabs");
+    kit_close(in);
+    s = kit_open(root);
+    kit_write(s, &kit_user, "a.md", "one");
+    test_write_file(kit_path(root, "in/file.md"), "mine", 4);
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        for (int user = 0; user < 2; user++) {
+            const agt_caller *who = user ? &kit_user : &kit_agent;
+            CHECK_STATUS(agt_write(s, who, paths[i], "x", 1, NULL, NULL, &err), AGT_INVALID, err);
+            CHECK(strstr(err.message, "belongs to the store in in,"));
+            CHECK_STATUS(agt_rename(s, who, "a.md", paths[i], NULL, NULL, &err), AGT_INVALID, err);
+        }
+    CHECK_STATUS(agt_add(s, &kit_agent, "in/file.md", 0, NULL, NULL, &err), AGT_INVALID, err);
+    CHECK_STATUS(agt_remove(s, &kit_agent, "in/style.md", NULL, NULL, &err), AGT_INVALID, err);
+    CHECK_INT(kit_events(s), 1);
+    kit_disk_has(root, "in/style.md", "tabs");
+    kit_disk_has(root, "in/file.md", "mine");
+    CHECK_INT(kit_write(s, &kit_agent, "beside/b.md", "x"), 1);
+    kit_close(s);
+}

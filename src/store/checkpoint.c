@@ -21,6 +21,7 @@
 
 #define CHECKPOINT_PATHS 32768u     /* events whose paths are noted at a time */
 #define CHECKPOINT_WHOLE (1u << 19) /* and when nobody waits for it */
+#define CHECKPOINT_TIGHT (AGT_JOURNAL_HALF / 2 * 3)
 
 /* ---- syncing documents ---- */
 
@@ -436,16 +437,30 @@ AGT_PRIVATE void agt__checkpoint_paths(agt_store *s, bool whole) {
     s->sys->close(s->sys->ctx, dir);
 }
 
-AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t above,
-                                           agt_error *err) {
+/* Refused bytes that can be kept nowhere else stay in the journal, unless that is nearly full: then
+ * they go, for they must not stop anybody (rejected.c). */
+static bool checkpoint_refused_stay(agt_store *s) {
+    if (s->shared.end > CHECKPOINT_TIGHT) return false;
+    agt__keep_rejected_again(s);
+    return s->shared.refused_waits != 0;
+}
+
+static agt_status checkpoint_run(agt_store *s, bool publish, bool must, uint64_t above,
+                                 agt_error *err) {
     agt_status st = publish && s->git ? agt__publish_locked(s, true, err) : AGT_OK;
     if (st == AGT_OK) st = checkpoint_presync(s, err);
     if (st == AGT_OK) st = agt__store_lock(s, err);
     if (st != AGT_OK) return st;
-    if (s->shared.end > above) st = agt__checkpoint_locked(s, false, err);
+    if (s->shared.end > above && (must || !checkpoint_refused_stay(s)))
+        st = agt__checkpoint_locked(s, false, err);
     agt__store_unlock(s);
     if (st == AGT_OK) agt__checkpoint_paths(s, false);
     return st;
+}
+
+AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t above,
+                                           agt_error *err) {
+    return checkpoint_run(s, publish, false, above, err);
 }
 
 AGT_PRIVATE void agt__checkpoint_packed(agt_store *s) {
@@ -467,7 +482,7 @@ AGENT_TRACE_API agt_status agt_checkpoint(agt_store *store, agt_error *err) {
 AGT_PRIVATE agt_status agt__empty_journal(agt_store *s, agt_error *err) {
     agt_status st = agt__publish_enter(s, s->timeout_ms, err);
     if (st != AGT_OK) return st;
-    st = agt__checkpoint_run(s, false, AGT_JOURNAL_START, err);
+    st = checkpoint_run(s, false, true, AGT_JOURNAL_START, err);
     agt__publish_leave(s);
     return st;
 }
@@ -480,7 +495,7 @@ AGT_PRIVATE agt_status agt__make_room(agt_store *s, agt_error *err) {
     if (end < AGT_JOURNAL_HALF) return AGT_OK;
     agt_error mine;
     mine.status = AGT_OK;
-    bool tight = end > AGT_JOURNAL_HALF / 2 * 3;
+    bool tight = end > CHECKPOINT_TIGHT;
     st = agt__publish_enter(s, tight ? s->timeout_ms : AGT_TRY, &mine);
     if (st == AGT_OK) {
         st = agt__checkpoint_run(s, false, AGT_JOURNAL_HALF - 1, &mine);

@@ -34,6 +34,7 @@ AGT_PRIVATE agt_status agt__manage_target(agt_txn *t, agt_plan *p, agt_error *er
         return agt__fail(err, AGT_CONFLICT, "%s is another document; delete or rename it first",
                          shown);
     agt_status st = agt__plan_clash(&s->catalog, p->to_path, p->to_len, p->row, err);
+    if (st == AGT_OK) st = agt__store_below(s, p->to_path, p->to_len, err);
     if (st == AGT_OK) st = agt__look(s, p->to_path, p->to_len, &s->old, &look, err);
     if (st != AGT_OK || !look.on_disk) return st;
     if (manage_folds(p)) {

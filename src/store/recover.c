@@ -488,7 +488,8 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err) {
         s->shared.applied = s->shared.end;
         s->shared.applied_seq = s->shared.next_seq;
         s->shared.applied_chain = s->shared.chain;
-        if (!empty || copy || failed) return agt__checkpoint_locked(s, failed, err);
+        bool stays = s->shared.refused_waits != 0; /* as in checkpoint.c */
+        if ((!empty && !stays) || copy || failed) return agt__checkpoint_locked(s, failed, err);
     } /* what is in the way is tried again by the next lock holder */
     agt__store_save(s);
     return AGT_OK;

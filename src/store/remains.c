@@ -129,6 +129,26 @@ AGT_PRIVATE bool agt__store_in(const agt_sys *sys, agt_fd folder) {
     return there || st == AGT_CORRUPT;
 }
 
+AGT_PRIVATE agt_status agt__store_below(const agt_store *s, const char *path, size_t len,
+                                        agt_error *err) {
+    char folder[AGT_MAX_PATH + 1], shown[200], theirs[200];
+    for (size_t i = 1; i < len; i++) {
+        if (path[i] != '/') continue;
+        memcpy(folder, path, i);
+        folder[i] = 0;
+        agt_fd fd = s->sys->walk(s->sys->ctx, s->root, folder);
+        if (fd < 0) return AGT_OK; /* what is not there yet, or cannot be reached, has none */
+        bool found = agt__store_in(s->sys, fd);
+        s->sys->close(s->sys->ctx, fd);
+        if (!found) continue;
+        return agt__fail(err, AGT_INVALID,
+                         "%s belongs to the store in %s, which has rules of its own; use that one",
+                         agt__show_path(shown, sizeof shown, path, len),
+                         agt__show_path(theirs, sizeof theirs, path, i));
+    }
+    return AGT_OK;
+}
+
 /* ---- stores of agent-trace 0.1.0 ---- */
 
 /* 1, 0 or an AGT_SYS_ERR. */

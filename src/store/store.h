@@ -144,6 +144,11 @@ AGT_PRIVATE bool agt__store_find_misplaced(const agt_store *s, agt_findings *fou
 AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const char *root,
                                         bool *there, agt_error *err);
 
+/* Whatever the store above it may: a document comes to be under the rules of the store it lies in.
+ * AGT_INVALID if the folders that lead to the path are, or are in, another store. */
+AGT_PRIVATE agt_status agt__store_below(const agt_store *s, const char *path, size_t len,
+                                        agt_error *err);
+
 /* Is there a store in the open folder, or what is left of one? */
 AGT_PRIVATE bool agt__store_in(const agt_sys *sys, agt_fd folder);
 
@@ -277,7 +282,7 @@ AGT_PRIVATE agt_status agt__checkpoint_locked(agt_store *s, bool new_file, agt_e
  * time; `whole`: many, and looks for damage in all of it. */
 AGT_PRIVATE void agt__checkpoint_paths(agt_store *s, bool whole);
 /* Under the publish lock: publishes if asked to, then checkpoints if the journal reaches beyond the
- * byte `above` by then. */
+ * byte `above` by then; not while refused bytes can be kept nowhere else and there is room. */
 AGT_PRIVATE agt_status agt__checkpoint_run(agt_store *s, bool publish, uint64_t above,
                                            agt_error *err);
 /* Before a write: checkpoints if the journal is half full, without waiting for other publishers

@@ -167,7 +167,8 @@ static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *why, agt_err
 static agt_status write_clash(agt_txn *t, size_t index, agt_error *err) {
     const agt_plan *p = &t->plans[index];
     agt_status st = t->atomic ? agt__plan_clash_batch(t, index, err) : AGT_OK;
-    return st == AGT_OK ? agt__plan_clash(&t->s->catalog, p->path, p->path_len, NULL, err) : st;
+    if (st == AGT_OK) st = agt__plan_clash(&t->s->catalog, p->path, p->path_len, NULL, err);
+    return st == AGT_OK ? agt__store_below(t->s, p->path, p->path_len, err) : st;
 }
 
 static agt_status write_permit(agt_txn *t, agt_plan *p, agt_error *err) {
