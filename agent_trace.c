@@ -16544,10 +16544,12 @@ AGT_PRIVATE agt_status agt__shared_write(const agt_sys *sys, agt_fd fd, agt_cpu 
 #define AGT_CONFIG_H
 
 
+#define AGT_STORE_FORMAT 2
+
 typedef struct agt_config {
     char id[40]; /* UUID */
     char name[128];
-    int64_t format; /* 2; 0 where there is none: a store of agent-trace 0.1.0 */
+    int64_t format; /* AGT_STORE_FORMAT; 0 where there is none: a store of agent-trace 0.1.0 */
     int64_t interval_ms;
     bool polling;
 } agt_config;
@@ -16564,9 +16566,8 @@ AGT_PRIVATE agt_status agt__config_write(const agt_sys *sys, agt_fd dir, const a
 #endif /* AGT_CONFIG_H */
 /* end src/state/config.h */
 
-#define CONFIG_NAME   "config.toml"
-#define CONFIG_FORMAT 2
-#define CONFIG_MAX    65536u
+#define CONFIG_NAME "config.toml"
+#define CONFIG_MAX  65536u
 
 AGT_PRIVATE agt_status agt__uuid(const agt_sys *sys, char out[40], agt_error *err) {
     unsigned char r[16];
@@ -16641,11 +16642,11 @@ AGT_PRIVATE agt_status agt__config_read(const agt_sys *sys, agt_fd dir, const ag
     if (out->format == 0)
         return agt__fail(err, AGT_UNSUPPORTED,
                          "this store was made by agent-trace 0.1.0 and has another format");
-    if (out->format != CONFIG_FORMAT)
+    if (out->format != AGT_STORE_FORMAT)
         return agt__fail(err, AGT_UNSUPPORTED,
                          "the store has format %lld, this library knows %d; use a newer "
                          "agent_trace",
-                         (long long)out->format, CONFIG_FORMAT);
+                         (long long)out->format, AGT_STORE_FORMAT);
     if (!out->id[0]) return agt__fail(err, AGT_CORRUPT, ".agent-trace/config.toml has no store.id");
     return AGT_OK;
 }
@@ -16662,7 +16663,7 @@ AGT_PRIVATE agt_status agt__config_write(const agt_sys *sys, agt_fd dir, const a
     agt__buf_text(&b, "\ncreated = ");
     agt__toml_put_string(&b, now, strlen(now));
     agt__buf_text(&b, "\nagent_trace_version = \"" AGENT_TRACE_VERSION "\"\nformat = ");
-    agt__buf_u64(&b, CONFIG_FORMAT);
+    agt__buf_u64(&b, AGT_STORE_FORMAT);
     agt__buf_text(&b, "\n\n[polling]\ninterval_ms = ");
     agt__buf_u64(&b, (uint64_t)config->interval_ms);
     agt__buf_text(&b, config->polling ? "\nenabled = true\n" : "\nenabled = false\n");
@@ -25714,7 +25715,7 @@ static agt_status mend_config(agt_mend *m, agt_error *err) {
     agt_store *s = m->s;
     mine.status = AGT_OK;
     agt_status st = agt__config_read(s->sys, s->at, &s->mem, &s->config, &mine);
-    /* the journal says which format it is; a file that denies that is damaged */
+    /* the journal says which format it is; a file that names one that never was is damaged */
     bool damaged = st == AGT_NOT_FOUND || st == AGT_CORRUPT || st == AGT_LIMIT ||
                    (st == AGT_UNSUPPORTED && m->has_header);
     if (!damaged) return agt__answer(st, &mine, err);
@@ -25989,6 +25990,19 @@ static agt_status mend_all(agt_mend *m, agt_error *err) {
     return st == AGT_OK ? agt__mend_rebuild(m, err) : st;
 }
 
+/* A store that a newer program may have made is nobody's to mend who does not know its format. */
+static agt_status mend_not_newer(agt_store *s, agt_error *err) {
+    agt_error mine;
+    agt_status st = agt__config_read(s->sys, s->at, &s->mem, &s->config, &mine);
+    if (st == AGT_IO || st == AGT_NOMEM) return agt__answer(st, &mine, err);
+    if (st != AGT_UNSUPPORTED || s->config.format <= AGT_STORE_FORMAT) return AGT_OK;
+    return agt__fail(err, st,
+                     "the store has format %lld, this library knows %d; repair it with a newer "
+                     "agent_trace, or write 'format = %d' into .agent-trace/config.toml if none "
+                     "ever used it",
+                     (long long)s->config.format, AGT_STORE_FORMAT, AGT_STORE_FORMAT);
+}
+
 /* First of all what stands in the place of a part. */
 static agt_status mend_places(agt_mend *m, agt_store *s, agt_error *err) {
     uint32_t links;
@@ -26021,6 +26035,7 @@ static agt_status mend_open(agt_mend *m, const char *root, const agt_repair_opti
         st = agt__fail(&mine, AGT_NOT_FOUND,
                        "no agent-trace store in %.200s; make one with 'agent-trace init'", root);
     if (st == AGT_CORRUPT) st = AGT_OK; /* that is what we are for */
+    if (st == AGT_OK) st = mend_not_newer(s, &mine);
     if (st == AGT_OK) st = mend_places(m, s, &mine);
     if (st != AGT_OK || m->dry || m->stops) {
         if (st == AGT_OK)

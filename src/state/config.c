@@ -2,9 +2,8 @@
  * mean nothing, so that a later version's file opens here as long as its format is ours. */
 #include "config.h"
 
-#define CONFIG_NAME   "config.toml"
-#define CONFIG_FORMAT 2
-#define CONFIG_MAX    65536u
+#define CONFIG_NAME "config.toml"
+#define CONFIG_MAX  65536u
 
 AGT_PRIVATE agt_status agt__uuid(const agt_sys *sys, char out[40], agt_error *err) {
     unsigned char r[16];
@@ -79,11 +78,11 @@ AGT_PRIVATE agt_status agt__config_read(const agt_sys *sys, agt_fd dir, const ag
     if (out->format == 0)
         return agt__fail(err, AGT_UNSUPPORTED,
                          "this store was made by agent-trace 0.1.0 and has another format");
-    if (out->format != CONFIG_FORMAT)
+    if (out->format != AGT_STORE_FORMAT)
         return agt__fail(err, AGT_UNSUPPORTED,
                          "the store has format %lld, this library knows %d; use a newer "
                          "agent_trace",
-                         (long long)out->format, CONFIG_FORMAT);
+                         (long long)out->format, AGT_STORE_FORMAT);
     if (!out->id[0]) return agt__fail(err, AGT_CORRUPT, ".agent-trace/config.toml has no store.id");
     return AGT_OK;
 }
@@ -100,7 +99,7 @@ AGT_PRIVATE agt_status agt__config_write(const agt_sys *sys, agt_fd dir, const a
     agt__buf_text(&b, "\ncreated = ");
     agt__toml_put_string(&b, now, strlen(now));
     agt__buf_text(&b, "\nagent_trace_version = \"" AGENT_TRACE_VERSION "\"\nformat = ");
-    agt__buf_u64(&b, CONFIG_FORMAT);
+    agt__buf_u64(&b, AGT_STORE_FORMAT);
     agt__buf_text(&b, "\n\n[polling]\ninterval_ms = ");
     agt__buf_u64(&b, (uint64_t)config->interval_ms);
     agt__buf_text(&b, config->polling ? "\nenabled = true\n" : "\nenabled = false\n");

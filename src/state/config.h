@@ -5,10 +5,12 @@
 #include "../data/data.h"
 #include "../sys/sys.h"
 
+#define AGT_STORE_FORMAT 2
+
 typedef struct agt_config {
     char id[40]; /* UUID */
     char name[128];
-    int64_t format; /* 2; 0 where there is none: a store of agent-trace 0.1.0 */
+    int64_t format; /* AGT_STORE_FORMAT; 0 where there is none: a store of agent-trace 0.1.0 */
     int64_t interval_ms;
     bool polling;
 } agt_config;

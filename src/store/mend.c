@@ -34,7 +34,7 @@ static agt_status mend_config(agt_mend *m, agt_error *err) {
     agt_store *s = m->s;
     mine.status = AGT_OK;
     agt_status st = agt__config_read(s->sys, s->at, &s->mem, &s->config, &mine);
-    /* the journal says which format it is; a file that denies that is damaged */
+    /* the journal says which format it is; a file that names one that never was is damaged */
     bool damaged = st == AGT_NOT_FOUND || st == AGT_CORRUPT || st == AGT_LIMIT ||
                    (st == AGT_UNSUPPORTED && m->has_header);
     if (!damaged) return agt__answer(st, &mine, err);
@@ -309,6 +309,19 @@ static agt_status mend_all(agt_mend *m, agt_error *err) {
     return st == AGT_OK ? agt__mend_rebuild(m, err) : st;
 }
 
+/* A store that a newer program may have made is nobody's to mend who does not know its format. */
+static agt_status mend_not_newer(agt_store *s, agt_error *err) {
+    agt_error mine;
+    agt_status st = agt__config_read(s->sys, s->at, &s->mem, &s->config, &mine);
+    if (st == AGT_IO || st == AGT_NOMEM) return agt__answer(st, &mine, err);
+    if (st != AGT_UNSUPPORTED || s->config.format <= AGT_STORE_FORMAT) return AGT_OK;
+    return agt__fail(err, st,
+                     "the store has format %lld, this library knows %d; repair it with a newer "
+                     "agent_trace, or write 'format = %d' into .agent-trace/config.toml if none "
+                     "ever used it",
+                     (long long)s->config.format, AGT_STORE_FORMAT, AGT_STORE_FORMAT);
+}
+
 /* First of all what stands in the place of a part. */
 static agt_status mend_places(agt_mend *m, agt_store *s, agt_error *err) {
     uint32_t links;
@@ -341,6 +354,7 @@ static agt_status mend_open(agt_mend *m, const char *root, const agt_repair_opti
         st = agt__fail(&mine, AGT_NOT_FOUND,
                        "no agent-trace store in %.200s; make one with 'agent-trace init'", root);
     if (st == AGT_CORRUPT) st = AGT_OK; /* that is what we are for */
+    if (st == AGT_OK) st = mend_not_newer(s, &mine);
     if (st == AGT_OK) st = mend_places(m, s, &mine);
     if (st != AGT_OK || m->dry || m->stops) {
         if (st == AGT_OK)
