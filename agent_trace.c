@@ -21260,6 +21260,11 @@ AGENT_TRACE_API agt_status agt_grants(agt_store *store, const char *path, agt_gr
     *count = 0;
     agt_status st = agt__options(&known, sizeof known, out, "agt_grant", err);
     if (st == AGT_OK && path) st = agt__path_normalise(path, strlen(path), clean, &len, err);
+    if (st == AGT_INVALID && path && agt__path_held(path, strlen(path))) { /* an old store's */
+        len = strlen(path);
+        memcpy(clean, path, len + 1);
+        st = AGT_OK;
+    }
     if (st == AGT_OK) st = agt__store_enter(store, err);
     if (st != AGT_OK) return st;
     st = agt__store_look_again(store, err);

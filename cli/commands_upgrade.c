@@ -3,6 +3,7 @@
 
 #include "output.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -58,6 +59,17 @@ static int upgrade_index(cli *c) {
     return cli_close(c, CLI_DONE);
 }
 
+/* An upgrade that was stopped at its very end left the old program's AGENT-TRACE.md. */
+static bool upgrade_left_index(const cli *c) {
+    static const char old[] = "# AGENT-TRACE.md \xe2\x80\x94 Agent Discovery Index\n";
+    char place[PATH_MAX], first[sizeof old];
+    FILE *f = cli_place(c, "AGENT-TRACE.md", place) ? fopen(place, "rb") : NULL;
+    if (!f) return false;
+    bool left = fgets(first, sizeof first, f) && strcmp(first, old) == 0;
+    (void)fclose(f);
+    return left;
+}
+
 static int command_upgrade(cli *c) {
     agt_error err;
     agt_upgrade_options o = AGT_UPGRADE_OPTIONS_INIT;
@@ -78,7 +90,8 @@ static int command_upgrade(cli *c) {
     else
         upgrade_print(&r, o.dry_run != 0);
     agt_bytes_free(&r.report);
-    return r.already || o.dry_run ? CLI_DONE : upgrade_index(c);
+    if (o.dry_run || (r.already && !upgrade_left_index(c))) return CLI_DONE;
+    return upgrade_index(c);
 }
 
 const cli_command cli_upgrade = {

@@ -119,6 +119,7 @@ unpack agents agents
 unpack scanned scanned
 unpack agents busy
 unpack typed typed
+unpack scanned named_info
 
 case_ 'versions are shown where the store lies' reads_all agents agents
 case_ 'documents have their types and agents' lists_documents agents agents
@@ -159,10 +160,32 @@ case_ 'grants of years are told, with the mend' sh -c "cd '$WORK/typed' && '$PRO
 case_ 'and shown afterwards' may_write typed
 case_ 'the doctor finds nothing there' finds_nothing typed
 case_ 'the independent reader reads grants, types and removals' reader_agrees typed
+case_ 'info of a name that only 0.1.0 could give' sh -c "'$PROGRAM' -C '$WORK/named_info' info 'docs/star*and?mark.md' | grep -q '^path.*star'"
 case_ 'a grant is honoured' at typed write glossary.md --content hi --actor agent:kestrel
 case_ 'for whom it was given' answers 3 'may not modify' at typed write glossary.md --content hi --actor agent:marlin
 case_ 'and ends when it is revoked' at typed unlock glossary.md --for agent:kestrel --revoke
 case_ 'at once' answers 3 'may not modify' at typed write glossary.md --content ho --actor agent:kestrel
+
+# Killed at the very end: the old store is ours, and AGENT-TRACE.md still the old program's.
+stopped_late() {
+    for try in 1 2 3 4 5 6 7 8 9 10; do
+        rm -rf "$WORK/late" && unpack agents late && old=$(cat "$WORK/late/AGENT-TRACE.md") && [ -e "$WORK/late/.git" ] &&
+            python3 - "$PROGRAM" "$WORK/late" <<'END' || return 1
+import os, subprocess, sys
+program, folder = sys.argv[1:]
+upgrade = subprocess.Popen([program, "-C", folder, "upgrade"], stdout=subprocess.DEVNULL)
+while os.path.lexists(folder + "/.git") and upgrade.poll() is None: pass
+upgrade.kill()
+upgrade.wait()
+END
+        if [ "$(cat "$WORK/late/AGENT-TRACE.md")" != "$old" ] || ! at late status >/dev/null; then continue; fi
+        at late upgrade && [ "$(cat "$WORK/late/AGENT-TRACE.md")" != "$old" ] && at late upgrade | grep -q already && finds_nothing late
+        return
+    done
+    echo "ten upgrades were done before they were killed"
+    return 1
+}
+case_ 'an upgrade that was killed at its end is finished by the next one' stopped_late
 
 # Names that only agent-trace 0.1.0 took.
 odd_names() { # FOLDER
