@@ -17,6 +17,7 @@ install_options() { # COMMAND OPTION...: sets prefix, dest and list
         shift 2
     done
     case $prefix in /*) ;; *) usage_error "$what_: --prefix needs an absolute path" ;; esac
+    case $dest in "" | /*) ;; *) usage_error "$what_: --destdir needs an absolute path" ;; esac
     # a name in the list is a line, and a piece of what sed puts into the pkg-config file
     case $prefix in
     *[\|\&\\]* | *'

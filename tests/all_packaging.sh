@@ -172,6 +172,9 @@ cmake_program() {
     cmake_install static && "$WORK/cmake_static/bin/agent-trace" --version | grep -F "$version" &&
         has_pages "$WORK/cmake_static"
 }
+cmake_shared() {
+    cmake_install shared -DAGENT_TRACE_SHARED=ON && "$WORK/cmake_shared/bin/agent-trace" --version | grep -F "$version"
+}
 cmake_found() { # KIND [LIBRARY [OPTION...]]
     cmake_user "found_$1" "find_package(agent_trace ${version%.*} CONFIG REQUIRED)
 find_package(agent_trace 2 CONFIG QUIET)
@@ -199,8 +202,7 @@ if have cmake && have ninja; then
     case_ 'CMake: find_package of what build.sh installed' installed_found installed "$WORK/a prefix/lib/$soname"
     case_ 'CMake: the same, static' installed_found installed_static '' -DAGENT_TRACE_USE_STATIC=ON
     case_ 'CMake: what is installed is found by pkg-config too' cmake_pkgconfig
-    case_ 'CMake: a shared library is installed' cmake_install shared -DAGENT_TRACE_SHARED=ON \
-        -DAGENT_TRACE_PROGRAM=OFF
+    case_ 'CMake: a shared library is installed, and a program that finds it' cmake_shared
     case_ 'CMake: its soname is the major version' has_soname "$WORK/cmake_shared/lib/libagent_trace.so"
     case_ 'CMake: it exports what the header declares' \
         exports_the_header "$WORK/cmake_shared/lib/libagent_trace.so"
@@ -231,9 +233,9 @@ meson_install() { # both libraries
     meson_build "$ROOT" "$WORK/meson-both" --prefix="$WORK/meson_both" --libdir=lib --default-library=both &&
         meson install -C "$WORK/meson-both" --no-rebuild || return
     # a prefix that the dynamic linker does not know
-    LD_LIBRARY_PATH=$WORK/meson_both/lib "$WORK/meson_both/bin/agent-trace" --version | grep -F "$version" &&
+    "$WORK/meson_both/bin/agent-trace" --version | grep -F "$version" &&
         [ -f "$WORK/meson_both/include/agent_trace.h" ] && [ -f "$WORK/meson_both/share/doc/agent_trace/LICENSE" ] &&
-        LD_LIBRARY_PATH=$WORK/meson_both/lib has_pages "$WORK/meson_both"
+        has_pages "$WORK/meson_both"
 }
 meson_found() { # by Meson itself; static: true would ask for a static libgit2 as well
     meson_user meson_found "agent_trace = dependency('agent_trace', version: '$version')" &&
