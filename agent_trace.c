@@ -19526,7 +19526,8 @@ typedef struct agt_plan {
     agt_oid blob;
     agt_place place, to_place;
     bool staged, side;
-    bool waits; /* what is on disk is an older version: the newest is not in its place yet */
+    bool follows; /* a rename that was made outside: the file lies at the new path already */
+    bool waits;   /* what is on disk is an older version: the newest is not in its place yet */
     agt_write_result result;
 } agt_plan;
 
@@ -19609,6 +19610,10 @@ AGT_PRIVATE void agt__txn_rollback(agt_txn *t);
 /* Decides one change: AGT_OK and result.unchanged 0 means that agt__txn_change follows. An edit
  * that was found, or a violation, is sealed as a record of its own. */
 AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err);
+/* AGT_INVALID if what was looked at, where the plan's document is to be, is another document's own
+ * file under a second spelling or name, or one's of the same transaction. */
+AGT_PRIVATE agt_status agt__txn_same_file(const agt_txn *t, const agt_plan *p, const char *path,
+                                          size_t len, const agt_look *look, agt_error *err);
 /* Stages the file and adds the change's event to the open record. */
 AGT_PRIVATE agt_status agt__txn_change(agt_txn *t, size_t index, agt_error *err);
 /* Adds an event that is no document's to the open record. */
@@ -20328,20 +20333,20 @@ static agt_status write_permit(agt_txn *t, agt_plan *p, agt_error *err) {
 
 /* May the file be another document's under a second spelling or a second name? ASCII case is the
  * plan's (agt__plan_clash); a file with one name and no other letters has no other spelling. */
-static bool write_has_spellings(const agt_plan *p, const agt_look *look) {
+static bool write_has_spellings(const char *path, size_t len, const agt_look *look) {
     if (look->stat.links > 1) return true;
-    for (size_t i = 0; i < p->path_len; i++)
-        if ((unsigned char)p->path[i] >= 0x80) return true;
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)path[i] >= 0x80) return true;
     return false;
 }
 
-static agt_status write_second_name(const agt_plan *p, const char *path, size_t len,
-                                    agt_error *err) {
+static agt_status write_second_name(const char *path, size_t len, const char *other,
+                                    size_t other_len, agt_error *err) {
     char shown[200], theirs[200];
     return agt__fail(err, AGT_INVALID,
                      "%s is the same file as the document %s; use that name, or make it a copy",
-                     agt__show_path(shown, sizeof shown, p->path, p->path_len),
-                     agt__show_path(theirs, sizeof theirs, path, len));
+                     agt__show_path(shown, sizeof shown, path, len),
+                     agt__show_path(theirs, sizeof theirs, other, other_len));
 }
 
 static bool write_is_at(agt_store *s, const char *path, size_t len, const agt_stat *file) {
@@ -20354,24 +20359,22 @@ static bool write_is_at(agt_store *s, const char *path, size_t len, const agt_st
     return rc == 0 && agt__same_file(&st, file);
 }
 
-/* A file found where a document is to be is no other document's own, nor one's of the same
- * transaction. */
-static agt_status write_same_file(const agt_txn *t, const agt_plan *p, const agt_look *look,
-                                  agt_error *err) {
+AGT_PRIVATE agt_status agt__txn_same_file(const agt_txn *t, const agt_plan *p, const char *path,
+                                          size_t len, const agt_look *look, agt_error *err) {
     agt_row other;
-    char path[AGT_MAX_PATH + 1];
+    char theirs[AGT_MAX_PATH + 1];
     bool linked = look->stat.links > 1;
-    if (!write_has_spellings(p, look)) return AGT_OK;
+    if (!write_has_spellings(path, len, look)) return AGT_OK;
     for (const agt_plan *q = t->plans + t->first; q < p; q++) {
         const agt_look *its = &q->place.before;
         if (its->on_disk && q->result.status == AGT_OK && agt__same_file(&its->stat, &look->stat))
-            return write_second_name(p, q->path, q->path_len, err);
+            return write_second_name(path, len, q->path, q->path_len, err);
     }
     for (size_t at = 0;
          agt__catalog_file(&t->s->catalog, look->stat.dev, look->stat.ino, linked, &at, &other);) {
-        (void)agt__copy_text(path, sizeof path, other.path, other.path_len);
-        if (write_is_at(t->s, path, other.path_len, &look->stat))
-            return write_second_name(p, path, other.path_len, err);
+        (void)agt__copy_text(theirs, sizeof theirs, other.path, other.path_len);
+        if (write_is_at(t->s, theirs, other.path_len, &look->stat))
+            return write_second_name(path, len, theirs, other.path_len, err);
     }
     return AGT_OK;
 }
@@ -20393,6 +20396,13 @@ static agt_status write_exists(agt_plan *p, agt_error *err) {
                          "%s was deleted, and what is in the way of that must go first", shown);
     if (p->place.before.on_disk) return AGT_OK;
     return agt__fail(err, AGT_NOT_FOUND, "there is no file %s to add", shown);
+}
+
+static agt_status write_no_file(const agt_plan *p, agt_error *err) {
+    char shown[200];
+    return agt__fail(err, AGT_NOT_FOUND,
+                     "the file of %s is gone; restore it first, or say where it lies now",
+                     agt__show_path(shown, sizeof shown, p->path, p->path_len));
 }
 
 /* What lies at the path, seen through changes of the same transaction; records an edit. */
@@ -20420,7 +20430,11 @@ static agt_status write_look(agt_txn *t, agt_plan *p, agt_error *err) {
     if (agt__look_is(look, now->exists, &now->blob)) return AGT_OK;
     agt_waiting waiting = agt__waiting(s, true);
     if ((st = agt__look_pending(s, &waiting, now, look, &pending, err)) != AGT_OK) return st;
-    if (!pending && !now->exists && (st = write_same_file(t, p, look, err)) != AGT_OK) return st;
+    if (!pending && !now->exists &&
+        (st = agt__txn_same_file(t, p, p->path, p->path_len, look, err)) != AGT_OK)
+        return st;
+    if (!pending && p->action == AGT_ACTION_RENAME && !look->on_disk)
+        return write_no_file(p, err); /* that it is gone is no news yet: it may lie elsewhere */
     bool adds = p->action == AGT_ACTION_ADD && !now->exists;
     if (!pending && adds) return AGT_OK; /* it is what the caller adds */
     if (!pending) return write_add_edit(t, p, look, now, err);
@@ -20487,7 +20501,7 @@ AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err) {
     if (st == AGT_OK && !p->now.exists && !managing) st = write_clash(t, index, err);
     if (st == AGT_OK) st = write_doc_id(t, &p->now, err);
     if (st == AGT_OK && p->to_len) st = agt__manage_target(t, p, err);
-    if (st == AGT_OK && !write_is_blind(p)) st = write_look(t, p, err);
+    if (st == AGT_OK && !write_is_blind(p) && !p->follows) st = write_look(t, p, err);
     if (st != AGT_OK) return st;
     p->result.version = p->now.exists ? p->now.version : 0;
     if ((st = write_expected(p, &p->now, err)) != AGT_OK) return st;
@@ -20628,7 +20642,7 @@ static void change_again(agt_plan *p) {
     memset(&p->to_place, 0, sizeof p->to_place);
     p->row = p->to_row = NULL;
     p->kind = AGT_PLAN_NONE;
-    p->staged = p->side = p->waits = false;
+    p->staged = p->side = p->waits = p->follows = false;
 }
 
 static agt_status change_once(agt_store *s, agt_plan *p, bool *no_room, agt_error *err) {
@@ -21019,7 +21033,11 @@ AGENT_TRACE_API agt_status agt_group(agt_store *store, const agt_change *changes
  * and then the old one goes. Where the two names differ in case alone they may be one file to this
  *     file system: then the old one goes first.
  * (2) An untracked file is not ours to mend after a power cut: it is synced before the record says
- *     so. */
+ *     so.
+ * (3) A person may have moved the file already. What has the newest version's bytes, where a
+ *     rename wants the document and the document's own file is gone, is that file: the rename is
+ *     recorded, and nothing is put in place or taken away. The record has the bytes all the same,
+ *     because nobody knows whether the person's rename survives a power cut. */
 
 #include <stdio.h>
 
@@ -21032,6 +21050,31 @@ static bool manage_same_file(const agt_look *a, const agt_look *b) {
 /* Do the two paths differ in case alone? */
 static bool manage_folds(const agt_plan *p) {
     return agt__path_fold_compare(p->path, p->path_len, p->to_path, p->to_len) == 0;
+}
+
+/* A file lies at the new path, and its bytes in s->old. (3) */
+static agt_status manage_found(agt_txn *t, agt_plan *p, const agt_look *there, agt_error *err) {
+    agt_store *s = t->s;
+    agt_look own;
+    char shown[200], from[200];
+    agt__show_path(shown, sizeof shown, p->to_path, p->to_len);
+    agt__show_path(from, sizeof from, p->path, p->path_len);
+    agt_status st = agt__look(s, p->path, p->path_len, &s->scratch, &own, err);
+    if (st != AGT_OK) return st;
+    if (own.on_disk && manage_folds(p) && manage_same_file(there, &own)) return AGT_OK;
+    if (own.on_disk)
+        return agt__fail(err, AGT_CONFLICT,
+                         "a file %s is there, and is no document; move it away first", shown);
+    agt_waiting waiting = agt__waiting(s, true);
+    st = agt__look_pending(s, &waiting, &p->now, &own, &p->waits, err);
+    p->follows = st == AGT_OK;
+    if (st != AGT_OK || p->waits) return st;
+    if (!agt__look_is(there, true, &p->now.blob))
+        return agt__fail(err, AGT_CONFLICT,
+                         "the file of %s is gone, and the one at %s has other bytes; move that one "
+                         "away, or back if it was edited, and try again",
+                         from, shown);
+    return agt__txn_same_file(t, p, p->to_path, p->to_len, there, err);
 }
 
 AGT_PRIVATE agt_status agt__manage_target(agt_txn *t, agt_plan *p, agt_error *err) {
@@ -21049,14 +21092,7 @@ AGT_PRIVATE agt_status agt__manage_target(agt_txn *t, agt_plan *p, agt_error *er
     agt_status st = agt__plan_clash(&s->catalog, p->to_path, p->to_len, p->row, err);
     if (st == AGT_OK) st = agt__store_below(s, p->to_path, p->to_len, err);
     if (st == AGT_OK) st = agt__look(s, p->to_path, p->to_len, &s->old, &look, err);
-    if (st != AGT_OK || !look.on_disk) return st;
-    if (manage_folds(p)) {
-        agt_look own;
-        st = agt__look(s, p->path, p->path_len, &s->old, &own, err);
-        if (st != AGT_OK || manage_same_file(&look, &own)) return st;
-    }
-    return agt__fail(err, AGT_CONFLICT,
-                     "a file %s is there, and is no document; move it away first", shown);
+    return st == AGT_OK && look.on_disk ? manage_found(t, p, &look, err) : st;
 }
 
 static agt_status manage_look_grant(const agt_txn *t, const agt_plan *p, agt_error *err) {
@@ -21098,6 +21134,10 @@ static agt_status manage_stage(agt_txn *t, agt_plan *p, uint64_t seq, agt_error 
     from->path = p->path;
     from->path_len = p->path_len;
     from->seq = to->seq = seq;
+    if (p->follows) {         /* (3) */
+        agt__unstage(s, seq); /* of a writer that died before it recorded what it staged */
+        return AGT_OK;
+    }
     from->remove = true;
     to->path = p->to_path;
     to->path_len = p->to_len;

@@ -675,8 +675,13 @@ AGENT_TRACE_API agt_status agt_add(agt_store *store, const agt_caller *caller, c
  *   to    its new path; nothing may be there: no document, and no file that is none. The versions
  *         of a deleted document of that path are in the trace and in git only, afterwards.
  *
- * Returns  as agt_remove, and AGT_CONFLICT (something is at the new path, or opts expect another
- *          version). A grant does not reach to a rename.
+ * A rename that was made outside is followed: where the document's own file is gone, and the file
+ * at the new path has exactly the bytes of its newest version, the rename is recorded and that file
+ * stays as it lies.
+ *
+ * Returns  as agt_remove, AGT_NOT_FOUND also if the document's file is gone and nothing is at the
+ *          new path (that it is gone is not recorded), and AGT_CONFLICT (something else is at the
+ *          new path, or opts expect another version). A grant does not reach to a rename.
  */
 AGENT_TRACE_API agt_status agt_rename(agt_store *store, const agt_caller *caller, const char *path,
                                       const char *to, const agt_write_options *opts,

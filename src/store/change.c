@@ -44,7 +44,7 @@ static void change_again(agt_plan *p) {
     memset(&p->to_place, 0, sizeof p->to_place);
     p->row = p->to_row = NULL;
     p->kind = AGT_PLAN_NONE;
-    p->staged = p->side = p->waits = false;
+    p->staged = p->side = p->waits = p->follows = false;
 }
 
 static agt_status change_once(agt_store *s, agt_plan *p, bool *no_room, agt_error *err) {

@@ -5,7 +5,11 @@
  * and then the old one goes. Where the two names differ in case alone they may be one file to this
  *     file system: then the old one goes first.
  * (2) An untracked file is not ours to mend after a power cut: it is synced before the record says
- *     so. */
+ *     so.
+ * (3) A person may have moved the file already. What has the newest version's bytes, where a
+ *     rename wants the document and the document's own file is gone, is that file: the rename is
+ *     recorded, and nothing is put in place or taken away. The record has the bytes all the same,
+ *     because nobody knows whether the person's rename survives a power cut. */
 #include "write.h"
 
 #include <stdio.h>
@@ -19,6 +23,31 @@ static bool manage_same_file(const agt_look *a, const agt_look *b) {
 /* Do the two paths differ in case alone? */
 static bool manage_folds(const agt_plan *p) {
     return agt__path_fold_compare(p->path, p->path_len, p->to_path, p->to_len) == 0;
+}
+
+/* A file lies at the new path, and its bytes in s->old. (3) */
+static agt_status manage_found(agt_txn *t, agt_plan *p, const agt_look *there, agt_error *err) {
+    agt_store *s = t->s;
+    agt_look own;
+    char shown[200], from[200];
+    agt__show_path(shown, sizeof shown, p->to_path, p->to_len);
+    agt__show_path(from, sizeof from, p->path, p->path_len);
+    agt_status st = agt__look(s, p->path, p->path_len, &s->scratch, &own, err);
+    if (st != AGT_OK) return st;
+    if (own.on_disk && manage_folds(p) && manage_same_file(there, &own)) return AGT_OK;
+    if (own.on_disk)
+        return agt__fail(err, AGT_CONFLICT,
+                         "a file %s is there, and is no document; move it away first", shown);
+    agt_waiting waiting = agt__waiting(s, true);
+    st = agt__look_pending(s, &waiting, &p->now, &own, &p->waits, err);
+    p->follows = st == AGT_OK;
+    if (st != AGT_OK || p->waits) return st;
+    if (!agt__look_is(there, true, &p->now.blob))
+        return agt__fail(err, AGT_CONFLICT,
+                         "the file of %s is gone, and the one at %s has other bytes; move that one "
+                         "away, or back if it was edited, and try again",
+                         from, shown);
+    return agt__txn_same_file(t, p, p->to_path, p->to_len, there, err);
 }
 
 AGT_PRIVATE agt_status agt__manage_target(agt_txn *t, agt_plan *p, agt_error *err) {
@@ -36,14 +65,7 @@ AGT_PRIVATE agt_status agt__manage_target(agt_txn *t, agt_plan *p, agt_error *er
     agt_status st = agt__plan_clash(&s->catalog, p->to_path, p->to_len, p->row, err);
     if (st == AGT_OK) st = agt__store_below(s, p->to_path, p->to_len, err);
     if (st == AGT_OK) st = agt__look(s, p->to_path, p->to_len, &s->old, &look, err);
-    if (st != AGT_OK || !look.on_disk) return st;
-    if (manage_folds(p)) {
-        agt_look own;
-        st = agt__look(s, p->path, p->path_len, &s->old, &own, err);
-        if (st != AGT_OK || manage_same_file(&look, &own)) return st;
-    }
-    return agt__fail(err, AGT_CONFLICT,
-                     "a file %s is there, and is no document; move it away first", shown);
+    return st == AGT_OK && look.on_disk ? manage_found(t, p, &look, err) : st;
 }
 
 static agt_status manage_look_grant(const agt_txn *t, const agt_plan *p, agt_error *err) {
@@ -85,6 +107,10 @@ static agt_status manage_stage(agt_txn *t, agt_plan *p, uint64_t seq, agt_error 
     from->path = p->path;
     from->path_len = p->path_len;
     from->seq = to->seq = seq;
+    if (p->follows) {         /* (3) */
+        agt__unstage(s, seq); /* of a writer that died before it recorded what it staged */
+        return AGT_OK;
+    }
     from->remove = true;
     to->path = p->to_path;
     to->path_len = p->to_len;

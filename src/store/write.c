@@ -183,20 +183,20 @@ static agt_status write_permit(agt_txn *t, agt_plan *p, agt_error *err) {
 
 /* May the file be another document's under a second spelling or a second name? ASCII case is the
  * plan's (agt__plan_clash); a file with one name and no other letters has no other spelling. */
-static bool write_has_spellings(const agt_plan *p, const agt_look *look) {
+static bool write_has_spellings(const char *path, size_t len, const agt_look *look) {
     if (look->stat.links > 1) return true;
-    for (size_t i = 0; i < p->path_len; i++)
-        if ((unsigned char)p->path[i] >= 0x80) return true;
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)path[i] >= 0x80) return true;
     return false;
 }
 
-static agt_status write_second_name(const agt_plan *p, const char *path, size_t len,
-                                    agt_error *err) {
+static agt_status write_second_name(const char *path, size_t len, const char *other,
+                                    size_t other_len, agt_error *err) {
     char shown[200], theirs[200];
     return agt__fail(err, AGT_INVALID,
                      "%s is the same file as the document %s; use that name, or make it a copy",
-                     agt__show_path(shown, sizeof shown, p->path, p->path_len),
-                     agt__show_path(theirs, sizeof theirs, path, len));
+                     agt__show_path(shown, sizeof shown, path, len),
+                     agt__show_path(theirs, sizeof theirs, other, other_len));
 }
 
 static bool write_is_at(agt_store *s, const char *path, size_t len, const agt_stat *file) {
@@ -209,24 +209,22 @@ static bool write_is_at(agt_store *s, const char *path, size_t len, const agt_st
     return rc == 0 && agt__same_file(&st, file);
 }
 
-/* A file found where a document is to be is no other document's own, nor one's of the same
- * transaction. */
-static agt_status write_same_file(const agt_txn *t, const agt_plan *p, const agt_look *look,
-                                  agt_error *err) {
+AGT_PRIVATE agt_status agt__txn_same_file(const agt_txn *t, const agt_plan *p, const char *path,
+                                          size_t len, const agt_look *look, agt_error *err) {
     agt_row other;
-    char path[AGT_MAX_PATH + 1];
+    char theirs[AGT_MAX_PATH + 1];
     bool linked = look->stat.links > 1;
-    if (!write_has_spellings(p, look)) return AGT_OK;
+    if (!write_has_spellings(path, len, look)) return AGT_OK;
     for (const agt_plan *q = t->plans + t->first; q < p; q++) {
         const agt_look *its = &q->place.before;
         if (its->on_disk && q->result.status == AGT_OK && agt__same_file(&its->stat, &look->stat))
-            return write_second_name(p, q->path, q->path_len, err);
+            return write_second_name(path, len, q->path, q->path_len, err);
     }
     for (size_t at = 0;
          agt__catalog_file(&t->s->catalog, look->stat.dev, look->stat.ino, linked, &at, &other);) {
-        (void)agt__copy_text(path, sizeof path, other.path, other.path_len);
-        if (write_is_at(t->s, path, other.path_len, &look->stat))
-            return write_second_name(p, path, other.path_len, err);
+        (void)agt__copy_text(theirs, sizeof theirs, other.path, other.path_len);
+        if (write_is_at(t->s, theirs, other.path_len, &look->stat))
+            return write_second_name(path, len, theirs, other.path_len, err);
     }
     return AGT_OK;
 }
@@ -248,6 +246,13 @@ static agt_status write_exists(agt_plan *p, agt_error *err) {
                          "%s was deleted, and what is in the way of that must go first", shown);
     if (p->place.before.on_disk) return AGT_OK;
     return agt__fail(err, AGT_NOT_FOUND, "there is no file %s to add", shown);
+}
+
+static agt_status write_no_file(const agt_plan *p, agt_error *err) {
+    char shown[200];
+    return agt__fail(err, AGT_NOT_FOUND,
+                     "the file of %s is gone; restore it first, or say where it lies now",
+                     agt__show_path(shown, sizeof shown, p->path, p->path_len));
 }
 
 /* What lies at the path, seen through changes of the same transaction; records an edit. */
@@ -275,7 +280,11 @@ static agt_status write_look(agt_txn *t, agt_plan *p, agt_error *err) {
     if (agt__look_is(look, now->exists, &now->blob)) return AGT_OK;
     agt_waiting waiting = agt__waiting(s, true);
     if ((st = agt__look_pending(s, &waiting, now, look, &pending, err)) != AGT_OK) return st;
-    if (!pending && !now->exists && (st = write_same_file(t, p, look, err)) != AGT_OK) return st;
+    if (!pending && !now->exists &&
+        (st = agt__txn_same_file(t, p, p->path, p->path_len, look, err)) != AGT_OK)
+        return st;
+    if (!pending && p->action == AGT_ACTION_RENAME && !look->on_disk)
+        return write_no_file(p, err); /* that it is gone is no news yet: it may lie elsewhere */
     bool adds = p->action == AGT_ACTION_ADD && !now->exists;
     if (!pending && adds) return AGT_OK; /* it is what the caller adds */
     if (!pending) return write_add_edit(t, p, look, now, err);
@@ -342,7 +351,7 @@ AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err) {
     if (st == AGT_OK && !p->now.exists && !managing) st = write_clash(t, index, err);
     if (st == AGT_OK) st = write_doc_id(t, &p->now, err);
     if (st == AGT_OK && p->to_len) st = agt__manage_target(t, p, err);
-    if (st == AGT_OK && !write_is_blind(p)) st = write_look(t, p, err);
+    if (st == AGT_OK && !write_is_blind(p) && !p->follows) st = write_look(t, p, err);
     if (st != AGT_OK) return st;
     p->result.version = p->now.exists ? p->now.version : 0;
     if ((st = write_expected(p, &p->now, err)) != AGT_OK) return st;

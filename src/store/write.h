@@ -39,7 +39,8 @@ typedef struct agt_plan {
     agt_oid blob;
     agt_place place, to_place;
     bool staged, side;
-    bool waits; /* what is on disk is an older version: the newest is not in its place yet */
+    bool follows; /* a rename that was made outside: the file lies at the new path already */
+    bool waits;   /* what is on disk is an older version: the newest is not in its place yet */
     agt_write_result result;
 } agt_plan;
 
@@ -122,6 +123,10 @@ AGT_PRIVATE void agt__txn_rollback(agt_txn *t);
 /* Decides one change: AGT_OK and result.unchanged 0 means that agt__txn_change follows. An edit
  * that was found, or a violation, is sealed as a record of its own. */
 AGT_PRIVATE agt_status agt__txn_look(agt_txn *t, size_t index, agt_error *err);
+/* AGT_INVALID if what was looked at, where the plan's document is to be, is another document's own
+ * file under a second spelling or name, or one's of the same transaction. */
+AGT_PRIVATE agt_status agt__txn_same_file(const agt_txn *t, const agt_plan *p, const char *path,
+                                          size_t len, const agt_look *look, agt_error *err);
 /* Stages the file and adds the change's event to the open record. */
 AGT_PRIVATE agt_status agt__txn_change(agt_txn *t, size_t index, agt_error *err);
 /* Adds an event that is no document's to the open record. */
