@@ -100,21 +100,6 @@ static agt_status status_read(cli *c, status *s, agt_error *err) {
 
 /* ---- renames ---- */
 
-/* Has the file exactly these bytes? */
-static bool status_same(const cli *c, const char *path, const agt_bytes *bytes) {
-    char place[PATH_MAX], part[65536];
-    size_t at = 0, n;
-    FILE *f = cli_place(c, path, place) ? fopen(place, "rb") : NULL;
-    if (!f) return false;
-    while ((n = fread(part, 1, sizeof part, f)) > 0) {
-        if (n > bytes->len - at || memcmp(part, bytes->data + at, n) != 0) break;
-        at += n;
-    }
-    bool same = n == 0 && !ferror(f) && at == bytes->len;
-    (void)fclose(f);
-    return same;
-}
-
 /* The file that is no document and has the gone one's bytes; its place in the list, or count. Empty
  * ones are all alike and tell nothing. */
 static size_t status_where(cli *c, status *s, const status_change *gone) {
@@ -125,7 +110,7 @@ static size_t status_where(cli *c, status *s, const status_change *gone) {
         if (s->files.file[i].size_bytes != gone->size_bytes) continue;
         if (!read && agt_read_version(c->store, gone->path, 0, &bytes, NULL) != AGT_OK) break;
         read = true;
-        if (status_same(c, s->files.file[i].path, &bytes)) break;
+        if (files_same(c, s->files.file[i].path, &bytes)) break;
     }
     agt_bytes_free(&bytes);
     return read ? i : s->files.count;
@@ -283,27 +268,82 @@ static void status_print_renamed(const cli *c, const char *label, const status_c
     out_fact("", OUT_YELLOW, shown);
 }
 
+/* The command that records a rename. */
+static void status_print_follow(const cli *c, const char *from, const char *to) {
+    char shown[AGT_MAX_PATH * 4], word[2][AGT_MAX_PATH * 5], text[AGT_MAX_PATH * 10 + 32];
+    (void)out_word(cli_shown(c, from, strlen(from), shown, sizeof shown), word[0], sizeof word[0]);
+    (void)out_word(cli_shown(c, to, strlen(to), shown, sizeof shown), word[1], sizeof word[1]);
+    (void)snprintf(text, sizeof text, "agent-trace mv %s %s", word[0], word[1]);
+    out_fact("", OUT_PLAIN, text);
+}
+
+/* Cuts what the ends of both paths have in common, whole names only; false if nothing is left. */
+static bool status_cut_same(char *a, char *b) {
+    size_t n = strlen(a), m = strlen(b), cut = 0;
+    for (size_t i = 1; i < n && i < m && a[n - i] == b[m - i]; i++)
+        if (a[n - i] == '/') cut = i;
+    a[n - cut] = b[m - cut] = 0;
+    return cut > 0;
+}
+
+static bool status_is_under(const char *path, const char *folder) {
+    size_t n = strlen(folder);
+    return strncmp(path, folder, n) == 0 && path[n] == '/';
+}
+
+static uint64_t status_count_under(cli *c, const char *folder) {
+    agt_list_options o = AGT_LIST_OPTIONS_INIT;
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_cursor *cursor;
+    uint64_t n = 0;
+    o.under = folder;
+    if (agt_list(c->store, &o, &cursor, NULL) != AGT_OK) return 0;
+    while (agt_list_next(cursor, &d, NULL) == AGT_OK)
+        n++;
+    agt_cursor_close(cursor);
+    return n;
+}
+
+/* Were all the renames the move of one whole folder? */
+static bool status_moved_folder(cli *c, const status *s, char from[AGT_MAX_PATH + 8],
+                                char to[AGT_MAX_PATH + 8]) {
+    uint64_t count = 0;
+    for (size_t i = 0; i < s->changed_count; i++) {
+        const status_change *d = &s->changed[i];
+        if (!d->to) continue;
+        if (!count++) {
+            (void)snprintf(from, AGT_MAX_PATH + 8, "%s", d->path);
+            (void)snprintf(to, AGT_MAX_PATH + 8, "%s", d->to);
+            if (!status_cut_same(from, to)) return false;
+        } else if (!status_is_under(d->path, from) || !status_is_under(d->to, to) ||
+                   strcmp(d->path + strlen(from), d->to + strlen(to)) != 0)
+            return false;
+    }
+    return count > 1 && count == status_count_under(c, from);
+}
+
 /* One kind of the three. */
-static void status_print_kind(const cli *c, const status *s, const char *label, bool gone,
-                              bool renamed) {
-    char shown[AGT_MAX_PATH * 4];
+static void status_print_kind(cli *c, const status *s, const char *label, bool gone, bool renamed) {
+    char shown[AGT_MAX_PATH * 4], from[AGT_MAX_PATH + 8], to[AGT_MAX_PATH + 8];
     size_t count = 0;
+    bool folder = renamed && status_moved_folder(c, s, from, to);
     for (size_t i = 0; i < s->changed_count; i++) {
         const status_change *d = &s->changed[i];
         if (d->gone != gone || (d->to != NULL) != renamed || ++count > STATUS_SHOWN) continue;
         const char *first = count == 1 ? label : "";
         status_path(c, d->path, 0, shown, sizeof shown);
-        if (renamed)
-            status_print_renamed(c, first, d);
-        else
-            out_fact(first, OUT_YELLOW, shown);
+        if (renamed) status_print_renamed(c, first, d);
+        if (renamed && !folder) status_print_follow(c, d->path, d->to);
+        if (!renamed) out_fact(first, OUT_YELLOW, shown);
     }
-    if (count <= STATUS_SHOWN) return;
-    (void)snprintf(shown, sizeof shown, "and %zu more", count - STATUS_SHOWN);
-    out_fact("", OUT_YELLOW, shown);
+    if (count > STATUS_SHOWN) {
+        (void)snprintf(shown, sizeof shown, "and %zu more", count - STATUS_SHOWN);
+        out_fact("", OUT_YELLOW, shown);
+    }
+    if (folder) status_print_follow(c, from, to);
 }
 
-static void status_print_changed(const cli *c, const status *s) {
+static void status_print_changed(cli *c, const status *s) {
     status_print_kind(c, s, "modified", false, false);
     status_print_kind(c, s, "deleted", true, false);
     status_print_kind(c, s, "renamed", true, true);
@@ -348,7 +388,7 @@ static void status_print_troubles(const status *s) {
     if (s->info.recovered) out_fact("recovered", OUT_GREEN, "what a crash had left was mended");
 }
 
-static void status_print(const cli *c, const status *s) {
+static void status_print(cli *c, const status *s) {
     char text[320], size[24];
     out_fact("store", OUT_BOLD, c->root);
     (void)snprintf(text, sizeof text, "%llu", (unsigned long long)s->documents);

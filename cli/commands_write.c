@@ -18,29 +18,14 @@
 
 /* ---- init ---- */
 
-/* A word as one would type it to a shell. */
-static void init_put_word(const char *s) {
-    static const char plain[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=+,@%-";
-    bool quote = s[strspn(s, plain)] != 0;
-    if (quote) (void)putchar('\'');
-    for (size_t n; *s; s += n) {
-        n = strcspn(s, "'");
-        out_text(s, n);
-        if (!s[n]) break;
-        (void)fputs("'\\''", stdout);
-        n++;
-    }
-    if (quote) (void)putchar('\'');
-}
-
 /* What to type next, from the folder one is in. */
 static void init_hint(const char *folder, const char *root) {
-    char cwd[4096];
+    char cwd[4096], word[4096 * 2];
     (void)fputs("write a document with: agent-trace ", stdout);
     if (!getcwd(cwd, sizeof cwd) || strcmp(cwd, root) != 0) {
         (void)fputs("-C ", stdout);
-        init_put_word(folder);
+        (void)out_word(folder, word, sizeof word);
+        out_text(word, strlen(word));
         (void)putchar(' ');
     }
     (void)puts("write notes.md --content 'hello'");

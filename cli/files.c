@@ -1,4 +1,4 @@
-/* files: what lies in the store's folder and is no document, for status and init. */
+/* files: what lies in the store's folder and is no document, for status, init and mv. */
 #include "files.h"
 
 #include "output.h"
@@ -36,6 +36,20 @@ void files_free(files *f) {
     free(f->file);
     f->file = NULL;
     f->count = f->room = 0;
+}
+
+bool files_same(const cli *c, const char *path, const agt_bytes *bytes) {
+    char place[PATH_MAX], part[65536];
+    size_t at = 0, n;
+    FILE *f = cli_place(c, path, place) ? fopen(place, "rb") : NULL;
+    if (!f) return false;
+    while ((n = fread(part, 1, sizeof part, f)) > 0) {
+        if (n > bytes->len - at || memcmp(part, bytes->data + at, n) != 0) break;
+        at += n;
+    }
+    bool same = n == 0 && !ferror(f) && at == bytes->len;
+    (void)fclose(f);
+    return same;
 }
 
 /* One and many of each reason. */

@@ -15,6 +15,8 @@ typedef struct files {
 /* Fills an empty struct. Free it with files_free, whatever this returns. */
 agt_status files_read(cli *c, files *f, agt_error *err);
 void files_free(files *f);
+/* Has the file at the document's path exactly these bytes? */
+bool files_same(const cli *c, const char *path, const agt_bytes *bytes);
 /* The word for a reason in JSON, as "ignored"; NULL for AGT_LEFT_OUT_NOT. */
 const char *files_reason(uint32_t left_out);
 /* "3 names that no document can have (a:b.md, ...)" for people; false if there are none. */

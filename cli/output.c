@@ -193,6 +193,22 @@ void out_text(const char *s, size_t n) {
     out_safe(stdout, s, n);
 }
 
+const char *out_word(const char *s, char *word, size_t size) {
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=+,@%-";
+    const char *quote = s[strspn(s, plain)] || !*s ? "'" : "";
+    size_t n = 0;
+    (void)snprintf(word, size, "%s", quote);
+    for (size_t part; *s && (n = strlen(word)) + 1 < size; s += part) {
+        part = strcspn(s, "'");
+        (void)snprintf(word + n, size - n, "%.*s%s", (int)part, s, s[part] ? "'\\''" : "");
+        if (s[part]) part++;
+    }
+    n = strlen(word);
+    (void)snprintf(word + n, size - n, "%s", quote);
+    return word;
+}
+
 void out_document(const char *s, size_t n) {
     uint32_t code = 0;
     if (!out.terminal[1]) {

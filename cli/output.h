@@ -80,6 +80,9 @@ typedef enum out_style {
 void out_set(out_style style);
 /* Prints text made safe (1). */
 void out_text(const char *s, size_t n);
+/* A word as one would type it to a shell, into `word`, cut where that is too short. Returns word.
+ */
+const char *out_word(const char *s, char *word, size_t size);
 /* Prints bytes of a document: as they are in a pipe; on a terminal what could fool it as "^[",
  * "<U+202E>" or, where it is no UTF-8, "<9B>". */
 void out_document(const char *s, size_t n);
