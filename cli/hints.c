@@ -1,6 +1,6 @@
 /* hints: what somebody may have meant who named something that is not there. */
 #include "cli.h"
-
+#include "files.h"
 #include "output.h"
 
 #include <stdio.h>
@@ -65,6 +65,26 @@ static bool hint_is_file(const cli *c, const char *path) {
     return lstat(name, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+/* The document whose file is gone and whose newest bytes this file has: it was moved outside. Empty
+ * ones are all alike and tell nothing. */
+static bool hint_moved(cli *c, const char *path, char *from, size_t size) {
+    agt_list_options o = AGT_LIST_OPTIONS_INIT;
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_cursor *cursor;
+    bool same = false;
+    if (agt_list(c->store, &o, &cursor, NULL) != AGT_OK) return false;
+    while (!same && agt_list_next(cursor, &d, NULL) == AGT_OK) {
+        agt_bytes bytes = {0};
+        if (!d.size_bytes || !cli_gone(c, d.path)) continue;
+        same = agt_read_version(c->store, d.path, 0, &bytes, NULL) == AGT_OK &&
+               files_same(c, path, &bytes);
+        agt_bytes_free(&bytes);
+    }
+    agt_cursor_close(cursor);
+    if (same) (void)snprintf(from, size, "%s", d.path);
+    return same;
+}
+
 /* A folder that documents are in. */
 static bool hint_is_folder(cli *c, const char *path) {
     agt_list_options o = AGT_LIST_OPTIONS_INIT;
@@ -89,6 +109,11 @@ const char *hint_missing(cli *c, char *out, size_t size) {
     if (hint_is_folder(c, path))
         (void)snprintf(out, size, "; it is a folder, and 'agent-trace ls %s' names its documents",
                        shown);
+    else if (hint_is_file(c, path) && hint_moved(c, path, near, sizeof near))
+        (void)snprintf(out, size,
+                       "; it is %s, moved outside, and 'agent-trace mv' with both paths keeps its "
+                       "type and versions",
+                       cli_shown(c, near, strlen(near), shown, sizeof shown));
     else if (hint_is_file(c, path))
         (void)snprintf(out, size, "; the file is there, and 'agent-trace add %s' makes it one",
                        shown);

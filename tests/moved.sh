@@ -21,6 +21,7 @@ stops() { # CODE MESSAGE ARGS... : and nothing is recorded or moved
 
 one_document() {
     store one && w docs/b.md reference b && mv docs papers && code 0 status && out '^renamed *docs/b\.md -> papers/b\.md$' &&
+        code 4 info papers/b.md && err 'it is docs/b.md, moved outside, and .agent-trace mv. with both paths' && code 0 status &&
         out '^ *agent-trace mv docs/b\.md papers/b\.md$' && stops 4 'the file of docs/b.md is gone; restore it first, or say where' mv docs/b.md x.md &&
         code 0 mv docs/b.md papers/b.md && out 'docs/b.md -> papers/b.md: version 2' && has papers/b.md b && [ ! -e docs ] &&
         code 3 --actor agent:x write papers/b.md --content hack && has papers/b.md b && code 0 status && out_not '^renamed' &&
