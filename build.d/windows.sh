@@ -16,6 +16,7 @@ WINDOWS_WITHOUT='attack cli hammer kill liveness parity posix rounds'
 WINDOWS_NOT='walk_a_folder_that_cannot_be_listed_stops_nothing_and_is_told
     walk_what_is_left_out_is_told_with_the_reason
     manage_a_rename_keeps_id_type_and_versions
+    moved_a_rename_made_outside_is_followed
     lock_the_lock_file_itself_is_never_removed_or_replaced
     lock_whoever_holds_a_removed_file_keeps_nobody_out
     lock_a_lock_file_that_goes_away_while_held_is_noticed_and_healed
