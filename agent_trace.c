@@ -806,6 +806,9 @@ AGT_PRIVATE agt_status agt__path_normalise(const char *path, size_t len, char *o
  * another system cannot store it (it has one of : < > " | ? *, say): history tells of it. Such a
  * path never leads out of the root either. */
 AGT_PRIVATE bool agt__path_held(const char *path, size_t len);
+/* Does a part of this path, which may be absolute and of any bytes, name a .git, in whatever
+ * disguise? */
+AGT_PRIVATE bool agt__path_in_git(const char *path, size_t len);
 /* ASCII case folded comparison, for names that clash on some systems; order by folded bytes. */
 AGT_PRIVATE int agt__path_fold_compare(const char *a, size_t alen, const char *b, size_t blen);
 
@@ -2368,6 +2371,19 @@ static bool path_reserved(const char *part, size_t n) {
     size_t len = path_fold(part, n, s);
     if (len == PATH_FOLDED) return false;
     return path_is(s, len, ".git") || path_is(s, len, ".agent-trace") || path_short_name(s, len);
+}
+
+AGT_PRIVATE bool agt__path_in_git(const char *path, size_t len) {
+    char s[PATH_FOLDED];
+    for (size_t at = 0, end; at < len; at = end + 1) {
+        const char *slash = memchr(path + at, '/', len - at);
+        end = slash ? (size_t)(slash - path) : len;
+        size_t n = path_fold(path + at, end - at, s);
+        if (n == PATH_FOLDED || n < 4) continue;
+        if (path_is(s, n, ".git")) return true;
+        if (memcmp(s, "gi", 2) == 0 && path_short_name(s, n)) return true;
+    }
+    return false;
 }
 
 /* ---- what another system cannot hold: (3) ---- */
@@ -16682,7 +16698,9 @@ AGT_PRIVATE agt_status agt__config_write(const agt_sys *sys, agt_fd dir, const a
  *     nothing.
  * (2) A folder that holds what only a store can have was a store. Making it anew would take the
  *     only copy of what is in its journal; going past it would write into another store.
- * (3) What cannot be looked at is an error, never a no. */
+ * (3) What cannot be looked at is an error, never a no.
+ * (4) No store is made in a .git: its documents would be git's settings and hooks, so that whoever
+ *     may write a document could have a program run. */
 /* begin src/store/store.h */
 /* store: the floor that knows how the parts fit. One handle, one store lock, one way in.
  *
@@ -16826,6 +16844,10 @@ AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const cha
  * AGT_INVALID if the folders that lead to the path are, or are in, another store. */
 AGT_PRIVATE agt_status agt__store_below(const agt_store *s, const char *path, size_t len,
                                         agt_error *err);
+/* May a store be made in the open folder, or in the one named `leaf` in it ("": itself)?
+ * AGT_INVALID in a .git, by its real path; `given` is what the caller calls it. AGT_IO. */
+AGT_PRIVATE agt_status agt__store_may_be_made(const agt_sys *sys, agt_fd folder, const char *given,
+                                              const char *leaf, agt_error *err);
 
 /* Is there a store in the open folder, or what is left of one? */
 AGT_PRIVATE bool agt__store_in(const agt_sys *sys, agt_fd folder);
@@ -17207,6 +17229,28 @@ AGT_PRIVATE agt_status agt__store_below(const agt_store *s, const char *path, si
                          agt__show_path(theirs, sizeof theirs, path, i));
     }
     return AGT_OK;
+}
+
+/* ---- where none may be made: (4) ---- */
+
+AGT_PRIVATE agt_status agt__store_may_be_made(const agt_sys *sys, agt_fd folder, const char *given,
+                                              const char *leaf, agt_error *err) {
+    char path[4096 + 256];
+    size_t n = 0;
+    int rc = sys->path_of(sys->ctx, folder, path, 4096);
+    if (rc == 0) n = strlen(path);
+    if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOSYS)
+        return agt__fail_io(err, rc, "cannot tell where the folder %.200s lies", given);
+    path[n] = '/';
+    (void)agt__copy_text(path + n + 1, sizeof path - n - 1, leaf, strlen(leaf));
+    bool in_git = agt__path_in_git(path, strlen(path));
+    if (rc < 0) in_git = in_git || agt__path_in_git(given, strlen(given));
+    if (!in_git) return AGT_OK;
+    return agt__fail(err, AGT_INVALID,
+                     "no store is made in %.200s: it is, or lies in, a .git, or what some system "
+                     "takes for one, and git runs programs that files in there name; make it in "
+                     "another folder",
+                     given);
 }
 
 /* ---- stores of agent-trace 0.1.0 ---- */
@@ -18050,32 +18094,42 @@ static agt_status store_create(agt_store *s, agt_error *err) {
     return st;
 }
 
+/* Makes the store's folder in the one above, if that is there. */
+static agt_status store_make_root(agt_store *s, const char *root, agt_error *err) {
+    char parent[4096], leaf[256];
+    const agt_sys *sys = s->sys;
+    size_t n = strlen(root);
+    while (n > 1 && root[n - 1] == '/')
+        n--;
+    size_t cut = n;
+    while (cut > 0 && root[cut - 1] != '/')
+        cut--;
+    (void)agt__copy_text(parent, sizeof parent, root, cut ? cut : 1);
+    if (!cut) memcpy(parent, ".", 2);
+    if (!agt__copy_text(leaf, sizeof leaf, root + cut, n - cut))
+        return agt__fail(err, AGT_INVALID, "the store's folder has an overlong name");
+    agt_fd up = sys->open_root(sys->ctx, parent);
+    if (up < 0) return AGT_OK;
+    agt_status st = agt__store_may_be_made(sys, up, root, leaf, err);
+    if (st == AGT_OK) (void)sys->make_folder(sys->ctx, up, leaf, 0777);
+    sys->close(sys->ctx, up);
+    if (st == AGT_OK) s->root = sys->open_root(sys->ctx, root);
+    return st;
+}
+
 static agt_status store_open_root(agt_store *s, const char *root, bool create, agt_error *err) {
-    char parent[4096];
     const agt_sys *sys = s->sys;
     if (!agt__copy_text(s->root_path, sizeof s->root_path, root, strlen(root)) || !root[0])
         return agt__fail(err, AGT_INVALID, "the store's folder has an empty or overlong path");
     s->root = sys->open_root(sys->ctx, root);
-    if (s->root < 0 && create && AGT_SYS_CLASS(s->root) == AGT_SYS_NOENT) {
-        size_t n = strlen(root);
-        while (n > 1 && root[n - 1] == '/')
-            n--;
-        size_t cut = n;
-        while (cut > 0 && root[cut - 1] != '/')
-            cut--;
-        (void)agt__copy_text(parent, sizeof parent, root, cut ? cut : 1);
-        if (!cut) memcpy(parent, ".", 2);
-        char leaf[256];
-        if (!agt__copy_text(leaf, sizeof leaf, root + cut, n - cut))
-            return agt__fail(err, AGT_INVALID, "the store's folder has an overlong name");
-        agt_fd up = sys->open_root(sys->ctx, parent);
-        if (up >= 0) {
-            (void)sys->make_folder(sys->ctx, up, leaf, 0777);
-            sys->close(sys->ctx, up);
-            s->root = sys->open_root(sys->ctx, root);
-        }
-    }
+    agt_status st = AGT_OK;
+    if (s->root < 0 && create && AGT_SYS_CLASS(s->root) == AGT_SYS_NOENT)
+        st = store_make_root(s, root, err);
     if (s->root >= 0) return AGT_OK;
+    if (st != AGT_OK) {
+        s->root = AGT_FD_NONE;
+        return st;
+    }
     int rc = (int)s->root;
     s->root = AGT_FD_NONE;
     return agt__fail_sys(err, rc, "cannot open the folder %.200s", root);
@@ -18089,14 +18143,24 @@ static agt_status store_no_store(agt_store *s, agt_error *err) {
 
 static agt_status store_open_at(agt_store *s, bool create, agt_error *err) {
     bool there;
-    agt_status st = agt__open_private(s->sys, s->root, create, &s->at, err);
-    if (st == AGT_NOT_FOUND) return store_no_store(s, err);
-    if (st != AGT_OK) return st;
+    agt_error mine;
+    mine.status = AGT_OK;
+    agt_status st = agt__open_private(s->sys, s->root, false, &s->at, &mine);
+    if (st == AGT_NOT_FOUND && !create) return store_no_store(s, err);
+    bool none = st == AGT_NOT_FOUND;
+    if (none) {
+        st = agt__store_may_be_made(s->sys, s->root, s->root_path, "", err);
+        if (st == AGT_OK) st = agt__open_private(s->sys, s->root, true, &s->at, err);
+        if (st != AGT_OK) return st;
+    }
+    if (st != AGT_OK) return agt__answer(st, &mine, err);
     /* an old format, or a store without its config.toml, must be refused before anything is made
      * in its folder */
     st = agt__store_there(s->sys, s->at, s->root_path, &there, err);
     if (st != AGT_OK) return st;
     if (!there && !create) return store_no_store(s, err);
+    if (!there && !none) st = agt__store_may_be_made(s->sys, s->root, s->root_path, "", err);
+    if (st != AGT_OK) return st;
     if (there) {
         st = agt__config_read(s->sys, s->at, &s->mem, &s->config, err);
         if (st != AGT_OK) return st;

@@ -314,7 +314,8 @@ typedef struct agt_open_options {
  *   out   the handle, or NULL on every status but AGT_OK. Close with agt_close.
  *   root  the folder with .agent-trace in it; the folder itself may be reached through links.
  *
- * Returns  AGT_OK, AGT_NOT_FOUND (no store there), AGT_BUSY, AGT_INVALID, AGT_CORRUPT (the message
+ * Returns  AGT_OK, AGT_NOT_FOUND (no store there), AGT_BUSY, AGT_INVALID (also with create in a
+ *          folder that is, or lies in, a .git: nothing is made), AGT_CORRUPT (the message
  *          names the part and the mend; a store without its config.toml is one, with create, too,
  *          and stays as it is), AGT_UNSUPPORTED (a newer format, or a store of
  *          agent-trace 0.1.0 in a build without git), AGT_NOMEM, AGT_IO, AGT_LIMIT.

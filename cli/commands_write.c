@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,23 +68,32 @@ static int init_report(cli *c, const char *folder, const char *root, bool made, 
     return CLI_DONE;
 }
 
-static bool init_names_private(const char *path) {
-    static const char name[] = ".agent-trace";
+static bool init_names(const char *path, const char *name) {
     for (size_t n; *path; path += n + (path[n] == '/')) {
         n = strcspn(path, "/");
-        if (n == sizeof name - 1 && memcmp(path, name, n) == 0) return true;
+        if (n == strlen(name) && strncasecmp(path, name, n) == 0) return true;
     }
     return false;
 }
 
 /* A store inside the private folder of another would be taken for damage there. Links are followed
- * as far as the folders are there; what is missing has none. */
-static bool init_is_private(const char *folder) {
+ * as far as the folders are there; what is missing has none. The library knows a .git in every
+ * disguise; here one is told before the folders on the way to the store are made. */
+static int init_check_folder(const char *folder) {
     const char *rest;
     char *whole = place_real(folder, &rest);
-    bool inside = (whole && init_names_private(whole)) || init_names_private(rest);
+    bool private = (whole && init_names(whole, ".agent-trace")) || init_names(rest, ".agent-trace");
+    bool git = (whole && init_names(whole, ".git")) || init_names(rest, ".git");
     free(whole);
-    return inside;
+    if (private)
+        return out_fail(CLI_USAGE, "%s belongs to a store; make one in a folder of your own",
+                        folder);
+    if (git)
+        return out_fail(CLI_USAGE,
+                        "no store is made in %s: it is, or lies in, a .git, and git runs programs "
+                        "that files in there name; make it in another folder",
+                        folder);
+    return CLI_DONE;
 }
 
 /* Makes the folders on the way to it. */
@@ -170,11 +180,9 @@ static int command_init(cli *c) {
     if (!folder[0]) return out_usage(c->command, "the folder's name is empty");
     if (!scans && c->args.value[OPT_TYPE])
         return out_usage(c->command, "--type is about the files that --scan takes in");
-    if (init_is_private(folder))
-        return out_fail(CLI_USAGE, "%s belongs to a store; make one in a folder of your own",
-                        folder);
     agt_caller caller; /* a wrong one is told before anything is made */
-    int code = scan_check(c);
+    int code = init_check_folder(folder);
+    if (code == CLI_DONE) code = scan_check(c);
     if (code == CLI_DONE) code = cli_caller(c, "init", &caller);
     bool left = init_left(folder);
     if (code == CLI_DONE) code = init_open(c, folder, scans, caller.actor, &made);
@@ -278,8 +286,9 @@ const cli_command cli_init = {
         "Makes a store in DIR (default: the current folder): the folder .agent-trace, the index "
         "AGENT-TRACE.md, and the folders that are missing on the way. A git repository that is "
         "there is left alone. Where there is a store already, nothing happens, but that an "
-        "AGENT-TRACE.md that is gone is made anew. An agent may not make a store in the folder of "
-        "another one, or where AGENT-TRACE.md says that there was one.\n\n"
+        "AGENT-TRACE.md that is gone is made anew. None is made in a .git. An agent may not make a "
+        "store in the folder of another one, in a bare repository, or where AGENT-TRACE.md says "
+        "that there was one.\n\n"
         "--scan takes in the *.md files that are there, also where there is a store already, as "
         "scratch documents or as the first --type whose GLOB matches says; other files too if a "
         "GLOB names them. A GLOB without a slash is about names, one with a slash about paths, ** "

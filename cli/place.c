@@ -1,7 +1,8 @@
 /* place: see place.h.
  *
  * An agent makes no store where that would free documents from the rules of another one: beneath a
- * store that is there, or where one was and only a backup has it. The user may, and is told. */
+ * store that is there, or where one was and only a backup has it. The user may, and is told. Nor
+ * does one make a store in a bare repository, whose config and hooks would be its documents. */
 #include "place.h"
 
 #include "output.h"
@@ -32,6 +33,18 @@ static bool place_is_index(const char *path) {
     ssize_t n = read(fd, text, sizeof text);
     (void)close(fd);
     return n == (ssize_t)sizeof text && memcmp(text, head, sizeof text) == 0;
+}
+
+/* Is that the HEAD of a repository whose folder is not called .git? */
+static bool place_is_repository(const char *head) {
+    int folder = (int)strlen(head) - (int)sizeof "HEAD";
+    char path[4096 + 32];
+    struct stat st;
+    if (!place_is_there(head)) return false;
+    (void)snprintf(path, sizeof path, "%.*s/objects", folder, head);
+    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return false;
+    (void)snprintf(path, sizeof path, "%.*s/refs", folder, head);
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 static bool place_walk(const char *folder, const char *name, place_is is, char *out, size_t size) {
@@ -93,6 +106,12 @@ static int place_check_agent(cli *c, const char *folder, const char *real, const
             "would end there; ask the user, who may",
             actor, folder, outer);
     if (st != AGT_NOT_FOUND) return cli_failed(c, st, &err);
+    if (place_walk(real, "HEAD", place_is_repository, outer, sizeof outer))
+        return out_fail(CLI_DENIED,
+                        "denied: %s may not make a store in %s: %s is a git repository, and git "
+                        "runs programs that files in there name; make it in a work tree, or ask "
+                        "the user, who may",
+                        actor, folder, outer);
     if (!place_left_index(real, outer, sizeof outer)) return CLI_DONE;
     return out_fail(CLI_DENIED,
                     "denied: %s may not make a store in %s: %s/" PLACE_INDEX

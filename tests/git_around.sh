@@ -133,7 +133,7 @@ bare_repository_beside() {
     repository beside && git init -q --bare "$STORE/b.git" && git -C "$STORE" push -q "$STORE/b.git" HEAD &&
         GITS="$GITS $STORE/b.git" && every_command
 }
-bare_repository_as_the_folder() {
+bare_repository_as_the_folder() { # the user's will: no agent makes a store there
     TREES='' STORE=$WORK/bare.git GITS=$WORK/bare.git/objects
     git init -q --bare "$STORE" && GITS="$GITS $STORE/hooks $STORE/info $STORE/refs" && every_command &&
         git -C "$STORE" fsck --strict >/dev/null 2>&1

@@ -80,6 +80,28 @@ above_is_damaged() { # whether it is one cannot be told: no right is widened
 }
 case_ 'nor where the one above is damaged' above_is_damaged
 
+# ---- git's own folders ----
+
+in_git() { # nobody, by whatever name, and nothing is made
+    folder repo && mkdir -p .git/hooks sub && ln -s .git link && ln -s ../.git/hooks sub/hooks && seen=0 || return 1
+    for at in .git .git/hooks .git/new/er link link/new sub/hooks .GIT/new "$WORK/repo/.git"; do
+        find . | LC_ALL=C sort >"$WORK/before"
+        code 2 init "$at" && err "no store is made in $at: .*a .git.*another folder" && code 2 --actor agent:x init "$at" --plain &&
+            code 2 init "$at" --scan && find . | LC_ALL=C sort | cmp - "$WORK/before" || return 1
+        seen=$((seen + 1))
+    done
+    [ $seen = 8 ] && (cd .git && code 2 init && cd hooks && code 2 init) && code 0 --actor agent:x init && folder .github && code 0 init
+}
+bare() { # config and hooks would be documents
+    folder bare.git && mkdir -p objects refs hooks && echo 'ref: refs/heads/main' >HEAD || return 1
+    for at in . hooks new/er ../bare.git; do
+        untouched --actor agent:x init $at && err "may not make a store in $at: $WORK/bare.git is a git repository.*ask the user" || return 1
+    done
+    AGENT_TRACE_ACTOR=agent:x untouched init && rm HEAD && code 0 --actor agent:x init hooks && echo x >HEAD && code 0 init
+}
+case_ 'no store is made in a .git' in_git
+case_ 'an agent makes none in a bare repository' bare
+
 # ---- AGENT-TRACE.md ----
 
 in_its_place() {

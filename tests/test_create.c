@@ -247,3 +247,38 @@ TEST(create, the_folder_hides_itself_from_a_repository_around_it) {
     kit_close(kit_open(root));
     CHECK_INT(access(kit_path(root, ".agent-trace/.gitignore"), F_OK), -1);
 }
+
+/* By its real path, whatever it is called, and whether or not the folder is there yet. */
+TEST(create, none_is_made_in_a_git_folder) {
+    static const char *const in[] = {".git",       ".git/hooks", ".git/new",  "link",
+                                     "link/hooks", ".GIT",       ".git/begun"};
+    agt_error err;
+    const char *root = test_folder();
+    free(kit_run("cd %s && mkdir -p .git/hooks .git/begun/.agent-trace .GIT && ln -s .git link && "
+                 "mkdir .github work.git",
+                 root));
+    char *before = create_tree(root);
+    for (size_t i = 0; i < AGT_COUNT(in); i++) {
+        CHECK_STATUS(create_open(kit_path(root, in[i]), true, false, &err), AGT_INVALID, err);
+        CHECK(strstr(err.message, "a .git") && strstr(err.message, "another folder"));
+        CHECK(strstr(err.message, in[i]));
+    }
+    char *after = create_tree(root);
+    CHECK_STR(after, before);
+    free(before);
+    free(after);
+    CHECK_OK(create_open(kit_path(root, ".github"), true, false, &err), err);
+    CHECK_OK(create_open(kit_path(root, "work.git"), true, false, &err), err);
+    CHECK_OK(create_open(root, true, false, &err), err);
+}
+
+/* One that is there, made by an older version, say, still opens: it has documents. */
+TEST(create, a_store_that_lies_in_a_git_folder_already_opens) {
+    agt_error err;
+    const char *root = test_folder();
+    free(kit_run("mkdir %s/made", root));
+    CHECK_OK(create_open(kit_path(root, "made"), true, false, &err), err);
+    free(kit_run("mv %s/made %s/.git", root, root));
+    CHECK_OK(create_open(kit_path(root, ".git"), true, false, &err), err);
+    CHECK_OK(create_open(kit_path(root, ".git"), false, false, &err), err);
+}

@@ -432,3 +432,28 @@ TEST(path, actors_sessions_and_words_have_narrow_alphabets) {
     CHECK(agt__session_valid("20310203-050607-089", 19) && !agt__session_valid("a b", 3));
     CHECK(agt__word_valid("mcp.tool_2", 10, true) && !agt__word_valid("mcp.tool", 8, false));
 }
+
+/* Of a whole path, from the root of the system on: only what names a .git. */
+TEST(path, a_git_folder_is_known_anywhere_on_the_way) {
+    static const char *const in[] = {".git",
+                                     "/w/.git",
+                                     "/w/.git/hooks",
+                                     "/w/.GIT/x",
+                                     "/w/.git./x",
+                                     "/w/.git ",
+                                     "/w/GIT~1/hooks",
+                                     "/w/gi7eba~1",
+                                     "/.git",
+                                     "//w//.git//",
+                                     "/w/.g\u200cit/x",
+                                     "/w/.g\xc4\xb1t",
+                                     "/w/.git/modules/m"};
+    static const char *const out[] = {
+        "",         "/",          "/w",      "/w/.github/x", "/w/git",          "/w/a.git/x",
+        "/w/.gitx", "/w/agent~1", "/w/gi~t", "/w/g~1",       "/w/.agent-trace", "/w/digit~1"};
+    for (size_t i = 0; i < AGT_COUNT(in); i++)
+        if (!agt__path_in_git(in[i], strlen(in[i]))) test_fail(__FILE__, __LINE__, "%s", in[i]);
+    for (size_t i = 0; i < AGT_COUNT(out); i++)
+        if (agt__path_in_git(out[i], strlen(out[i]))) test_fail(__FILE__, __LINE__, "%s", out[i]);
+    test_saw("paths", AGT_COUNT(in) + AGT_COUNT(out));
+}

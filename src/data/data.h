@@ -133,6 +133,9 @@ AGT_PRIVATE agt_status agt__path_normalise(const char *path, size_t len, char *o
  * another system cannot store it (it has one of : < > " | ? *, say): history tells of it. Such a
  * path never leads out of the root either. */
 AGT_PRIVATE bool agt__path_held(const char *path, size_t len);
+/* Does a part of this path, which may be absolute and of any bytes, name a .git, in whatever
+ * disguise? */
+AGT_PRIVATE bool agt__path_in_git(const char *path, size_t len);
 /* ASCII case folded comparison, for names that clash on some systems; order by folded bytes. */
 AGT_PRIVATE int agt__path_fold_compare(const char *a, size_t alen, const char *b, size_t blen);
 

@@ -97,6 +97,19 @@ static bool path_reserved(const char *part, size_t n) {
     return path_is(s, len, ".git") || path_is(s, len, ".agent-trace") || path_short_name(s, len);
 }
 
+AGT_PRIVATE bool agt__path_in_git(const char *path, size_t len) {
+    char s[PATH_FOLDED];
+    for (size_t at = 0, end; at < len; at = end + 1) {
+        const char *slash = memchr(path + at, '/', len - at);
+        end = slash ? (size_t)(slash - path) : len;
+        size_t n = path_fold(path + at, end - at, s);
+        if (n == PATH_FOLDED || n < 4) continue;
+        if (path_is(s, n, ".git")) return true;
+        if (memcmp(s, "gi", 2) == 0 && path_short_name(s, n)) return true;
+    }
+    return false;
+}
+
 /* ---- what another system cannot hold: (3) ---- */
 
 static bool path_device(const char *part, size_t n) {

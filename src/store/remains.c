@@ -5,7 +5,9 @@
  *     nothing.
  * (2) A folder that holds what only a store can have was a store. Making it anew would take the
  *     only copy of what is in its journal; going past it would write into another store.
- * (3) What cannot be looked at is an error, never a no. */
+ * (3) What cannot be looked at is an error, never a no.
+ * (4) No store is made in a .git: its documents would be git's settings and hooks, so that whoever
+ *     may write a document could have a program run. */
 #include "store.h"
 
 /* Does this name say that there was a store? The ctx is a remains_folder. */
@@ -147,6 +149,28 @@ AGT_PRIVATE agt_status agt__store_below(const agt_store *s, const char *path, si
                          agt__show_path(theirs, sizeof theirs, path, i));
     }
     return AGT_OK;
+}
+
+/* ---- where none may be made: (4) ---- */
+
+AGT_PRIVATE agt_status agt__store_may_be_made(const agt_sys *sys, agt_fd folder, const char *given,
+                                              const char *leaf, agt_error *err) {
+    char path[4096 + 256];
+    size_t n = 0;
+    int rc = sys->path_of(sys->ctx, folder, path, 4096);
+    if (rc == 0) n = strlen(path);
+    if (rc < 0 && AGT_SYS_CLASS(rc) != AGT_SYS_NOSYS)
+        return agt__fail_io(err, rc, "cannot tell where the folder %.200s lies", given);
+    path[n] = '/';
+    (void)agt__copy_text(path + n + 1, sizeof path - n - 1, leaf, strlen(leaf));
+    bool in_git = agt__path_in_git(path, strlen(path));
+    if (rc < 0) in_git = in_git || agt__path_in_git(given, strlen(given));
+    if (!in_git) return AGT_OK;
+    return agt__fail(err, AGT_INVALID,
+                     "no store is made in %.200s: it is, or lies in, a .git, or what some system "
+                     "takes for one, and git runs programs that files in there name; make it in "
+                     "another folder",
+                     given);
 }
 
 /* ---- stores of agent-trace 0.1.0 ---- */

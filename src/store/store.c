@@ -428,32 +428,42 @@ static agt_status store_create(agt_store *s, agt_error *err) {
     return st;
 }
 
+/* Makes the store's folder in the one above, if that is there. */
+static agt_status store_make_root(agt_store *s, const char *root, agt_error *err) {
+    char parent[4096], leaf[256];
+    const agt_sys *sys = s->sys;
+    size_t n = strlen(root);
+    while (n > 1 && root[n - 1] == '/')
+        n--;
+    size_t cut = n;
+    while (cut > 0 && root[cut - 1] != '/')
+        cut--;
+    (void)agt__copy_text(parent, sizeof parent, root, cut ? cut : 1);
+    if (!cut) memcpy(parent, ".", 2);
+    if (!agt__copy_text(leaf, sizeof leaf, root + cut, n - cut))
+        return agt__fail(err, AGT_INVALID, "the store's folder has an overlong name");
+    agt_fd up = sys->open_root(sys->ctx, parent);
+    if (up < 0) return AGT_OK;
+    agt_status st = agt__store_may_be_made(sys, up, root, leaf, err);
+    if (st == AGT_OK) (void)sys->make_folder(sys->ctx, up, leaf, 0777);
+    sys->close(sys->ctx, up);
+    if (st == AGT_OK) s->root = sys->open_root(sys->ctx, root);
+    return st;
+}
+
 static agt_status store_open_root(agt_store *s, const char *root, bool create, agt_error *err) {
-    char parent[4096];
     const agt_sys *sys = s->sys;
     if (!agt__copy_text(s->root_path, sizeof s->root_path, root, strlen(root)) || !root[0])
         return agt__fail(err, AGT_INVALID, "the store's folder has an empty or overlong path");
     s->root = sys->open_root(sys->ctx, root);
-    if (s->root < 0 && create && AGT_SYS_CLASS(s->root) == AGT_SYS_NOENT) {
-        size_t n = strlen(root);
-        while (n > 1 && root[n - 1] == '/')
-            n--;
-        size_t cut = n;
-        while (cut > 0 && root[cut - 1] != '/')
-            cut--;
-        (void)agt__copy_text(parent, sizeof parent, root, cut ? cut : 1);
-        if (!cut) memcpy(parent, ".", 2);
-        char leaf[256];
-        if (!agt__copy_text(leaf, sizeof leaf, root + cut, n - cut))
-            return agt__fail(err, AGT_INVALID, "the store's folder has an overlong name");
-        agt_fd up = sys->open_root(sys->ctx, parent);
-        if (up >= 0) {
-            (void)sys->make_folder(sys->ctx, up, leaf, 0777);
-            sys->close(sys->ctx, up);
-            s->root = sys->open_root(sys->ctx, root);
-        }
-    }
+    agt_status st = AGT_OK;
+    if (s->root < 0 && create && AGT_SYS_CLASS(s->root) == AGT_SYS_NOENT)
+        st = store_make_root(s, root, err);
     if (s->root >= 0) return AGT_OK;
+    if (st != AGT_OK) {
+        s->root = AGT_FD_NONE;
+        return st;
+    }
     int rc = (int)s->root;
     s->root = AGT_FD_NONE;
     return agt__fail_sys(err, rc, "cannot open the folder %.200s", root);
@@ -467,14 +477,24 @@ static agt_status store_no_store(agt_store *s, agt_error *err) {
 
 static agt_status store_open_at(agt_store *s, bool create, agt_error *err) {
     bool there;
-    agt_status st = agt__open_private(s->sys, s->root, create, &s->at, err);
-    if (st == AGT_NOT_FOUND) return store_no_store(s, err);
-    if (st != AGT_OK) return st;
+    agt_error mine;
+    mine.status = AGT_OK;
+    agt_status st = agt__open_private(s->sys, s->root, false, &s->at, &mine);
+    if (st == AGT_NOT_FOUND && !create) return store_no_store(s, err);
+    bool none = st == AGT_NOT_FOUND;
+    if (none) {
+        st = agt__store_may_be_made(s->sys, s->root, s->root_path, "", err);
+        if (st == AGT_OK) st = agt__open_private(s->sys, s->root, true, &s->at, err);
+        if (st != AGT_OK) return st;
+    }
+    if (st != AGT_OK) return agt__answer(st, &mine, err);
     /* an old format, or a store without its config.toml, must be refused before anything is made
      * in its folder */
     st = agt__store_there(s->sys, s->at, s->root_path, &there, err);
     if (st != AGT_OK) return st;
     if (!there && !create) return store_no_store(s, err);
+    if (!there && !none) st = agt__store_may_be_made(s->sys, s->root, s->root_path, "", err);
+    if (st != AGT_OK) return st;
     if (there) {
         st = agt__config_read(s->sys, s->at, &s->mem, &s->config, err);
         if (st != AGT_OK) return st;

@@ -148,6 +148,10 @@ AGT_PRIVATE agt_status agt__store_there(const agt_sys *sys, agt_fd at, const cha
  * AGT_INVALID if the folders that lead to the path are, or are in, another store. */
 AGT_PRIVATE agt_status agt__store_below(const agt_store *s, const char *path, size_t len,
                                         agt_error *err);
+/* May a store be made in the open folder, or in the one named `leaf` in it ("": itself)?
+ * AGT_INVALID in a .git, by its real path; `given` is what the caller calls it. AGT_IO. */
+AGT_PRIVATE agt_status agt__store_may_be_made(const agt_sys *sys, agt_fd folder, const char *given,
+                                              const char *leaf, agt_error *err);
 
 /* Is there a store in the open folder, or what is left of one? */
 AGT_PRIVATE bool agt__store_in(const agt_sys *sys, agt_fd folder);
