@@ -23,7 +23,6 @@ static bool repair_has_store(const char *folder) {
 static int repair_find(cli *c) {
     agt_error err;
     agt_status st = agt_store_find(NULL, c->root, sizeof c->root, &err);
-    if (st == AGT_OK) return CLI_DONE;
     c->root[0] = 0;
     if (st != AGT_CORRUPT) return cli_find(c);
     if (!getcwd(c->root, sizeof c->root))

@@ -3,7 +3,10 @@
  *
  * (1) Paths are typed relative to the current folder and handed to the library relative to the
  *     root. ".." is resolved in the text, as git does; what is left outside the root is refused.
- * (2) An agent's environment never acts as the user or the system unseen: see cli_may_act_as. */
+ * (2) Where the folder that is worked in had a store of its own, or is another work tree of the
+ *     repository, the store around it is not the one that is meant: its rules know nothing of what
+ *     lies there. It is used on purpose only, with -C.
+ * (3) An agent's environment never acts as the user or the system unseen: see cli_may_act_as. */
 #include "cli.h"
 
 #include "output.h"
@@ -210,6 +213,13 @@ const char *cli_shown(const cli *c, const char *path, size_t len, char *out, siz
 
 /* ---- the store ---- */
 
+#define CONTEXT_GONE                                                                               \
+    "AGENT-TRACE.md says that there was one; 'git clean -x' and copies without hidden files "      \
+    "leave "                                                                                       \
+    ".agent-trace out, and only a backup of it has the history: put that back, or begin anew "     \
+    "with "                                                                                        \
+    "'agent-trace init'"
+
 /* Nothing is there any more to be opened; who knows why is told what can be done. */
 static int context_no_store(cli *c, const agt_error *err) {
     char folder[sizeof c->cwd];
@@ -231,11 +241,49 @@ static int context_no_store(cli *c, const agt_error *err) {
                         "removed it, only a backup of .agent-trace has the history: put that back, "
                         "or make one with 'agent-trace init'");
     return out_fail(CLI_NOT_FOUND,
-                    "no agent-trace store here or in any folder above, but %s/AGENT-TRACE.md says "
-                    "that there was one; 'git clean -x' and copies without hidden files leave "
-                    ".agent-trace out, and only a backup of it has the history: put that back, or "
-                    "begin anew with 'agent-trace init'",
+                    "no agent-trace store here or in any folder above, but %s/" CONTEXT_GONE,
                     folder);
+}
+
+/* Is this file one of the store's documents? What cannot be told is a no: no right is widened. */
+static bool context_has(const cli *c, const char *path) {
+    agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_store *s = NULL;
+    o.read_only = 1;
+    bool has = agt_open(&s, c->root, &o, NULL) == AGT_OK &&
+               agt_document_get(s, path, &d, NULL) == AGT_OK && d.exists;
+    (void)agt_close(s, NULL);
+    return has;
+}
+
+/* (2), for the store that was found. */
+static int context_check_root(cli *c) {
+    char folder[sizeof c->cwd], at[sizeof c->cwd], path[sizeof c->cwd + 32];
+    if (place_own_tree(c->cwd, c->root, folder, sizeof folder)) {
+        c->failure.status = AGT_NOT_FOUND;
+        return out_fail(CLI_NOT_FOUND,
+                        "%s is a work tree of its own, made by 'git worktree', and has no store; "
+                        "make one there with 'agent-trace init', put .agent-trace back from a "
+                        "backup if 'git clean -x' removed it, or use the store around it on "
+                        "purpose with '-C %s'",
+                        folder, c->root);
+    }
+    memcpy(at, c->cwd, sizeof at);
+    while (place_left_index(at, folder, sizeof folder) && strlen(folder) > strlen(c->root)) {
+        (void)snprintf(path, sizeof path, "%s/AGENT-TRACE.md", folder);
+        const char *behind = context_behind(c->root, path);
+        if (!behind || !context_has(c, behind)) {
+            c->failure.status = AGT_NOT_FOUND;
+            return out_fail(CLI_NOT_FOUND,
+                            "no agent-trace store in %s, but its " CONTEXT_GONE
+                            ", or use the store around it on purpose with '-C %s'",
+                            folder, c->root);
+        }
+        memcpy(at, folder, sizeof at);
+        *strrchr(at, '/') = 0;
+    }
+    return CLI_DONE;
 }
 
 int cli_find(cli *c) {
@@ -244,8 +292,10 @@ int cli_find(cli *c) {
     if (!getcwd(c->cwd, sizeof c->cwd))
         return out_fail(CLI_ERROR, "cannot tell the current folder: %s", strerror(errno));
     agt_status st = agt_store_find(NULL, c->root, sizeof c->root, &err);
-    if (st == AGT_OK) return CLI_DONE;
+    int code = st == AGT_OK ? context_check_root(c) : CLI_DONE;
+    if (st == AGT_OK && code == CLI_DONE) return CLI_DONE;
     c->root[0] = 0;
+    if (code != CLI_DONE) return code;
     return st == AGT_NOT_FOUND ? context_no_store(c, &err) : cli_failed(c, st, &err);
 }
 

@@ -77,6 +77,61 @@ bool place_left_index(const char *folder, char *out, size_t size) {
     return place_walk(folder, PLACE_INDEX, place_is_index, out, size);
 }
 
+/* ---- linked work trees ---- */
+
+/* The file .git of a linked work tree names a folder in worktrees/ of the repository; that of a
+ * submodule names a repository. Gets what it names, as seen from the folder of the file. */
+static bool place_read_git(const char *git, char *out, size_t size) {
+    static const char head[] = "gitdir: ";
+    char text[4096];
+    int fd = open(git, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) return false;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    (void)close(fd);
+    text[n > 0 ? n : 0] = 0;
+    if (strncmp(text, head, sizeof head - 1) != 0) return false;
+    char *to = text + sizeof head - 1;
+    to[strcspn(to, "\r\n")] = 0;
+    int folder = to[0] == '/' ? 0 : (int)(strlen(git) - strlen(".git"));
+    int len = snprintf(out, size, "%.*s%s", folder, git, to);
+    return len > 0 && (size_t)len < size;
+}
+
+/* Where the name of a linked work tree's folder ends the repository's; NULL if it is none. */
+static char *place_linked(char *named) {
+    char *name = strrchr(named, '/');
+    size_t part = strlen("/worktrees");
+    if (!name || (size_t)(name - named) <= part) return NULL;
+    return strncmp(name - part, "/worktrees", part) == 0 ? name - part : NULL;
+}
+
+static bool place_is_linked(const char *git) {
+    char named[4096 * 2];
+    return place_read_git(git, named, sizeof named) && place_linked(named);
+}
+
+/* The repository that a .git leads to, which is one for all of its work trees; free it. */
+static char *place_repository(const char *folder) {
+    char git[4096 + 32], named[4096 * 2];
+    (void)snprintf(git, sizeof git, "%s/.git", folder);
+    if (!place_read_git(git, named, sizeof named)) return realpath(git, NULL);
+    char *end = place_linked(named);
+    if (end) *end = 0;
+    return realpath(named, NULL);
+}
+
+bool place_own_tree(const char *folder, const char *root, char *out, size_t size) {
+    char around[4096];
+    if (!place_walk(folder, ".git", place_is_linked, out, size)) return false;
+    if (strlen(out) <= strlen(root) || !place_above(root, ".git", around, sizeof around))
+        return false;
+    char *inner = place_repository(out), *outer = place_repository(around);
+    bool same = inner && outer && strcmp(inner, outer) == 0;
+    free(inner);
+    free(outer);
+    return same;
+}
+
 char *place_real(const char *folder, const char **rest) {
     char there[4096], *whole;
     size_t n = strlen(folder);

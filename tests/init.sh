@@ -80,6 +80,58 @@ above_is_damaged() { # whether it is one cannot be told: no right is widened
 }
 case_ 'nor where the one above is damaged' above_is_damaged
 
+# ---- a store above that is not meant ----
+
+not_meant() { # TEXT ARGS... : the store of the folder above is not used, nor changed
+    not_meant_text=$1
+    shift
+    "$PROGRAM" -C "$WORK/$TOP" trace >"$WORK/events"
+    code 4 "$@" && err "$not_meant_text" && err "on purpose with '-C $WORK/$TOP'" || return 1
+    [ ! -s "$WORK/out" ] && "$PROGRAM" -C "$WORK/$TOP" trace | cmp - "$WORK/events"
+}
+cleaned_below() { # its index came back with the commit, or was left
+    TOP=around && folder around && code 0 init && mkdir -p proj/sub && cd proj && code 0 init &&
+        code 0 write style.md --type reference --content r && rm -rf .agent-trace && seen=0 || return 1
+    gone="no agent-trace store in $WORK/around/proj, but its AGENT-TRACE.md.*git clean -x.*backup.*agent-trace init"
+    for at in . sub; do
+        for command in status ls 'log style.md' 'write style.md --content evil' doctor repair 'lock try' 'git log' gc trace \
+            'rm style.md' 'violations' 'replace r x' 'import /dev/null'; do
+            # shellcheck disable=SC2086 # words
+            (cd $at && not_meant "$gone" --actor agent:a $command) || { echo "$command"; return 1; }
+            seen=$((seen + 1))
+        done
+    done
+    [ $seen = 28 ] && [ "$(cat style.md)" = r ] && code 4 ls --json && grep -q '"status":"AGT_NOT_FOUND"' "$WORK/out" &&
+        code 0 -C "$WORK/around" write proj/own.md --content x && not_meant "$gone" ls &&
+        code 3 --actor agent:a init && code 0 init && code 0 ls
+}
+its_own_document() { # what begins like an index, but is the store's document or says something else
+    folder copy && code 0 init && mkdir -p a/b c && cp AGENT-TRACE.md a/ && (cd a/b && code 4 ls) && code 0 add scratch a/AGENT-TRACE.md &&
+        (cd a/b && code 0 ls && code 0 write x.md --content x) && echo '# Other' >c/AGENT-TRACE.md && (cd c && code 0 ls)
+}
+linked_below() { # its files are other copies of what are documents in the store
+    TOP=linked_top && folder linked_top && git init -q . && code 0 init && code 0 write style.md --type reference --content s &&
+        git add style.md && git -c user.name=n -c user.email=n@e commit -qm x && git worktree add -q .worktrees/feat 2>/dev/null &&
+        mkdir .worktrees/feat/sub docs || return 1
+    for at in .worktrees/feat .worktrees/feat/sub; do
+        (cd $at && not_meant "$WORK/linked_top/.worktrees/feat is a work tree of its own" --actor agent:x write style.md --content evil &&
+            not_meant 'agent-trace init' status) || return 1
+    done
+    printf 'gitdir: ../../.git/worktrees/feat\n' >.worktrees/feat/.git && (cd .worktrees/feat && code 4 ls) || return 1
+    (cd docs && code 0 ls) && (cd .worktrees/feat && code 0 init && code 0 ls) || return 1
+    # a work tree of another repository is an ordinary folder of the store, and so is a submodule
+    folder other && code 0 init && git init -q r && git -C r -c user.name=n -c user.email=n@e commit -q --allow-empty -m x &&
+        git -C r worktree add -q ../tree 2>/dev/null && [ -f tree/.git ] && (cd tree && code 0 ls) &&
+        mkdir sub && git init -q . && git init -q .git/modules/sub && echo 'gitdir: ../.git/modules/sub' >sub/.git && (cd sub && code 0 ls)
+}
+case_ 'where a store was removed the one above is not taken for it' cleaned_below
+case_ 'an AGENT-TRACE.md that is a document, or none of ours, says nothing' its_own_document
+if git --version >/dev/null 2>&1; then
+    case_ 'nor is it in a linked work tree of the repository around the store' linked_below
+else
+    skip 'nor is it in a linked work tree of the repository around the store' 'git is not installed'
+fi
+
 # ---- git's own folders ----
 
 in_git() { # nobody, by whatever name, and nothing is made
