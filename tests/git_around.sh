@@ -41,7 +41,7 @@ unchanged() { # EXIT ARGS...
     shift
     (cd "$STORE" && "$PROGRAM" "$@") >"$WORK/out" 2>&1 </dev/null
     code=$?
-    echo "$*" >>"$WORK/commands"
+    echo "$*" | tee -a "$WORK/run" >>"$WORK/commands"
     if [ "$code" != "$want" ]; then
         echo "agent-trace $*: exit $code, wanted $want"
         cat "$WORK/out"
@@ -56,18 +56,30 @@ unchanged() { # EXIT ARGS...
 # Every command that there is, in the store $STORE of the work trees $TREES, whose git folders are
 # $GITS.
 every_command() {
-    printf '{"actor":"user","action":"create","path":"doc3.md","content":"3"}\n' >"$WORK/stream"
     snapshot >"$WORK/before"
     [ "$(wc -l <"$WORK/before")" -gt 30 ] || return 1
-    unchanged 0 init && unchanged 0 init && [ -d "$STORE/.agent-trace" ] &&
-        unchanged 0 write doc1.md --content one && unchanged 0 write doc1.md --content two &&
-        unchanged 0 write s/doc2.md --content two && unchanged 0 show doc1.md &&
-        unchanged 0 show doc1.md 1 && unchanged 0 log && unchanged 0 diff doc1.md 1 2 &&
-        unchanged 0 restore doc1.md 1 && unchanged 0 ls && unchanged 0 status &&
-        unchanged 0 import "$WORK/stream" && unchanged 0 trace && unchanged 0 lock try &&
-        unchanged 0 lock hold true && unchanged 0 git log -1 &&
-        unchanged 0 write doc4.md --content four --type reference &&
-        unchanged 3 write doc4.md --content x --actor agent:a && unchanged 0 rm doc3.md
+    : >"$WORK/run"
+    the_commands unchanged && [ -d "$STORE/.agent-trace" ] && every_name
+}
+# One after the other, by RUNNER EXIT ARGS...; whatever the program can do must be among them.
+the_commands() { # RUNNER
+    printf '{"actor":"user","action":"create","path":"doc3.md","content":"3"}\n' >"$WORK/stream"
+    "$1" 0 init --plain && "$1" 0 init && "$1" 0 write doc1.md --content one && "$1" 0 write doc1.md --content two &&
+        "$1" 0 write s/doc2.md --content two && "$1" 0 show doc1.md && "$1" 0 show doc1.md 1 && "$1" 0 log &&
+        "$1" 0 diff doc1.md 1 2 && "$1" 0 restore doc1.md 1 && "$1" 0 ls && "$1" 0 status && "$1" 0 import "$WORK/stream" &&
+        "$1" 0 trace && "$1" 0 lock try && "$1" 0 lock hold true && "$1" 0 lock status && "$1" 0 git log -1 &&
+        "$1" 0 write doc4.md --content four --type reference && "$1" 3 write doc4.md --content x --actor agent:a &&
+        "$1" 0 violations && "$1" 0 unlock doc4.md --for agent:a && "$1" 0 write doc4.md --content five --actor agent:a &&
+        "$1" 0 info doc4.md && "$1" 0 reclassify doc4.md scratch --yes && "$1" 0 mv doc4.md s/doc5.md && "$1" 0 replace one uno --yes &&
+        "$1" 0 untrack s/doc5.md --yes && "$1" 0 add scratch s/doc5.md && "$1" 0 rm doc3.md && "$1" 0 init --scan --type 'doc*=plan' &&
+        "$1" 0 doctor && "$1" 0 doctor --fix --deep && "$1" 0 repair && "$1" 0 gc && "$1" 0 upgrade && "$1" 0 completion bash &&
+        "$1" 0 --version && "$1" 0 help write
+}
+every_name() { # the names of the program itself: a new command fails until it is run here
+    "$PROGRAM" help --names >"$WORK/names" && [ "$(wc -l <"$WORK/names")" -ge 26 ] || return 1
+    while read -r name; do
+        grep -q "^$name\( \|\$\)" "$WORK/run" || { echo "$name was not run around a repository"; return 1; }
+    done <"$WORK/names"
 }
 # git leaves the store alone, however it is told to tidy up; then the store still works.
 git_leaves_it() {
@@ -195,6 +207,28 @@ else
 fi
 case_ 'a .git that is a link' a_git_that_is_a_link
 case_ 'hooks, attributes and ignored documents' hooks_and_settings
+
+# ---- would it be noticed? ----
+
+caught() { # EXIT ARGS...: the planted change is seen, and taken back for the next one
+    unchanged "$@" >"$WORK/seen" && { echo "not noticed after agent-trace $*"; return 1; }
+    grep -q "^after agent-trace" "$WORK/seen" || { cat "$WORK/seen"; return 1; }
+    echo x >>"$WORK/plants"
+    rm -f "$STORE/JUNK.txt" && cp "$WORK/exclude_as_it_was" "$STORE/.git/info/exclude" && chmod 644 "$STORE/.git/info/exclude" && snapshot >"$WORK/before"
+}
+planted() { # NAME COMMAND: what the program would leave behind after each of its commands
+    repository "$1" && cp "$STORE/.git/info/exclude" "$WORK/exclude_as_it_was" && snapshot >"$WORK/before" && : >"$WORK/plants" || return 1
+    printf '#!/bin/sh\n"%s" "$@"\ncode=$?\n%s\nexit $code\n' "$PROGRAM" "$2" >"$WORK/wrapped" && chmod +x "$WORK/wrapped" || return 1
+    : >"$WORK/run"
+    (PROGRAM=$WORK/wrapped && the_commands caught) && every_name && [ "$(wc -l <"$WORK/plants")" -ge 37 ]
+}
+not_run() { # a command that is not among those that are run
+    printf '#!/bin/sh\n"%s" "$@"\ncode=$?\n[ "$2" != --names ] || echo newcomer\nexit $code\n' "$PROGRAM" >"$WORK/wrapped" && chmod +x "$WORK/wrapped" &&
+        repository newcomer && PROGRAM=$WORK/wrapped && ! every_command >"$WORK/seen" && grep -q '^newcomer was not run' "$WORK/seen"
+}
+case_ 'a file that a command leaves in the work tree is noticed' planted plant_file 'echo junk >JUNK.txt'
+case_ 'a line in the info/exclude of the repository is noticed' planted plant_line 'echo junk >>.git/info/exclude'
+case_ 'a command that is not run here is noticed' not_run
 
 # ---- what only `git clean -x` takes away ----
 
