@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- violations ---- */
 
@@ -13,8 +14,26 @@ typedef struct review {
     out_table table;
     out_json json;
     uint64_t count;
-    bool damaged;
+    unsigned asked; /* in a row, of which there were no bytes */
 } review;
+
+#define REVIEW_ASKED 256 /* what is not in rejected/ is in the journal or nowhere */
+
+/* Are the refused bytes there to be looked at? A look at their file is enough; what waits in the
+ * journal is read. */
+static bool review_has(const cli *c, review *r, const agt_event *e) {
+    char path[PATH_MAX], name[128];
+    struct stat st;
+    agt_bytes bytes = {NULL, 0, NULL};
+    (void)snprintf(name, sizeof name, ".agent-trace/rejected/%.*s", (int)e->rejected.len,
+                   e->rejected.data);
+    if (cli_place(c, name, path) && lstat(path, &st) == 0 && S_ISREG(st.st_mode)) return true;
+    if (r->asked >= REVIEW_ASKED) return false;
+    bool has = agt_read_refused(c->store, e->seq, &bytes, NULL) == AGT_OK;
+    agt_bytes_free(&bytes);
+    r->asked = has ? 0 : r->asked + 1;
+    return has;
+}
 
 static void review_row(const cli *c, review *r, const agt_event *e) {
     char time[CLI_TIME_TEXT], shown[AGT_MAX_PATH * 4] = "";
@@ -27,7 +46,7 @@ static void review_row(const cli *c, review *r, const agt_event *e) {
     out_cell(t, OUT_RED, e->change_kind.data, e->change_kind.len);
     out_cell(t, out_type_style(e->doc_type.data, e->doc_type.len), e->doc_type.data,
              e->doc_type.len);
-    out_cellf(t, OUT_DIM, "%s", e->rejected.data ? "kept" : "");
+    out_cellf(t, OUT_DIM, "%s", !e->rejected.data ? "" : review_has(c, r, e) ? "kept" : "not kept");
     out_cell(t, OUT_BOLD, shown, strlen(shown));
     out_cell(t, OUT_DIM, reason.data, reason.len);
     if (t->count >= 8 * 1000) out_rows(t);
@@ -105,6 +124,33 @@ static agt_status review_diff(cli *c, const char *path, const agt_bytes *refused
     return st;
 }
 
+/* The bytes that came with a refusal are not there: never, or not any more? */
+static int review_lost(cli *c, const agt_event *e) {
+    static const char too_long[] = "more than 32 MiB";
+    const unsigned long long n = e->seq;
+    agt_gc_options o = AGT_GC_OPTIONS_INIT;
+    agt_gc_result r = AGT_GC_RESULT_INIT;
+    o.measure = 1;
+    for (size_t i = 0; i + sizeof too_long - 1 <= e->summary.len; i++)
+        if (memcmp(e->summary.data + i, too_long, sizeof too_long - 1) == 0)
+            return out_fail(CLI_NOT_FOUND,
+                            "the bytes that event %llu refused were never kept: they were more "
+                            "than 32 MiB; only who wrote them has them",
+                            n);
+    bool full = agt_gc(c->store, &o, &r, NULL) == AGT_OK &&
+                (r.before.rejected.files >= AGT_MAX_REJECTED ||
+                 r.before.rejected.bytes >= AGT_MAX_REJECTED_BYTES / 8 * 7);
+    if (full)
+        return out_fail(CLI_NOT_FOUND,
+                        "the bytes that event %llu refused are not kept any more: "
+                        ".agent-trace/rejected has the newest %d, and %u MiB, and the oldest go",
+                        n, AGT_MAX_REJECTED, AGT_MAX_REJECTED_BYTES / 1024 / 1024);
+    return out_fail(CLI_NOT_FOUND,
+                    "the bytes that event %llu refused are not kept: there was no room for them, "
+                    "or somebody removed them from .agent-trace/rejected",
+                    n);
+}
+
 /* Why there are no refused bytes. */
 static int review_nothing(cli *c, uint64_t seq, const agt_error *why) {
     agt_event e = AGT_EVENT_INIT;
@@ -134,8 +180,7 @@ static int review_nothing(cli *c, uint64_t seq, const agt_error *why) {
                         (unsigned long long)seq, (int)e.change_kind.len, e.change_kind.data,
                         (int)e.path.len, e.path.data);
     else
-        code = out_fail(CLI_NOT_FOUND, "%s any more; .agent-trace/rejected has those that are",
-                        why->message);
+        code = review_lost(c, &e);
     agt_cursor_close(cursor);
     return code;
 }
@@ -360,10 +405,8 @@ const cli_command cli_violations = {
     .line = "what was refused, by whom and why",
     .usage = "[options]\nshow NUMBER [--diff]",
     .text = "Lists refused changes, the newest first; \"kept\" says that the refused bytes are "
-            "there to "
-            "be looked at. 'show NUMBER' prints them, with --diff as a patch against the document "
-            "as it "
-            "is. The number is the first column.",
+            "there to be looked at, \"not kept\" that there were some. 'show NUMBER' prints them, "
+            "with --diff as a patch against the document as it is. The number is the first column.",
     .takes = {{OPT_BY, NULL},
               {OPT_LIMIT, "the newest N (default " CLI_QUOTE(CLI_LOG_LIMIT) "; 0: all)"},
               {OPT_DIFF, NULL},

@@ -11,8 +11,8 @@ bool place_above(const char *folder, const char *name, char *out, size_t size);
 bool place_is_folder(const char *folder, const char *name);
 /* As place_above, for an AGENT-TRACE.md that begins as those do that agent-trace makes. */
 bool place_left_index(const char *folder, char *out, size_t size);
-/* A folder below the store's root, where `folder` lies, that has rules of its own: a linked work tree
- * of the repository around the root, whose files are other copies of the store's documents. */
+/* A folder below the store's root, where `folder` lies, that has rules of its own: a linked work
+ * tree of the repository around the root, whose files are other copies of the store's documents. */
 bool place_own_tree(const char *folder, const char *root, char *out, size_t size);
 /* The real path of the folder or, where that is missing, of the nearest one that is there; free it.
  * `rest` gets what is missing. NULL where no folder can be. */

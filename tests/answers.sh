@@ -78,7 +78,15 @@ no_refusal() {
         code 4 violations show 99 && err 'there is no event 99' && code 3 --actor agent:x rm a.md && n=$(events) &&
         code 4 violations show "$n" && err "event $n refused no bytes, but to delete a.md" &&
         code 3 --actor agent:x write a.md --content two && n=$(events) && code 0 violations show "$n" && out two &&
-        code 0 gc && rm .agent-trace/rejected/* && code 4 violations show "$n" && err 'not kept any more'
+        code 0 gc && code 0 violations && out "^$n.*	kept	" && rm .agent-trace/rejected/* && code 4 violations show "$n" &&
+        err "event $n refused are not kept: .*removed them" && code 0 violations && out "^$n.*	not kept	" && ! out '	kept	' >/dev/null || return 1
+    # what is too long never was; what the journal has is there; and the oldest go
+    head -c 34000000 /dev/zero >"$WORK/long" &&
+        code 3 --actor agent:x write a.md --file "$WORK/long" && n=$(events) && code 0 violations && out "^$n.*	not kept	" &&
+        code 4 violations show "$n" && err "event $n refused were never kept: .*32 MiB" && code 3 --actor agent:x write a.md --content three &&
+        code 0 violations && out "^$((n + 1)).*	kept	" && rm .agent-trace/rejected/* &&
+        code 0 violations && out "^$((n + 1)).*	kept	" && code 0 violations show $((n + 1)) && out three && code 0 gc &&
+        (cd .agent-trace/rejected && seq 1 1024 | xargs touch) && code 4 violations show $((n + 1)) && err 'not kept any more: .*newest 1024'
 }
 an_empty_pipe() {
     store empty && w plan.md plan one && before=$(events) && code 2 write plan.md && err "stdin is empty, and plan.md has 3 B.*--content ''" &&

@@ -110,16 +110,14 @@ static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, 
 
 /* Why, and what it was to become: refusals that differ in that are two. */
 static agt_text write_refusal_summary(const agt_plan *p, const char *action, const char *why,
-                                      char *out, size_t size) {
+                                      bool too_long, char *out, size_t size) {
     bool grants = p->action == AGT_ACTION_UNLOCK || p->action == AGT_ACTION_REVOKE;
     bool types = p->action == AGT_ACTION_RECLASSIFY;
     const char *to = p->to_len ? p->to_path : types ? agt_type_name(p->to) : grants ? p->grant : "";
-    int n = snprintf(out, size, "violation: %s attempted %s on %s: %s%s%s%s", p->caller.actor,
-                     action, p->path,
-                     !to[0]   ? ""
-                     : grants ? "for "
-                              : "to ",
-                     to, to[0] ? ": " : "", why);
+    const char *how = !to[0] ? "" : grants ? "for " : "to ";
+    int n = snprintf(out, size, "violation: %s attempted %s on %s: %s%s%s%s%s", p->caller.actor,
+                     action, p->path, how, to, to[0] ? ": " : "", why,
+                     too_long ? "; more than 32 MiB, which are not kept" : "");
     return (agt_text){out, n > 0 ? (size_t)n : 0};
 }
 
@@ -140,7 +138,8 @@ static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *why, agt_err
     }
     write_base_event(t, p, &e);
     e.change_kind = agt__text(action);
-    e.summary = write_refusal_summary(p, action, why, summary, sizeof summary);
+    bool too_long = kept.data && p->len > AGT_REJECTED_MAX;
+    e.summary = write_refusal_summary(p, action, why, too_long, summary, sizeof summary);
     e.rejected = kept;
     if (t->atomic || agt__catalog_refused(&s->catalog, &e))
         return denied; /* folded; or a batch, which records nothing unless all is allowed */
@@ -151,7 +150,7 @@ static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *why, agt_err
         e.doc_prev = p->now.last_seq;
     }
     agt__txn_record_begin(t);
-    bool brings = kept.data && p->len <= AGT_REJECTED_MAX;
+    bool brings = kept.data && !too_long;
     agt_error add;
     memset(&add, 0, sizeof add);
     agt_status st = agt__txn_add(t, &e, p->bytes, p->len, brings, NULL, &add);
