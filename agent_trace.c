@@ -20107,9 +20107,10 @@ static agt_status plan_new_type(const agt_plan *p, agt_type own, agt_type *to, a
     agt__show_path(shown, sizeof shown, p->path, p->path_len);
     agt_type by_path = agt__perm_type(asked, p->path, p->path_len);
     if (by_path != asked)
-        return agt__fail(err, AGT_INVALID,
-                         "%s is a %s document by its path, not %s; leave the type out", shown,
-                         agt_type_name(by_path), agt_type_name(asked));
+        return agt__fail(err, AGT_INVALID, "%s is a %s document by its path, not %s; %s", shown,
+                         agt_type_name(by_path), agt_type_name(asked),
+                         p->action == AGT_ACTION_RECLASSIFY ? "rename it first"
+                                                            : "leave the type out");
     *to = asked;
     if (may_change) return AGT_OK;
     return agt__fail(err, AGT_INVALID,
@@ -29591,7 +29592,7 @@ static const char index_head[] =
     "\n"
     "## Write Permission Rules\n"
     "\n"
-    "| type | agent | user | system |\n"
+    "| type | user | agent | system |\n"
     "|---|---|---|---|\n";
 
 static const char index_table_end[] =
@@ -29716,7 +29717,7 @@ static void index_number(agt_buf *out, const char *before, uint64_t n, const cha
 }
 
 static void index_table(agt_buf *out) {
-    static const char *const actors[] = {"agent:a", "user", "system"};
+    static const char *const actors[] = {"user", "agent:a", "system"};
     for (size_t i = 0; i < INDEX_PARTS; i++) {
         agt__buf_text(out, "| ");
         agt__buf_text(out, index_parts[i].name);

@@ -133,7 +133,7 @@ const cli_command cli_unlock = {
     .run = command_unlock,
     .group = "permissions",
     .line = "let somebody write a document for a time",
-    .usage = "PATH --for ACTOR [--duration TIME | --revoke] [options]",
+    .usage = "PATH --for ACTOR [--duration TIME|--revoke] [options]",
     .text =
         "For a time, ACTOR may write one document, whatever its type; not rename or untrack it, "
         "nor "

@@ -393,7 +393,11 @@ static int replace_pattern(cli *c, replace *r) {
     }
     r->regex = true;
     if (regexec(&r->pattern, "", 0, NULL, 0) == 0)
-        return out_fail(CLI_USAGE, "'%s' matches the empty text, which is everywhere", r->find);
+        return out_fail(
+            CLI_USAGE,
+            "'%s' matches the empty text, which is everywhere; make it match a character, "
+            "as '^(.)' does where '^' does not",
+            r->find);
     return CLI_DONE;
 }
 

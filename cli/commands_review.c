@@ -108,9 +108,25 @@ static agt_status review_event(cli *c, uint64_t seq, agt_cursor **cursor, agt_ev
     return st == AGT_END ? AGT_NOT_FOUND : st;
 }
 
+/* Where the document is now that was renamed since: its id stays the same. */
+static void review_follow(cli *c, const char *id, char *path, size_t size) {
+    agt_list_options o = AGT_LIST_OPTIONS_INIT;
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_cursor *cursor;
+    if (agt_list(c->store, &o, &cursor, NULL) != AGT_OK) return;
+    while (agt_list_next(cursor, &d, NULL) == AGT_OK)
+        if (id[0] && strcmp(d.id, id) == 0) (void)snprintf(path, size, "%s", d.path);
+    agt_cursor_close(cursor);
+}
+
 /* The refused bytes against the document as it is. */
-static agt_status review_diff(cli *c, const char *path, const agt_bytes *refused, agt_error *err) {
+static agt_status review_diff(cli *c, const agt_event *e, const agt_bytes *refused,
+                              agt_error *err) {
     agt_bytes now = {NULL, 0, NULL}, patch = {NULL, 0, NULL};
+    char path[AGT_MAX_PATH + 8], id[40];
+    (void)snprintf(path, sizeof path, "%.*s", (int)e->path.len, e->path.data);
+    (void)snprintf(id, sizeof id, "%.*s", (int)e->doc.len, e->doc.data ? e->doc.data : "");
+    review_follow(c, id, path, sizeof path);
     agt_status st = agt_read(c->store, path, &now, NULL, err);
     bool there = st == AGT_OK;
     if (st == AGT_NOT_FOUND) st = AGT_OK; /* then all of it would have been new */
@@ -191,7 +207,6 @@ static int review_show(cli *c) {
     agt_bytes bytes = {NULL, 0, NULL};
     agt_error err;
     uint64_t seq = 0;
-    char path[AGT_MAX_PATH + 1];
     int code = args_number(c->args.words[1], "the violation's number", &seq);
     if (code == CLI_DONE && c->json)
         code = out_usage(c->command, "'violations show' prints bytes; leave --json out");
@@ -204,10 +219,7 @@ static int review_show(cli *c) {
         show_bytes(c, &bytes);
     else if (st == AGT_OK) {
         st = review_event(c, seq, &cursor, &e, &err);
-        if (st == AGT_OK) {
-            (void)snprintf(path, sizeof path, "%.*s", (int)e.path.len, e.path.data);
-            st = review_diff(c, path, &bytes, &err);
-        }
+        if (st == AGT_OK) st = review_diff(c, &e, &bytes, &err);
         agt_cursor_close(cursor);
     }
     agt_bytes_free(&bytes);

@@ -174,7 +174,11 @@ static void log_row(const cli *c, out_table *t, const agt_event *e) {
     }
     if (e->path.data) cli_shown(c, e->path.data, e->path.len, shown, sizeof shown);
     out_cell(t, OUT_BOLD, e->path.data ? shown : "", e->path.data ? strlen(shown) : 0);
-    out_cell(t, OUT_DIM, summary.data, summary.data ? summary.len : 0);
+    if (event_text_is(e->action, "violation") && e->change_kind.data)
+        out_cellf(t, OUT_DIM, "%.*s: %.*s", (int)e->change_kind.len, e->change_kind.data,
+                  (int)summary.len, summary.data ? summary.data : "");
+    else
+        out_cell(t, OUT_DIM, summary.data, summary.data ? summary.len : 0);
 }
 
 /* Whose events are shown: all, a document's, or those of a folder, which the library cannot ask

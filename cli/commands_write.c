@@ -324,7 +324,7 @@ const cli_command cli_write = {
               {OPT_TYPE, "of a new document: plan, context, log, reference, scratch (default)"},
               TAKES_CHANGE},
     .examples = "agent-trace write notes.md --content 'remember the milk'\n"
-                "make report | agent-trace --actor agent:claude write docs/report.md --type plan",
+                "make report | agent-trace --actor agent:claude write report.md --type plan",
     .see = "show log restore",
     .min = 1,
     .max = 1,

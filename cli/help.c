@@ -15,7 +15,7 @@
 const cli_takes help_common[] = {
     {OPT_DIR, NULL},
     {OPT_ACTOR, "who acts: user, system or agent:NAME; default: AGENT_TRACE_ACTOR, else user; in "
-                "front of log and trace it filters"},
+                "front of log, trace and violations it filters"},
     {OPT_JSON,
      "the result as JSON; a failure is an object too: status, message, path, and what else "
      "is known"},

@@ -88,6 +88,33 @@ no_refusal() {
         code 0 violations && out "^$((n + 1)).*	kept	" && code 0 violations show $((n + 1)) && out three && code 0 gc &&
         (cd .agent-trace/rejected && seq 1 1024 | xargs touch) && code 4 violations show $((n + 1)) && err 'not kept any more: .*newest 1024'
 }
+a_renamed_one() { # a patch against the document, whatever it is called now
+    store renamed && w s.md reference one && code 3 --actor agent:x write s.md --content two && n=$(events) && code 0 mv s.md t.md &&
+        code 0 violations show "$n" --diff && out '^-one' && out '^+two' && out 't.md' && w s.md scratch other &&
+        code 0 violations show "$n" --diff && out '^-one' && ! out other >/dev/null
+}
+a_log_of_refusals() { # says what was refused
+    store attempts && w s.md reference one && code 3 --actor agent:x rm s.md && code 3 --actor agent:x mv s.md u.md &&
+        code 3 --actor agent:x write s.md --content x && code 0 log && for what in delete rename modify; do
+            out "violation.*s.md.*$what: .*reference" || return 1
+        done && code 0 log --json && out '"change_kind":"delete"'
+}
+hints_lead_on() {
+    store hints && w a.md plan one && code 0 write context.md --content c --yes && code 2 reclassify context.md scratch --yes && err 'by its path.*; rename it first' &&
+        code 2 replace --regex '^' '> ' && err "everywhere; make it match a character, as '^(.)' does" && code 0 replace --regex '^(.)' '> \1' --yes && has a.md '> one' &&
+        code 0 help && out 'violations it filters' && code 0 init x && sed -n '/^| type/,/^$/p' x/AGENT-TRACE.md | sed 's/`//g' >"$WORK/table" && sed -n '/^| type | user/,/^$/p' "$ROOT/README.md" | tr -d '`' | LC_ALL=C sort >"$WORK/wanted" &&
+        LC_ALL=C sort "$WORK/table" | cmp - "$WORK/wanted" && [ "$(wc -l <"$WORK/table")" -ge 7 ]
+}
+screens_of_help() { # no line is longer than 80 columns
+    "$PROGRAM" help --names >"$WORK/names" && [ "$(wc -l <"$WORK/names")" -ge 26 ] || return 1
+    while read -r name; do
+        code 0 help "$name" && ! awk 'length > 80' "$WORK/out" | grep . || { echo "help $name"; return 1; }
+    done <"$WORK/names"
+}
+case_ 'a refusal is compared with its document after a rename' a_renamed_one
+case_ 'log says what was refused' a_log_of_refusals
+case_ 'hints lead on, and the table of rights is that of the README' hints_lead_on
+case_ 'every page of help fits 80 columns' screens_of_help
 an_empty_pipe() {
     store empty && w plan.md plan one && before=$(events) && code 2 write plan.md && err "stdin is empty, and plan.md has 3 B.*--content ''" &&
         code 2 write plan.md --file - && has plan.md one && [ "$(events)" = "$before" ] && code 0 write plan.md --content '' && [ ! -s plan.md ] &&

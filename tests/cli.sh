@@ -551,7 +551,7 @@ run trace --action violation
 [ "$(wc -l <"$T/out")" -eq 2 ] || bad 'not two violations'
 run log
 exits 0
-prints_like '^20[0-9T:-]+Z	agent:claude	violation				rules\.md	reference documents'
+prints_like '^20[0-9T:-]+Z	agent:claude	violation				rules\.md	modify: reference documents'
 
 w rules.md 'another law'
 run --actor agent:cursor restore rules.md 1

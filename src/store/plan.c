@@ -115,9 +115,10 @@ static agt_status plan_new_type(const agt_plan *p, agt_type own, agt_type *to, a
     agt__show_path(shown, sizeof shown, p->path, p->path_len);
     agt_type by_path = agt__perm_type(asked, p->path, p->path_len);
     if (by_path != asked)
-        return agt__fail(err, AGT_INVALID,
-                         "%s is a %s document by its path, not %s; leave the type out", shown,
-                         agt_type_name(by_path), agt_type_name(asked));
+        return agt__fail(err, AGT_INVALID, "%s is a %s document by its path, not %s; %s", shown,
+                         agt_type_name(by_path), agt_type_name(asked),
+                         p->action == AGT_ACTION_RECLASSIFY ? "rename it first"
+                                                            : "leave the type out");
     *to = asked;
     if (may_change) return AGT_OK;
     return agt__fail(err, AGT_INVALID,

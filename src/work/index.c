@@ -34,7 +34,7 @@ static const char index_head[] =
     "\n"
     "## Write Permission Rules\n"
     "\n"
-    "| type | agent | user | system |\n"
+    "| type | user | agent | system |\n"
     "|---|---|---|---|\n";
 
 static const char index_table_end[] =
@@ -159,7 +159,7 @@ static void index_number(agt_buf *out, const char *before, uint64_t n, const cha
 }
 
 static void index_table(agt_buf *out) {
-    static const char *const actors[] = {"agent:a", "user", "system"};
+    static const char *const actors[] = {"user", "agent:a", "system"};
     for (size_t i = 0; i < INDEX_PARTS; i++) {
         agt__buf_text(out, "| ");
         agt__buf_text(out, index_parts[i].name);
