@@ -510,7 +510,7 @@ exits 0 && prints 'stray.md: version 2'
 complains 'note: the file was not a document yet; it was recorded first, as version 1'
 printf stray >gone.md
 run rm gone.md
-exits 0 && complains_like 'note: the file was not a document yet'
+exits 4 && complains_like 'gone.md: no such document; the file is there' && [ "$(cat gone.md)" = stray ]
 printf same >same.md
 run write same.md --content same
 exits 0 && complains_like 'note: the file was not a document yet'
