@@ -83,7 +83,8 @@ static const char *move_rest(const move *m, const char *name) {
  * document alone says something else. */
 static const char *move_summary(const move *m, const char *rest, char *out, size_t size) {
     if (m->summary) return m->summary;
-    (void)snprintf(out, size, "%s/ -> %s/: %s", m->from, m->to, rest);
+    (void)snprintf(out, size, "%.*s/ -> %.*s/: %.*s", AGT_MAX_PATH, m->from, AGT_MAX_PATH, m->to,
+                   AGT_MAX_PATH, rest);
     return out;
 }
 
