@@ -267,23 +267,26 @@ AGENT_TRACE_API agt_status agt_grants(agt_store *store, const char *path, agt_gr
     static const agt_grant blank = AGT_GRANT_INIT;
     agt_grant known;
     agt_row row;
+    agt_error refused;
     char clean[AGT_MAX_PATH + 1], shown[200];
     size_t len = 0;
     AGENT_TRACE_ASSERT(store && out && count);
     *count = 0;
     agt_status st = agt__options(&known, sizeof known, out, "agt_grant", err);
-    if (st == AGT_OK && path) st = agt__path_normalise(path, strlen(path), clean, &len, err);
-    if (st == AGT_INVALID && path && agt__path_held(path, strlen(path))) { /* an old store's */
-        len = strlen(path);
-        memcpy(clean, path, len + 1);
-        st = AGT_OK;
-    }
-    if (st == AGT_OK) st = agt__store_enter(store, err);
     if (st != AGT_OK) return st;
+    refused.status = AGT_OK;
+    st = path ? agt__path_normalise(path, strlen(path), clean, &len, &refused) : AGT_OK;
+    bool held = st != AGT_OK && agt__path_held(path, strlen(path)); /* as in history_find */
+    if (st != AGT_OK && !held) return agt__answer(st, &refused, err);
+    if (held) memcpy(clean, path, (len = strlen(path)) + 1);
+    if ((st = agt__store_enter(store, err)) != AGT_OK) return st;
     st = agt__store_look_again(store, err);
     const agt_catalog *c = &store->catalog;
     int64_t now = store->sys->now_unix_ms(store->sys->ctx);
-    if (st == AGT_OK && path && !agt__catalog_find(c, clean, len, &row))
+    bool found = st != AGT_OK || !path || agt__catalog_find(c, clean, len, &row);
+    if (!found && held)
+        st = agt__answer(refused.status, &refused, err);
+    else if (!found)
         st = agt__fail(err, AGT_NOT_FOUND, "%s: no such document",
                        agt__show_path(shown, sizeof shown, clean, len));
     for (size_t i = 0; st == AGT_OK && i < c->grant_count; i++) {
