@@ -4,8 +4,9 @@
  *
  * Always: no crash, no leak, no descriptor left; nothing beside the root is touched; beneath it
  * only what a document may be called; in .agent-trace only files of its own. Where only records
- * were damaged and the machine was restarted the store opens, and all that stands in front of the
- * damage is there: events, the version that is asked for, and documents on the disk. */
+ * were damaged and the machine was restarted the store opens, or says that it is damaged and opens
+ * after a repair; and all that stands in front of the damage is there: events, the version that is
+ * asked for, and documents on the disk. */
 #include "hostile.h"
 
 /* On the disk is the newest version, or a later one whose record the damage took: an edit now. */
@@ -45,7 +46,15 @@ static void check(agt_store *s, machine *m, const hostile *h) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     hostile h;
     machine *m = hostile_begin(&h, data, size);
-    hostile_use(m, &h, false, check);
+    if (hostile_use(m, &h, false, check) == AGT_CORRUPT && harmless(&h)) {
+        agt_error err;
+        agt_repair_options o = AGT_REPAIR_OPTIONS_INIT;
+        machine_process *p = machine_process_new(m, "repair");
+        o.sys = machine_sys(p);
+        must(agt_repair(ROOT, &o, NULL, NULL, &err) == AGT_OK);
+        machine_process_free(p);
+        must(hostile_use(m, &h, false, check) == AGT_OK);
+    }
     hostile_end(m, &h);
     return 0;
 }

@@ -108,7 +108,8 @@ TEST(full, refused_bytes_that_wait_are_kept_by_the_next_checkpoint_of_the_same_h
     machine *m = full_machine(&p, &s);
     full_fill(m);
     full_refused(s, "evil", 4, 4);
-    CHECK_STATUS(agt_checkpoint(s, &err), AGT_IO, err);
+    /* there is no room for a commit; without git the journal stays as it is, and nobody fails */
+    CHECK_STATUS(agt_checkpoint(s, &err), kit_has_git ? AGT_IO : AGT_OK, err);
     full_bytes_read(s, 4, "evil");
     machine_set(m)->capacity = 0;
     CHECK_OK(agt_checkpoint(s, &err), err);

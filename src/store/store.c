@@ -296,7 +296,8 @@ static agt_status store_look_again(agt_store *s, agt_error *err) {
             if (st == AGT_OK) st = agt__store_reload(s, err);
             if (st == AGT_CORRUPT && !agt__journal_current(&s->journal)) continue; /* torn? */
             if (st != AGT_OK) return st;
-            known = agt__store_peek(s, &before);
+            known = s->state_fd != AGT_FD_NONE &&
+                    agt__shared_read(s->sys, s->state_fd, s->cpu, &before, NULL) == AGT_OK;
         }
         st = agt__store_replay(s, UINT64_MAX, err);
         if (st == AGT_NOMEM || st == AGT_IO) {
