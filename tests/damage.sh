@@ -141,7 +141,8 @@ full_restart() { # also after a restart, which would want to write
 closed_rejected() { # rights, a folder of the bytes' name: the same
     fill && hash=$(echo evil | sha256sum | cut -d' ' -f1) && mkdir "$A/rejected/$hash" && is 3 'denied' agent write ref.md --content 'evil
 ' && reads && at write plan.md --content three && at gc && at write plan.md --content four && at ls && at rm --yes plan.md &&
-        is 1 '^warning.refused_bytes' at doctor && is 0 '^mended.refused_bytes' at doctor --fix && [ -d "$A/damaged/$hash" ]
+        is 1 '^warning.refused_bytes' at doctor && is 1 '^mended.refused_bytes' at doctor --fix && [ -d "$A/damaged/$hash" ] &&
+        at ls && [ "$(cat "$A/rejected/$hash")" = evil ] && is 0 '^evil$' at violations show 5
 }
 small 'a refused write on a full disk stops neither reads nor other writes' full_refused
 small 'a restart on a full disk leaves the store readable' full_restart
