@@ -1,5 +1,8 @@
 # Compiles one object if its key changed: object.sh OUT SOURCE COMPILER FLAG...
 # The key is the command, the compiler's version, the source and what it may include.
+hash() {
+    if command -v sha256sum >/dev/null 2>&1; then sha256sum; else cksum; fi | cut -d' ' -f1
+}
 out=$1
 source=$2
 shift 2
@@ -14,7 +17,7 @@ key=$({
         echo "$PARTS_KEY"
         cat agent_trace.c cli/*.c 2>/dev/null
     fi
-} | if command -v sha256sum >/dev/null 2>&1; then sha256sum; else cksum; fi | cut -d' ' -f1)
+} | hash)
 [ -f "$out" ] && [ "$(cat "$out.key" 2>/dev/null)" = "$key" ] && exit 0
 mkdir -p "$(dirname "$out")"
 rm -f "$out.key"
@@ -24,7 +27,7 @@ same=$({
     "$1" --version | head -n 1
     for word; do case $word in -D*) ;; *) echo "$word" ;; esac done
     "$@" -E "$source" 2>/dev/null || echo "$out"
-} | if command -v sha256sum >/dev/null 2>&1; then sha256sum; else cksum; fi | cut -d' ' -f1)
+} | hash)
 same=$OBJECTS_ALIKE/$same.o
 ln "$same" "$out.$$" 2>/dev/null || "$@" -c "$source" -o "$out.$$" || {
     rm -f "$out.$$"
