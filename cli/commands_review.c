@@ -113,9 +113,9 @@ static void review_follow(cli *c, const char *id, char *path, size_t size) {
     agt_list_options o = AGT_LIST_OPTIONS_INIT;
     agt_document d = AGT_DOCUMENT_INIT;
     agt_cursor *cursor;
-    if (agt_list(c->store, &o, &cursor, NULL) != AGT_OK) return;
+    if (!id[0] || agt_list(c->store, &o, &cursor, NULL) != AGT_OK) return;
     while (agt_list_next(cursor, &d, NULL) == AGT_OK)
-        if (id[0] && strcmp(d.id, id) == 0) (void)snprintf(path, size, "%s", d.path);
+        if (strcmp(d.id, id) == 0) (void)snprintf(path, size, "%s", d.path);
     agt_cursor_close(cursor);
 }
 

@@ -215,10 +215,8 @@ const char *cli_shown(const cli *c, const char *path, size_t len, char *out, siz
 
 #define CONTEXT_GONE                                                                               \
     "AGENT-TRACE.md says that there was one; 'git clean -x' and copies without hidden files "      \
-    "leave "                                                                                       \
-    ".agent-trace out, and only a backup of it has the history: put that back, or begin anew "     \
-    "with "                                                                                        \
-    "'agent-trace init'"
+    "leave .agent-trace out, and only a backup of it has the history: put that back, or begin "    \
+    "anew with 'agent-trace init'"
 
 /* Nothing is there any more to be opened; who knows why is told what can be done. */
 static int context_no_store(cli *c, const agt_error *err) {
@@ -260,6 +258,7 @@ static bool context_has(const cli *c, const char *path) {
 /* (2), for the store that was found. */
 static int context_check_root(cli *c) {
     char folder[sizeof c->cwd], at[sizeof c->cwd], path[sizeof c->cwd + 32];
+    if (strcmp(c->cwd, c->root) == 0) return CLI_DONE; /* nothing lies between */
     if (place_own_tree(c->cwd, c->root, folder, sizeof folder)) {
         c->failure.status = AGT_NOT_FOUND;
         return out_fail(CLI_NOT_FOUND,
