@@ -3617,6 +3617,8 @@ AGT_PRIVATE agt_status agt__write_file(const agt_sys *sys, agt_fd dir, const cha
 /* Opens a sub-folder of ours, making it (mode 0700) if `make`. */
 AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const char *name, bool make,
                                         agt_fd *out, agt_error *err);
+/* For sys->list: appends each name with its NUL to the agt_buf that ctx is. */
+AGT_PRIVATE int agt__take_name(void *ctx, const char *name);
 #define AGT_STORE_NAME ".agent-trace"
 
 /* Writes a .gitignore into the open folder .agent-trace that hides it, if there is none: a git
@@ -3766,6 +3768,12 @@ AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const ch
     if (fd < 0) return agt__fail_sys(err, fd, "cannot open the folder %s%s", name, where);
     *out = fd;
     return AGT_OK;
+}
+
+AGT_PRIVATE int agt__take_name(void *ctx, const char *name) {
+    agt_buf *names = ctx;
+    agt__buf_put(names, name, strlen(name) + 1);
+    return names->failed;
 }
 
 /* Copies the component of `path` at *at and moves *at to the next one. False if it is too long. */
@@ -9532,11 +9540,6 @@ static agt_status reach_packed_refs(reach_refs *w, agt_error *err) {
     return status;
 }
 
-static int reach_name(void *ctx, const char *name) {
-    agt__buf_put(ctx, name, strlen(name) + 1);
-    return ((agt_buf *)ctx)->failed;
-}
-
 /* One folder beneath refs/: its files are refs, its folders come later. */
 static agt_status reach_ref_folder(reach_refs *w, const char *path, agt_error *err) {
     const agt_sys *sys = w->git->sys;
@@ -9549,7 +9552,7 @@ static agt_status reach_ref_folder(reach_refs *w, const char *path, agt_error *e
     if (folder < 0 && AGT_SYS_CLASS(folder) == AGT_SYS_NOENT) return AGT_OK;
     if (folder < 0) return agt__fail_io(err, folder, "cannot open %.100s in the git folder", path);
     w->names.len = 0;
-    int rc = sys->list(sys->ctx, folder, reach_name, &w->names);
+    int rc = sys->list(sys->ctx, folder, agt__take_name, &w->names);
     if (w->names.failed) status = agt__nomem(err);
     if (rc < 0) status = agt__fail_io(err, rc, "cannot list %.100s in the git folder", path);
     for (size_t at = 0; status == AGT_OK && at < w->names.len;) {
@@ -9992,11 +9995,6 @@ typedef struct repack_folder {
     agt_buf names; /* one after another, each with its NUL */
 } repack_folder;
 
-static int repack_name(void *ctx, const char *name) {
-    agt__buf_put(ctx, name, strlen(name) + 1);
-    return ((agt_buf *)ctx)->failed;
-}
-
 /* AGT_NOT_FOUND: there is no such folder. */
 static agt_status repack_folder_open(repack_folder *d, repack_run *run, agt_fd parent,
                                      const char *name, agt_error *err) {
@@ -10006,7 +10004,7 @@ static agt_status repack_folder_open(repack_folder *d, repack_run *run, agt_fd p
     d->fd = sys->open(sys->ctx, parent, name, AGT_O_READ | AGT_O_FOLDER, 0);
     if (d->fd < 0 && AGT_SYS_CLASS(d->fd) == AGT_SYS_NOENT) return AGT_NOT_FOUND;
     if (d->fd < 0) return agt__fail_io(err, d->fd, "cannot open %s in the git folder", name);
-    int rc = sys->list(sys->ctx, d->fd, repack_name, &d->names);
+    int rc = sys->list(sys->ctx, d->fd, agt__take_name, &d->names);
     if (rc >= 0 && !d->names.failed) return AGT_OK;
     sys->close(sys->ctx, d->fd);
     bool failed = d->names.failed;
@@ -10757,14 +10755,9 @@ AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const a
 
 /* ---- the broom ---- */
 
-static int repo_name(void *ctx, const char *name) {
-    agt__buf_put(ctx, name, strlen(name) + 1);
-    return ((agt_buf *)ctx)->failed;
-}
-
 /* The names in a folder, one after another, each with its NUL. */
 static agt_status repo_names(agt_git *git, agt_fd folder, agt_buf *out, agt_error *err) {
-    int rc = git->sys->list(git->sys->ctx, folder, repo_name, out);
+    int rc = git->sys->list(git->sys->ctx, folder, agt__take_name, out);
     if (out->failed) return agt__nomem(err);
     return rc < 0 ? agt__fail_io(err, rc, "cannot list the git folder") : AGT_OK;
 }
@@ -16249,16 +16242,20 @@ static uint64_t catalog_refusal_hash(const agt_event *e) {
     return h ? h : 1;
 }
 
-AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, const agt_event *e) {
-    uint64_t hash = catalog_refusal_hash(e);
+static bool catalog_has_refusal(const agt_catalog *c, uint64_t hash) {
     for (int i = 0; i < AGT_REFUSALS; i++)
         if (c->refusals[i] == hash) return true;
     return false;
 }
 
+AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, const agt_event *e) {
+    return catalog_has_refusal(c, catalog_refusal_hash(e));
+}
+
 static void catalog_refusal(agt_catalog *c, const agt_event *e) {
-    if (agt__catalog_refused(c, e)) return;
-    c->refusals[c->refusal_at] = catalog_refusal_hash(e);
+    uint64_t hash = catalog_refusal_hash(e);
+    if (catalog_has_refusal(c, hash)) return;
+    c->refusals[c->refusal_at] = hash;
     c->refusal_at = (c->refusal_at + 1) % AGT_REFUSALS;
 }
 
@@ -16814,18 +16811,6 @@ AGT_PRIVATE void agt__store_default_config(agt_store *s);
 
 /* ---- places.c ---- */
 
-/* Something that stands where a part belongs and is of another kind. */
-typedef struct agt_misplaced {
-    agt_fd folder;    /* where it stands, */
-    const char *name; /* and its name there: in `path` */
-    char path[300];   /* beneath .agent-trace */
-    uint32_t kind;    /* an agt_file_kind */
-    bool is_folder;   /* a folder belongs there, not a file */
-} agt_misplaced;
-/* False: no more. */
-typedef bool (*agt_misplaced_fn)(void *ctx, const agt_misplaced *p);
-AGT_PRIVATE void agt__store_misplaced(const agt_sys *sys, agt_fd at, const agt_mem *mem,
-                                      agt_misplaced_fn each, void *ctx);
 /* A store that could not be opened: st, or AGT_CORRUPT with the mend if something is misplaced. */
 AGT_PRIVATE agt_status agt__store_blame(const agt_store *s, agt_status st, agt_error *err);
 /* Is anything misplaced, and how many links are among it? `found`, unless NULL, gets it all. */
@@ -17086,6 +17071,9 @@ AGT_PRIVATE agt_status agt__known_events(agt_store *s, const char *path, size_t 
 
 /* Fills the caller's (initialised) struct from a row. */
 AGT_PRIVATE void agt__describe(const agt_row *row, bool modified, agt_document *out);
+/* A document's id, by its path, which may be one that only an older program gave. */
+AGT_PRIVATE agt_status agt__document_id(agt_store *s, const char *path, char id[40],
+                                        agt_error *err);
 
 #endif /* AGT_STORE_PART_H */
 /* end src/store/store.h */
@@ -17468,7 +17456,7 @@ AGT_PRIVATE agt_status agt__mend_move_away(agt_mend *m, agt_fd dir, const char *
 
 /* ---- places ---- */
 
-/* Moves what agt__store_misplaced finds to damaged/, but for links. */
+/* Moves what agt__store_find_misplaced finds to damaged/, but for links. */
 AGT_PRIVATE agt_status agt__mend_places(agt_mend *m, agt_error *err);
 /* Compares the trace on disk with the events up to `upto`, and writes what differs. */
 AGT_PRIVATE agt_status agt__mend_trace(agt_mend *m, uint64_t upto, agt_error *err);
@@ -17482,7 +17470,7 @@ AGT_PRIVATE agt_status agt__mend_rebuild(agt_mend *m, agt_error *err);
 
 #include <stdio.h>
 
-#define PLACES_MOST 100000u /* of the names in one folder */
+#define PLACES_MOST 100000u /* bytes of the names in one folder */
 
 typedef struct places_part {
     const char *folder, *name; /* a name that ends with '*' is a pattern, for all that follow */
@@ -17513,11 +17501,22 @@ static const places_part places_parts[] = {
     {"", "index", true},
 };
 
+/* Something that stands where a part belongs and is of another kind. */
+typedef struct places_found {
+    agt_fd folder;    /* where it stands, */
+    const char *name; /* and its name there: in `path` */
+    char path[300];   /* beneath .agent-trace */
+    uint32_t kind;    /* an agt_file_kind */
+    bool is_folder;   /* a folder belongs there, not a file */
+} places_found;
+/* False: no more. */
+typedef bool (*places_fn)(void *ctx, const places_found *p);
+
 typedef struct places_walk {
     const agt_sys *sys;
-    agt_misplaced_fn each;
+    places_fn each;
     void *ctx;
-    agt_misplaced at;
+    places_found at;
 } places_walk;
 
 /* Looks at one name; false: the caller has seen enough. */
@@ -17535,9 +17534,7 @@ static bool places_look(places_walk *w, const places_part *p, const char *name) 
 }
 
 static int places_name(void *ctx, const char *name) {
-    agt_buf *names = ctx;
-    agt__buf_put(names, name, strlen(name) + 1);
-    return names->failed || names->len > PLACES_MOST;
+    return agt__take_name(ctx, name) || ((agt_buf *)ctx)->len > PLACES_MOST;
 }
 
 /* All names in the folder that the pattern means. */
@@ -17555,8 +17552,8 @@ static bool places_pattern(places_walk *w, const places_part *p, const agt_mem *
     return more;
 }
 
-AGT_PRIVATE void agt__store_misplaced(const agt_sys *sys, agt_fd at, const agt_mem *mem,
-                                      agt_misplaced_fn each, void *ctx) {
+static void places_each(const agt_store *s, places_fn each, void *ctx) {
+    const agt_sys *sys = s->sys;
     places_walk w;
     bool more = true;
     memset(&w, 0, sizeof w);
@@ -17565,13 +17562,13 @@ AGT_PRIVATE void agt__store_misplaced(const agt_sys *sys, agt_fd at, const agt_m
     w.ctx = ctx;
     for (size_t i = 0; more && i < AGT_COUNT(places_parts); i++) {
         const places_part *p = &places_parts[i];
-        w.at.folder = p->folder[0] ? sys->walk(sys->ctx, at, p->folder) : at;
+        w.at.folder = p->folder[0] ? sys->walk(sys->ctx, s->at, p->folder) : s->at;
         if (w.at.folder < 0) continue;
         if (strchr(p->name, '*'))
-            more = places_pattern(&w, p, mem);
+            more = places_pattern(&w, p, &s->mem);
         else
             more = places_look(&w, p, p->name);
-        if (w.at.folder != at) sys->close(sys->ctx, w.at.folder);
+        if (w.at.folder != s->at) sys->close(sys->ctx, w.at.folder);
     }
 }
 
@@ -17583,24 +17580,24 @@ static const char *places_kind(uint32_t kind) {
     default: return "no file and no folder";
     }
 }
-static const char *places_wanted(const agt_misplaced *p) {
+static const char *places_wanted(const places_found *p) {
     return p->is_folder ? "a folder" : "a file";
 }
 
 /* ---- opening ---- */
 
-static bool places_first(void *ctx, const agt_misplaced *p) {
-    agt_misplaced *first = ctx;
+static bool places_first(void *ctx, const places_found *p) {
+    places_found *first = ctx;
     *first = *p;
     first->name = NULL; /* it stood in the other one's path */
     return false;
 }
 
 AGT_PRIVATE agt_status agt__store_blame(const agt_store *s, agt_status st, agt_error *err) {
-    agt_misplaced p;
+    places_found p;
     if (s->at == AGT_FD_NONE || (st != AGT_INVALID && st != AGT_CORRUPT && st != AGT_IO)) return st;
     memset(&p, 0, sizeof p);
-    agt__store_misplaced(s->sys, s->at, &s->mem, places_first, &p);
+    places_each(s, places_first, &p);
     if (!p.kind) return st;
     if (p.kind == AGT_FILE_LINK)
         return agt__fail(err, AGT_CORRUPT,
@@ -17615,13 +17612,13 @@ AGT_PRIVATE agt_status agt__store_blame(const agt_store *s, agt_status st, agt_e
 
 /* ---- finding and mending ---- */
 
-typedef struct places_found {
+typedef struct places_tell {
     agt_findings *found;
     uint32_t links, others;
-} places_found;
+} places_tell;
 
-static bool places_find(void *ctx, const agt_misplaced *p) {
-    places_found *f = ctx;
+static bool places_find(void *ctx, const places_found *p) {
+    places_tell *f = ctx;
     bool is_link = p->kind == AGT_FILE_LINK;
     f->links += is_link;
     f->others += !is_link;
@@ -17639,8 +17636,8 @@ static bool places_find(void *ctx, const agt_misplaced *p) {
 
 AGT_PRIVATE bool agt__store_find_misplaced(const agt_store *s, agt_findings *found,
                                            uint32_t *links) {
-    places_found f = {found, 0, 0};
-    agt__store_misplaced(s->sys, s->at, &s->mem, places_find, &f);
+    places_tell f = {found, 0, 0};
+    places_each(s, places_find, &f);
     *links = f.links;
     return f.links + f.others > 0;
 }
@@ -17651,7 +17648,7 @@ typedef struct places_move {
     agt_error *err;
 } places_move;
 
-static bool places_move_one(void *ctx, const agt_misplaced *p) {
+static bool places_move_one(void *ctx, const places_found *p) {
     places_move *m = ctx;
     if (p->kind != AGT_FILE_LINK)
         m->status = agt__mend_move_away(m->mend, p->folder, p->name, m->err);
@@ -17660,7 +17657,7 @@ static bool places_move_one(void *ctx, const agt_misplaced *p) {
 
 AGT_PRIVATE agt_status agt__mend_places(agt_mend *m, agt_error *err) {
     places_move move = {m, AGT_OK, err};
-    agt__store_misplaced(m->s->sys, m->s->at, &m->s->mem, places_move_one, &move);
+    places_each(m->s, places_move_one, &move);
     return move.status;
 }
 /* end src/store/places.c */
@@ -21358,32 +21355,19 @@ AGENT_TRACE_API agt_status agt_grants(agt_store *store, const char *path, agt_gr
                                       size_t *count, agt_error *err) {
     static const agt_grant blank = AGT_GRANT_INIT;
     agt_grant known;
-    agt_row row;
-    agt_error refused;
-    char clean[AGT_MAX_PATH + 1], shown[200];
-    size_t len = 0;
+    char id[40];
     AGENT_TRACE_ASSERT(store && out && count);
     *count = 0;
     agt_status st = agt__options(&known, sizeof known, out, "agt_grant", err);
+    if (st == AGT_OK && path) st = agt__document_id(store, path, id, err);
+    if (st == AGT_OK) st = agt__store_enter(store, err);
     if (st != AGT_OK) return st;
-    refused.status = AGT_OK;
-    st = path ? agt__path_normalise(path, strlen(path), clean, &len, &refused) : AGT_OK;
-    bool held = st != AGT_OK && agt__path_held(path, strlen(path)); /* as in history_find */
-    if (st != AGT_OK && !held) return agt__answer(st, &refused, err);
-    if (held) memcpy(clean, path, (len = strlen(path)) + 1);
-    if ((st = agt__store_enter(store, err)) != AGT_OK) return st;
     st = agt__store_look_again(store, err);
     const agt_catalog *c = &store->catalog;
     int64_t now = store->sys->now_unix_ms(store->sys->ctx);
-    bool found = st != AGT_OK || !path || agt__catalog_find(c, clean, len, &row);
-    if (!found && held)
-        st = agt__answer(refused.status, &refused, err);
-    else if (!found)
-        st = agt__fail(err, AGT_NOT_FOUND, "%s: no such document",
-                       agt__show_path(shown, sizeof shown, clean, len));
     for (size_t i = 0; st == AGT_OK && i < c->grant_count; i++) {
         const agt_grant_row *g = &c->grants[i];
-        if (!agt__grant_holds(g, now) || (path && strcmp(g->doc, row.doc) != 0)) continue;
+        if (!agt__grant_holds(g, now) || (path && strcmp(g->doc, id) != 0)) continue;
         agt_grant *to = &out[(*count)++];
         *to = blank;
         to->from_unix_ms = g->from_unix_ms;
@@ -22705,15 +22689,10 @@ static agt_disk_use *gc_part(agt_disk_parts *p, const char *path) {
     return &p->other;
 }
 
-static int gc_name(void *ctx, const char *name) {
-    agt__buf_put(ctx, name, strlen(name) + 1);
-    return ((agt_buf *)ctx)->failed;
-}
-
 /* The names in an open folder into `out`, emptied first. */
 static agt_status gc_names(agt_store *s, agt_fd folder, agt_buf *out, agt_error *err) {
     out->len = 0;
-    int rc = s->sys->list(s->sys->ctx, folder, gc_name, out);
+    int rc = s->sys->list(s->sys->ctx, folder, agt__take_name, out);
     if (out->failed) return agt__nomem(err);
     return rc < 0 ? agt__fail_io(err, rc, "cannot list a folder of .agent-trace") : AGT_OK;
 }
@@ -22998,6 +22977,15 @@ static agt_status history_find(agt_store *s, const char *path, history_path *at,
     at->len = len;
     agt_status held = history_row(s, at, row, &mine);
     return held == AGT_NOT_FOUND ? agt__answer(st, &refused, err) : agt__answer(held, &mine, err);
+}
+
+AGT_PRIVATE agt_status agt__document_id(agt_store *s, const char *path, char id[40],
+                                        agt_error *err) {
+    history_path at;
+    agt_row row;
+    agt_status st = history_find(s, path, &at, &row, err);
+    if (st == AGT_OK) memcpy(id, row.doc, sizeof row.doc);
+    return st;
 }
 
 #define HISTORY_TRIES 100
@@ -26131,7 +26119,6 @@ static agt_status mend_open(agt_mend *m, const char *root, const agt_repair_opti
     agt_open_options open = AGT_OPEN_OPTIONS_INIT;
     agt_store *s;
     bool there = false;
-    open.read_only = o->dry_run != 0;
     open.timeout_ms = o->timeout_ms;
     open.allocator = o->allocator;
     open.sys = o->sys;

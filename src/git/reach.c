@@ -68,11 +68,6 @@ static agt_status reach_packed_refs(reach_refs *w, agt_error *err) {
     return status;
 }
 
-static int reach_name(void *ctx, const char *name) {
-    agt__buf_put(ctx, name, strlen(name) + 1);
-    return ((agt_buf *)ctx)->failed;
-}
-
 /* One folder beneath refs/: its files are refs, its folders come later. */
 static agt_status reach_ref_folder(reach_refs *w, const char *path, agt_error *err) {
     const agt_sys *sys = w->git->sys;
@@ -85,7 +80,7 @@ static agt_status reach_ref_folder(reach_refs *w, const char *path, agt_error *e
     if (folder < 0 && AGT_SYS_CLASS(folder) == AGT_SYS_NOENT) return AGT_OK;
     if (folder < 0) return agt__fail_io(err, folder, "cannot open %.100s in the git folder", path);
     w->names.len = 0;
-    int rc = sys->list(sys->ctx, folder, reach_name, &w->names);
+    int rc = sys->list(sys->ctx, folder, agt__take_name, &w->names);
     if (w->names.failed) status = agt__nomem(err);
     if (rc < 0) status = agt__fail_io(err, rc, "cannot list %.100s in the git folder", path);
     for (size_t at = 0; status == AGT_OK && at < w->names.len;) {

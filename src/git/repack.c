@@ -211,11 +211,6 @@ typedef struct repack_folder {
     agt_buf names; /* one after another, each with its NUL */
 } repack_folder;
 
-static int repack_name(void *ctx, const char *name) {
-    agt__buf_put(ctx, name, strlen(name) + 1);
-    return ((agt_buf *)ctx)->failed;
-}
-
 /* AGT_NOT_FOUND: there is no such folder. */
 static agt_status repack_folder_open(repack_folder *d, repack_run *run, agt_fd parent,
                                      const char *name, agt_error *err) {
@@ -225,7 +220,7 @@ static agt_status repack_folder_open(repack_folder *d, repack_run *run, agt_fd p
     d->fd = sys->open(sys->ctx, parent, name, AGT_O_READ | AGT_O_FOLDER, 0);
     if (d->fd < 0 && AGT_SYS_CLASS(d->fd) == AGT_SYS_NOENT) return AGT_NOT_FOUND;
     if (d->fd < 0) return agt__fail_io(err, d->fd, "cannot open %s in the git folder", name);
-    int rc = sys->list(sys->ctx, d->fd, repack_name, &d->names);
+    int rc = sys->list(sys->ctx, d->fd, agt__take_name, &d->names);
     if (rc >= 0 && !d->names.failed) return AGT_OK;
     sys->close(sys->ctx, d->fd);
     bool failed = d->names.failed;

@@ -316,14 +316,9 @@ AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const a
 
 /* ---- the broom ---- */
 
-static int repo_name(void *ctx, const char *name) {
-    agt__buf_put(ctx, name, strlen(name) + 1);
-    return ((agt_buf *)ctx)->failed;
-}
-
 /* The names in a folder, one after another, each with its NUL. */
 static agt_status repo_names(agt_git *git, agt_fd folder, agt_buf *out, agt_error *err) {
-    int rc = git->sys->list(git->sys->ctx, folder, repo_name, out);
+    int rc = git->sys->list(git->sys->ctx, folder, agt__take_name, out);
     if (out->failed) return agt__nomem(err);
     return rc < 0 ? agt__fail_io(err, rc, "cannot list the git folder") : AGT_OK;
 }

@@ -462,16 +462,20 @@ static uint64_t catalog_refusal_hash(const agt_event *e) {
     return h ? h : 1;
 }
 
-AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, const agt_event *e) {
-    uint64_t hash = catalog_refusal_hash(e);
+static bool catalog_has_refusal(const agt_catalog *c, uint64_t hash) {
     for (int i = 0; i < AGT_REFUSALS; i++)
         if (c->refusals[i] == hash) return true;
     return false;
 }
 
+AGT_PRIVATE bool agt__catalog_refused(const agt_catalog *c, const agt_event *e) {
+    return catalog_has_refusal(c, catalog_refusal_hash(e));
+}
+
 static void catalog_refusal(agt_catalog *c, const agt_event *e) {
-    if (agt__catalog_refused(c, e)) return;
-    c->refusals[c->refusal_at] = catalog_refusal_hash(e);
+    uint64_t hash = catalog_refusal_hash(e);
+    if (catalog_has_refusal(c, hash)) return;
+    c->refusals[c->refusal_at] = hash;
     c->refusal_at = (c->refusal_at + 1) % AGT_REFUSALS;
 }
 

@@ -47,15 +47,10 @@ static agt_disk_use *gc_part(agt_disk_parts *p, const char *path) {
     return &p->other;
 }
 
-static int gc_name(void *ctx, const char *name) {
-    agt__buf_put(ctx, name, strlen(name) + 1);
-    return ((agt_buf *)ctx)->failed;
-}
-
 /* The names in an open folder into `out`, emptied first. */
 static agt_status gc_names(agt_store *s, agt_fd folder, agt_buf *out, agt_error *err) {
     out->len = 0;
-    int rc = s->sys->list(s->sys->ctx, folder, gc_name, out);
+    int rc = s->sys->list(s->sys->ctx, folder, agt__take_name, out);
     if (out->failed) return agt__nomem(err);
     return rc < 0 ? agt__fail_io(err, rc, "cannot list a folder of .agent-trace") : AGT_OK;
 }

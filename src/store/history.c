@@ -73,6 +73,15 @@ static agt_status history_find(agt_store *s, const char *path, history_path *at,
     return held == AGT_NOT_FOUND ? agt__answer(st, &refused, err) : agt__answer(held, &mine, err);
 }
 
+AGT_PRIVATE agt_status agt__document_id(agt_store *s, const char *path, char id[40],
+                                        agt_error *err) {
+    history_path at;
+    agt_row row;
+    agt_status st = history_find(s, path, &at, &row, err);
+    if (st == AGT_OK) memcpy(id, row.doc, sizeof row.doc);
+    return st;
+}
+
 #define HISTORY_TRIES 100
 #define HISTORY_FEW   2u /* versions that are found without the index */
 

@@ -266,32 +266,19 @@ AGENT_TRACE_API agt_status agt_grants(agt_store *store, const char *path, agt_gr
                                       size_t *count, agt_error *err) {
     static const agt_grant blank = AGT_GRANT_INIT;
     agt_grant known;
-    agt_row row;
-    agt_error refused;
-    char clean[AGT_MAX_PATH + 1], shown[200];
-    size_t len = 0;
+    char id[40];
     AGENT_TRACE_ASSERT(store && out && count);
     *count = 0;
     agt_status st = agt__options(&known, sizeof known, out, "agt_grant", err);
+    if (st == AGT_OK && path) st = agt__document_id(store, path, id, err);
+    if (st == AGT_OK) st = agt__store_enter(store, err);
     if (st != AGT_OK) return st;
-    refused.status = AGT_OK;
-    st = path ? agt__path_normalise(path, strlen(path), clean, &len, &refused) : AGT_OK;
-    bool held = st != AGT_OK && agt__path_held(path, strlen(path)); /* as in history_find */
-    if (st != AGT_OK && !held) return agt__answer(st, &refused, err);
-    if (held) memcpy(clean, path, (len = strlen(path)) + 1);
-    if ((st = agt__store_enter(store, err)) != AGT_OK) return st;
     st = agt__store_look_again(store, err);
     const agt_catalog *c = &store->catalog;
     int64_t now = store->sys->now_unix_ms(store->sys->ctx);
-    bool found = st != AGT_OK || !path || agt__catalog_find(c, clean, len, &row);
-    if (!found && held)
-        st = agt__answer(refused.status, &refused, err);
-    else if (!found)
-        st = agt__fail(err, AGT_NOT_FOUND, "%s: no such document",
-                       agt__show_path(shown, sizeof shown, clean, len));
     for (size_t i = 0; st == AGT_OK && i < c->grant_count; i++) {
         const agt_grant_row *g = &c->grants[i];
-        if (!agt__grant_holds(g, now) || (path && strcmp(g->doc, row.doc) != 0)) continue;
+        if (!agt__grant_holds(g, now) || (path && strcmp(g->doc, id) != 0)) continue;
         agt_grant *to = &out[(*count)++];
         *to = blank;
         to->from_unix_ms = g->from_unix_ms;

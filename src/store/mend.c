@@ -337,7 +337,6 @@ static agt_status mend_open(agt_mend *m, const char *root, const agt_repair_opti
     agt_open_options open = AGT_OPEN_OPTIONS_INIT;
     agt_store *s;
     bool there = false;
-    open.read_only = o->dry_run != 0;
     open.timeout_ms = o->timeout_ms;
     open.allocator = o->allocator;
     open.sys = o->sys;

@@ -142,7 +142,7 @@ AGT_PRIVATE agt_status agt__mend_move_away(agt_mend *m, agt_fd dir, const char *
 
 /* ---- places ---- */
 
-/* Moves what agt__store_misplaced finds to damaged/, but for links. */
+/* Moves what agt__store_find_misplaced finds to damaged/, but for links. */
 AGT_PRIVATE agt_status agt__mend_places(agt_mend *m, agt_error *err);
 /* Compares the trace on disk with the events up to `upto`, and writes what differs. */
 AGT_PRIVATE agt_status agt__mend_trace(agt_mend *m, uint64_t upto, agt_error *err);

@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-#define PLACES_MOST 100000u /* of the names in one folder */
+#define PLACES_MOST 100000u /* bytes of the names in one folder */
 
 typedef struct places_part {
     const char *folder, *name; /* a name that ends with '*' is a pattern, for all that follow */
@@ -43,11 +43,22 @@ static const places_part places_parts[] = {
     {"", "index", true},
 };
 
+/* Something that stands where a part belongs and is of another kind. */
+typedef struct places_found {
+    agt_fd folder;    /* where it stands, */
+    const char *name; /* and its name there: in `path` */
+    char path[300];   /* beneath .agent-trace */
+    uint32_t kind;    /* an agt_file_kind */
+    bool is_folder;   /* a folder belongs there, not a file */
+} places_found;
+/* False: no more. */
+typedef bool (*places_fn)(void *ctx, const places_found *p);
+
 typedef struct places_walk {
     const agt_sys *sys;
-    agt_misplaced_fn each;
+    places_fn each;
     void *ctx;
-    agt_misplaced at;
+    places_found at;
 } places_walk;
 
 /* Looks at one name; false: the caller has seen enough. */
@@ -65,9 +76,7 @@ static bool places_look(places_walk *w, const places_part *p, const char *name) 
 }
 
 static int places_name(void *ctx, const char *name) {
-    agt_buf *names = ctx;
-    agt__buf_put(names, name, strlen(name) + 1);
-    return names->failed || names->len > PLACES_MOST;
+    return agt__take_name(ctx, name) || ((agt_buf *)ctx)->len > PLACES_MOST;
 }
 
 /* All names in the folder that the pattern means. */
@@ -85,8 +94,8 @@ static bool places_pattern(places_walk *w, const places_part *p, const agt_mem *
     return more;
 }
 
-AGT_PRIVATE void agt__store_misplaced(const agt_sys *sys, agt_fd at, const agt_mem *mem,
-                                      agt_misplaced_fn each, void *ctx) {
+static void places_each(const agt_store *s, places_fn each, void *ctx) {
+    const agt_sys *sys = s->sys;
     places_walk w;
     bool more = true;
     memset(&w, 0, sizeof w);
@@ -95,13 +104,13 @@ AGT_PRIVATE void agt__store_misplaced(const agt_sys *sys, agt_fd at, const agt_m
     w.ctx = ctx;
     for (size_t i = 0; more && i < AGT_COUNT(places_parts); i++) {
         const places_part *p = &places_parts[i];
-        w.at.folder = p->folder[0] ? sys->walk(sys->ctx, at, p->folder) : at;
+        w.at.folder = p->folder[0] ? sys->walk(sys->ctx, s->at, p->folder) : s->at;
         if (w.at.folder < 0) continue;
         if (strchr(p->name, '*'))
-            more = places_pattern(&w, p, mem);
+            more = places_pattern(&w, p, &s->mem);
         else
             more = places_look(&w, p, p->name);
-        if (w.at.folder != at) sys->close(sys->ctx, w.at.folder);
+        if (w.at.folder != s->at) sys->close(sys->ctx, w.at.folder);
     }
 }
 
@@ -113,24 +122,24 @@ static const char *places_kind(uint32_t kind) {
     default: return "no file and no folder";
     }
 }
-static const char *places_wanted(const agt_misplaced *p) {
+static const char *places_wanted(const places_found *p) {
     return p->is_folder ? "a folder" : "a file";
 }
 
 /* ---- opening ---- */
 
-static bool places_first(void *ctx, const agt_misplaced *p) {
-    agt_misplaced *first = ctx;
+static bool places_first(void *ctx, const places_found *p) {
+    places_found *first = ctx;
     *first = *p;
     first->name = NULL; /* it stood in the other one's path */
     return false;
 }
 
 AGT_PRIVATE agt_status agt__store_blame(const agt_store *s, agt_status st, agt_error *err) {
-    agt_misplaced p;
+    places_found p;
     if (s->at == AGT_FD_NONE || (st != AGT_INVALID && st != AGT_CORRUPT && st != AGT_IO)) return st;
     memset(&p, 0, sizeof p);
-    agt__store_misplaced(s->sys, s->at, &s->mem, places_first, &p);
+    places_each(s, places_first, &p);
     if (!p.kind) return st;
     if (p.kind == AGT_FILE_LINK)
         return agt__fail(err, AGT_CORRUPT,
@@ -145,13 +154,13 @@ AGT_PRIVATE agt_status agt__store_blame(const agt_store *s, agt_status st, agt_e
 
 /* ---- finding and mending ---- */
 
-typedef struct places_found {
+typedef struct places_tell {
     agt_findings *found;
     uint32_t links, others;
-} places_found;
+} places_tell;
 
-static bool places_find(void *ctx, const agt_misplaced *p) {
-    places_found *f = ctx;
+static bool places_find(void *ctx, const places_found *p) {
+    places_tell *f = ctx;
     bool is_link = p->kind == AGT_FILE_LINK;
     f->links += is_link;
     f->others += !is_link;
@@ -169,8 +178,8 @@ static bool places_find(void *ctx, const agt_misplaced *p) {
 
 AGT_PRIVATE bool agt__store_find_misplaced(const agt_store *s, agt_findings *found,
                                            uint32_t *links) {
-    places_found f = {found, 0, 0};
-    agt__store_misplaced(s->sys, s->at, &s->mem, places_find, &f);
+    places_tell f = {found, 0, 0};
+    places_each(s, places_find, &f);
     *links = f.links;
     return f.links + f.others > 0;
 }
@@ -181,7 +190,7 @@ typedef struct places_move {
     agt_error *err;
 } places_move;
 
-static bool places_move_one(void *ctx, const agt_misplaced *p) {
+static bool places_move_one(void *ctx, const places_found *p) {
     places_move *m = ctx;
     if (p->kind != AGT_FILE_LINK)
         m->status = agt__mend_move_away(m->mend, p->folder, p->name, m->err);
@@ -190,6 +199,6 @@ static bool places_move_one(void *ctx, const agt_misplaced *p) {
 
 AGT_PRIVATE agt_status agt__mend_places(agt_mend *m, agt_error *err) {
     places_move move = {m, AGT_OK, err};
-    agt__store_misplaced(m->s->sys, m->s->at, &m->s->mem, places_move_one, &move);
+    places_each(m->s, places_move_one, &move);
     return move.status;
 }

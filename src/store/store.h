@@ -118,18 +118,6 @@ AGT_PRIVATE void agt__store_default_config(agt_store *s);
 
 /* ---- places.c ---- */
 
-/* Something that stands where a part belongs and is of another kind. */
-typedef struct agt_misplaced {
-    agt_fd folder;    /* where it stands, */
-    const char *name; /* and its name there: in `path` */
-    char path[300];   /* beneath .agent-trace */
-    uint32_t kind;    /* an agt_file_kind */
-    bool is_folder;   /* a folder belongs there, not a file */
-} agt_misplaced;
-/* False: no more. */
-typedef bool (*agt_misplaced_fn)(void *ctx, const agt_misplaced *p);
-AGT_PRIVATE void agt__store_misplaced(const agt_sys *sys, agt_fd at, const agt_mem *mem,
-                                      agt_misplaced_fn each, void *ctx);
 /* A store that could not be opened: st, or AGT_CORRUPT with the mend if something is misplaced. */
 AGT_PRIVATE agt_status agt__store_blame(const agt_store *s, agt_status st, agt_error *err);
 /* Is anything misplaced, and how many links are among it? `found`, unless NULL, gets it all. */
@@ -390,5 +378,8 @@ AGT_PRIVATE agt_status agt__known_events(agt_store *s, const char *path, size_t 
 
 /* Fills the caller's (initialised) struct from a row. */
 AGT_PRIVATE void agt__describe(const agt_row *row, bool modified, agt_document *out);
+/* A document's id, by its path, which may be one that only an older program gave. */
+AGT_PRIVATE agt_status agt__document_id(agt_store *s, const char *path, char id[40],
+                                        agt_error *err);
 
 #endif /* AGT_STORE_PART_H */

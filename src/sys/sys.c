@@ -146,6 +146,12 @@ AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const ch
     return AGT_OK;
 }
 
+AGT_PRIVATE int agt__take_name(void *ctx, const char *name) {
+    agt_buf *names = ctx;
+    agt__buf_put(names, name, strlen(name) + 1);
+    return names->failed;
+}
+
 /* Copies the component of `path` at *at and moves *at to the next one. False if it is too long. */
 static bool sys_component(const char *path, size_t *at, char *name, size_t size) {
     size_t start = *at, end = start;

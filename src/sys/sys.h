@@ -28,6 +28,8 @@ AGT_PRIVATE agt_status agt__write_file(const agt_sys *sys, agt_fd dir, const cha
 /* Opens a sub-folder of ours, making it (mode 0700) if `make`. */
 AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const char *name, bool make,
                                         agt_fd *out, agt_error *err);
+/* For sys->list: appends each name with its NUL to the agt_buf that ctx is. */
+AGT_PRIVATE int agt__take_name(void *ctx, const char *name);
 #define AGT_STORE_NAME ".agent-trace"
 
 /* Writes a .gitignore into the open folder .agent-trace that hides it, if there is none: a git
