@@ -26060,6 +26060,10 @@ static void mend_state(agt_mend *m) {
     if (fd < 0) return;
     agt_status st = agt__shared_read(s->sys, fd, s->cpu, now, NULL);
     s->sys->close(s->sys->ctx, fd);
+    /* A journal made anew may get the inode of the one that is gone: it is told from that by its
+     * generation alone, so what the state knows of is never taken again. */
+    if (st == AGT_OK && now->generation > m->generation && now->generation < INT64_MAX)
+        m->generation = now->generation;
     m->has_state = m->has_header && st == AGT_OK && s->self.boot[0] &&
                    strcmp(now->boot, s->self.boot) == 0 &&
                    now->generation == s->journal.header.generation && now->dev == s->journal.dev &&

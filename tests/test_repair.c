@@ -352,6 +352,44 @@ TEST(repair, a_journal_that_rots_is_refused_before_anything_is_lost) {
     machine_free(m);
 }
 
+/* A file system gives the number of a file that is gone to the next one: a journal that a repair
+ * made is not taken for the lost one with its records gone. */
+TEST(repair, a_journal_made_anew_may_have_the_number_of_the_lost_one) {
+    machine_settings set = {.seed = test_random(), .call_ns = 1000};
+    machine *m = machine_new(&set);
+    machine_make_folder(m, repair_root);
+    agt_error err;
+    agt_stat was, now;
+    uint64_t same = 0;
+    agt_store *s = oracle_open(machine_process_new(m, "maker"), repair_root, NULL, AGT_OK);
+    repair_write(s, &kit_user, "ref.md", AGT_TYPE_REFERENCE, "do not touch\n");
+    repair_refused(s, "ref.md", "touched\n");
+    kit_publish(s);
+    CHECK_OK(agt_close(s, &err), err);
+    char *want = repair_portrait(m, 0, NULL);
+    CHECK_INT(machine_stat(m, REPAIR_AT "journal", &was), 0);
+    for (int others = 0; others < 8; others++) { /* that take the lowest numbers */
+        machine *c = machine_clone(m);
+        damage_no_journal(c);
+        for (int i = 0; i < others; i++) {
+            char name[] = "/home/other0";
+            name[sizeof name - 2] = (char)('0' + i);
+            CHECK_INT(machine_put_text(c, name, ""), 0);
+        }
+        free(repair_run(c, 0, NULL));
+        CHECK_INT(machine_stat(c, REPAIR_AT "journal", &now), 0);
+        same += now.ino == was.ino;
+        char *got = repair_portrait(c, 0, NULL);
+        repair_same(got, want, "a new journal");
+        free(got);
+        machine_free(c);
+    }
+    test_saw("the same number", same);
+    CHECK(same > 0);
+    free(want);
+    machine_free(m);
+}
+
 /* ---- repairs that die ---- */
 
 static void repair_headless(machine *m) {
