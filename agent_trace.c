@@ -6036,6 +6036,12 @@ AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *pa
 AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *whole, agt_error *err);
 /* The same, and packs are not believed: every object is read and hashed. */
 AGT_PRIVATE agt_status agt__git_sound(agt_git *git, const agt_oid *id, bool *sound, agt_error *err);
+/* Makes anew the index of each pack whose index is damaged, if the pack itself is whole; with LONE,
+ * of each that has none, too; LOOK: only looks. *packs: how many, and `first` gets the name of the
+ * first index. AGT_IO, AGT_NOMEM. In none.c: none. */
+enum { AGT_REINDEX_LOOK = 1, AGT_REINDEX_LONE = 2 };
+AGT_PRIVATE agt_status agt__git_reindex(agt_git *git, int how, uint32_t *packs, char first[64],
+                                        agt_error *err);
 /* Deletes loose objects whose content does not hash to their name, and temporaries that a process
  * of ours left. Forgets remembered trees and ends an open transaction. */
 AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err);
@@ -6253,6 +6259,14 @@ AGT_PRIVATE agt_status agt__git_past_changes(agt_git *git, const agt_oid *from, 
     (void)git, (void)from, (void)to, (void)each, (void)ctx;
     return none_answer(err);
 }
+
+AGT_PRIVATE agt_status agt__git_reindex(agt_git *git, int how, uint32_t *packs, char first[64],
+                                        agt_error *err) {
+    (void)git, (void)how, (void)err;
+    *packs = 0;
+    first[0] = 0;
+    return AGT_OK;
+}
 /* end src/git/none.c */
 #else
 /* begin src/git/codec.c */
@@ -6374,6 +6388,8 @@ AGT_PRIVATE void agt__git_forget(agt_git *git, agt_fd fd);
 AGT_PRIVATE size_t agt__git_unzip(agt_git_unzip *z, void *out, size_t n);
 /* Was exactly everything read? */
 AGT_PRIVATE bool agt__git_unzip_end(agt_git_unzip *z);
+/* Where the file goes on behind what was inflated. */
+AGT_PRIVATE uint64_t agt__git_unzip_at(const agt_git_unzip *z);
 AGT_PRIVATE void agt__git_codec_free(agt_git *git);
 
 /* ---- objects: reading ---- */
@@ -6422,6 +6438,15 @@ AGT_PRIVATE agt_status agt__git_load_at(agt_git *git, agt_git_pack *pack, uint64
                                         const agt_oid *id, int *kind, agt_buf *out, agt_error *err);
 /* Closes a pack's files: what is deleted next gives its room back. */
 AGT_PRIVATE void agt__git_pack_close(agt_git *git, agt_git_pack *pack);
+/* Opens a pack that has no index, or none that is believed; it is in no list. End it by
+ * agt__git_pack_lone_end. AGT_NOT_FOUND, AGT_IO, AGT_NOMEM. */
+AGT_PRIVATE agt_status agt__git_pack_lone(agt_git *git, agt_fd folder, const char *stem,
+                                          agt_git_pack **out, agt_error *err);
+AGT_PRIVATE void agt__git_pack_lone_end(agt_git *git, agt_git_pack *pack);
+/* What stands at `offset` of such a pack: the object's id, and where its entry ends. AGT_CORRUPT:
+ * no entry, or one whose base only an index would find. */
+AGT_PRIVATE agt_status agt__git_pack_entry(agt_git *git, const agt_git_pack *pack, uint64_t offset,
+                                           agt_oid *id, uint64_t *end, agt_error *err);
 
 /* ---- whole: what an object names ---- */
 
@@ -6503,6 +6528,12 @@ AGT_PRIVATE void agt__git_sort(const agt_git_object *objects, uint32_t *v, size_
  * holds 0 to n - 1 and is sorted here. `sum` is the pack's last 20 bytes. */
 AGT_PRIVATE void agt__git_put_index(agt_git_file *f, const agt_git_object *objects, uint32_t *order,
                                     uint32_t n, const unsigned char sum[20], agt_error *err);
+
+/* Writes the index of a pack that lies in `folder` (objects/pack) in the place of whatever has its
+ * name; durable on return. */
+AGT_PRIVATE agt_status agt__git_index_write(agt_git *git, agt_fd folder, const char *stem,
+                                            const agt_git_object *objects, uint32_t count,
+                                            const unsigned char sum[20], agt_error *err);
 
 /* ---- reach: all that the refs lead to ---- */
 
@@ -6929,6 +6960,10 @@ AGT_PRIVATE bool agt__git_unzip_end(agt_git_unzip *z) {
     return agt__git_unzip(z, &more, 1) == 0 && z->done;
 }
 
+AGT_PRIVATE uint64_t agt__git_unzip_at(const agt_git_unzip *z) {
+    return z->at - z->git->unzip.avail_in;
+}
+
 /* ---- making a delta ---- */
 
 AGT_PRIVATE void agt__git_delta_size(agt_buf *out, size_t n) {
@@ -7244,7 +7279,7 @@ static void objects_pack_close(agt_git *git, agt_git_pack *p) {
     if (p->pack == AGT_FD_NONE) return;
     agt__git_forget(git, p->pack);
     git->sys->close(git->sys->ctx, p->pack);
-    git->sys->close(git->sys->ctx, p->idx);
+    if (p->idx != AGT_FD_NONE) git->sys->close(git->sys->ctx, p->idx);
     p->pack = p->idx = AGT_FD_NONE;
     git->pack_open--;
 }
@@ -7563,7 +7598,7 @@ static agt_status objects_entry_read(agt_git *git, const agt_git_pack *p, uint64
         good = used && distance && distance <= offset - 12;
         e->base = offset - (good ? distance : 0);
     } else if (good && e->kind == AGT_GIT_REF_DELTA) {
-        good = n - at >= sizeof base.id;
+        good = n - at >= sizeof base.id && p->idx != AGT_FD_NONE;
         memcpy(base.id, b + at, good ? sizeof base.id : 0);
         at += sizeof base.id;
         if (good) good = objects_pack_find(git, p, &base, &e->base, NULL) == AGT_OK;
@@ -7733,6 +7768,54 @@ AGT_PRIVATE agt_status agt__git_load_at(agt_git *git, agt_git_pack *pack, uint64
         objects_pack_checked(git, pack, offset, id, kind, out, NULL) == AGT_OK)
         return AGT_OK;
     return agt__git_load(git, id, kind, out, err);
+}
+
+/* ---- a pack without its index ---- */
+
+AGT_PRIVATE agt_status agt__git_pack_lone(agt_git *git, agt_fd folder, const char *stem,
+                                          agt_git_pack **out, agt_error *err) {
+    size_t n = strlen(stem);
+    agt_git_pack *p = agt__zalloc(&git->mem, sizeof *p);
+    *out = NULL;
+    if (!p) return agt__nomem(err);
+    memcpy(p->name, stem, n < sizeof p->name ? n : sizeof p->name - 1);
+    p->pack = p->idx = AGT_FD_NONE;
+    agt_fd fd = objects_pack_file(git, folder, stem, ".pack", &p->pack_size);
+    if (fd < 0) {
+        agt__free(&git->mem, p, sizeof *p);
+        return agt__fail_sys(err, fd, "cannot open %s.pack", stem);
+    }
+    p->pack = fd;
+    git->pack_open++;
+    *out = p;
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__git_pack_lone_end(agt_git *git, agt_git_pack *pack) {
+    objects_pack_free(git, pack);
+}
+
+AGT_PRIVATE agt_status agt__git_pack_entry(agt_git *git, const agt_git_pack *pack, uint64_t offset,
+                                           agt_oid *id, uint64_t *end, agt_error *err) {
+    unsigned char part[4096];
+    objects_entry e;
+    agt_git_unzip z;
+    agt_buf b = agt__buf(&git->mem);
+    uint64_t sum = 0;
+    int kind = 0;
+    memset(id, 0, sizeof *id);
+    agt_status status = objects_entry_read(git, pack, offset, &e, err);
+    if (status == AGT_OK)
+        status = agt__git_unzip_begin(&z, git, pack->pack, e.data, pack->pack_size - 20, true, err);
+    if (status != AGT_OK) return status;
+    for (size_t got; (got = agt__git_unzip(&z, part, sizeof part)) > 0;)
+        sum += got;
+    if (!z.done || sum != e.size) return objects_unzip_fail(&z, id, err);
+    *end = agt__git_unzip_at(&z);
+    status = objects_pack_read(git, pack, offset, id, &kind, &b, err);
+    if (status == AGT_OK) agt__git_id(git->cpu, agt__git_kind(kind), b.data, b.len, id->id);
+    agt__buf_free(&b);
+    return status;
 }
 
 /* Looks through all known packs, the one used last first. AGT_NOT_FOUND: none has it; another
@@ -8683,17 +8766,17 @@ AGT_PRIVATE void agt__git_put_index(agt_git_file *f, const agt_git_object *objec
     packfile_put_sum(f, own, err);
 }
 
-static agt_status packfile_write_index(agt_git *git, const agt_git_pack_job *job, agt_git_file *f,
-                                       agt_fd folder, const char *tmp, const unsigned char sum[20],
-                                       agt_error *err) {
+static agt_status packfile_write_index(agt_git *git, const agt_git_object *objects, uint32_t count,
+                                       agt_git_file *f, agt_fd folder, const char *tmp,
+                                       const unsigned char sum[20], agt_error *err) {
     agt__git_reuse(&git->scratch);
-    if (!agt__buf_reserve(&git->scratch, job->count * sizeof(uint32_t))) return agt__nomem(err);
+    if (!agt__buf_reserve(&git->scratch, count * sizeof(uint32_t))) return agt__nomem(err);
     uint32_t *order = (uint32_t *)(void *)git->scratch.data;
-    for (uint32_t i = 0; i < job->count; i++)
+    for (uint32_t i = 0; i < count; i++)
         order[i] = i;
     agt_status status = agt__git_file_open(f, git, folder, tmp, 0444, true, err);
     if (status != AGT_OK) return status;
-    agt__git_put_index(f, job->objects, order, job->count, sum, err);
+    agt__git_put_index(f, objects, order, count, sum, err);
     return agt__git_file_end(f, true, err);
 }
 
@@ -8807,7 +8890,7 @@ static agt_status packfile_write_both(agt_git *git, const agt_git_pack_job *job,
     agt_status status = packfile_temporary(git, pack, idx, err);
     if (status == AGT_OK) status = packfile_write_pack(git, job, &f, folder, pack, sum, err);
     if (status != AGT_OK) return status;
-    status = packfile_write_index(git, job, &g, folder, idx, sum, err);
+    status = packfile_write_index(git, job->objects, job->count, &g, folder, idx, sum, err);
     if (status != AGT_OK) {
         (void)git->sys->remove(git->sys->ctx, folder, pack);
         return status;
@@ -8837,6 +8920,25 @@ AGT_PRIVATE agt_status agt__git_pack_write(agt_git *git, const agt_git_pack_job 
     int rc = git->sys->sync(git->sys->ctx, objects);
     if (rc == 0) rc = git->sys->sync(git->sys->ctx, git->dir);
     return rc < 0 ? agt__fail_io(err, rc, "cannot sync the git folder") : AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__git_index_write(agt_git *git, agt_fd folder, const char *stem,
+                                            const agt_git_object *objects, uint32_t count,
+                                            const unsigned char sum[20], agt_error *err) {
+    char name[96], pack[32], idx[32];
+    agt_git_file f;
+    size_t n = strlen(stem);
+    packfile_drop_litter(git, folder);
+    agt_status status = packfile_temporary(git, pack, idx, err);
+    if (status == AGT_OK)
+        status = packfile_write_index(git, objects, count, &f, folder, idx, sum, err);
+    if (status != AGT_OK) return status;
+    memcpy(name, stem, n);
+    memcpy(name + n, ".idx", 5);
+    status = agt__git_file_name(&f, folder, name, err);
+    if (status != AGT_OK) return status;
+    int rc = git->sys->sync(git->sys->ctx, folder);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot sync objects/pack") : AGT_OK;
 }
 /* end src/git/packfile.c */
 /* begin src/git/pack.c */
@@ -10264,6 +10366,208 @@ AGT_PRIVATE agt_status agt__git_repack(agt_git *git,
     return status;
 }
 /* end src/git/repack.c */
+/* begin src/git/reindex.c */
+/* reindex: the index of a pack made anew from the pack alone.
+ *
+ * An index says nothing that its pack does not say; a store that lost one has lost nothing.
+ *
+ * (1) An index is believed if its length and both of its checksums are right, and if it is of the
+ *     pack beside it.
+ * (2) Only a pack whose own checksum is right gets one: each byte is then what was written. */
+
+#define REINDEX_LEAST 10u /* bytes of the shortest entry: its head, and an empty zlib stream */
+
+typedef struct reindex_run {
+    agt_git *git;
+    agt_fd folder;
+    bool look, lone;
+    uint32_t *packs;
+    char *first;   /* gets the name of the first; 64 bytes */
+    agt_buf stems; /* texts with their NUL */
+} reindex_run;
+
+/* The SHA-1 of the first `n` bytes; *good = false: the file is shorter. */
+static agt_status reindex_sum(agt_git *git, agt_fd fd, uint64_t n, unsigned char sum[20],
+                              bool *good, agt_error *err) {
+    agt_sha1_state sha;
+    agt_buf *b = &git->scratch;
+    agt__git_reuse(b);
+    if (!agt__buf_reserve(b, AGT_GIT_IO)) return agt__nomem(err);
+    agt__sha1_init(&sha);
+    *good = true;
+    for (uint64_t at = 0; at < n && *good;) {
+        size_t want = n - at < AGT_GIT_IO ? (size_t)(n - at) : AGT_GIT_IO;
+        int64_t got = agt__read_all(git->sys, fd, b->data, want, at);
+        if (got < 0) return agt__fail_io(err, got, "cannot read a pack");
+        *good = (size_t)got == want;
+        agt__sha1_update(&sha, git->cpu, b->data, (size_t)got);
+        at += (uint64_t)got;
+    }
+    agt__sha1_final(&sha, git->cpu, sum);
+    return AGT_OK;
+}
+
+/* Does the file end in the checksum of all before it? `tail` gets its last 40 bytes. */
+static agt_status reindex_ends_well(agt_git *git, agt_fd fd, uint64_t size, unsigned char tail[40],
+                                    bool *good, agt_error *err) {
+    unsigned char sum[20];
+    *good = size > 40;
+    if (!*good) return AGT_OK;
+    int64_t got = agt__read_all(git->sys, fd, tail, 40, size - 40);
+    if (got < 0) return agt__fail_io(err, got, "cannot read a pack");
+    agt_status status = reindex_sum(git, fd, size - 20, sum, good, err);
+    if (status == AGT_OK && *good) *good = got == 40 && memcmp(sum, tail + 20, 20) == 0;
+    return status;
+}
+
+/* (1) */
+static agt_status reindex_believed(agt_git *git, agt_fd folder, const char *name,
+                                   const unsigned char pack_sum[20], bool *there, bool *good,
+                                   agt_error *err) {
+    unsigned char tail[40];
+    agt_stat st;
+    *good = *there = false;
+    agt_fd fd = git->sys->open(git->sys->ctx, folder, name, AGT_O_READ, 0);
+    if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT) return AGT_OK;
+    *there = true;
+    if (fd < 0) return agt__fail_io(err, fd, "cannot open %s", name);
+    int rc = git->sys->fstat(git->sys->ctx, fd, &st);
+    agt_status status = rc < 0 ? agt__fail_io(err, rc, "cannot look at %s", name)
+                               : reindex_ends_well(git, fd, st.size, tail, good, err);
+    git->sys->close(git->sys->ctx, fd);
+    if (*good) *good = memcmp(tail, pack_sum, 20) == 0;
+    return status;
+}
+
+static agt_status reindex_crc(agt_git *git, const agt_git_pack *p, agt_git_object *o, uint64_t end,
+                              agt_error *err) {
+    unsigned char part[4096];
+    uLong crc = crc32(0, NULL, 0);
+    for (uint64_t at = o->offset; at < end;) {
+        size_t want = end - at < sizeof part ? (size_t)(end - at) : sizeof part;
+        int64_t got = agt__git_peek(git, p->pack, at, part, want);
+        if (got <= 0) return agt__fail_io(err, got, "cannot read %s.pack", p->name);
+        crc = crc32(crc, part, (uInt)got);
+        at += (uint64_t)got;
+    }
+    o->crc = (uint32_t)crc;
+    return AGT_OK;
+}
+
+/* Reads all entries of the pack, and writes its index. */
+static agt_status reindex_make(agt_git *git, agt_fd folder, const agt_git_pack *p,
+                               agt_git_object *objects, uint32_t count, const unsigned char sum[20],
+                               agt_error *err) {
+    uint64_t at = 12;
+    agt_status status = AGT_OK;
+    for (uint32_t i = 0; status == AGT_OK && i < count; i++) {
+        agt_git_object *o = &objects[i];
+        uint64_t end = 0;
+        o->offset = at;
+        if (at >= p->pack_size - 20)
+            return agt__fail(err, AGT_CORRUPT, "%s.pack is shorter than it says", p->name);
+        status = agt__git_pack_entry(git, p, at, &o->id, &end, err);
+        if (status == AGT_OK) status = reindex_crc(git, p, o, end, err);
+        at = end;
+    }
+    if (status == AGT_OK && at != p->pack_size - 20)
+        return agt__fail(err, AGT_CORRUPT, "%s.pack is longer than it says", p->name);
+    return status == AGT_OK ? agt__git_index_write(git, folder, p->name, objects, count, sum, err)
+                            : status;
+}
+
+static bool reindex_head(agt_git *git, const agt_git_pack *p, uint32_t *count) {
+    unsigned char head[12];
+    if (agt__read_all(git->sys, p->pack, head, sizeof head, 0) != (int64_t)sizeof head ||
+        memcmp(head, "PACK\0\0\0\2", 8) != 0)
+        return false;
+    *count = (uint32_t)head[8] << 24 | (uint32_t)head[9] << 16 | (uint32_t)head[10] << 8 | head[11];
+    return *count <= p->pack_size / REINDEX_LEAST;
+}
+
+/* A pack that is damaged, or of another version, is left as it is. */
+static agt_status reindex_pack(reindex_run *r, const agt_git_pack *p, agt_error *err) {
+    unsigned char tail[40];
+    char name[96];
+    agt_git *git = r->git;
+    uint32_t count = 0;
+    bool good = false, there = false, has = false;
+    agt_status status = reindex_ends_well(git, p->pack, p->pack_size, tail, &good, err);
+    if (status != AGT_OK || !good || !reindex_head(git, p, &count)) return status; /* (2) */
+    size_t n = strlen(p->name);
+    memcpy(name, p->name, n);
+    memcpy(name + n, ".idx", 5);
+    status = reindex_believed(git, r->folder, name, tail + 20, &there, &has, err);
+    if (status != AGT_OK || has || (!there && !r->lone)) return status;
+    agt_git_object *objects = NULL;
+    if (!r->look && count) {
+        objects = agt__zalloc(&git->mem, count * sizeof *objects);
+        if (!objects) return agt__nomem(err);
+    }
+    agt_error mine;
+    if (!r->look) status = reindex_make(git, r->folder, p, objects, count, tail + 20, &mine);
+    agt__free(&git->mem, objects, objects ? count * sizeof *objects : 0);
+    if (status == AGT_CORRUPT) return AGT_OK; /* somebody's, with bases that only an index finds */
+    if (status != AGT_OK) return agt__answer(status, &mine, err);
+    if (!(*r->packs)++) memcpy(r->first, name, n + 5 < 64 ? n + 5 : 64);
+    return AGT_OK;
+}
+
+static int reindex_gather(void *ctx, const char *name) {
+    reindex_run *r = ctx;
+    size_t n = strlen(name);
+    if (n <= 10 || n >= 64 || memcmp(name, "pack-", 5) != 0 || !agt__ends_in(name, ".pack"))
+        return 0;
+    agt__buf_put(&r->stems, name, n - 5);
+    agt__buf_byte(&r->stems, 0);
+    return r->stems.failed;
+}
+
+static agt_status reindex_all(reindex_run *r, agt_error *err) {
+    agt_git *git = r->git;
+    agt_status status = AGT_OK;
+    int rc = git->sys->list(git->sys->ctx, r->folder, reindex_gather, r);
+    if (r->stems.failed) return agt__nomem(err);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot list objects/pack");
+    for (size_t at = 0; status == AGT_OK && at < r->stems.len;) {
+        const char *stem = (const char *)r->stems.data + at;
+        agt_git_pack *p;
+        at += strlen(stem) + 1;
+        status = agt__git_pack_lone(git, r->folder, stem, &p, err);
+        if (status == AGT_OK) {
+            status = reindex_pack(r, p, err);
+            agt__git_pack_lone_end(git, p);
+        } else if (status == AGT_NOT_FOUND) {
+            status = AGT_OK;
+        }
+    }
+    return status;
+}
+
+AGT_PRIVATE agt_status agt__git_reindex(agt_git *git, int how, uint32_t *packs, char first[64],
+                                        agt_error *err) {
+    agt_fd objects;
+    reindex_run r = {.git = git,
+                     .look = how & AGT_REINDEX_LOOK,
+                     .lone = how & AGT_REINDEX_LONE,
+                     .packs = packs,
+                     .first = first,
+                     .stems = agt__buf(&git->mem)};
+    *packs = 0;
+    first[0] = 0;
+    agt_status status = agt__git_objects(git, false, &objects, err);
+    if (status != AGT_OK) return status == AGT_NOT_FOUND ? AGT_OK : status;
+    r.folder = git->sys->open(git->sys->ctx, objects, "pack", AGT_O_READ | AGT_O_FOLDER, 0);
+    if (r.folder < 0 && AGT_SYS_CLASS(r.folder) == AGT_SYS_NOENT) return AGT_OK;
+    if (r.folder < 0) return agt__fail_io(err, r.folder, "cannot open objects/pack");
+    if (!r.look) (void)agt__git_cache(git); /* the chain of the next entry is in it */
+    status = reindex_all(&r, err);
+    agt__buf_free(&r.stems);
+    git->sys->close(git->sys->ctx, r.folder);
+    if (!r.look && *packs) agt__git_objects_free(git); /* the old index may be open */
+    return status;
+}
+/* end src/git/reindex.c */
 /* begin src/git/fixed.c */
 /* fixed: what a repository has from its first moment on, and no commit changes.
  *
@@ -25886,6 +26190,29 @@ static agt_status mend_main_sound(agt_mend *m, bool *there, bool *sound, agt_err
     return st == AGT_OK && found ? mend_sound(m, &head, sound, err) : AGT_OK;
 }
 
+/* First of all of git, for everything else reads it: a pack without its index looks like one that
+ * is gone. A publisher that died leaves such a pack, too: then main is whole without it. */
+static agt_status mend_git_indexes(agt_mend *m, agt_error *err) {
+    agt_store *s = m->s;
+    char first[64];
+    uint32_t packs = 0, damaged = 0;
+    bool there = false, sound = false;
+    if (!s->git || s->git_dir == AGT_FD_NONE) return AGT_OK;
+    agt_status st = agt__git_reindex(s->git, AGT_REINDEX_LOOK, &damaged, first, err);
+    if (st == AGT_OK && !damaged) {
+        st = agt__git_reindex(s->git, AGT_REINDEX_LOOK | AGT_REINDEX_LONE, &packs, first, err);
+        if (st == AGT_OK && packs) st = mend_main_sound(m, &there, &sound, err);
+        if (st != AGT_OK || !packs || sound) return st;
+    }
+    if (st != AGT_OK) return st;
+    agt__findings_add(m->found, AGT_SEVERITY_ERROR, "git_index", "repair makes it from its pack",
+                      ".agent-trace/git/objects/pack/%s is %s", first,
+                      damaged ? "damaged" : "missing")
+        ->mendable = 1;
+    m->stops = m->dry; /* what else is wrong is seen behind it */
+    return m->dry ? AGT_OK : agt__git_reindex(s->git, AGT_REINDEX_LONE, &packs, first, err);
+}
+
 /* What git got since the checkpoint is recorded still, so it is only to be published again: after a
  * recovery, which is what a store without the file `state` gets. */
 static agt_status mend_git_recent(agt_mend *m, agt_error *err) {
@@ -26079,7 +26406,9 @@ static uint64_t mend_traced(const agt_mend *m) {
 }
 
 static agt_status mend_all(agt_mend *m, agt_error *err) {
-    agt_status st = agt__mend_evidence(m, err);
+    agt_status st = mend_git_indexes(m, err);
+    if (st != AGT_OK || m->stops) return st;
+    st = agt__mend_evidence(m, err);
     if (st == AGT_OK) st = mend_config(m, err);
     if (st == AGT_OK) st = agt__mend_chain(m, err);
     mend_state(m);

@@ -60,6 +60,7 @@
 #include "git/whole.c"
 #include "git/reach.c"
 #include "git/repack.c"
+#include "git/reindex.c"
 #include "git/fixed.c"
 #include "git/repo.c"
 #include "git/past.c"

@@ -348,6 +348,10 @@ AGT_PRIVATE bool agt__git_unzip_end(agt_git_unzip *z) {
     return agt__git_unzip(z, &more, 1) == 0 && z->done;
 }
 
+AGT_PRIVATE uint64_t agt__git_unzip_at(const agt_git_unzip *z) {
+    return z->at - z->git->unzip.avail_in;
+}
+
 /* ---- making a delta ---- */
 
 AGT_PRIVATE void agt__git_delta_size(agt_buf *out, size_t n) {

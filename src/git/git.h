@@ -97,6 +97,12 @@ AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *pa
 AGT_PRIVATE agt_status agt__git_whole(agt_git *git, const agt_oid *id, bool *whole, agt_error *err);
 /* The same, and packs are not believed: every object is read and hashed. */
 AGT_PRIVATE agt_status agt__git_sound(agt_git *git, const agt_oid *id, bool *sound, agt_error *err);
+/* Makes anew the index of each pack whose index is damaged, if the pack itself is whole; with LONE,
+ * of each that has none, too; LOOK: only looks. *packs: how many, and `first` gets the name of the
+ * first index. AGT_IO, AGT_NOMEM. In none.c: none. */
+enum { AGT_REINDEX_LOOK = 1, AGT_REINDEX_LONE = 2 };
+AGT_PRIVATE agt_status agt__git_reindex(agt_git *git, int how, uint32_t *packs, char first[64],
+                                        agt_error *err);
 /* Deletes loose objects whose content does not hash to their name, and temporaries that a process
  * of ours left. Forgets remembered trees and ends an open transaction. */
 AGT_PRIVATE agt_status agt__git_clean(agt_git *git, agt_error *err);

@@ -157,3 +157,11 @@ AGT_PRIVATE agt_status agt__git_past_changes(agt_git *git, const agt_oid *from, 
     (void)git, (void)from, (void)to, (void)each, (void)ctx;
     return none_answer(err);
 }
+
+AGT_PRIVATE agt_status agt__git_reindex(agt_git *git, int how, uint32_t *packs, char first[64],
+                                        agt_error *err) {
+    (void)git, (void)how, (void)err;
+    *packs = 0;
+    first[0] = 0;
+    return AGT_OK;
+}

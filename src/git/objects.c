@@ -147,7 +147,7 @@ static void objects_pack_close(agt_git *git, agt_git_pack *p) {
     if (p->pack == AGT_FD_NONE) return;
     agt__git_forget(git, p->pack);
     git->sys->close(git->sys->ctx, p->pack);
-    git->sys->close(git->sys->ctx, p->idx);
+    if (p->idx != AGT_FD_NONE) git->sys->close(git->sys->ctx, p->idx);
     p->pack = p->idx = AGT_FD_NONE;
     git->pack_open--;
 }
@@ -466,7 +466,7 @@ static agt_status objects_entry_read(agt_git *git, const agt_git_pack *p, uint64
         good = used && distance && distance <= offset - 12;
         e->base = offset - (good ? distance : 0);
     } else if (good && e->kind == AGT_GIT_REF_DELTA) {
-        good = n - at >= sizeof base.id;
+        good = n - at >= sizeof base.id && p->idx != AGT_FD_NONE;
         memcpy(base.id, b + at, good ? sizeof base.id : 0);
         at += sizeof base.id;
         if (good) good = objects_pack_find(git, p, &base, &e->base, NULL) == AGT_OK;
@@ -636,6 +636,54 @@ AGT_PRIVATE agt_status agt__git_load_at(agt_git *git, agt_git_pack *pack, uint64
         objects_pack_checked(git, pack, offset, id, kind, out, NULL) == AGT_OK)
         return AGT_OK;
     return agt__git_load(git, id, kind, out, err);
+}
+
+/* ---- a pack without its index ---- */
+
+AGT_PRIVATE agt_status agt__git_pack_lone(agt_git *git, agt_fd folder, const char *stem,
+                                          agt_git_pack **out, agt_error *err) {
+    size_t n = strlen(stem);
+    agt_git_pack *p = agt__zalloc(&git->mem, sizeof *p);
+    *out = NULL;
+    if (!p) return agt__nomem(err);
+    memcpy(p->name, stem, n < sizeof p->name ? n : sizeof p->name - 1);
+    p->pack = p->idx = AGT_FD_NONE;
+    agt_fd fd = objects_pack_file(git, folder, stem, ".pack", &p->pack_size);
+    if (fd < 0) {
+        agt__free(&git->mem, p, sizeof *p);
+        return agt__fail_sys(err, fd, "cannot open %s.pack", stem);
+    }
+    p->pack = fd;
+    git->pack_open++;
+    *out = p;
+    return AGT_OK;
+}
+
+AGT_PRIVATE void agt__git_pack_lone_end(agt_git *git, agt_git_pack *pack) {
+    objects_pack_free(git, pack);
+}
+
+AGT_PRIVATE agt_status agt__git_pack_entry(agt_git *git, const agt_git_pack *pack, uint64_t offset,
+                                           agt_oid *id, uint64_t *end, agt_error *err) {
+    unsigned char part[4096];
+    objects_entry e;
+    agt_git_unzip z;
+    agt_buf b = agt__buf(&git->mem);
+    uint64_t sum = 0;
+    int kind = 0;
+    memset(id, 0, sizeof *id);
+    agt_status status = objects_entry_read(git, pack, offset, &e, err);
+    if (status == AGT_OK)
+        status = agt__git_unzip_begin(&z, git, pack->pack, e.data, pack->pack_size - 20, true, err);
+    if (status != AGT_OK) return status;
+    for (size_t got; (got = agt__git_unzip(&z, part, sizeof part)) > 0;)
+        sum += got;
+    if (!z.done || sum != e.size) return objects_unzip_fail(&z, id, err);
+    *end = agt__git_unzip_at(&z);
+    status = objects_pack_read(git, pack, offset, id, &kind, &b, err);
+    if (status == AGT_OK) agt__git_id(git->cpu, agt__git_kind(kind), b.data, b.len, id->id);
+    agt__buf_free(&b);
+    return status;
 }
 
 /* Looks through all known packs, the one used last first. AGT_NOT_FOUND: none has it; another

@@ -151,17 +151,17 @@ AGT_PRIVATE void agt__git_put_index(agt_git_file *f, const agt_git_object *objec
     packfile_put_sum(f, own, err);
 }
 
-static agt_status packfile_write_index(agt_git *git, const agt_git_pack_job *job, agt_git_file *f,
-                                       agt_fd folder, const char *tmp, const unsigned char sum[20],
-                                       agt_error *err) {
+static agt_status packfile_write_index(agt_git *git, const agt_git_object *objects, uint32_t count,
+                                       agt_git_file *f, agt_fd folder, const char *tmp,
+                                       const unsigned char sum[20], agt_error *err) {
     agt__git_reuse(&git->scratch);
-    if (!agt__buf_reserve(&git->scratch, job->count * sizeof(uint32_t))) return agt__nomem(err);
+    if (!agt__buf_reserve(&git->scratch, count * sizeof(uint32_t))) return agt__nomem(err);
     uint32_t *order = (uint32_t *)(void *)git->scratch.data;
-    for (uint32_t i = 0; i < job->count; i++)
+    for (uint32_t i = 0; i < count; i++)
         order[i] = i;
     agt_status status = agt__git_file_open(f, git, folder, tmp, 0444, true, err);
     if (status != AGT_OK) return status;
-    agt__git_put_index(f, job->objects, order, job->count, sum, err);
+    agt__git_put_index(f, objects, order, count, sum, err);
     return agt__git_file_end(f, true, err);
 }
 
@@ -275,7 +275,7 @@ static agt_status packfile_write_both(agt_git *git, const agt_git_pack_job *job,
     agt_status status = packfile_temporary(git, pack, idx, err);
     if (status == AGT_OK) status = packfile_write_pack(git, job, &f, folder, pack, sum, err);
     if (status != AGT_OK) return status;
-    status = packfile_write_index(git, job, &g, folder, idx, sum, err);
+    status = packfile_write_index(git, job->objects, job->count, &g, folder, idx, sum, err);
     if (status != AGT_OK) {
         (void)git->sys->remove(git->sys->ctx, folder, pack);
         return status;
@@ -305,4 +305,23 @@ AGT_PRIVATE agt_status agt__git_pack_write(agt_git *git, const agt_git_pack_job 
     int rc = git->sys->sync(git->sys->ctx, objects);
     if (rc == 0) rc = git->sys->sync(git->sys->ctx, git->dir);
     return rc < 0 ? agt__fail_io(err, rc, "cannot sync the git folder") : AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__git_index_write(agt_git *git, agt_fd folder, const char *stem,
+                                            const agt_git_object *objects, uint32_t count,
+                                            const unsigned char sum[20], agt_error *err) {
+    char name[96], pack[32], idx[32];
+    agt_git_file f;
+    size_t n = strlen(stem);
+    packfile_drop_litter(git, folder);
+    agt_status status = packfile_temporary(git, pack, idx, err);
+    if (status == AGT_OK)
+        status = packfile_write_index(git, objects, count, &f, folder, idx, sum, err);
+    if (status != AGT_OK) return status;
+    memcpy(name, stem, n);
+    memcpy(name + n, ".idx", 5);
+    status = agt__git_file_name(&f, folder, name, err);
+    if (status != AGT_OK) return status;
+    int rc = git->sys->sync(git->sys->ctx, folder);
+    return rc < 0 ? agt__fail_io(err, rc, "cannot sync objects/pack") : AGT_OK;
 }

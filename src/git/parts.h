@@ -101,6 +101,8 @@ AGT_PRIVATE void agt__git_forget(agt_git *git, agt_fd fd);
 AGT_PRIVATE size_t agt__git_unzip(agt_git_unzip *z, void *out, size_t n);
 /* Was exactly everything read? */
 AGT_PRIVATE bool agt__git_unzip_end(agt_git_unzip *z);
+/* Where the file goes on behind what was inflated. */
+AGT_PRIVATE uint64_t agt__git_unzip_at(const agt_git_unzip *z);
 AGT_PRIVATE void agt__git_codec_free(agt_git *git);
 
 /* ---- objects: reading ---- */
@@ -149,6 +151,15 @@ AGT_PRIVATE agt_status agt__git_load_at(agt_git *git, agt_git_pack *pack, uint64
                                         const agt_oid *id, int *kind, agt_buf *out, agt_error *err);
 /* Closes a pack's files: what is deleted next gives its room back. */
 AGT_PRIVATE void agt__git_pack_close(agt_git *git, agt_git_pack *pack);
+/* Opens a pack that has no index, or none that is believed; it is in no list. End it by
+ * agt__git_pack_lone_end. AGT_NOT_FOUND, AGT_IO, AGT_NOMEM. */
+AGT_PRIVATE agt_status agt__git_pack_lone(agt_git *git, agt_fd folder, const char *stem,
+                                          agt_git_pack **out, agt_error *err);
+AGT_PRIVATE void agt__git_pack_lone_end(agt_git *git, agt_git_pack *pack);
+/* What stands at `offset` of such a pack: the object's id, and where its entry ends. AGT_CORRUPT:
+ * no entry, or one whose base only an index would find. */
+AGT_PRIVATE agt_status agt__git_pack_entry(agt_git *git, const agt_git_pack *pack, uint64_t offset,
+                                           agt_oid *id, uint64_t *end, agt_error *err);
 
 /* ---- whole: what an object names ---- */
 
@@ -230,6 +241,12 @@ AGT_PRIVATE void agt__git_sort(const agt_git_object *objects, uint32_t *v, size_
  * holds 0 to n - 1 and is sorted here. `sum` is the pack's last 20 bytes. */
 AGT_PRIVATE void agt__git_put_index(agt_git_file *f, const agt_git_object *objects, uint32_t *order,
                                     uint32_t n, const unsigned char sum[20], agt_error *err);
+
+/* Writes the index of a pack that lies in `folder` (objects/pack) in the place of whatever has its
+ * name; durable on return. */
+AGT_PRIVATE agt_status agt__git_index_write(agt_git *git, agt_fd folder, const char *stem,
+                                            const agt_git_object *objects, uint32_t count,
+                                            const unsigned char sum[20], agt_error *err);
 
 /* ---- reach: all that the refs lead to ---- */
 

@@ -104,6 +104,29 @@ static agt_status mend_main_sound(agt_mend *m, bool *there, bool *sound, agt_err
     return st == AGT_OK && found ? mend_sound(m, &head, sound, err) : AGT_OK;
 }
 
+/* First of all of git, for everything else reads it: a pack without its index looks like one that
+ * is gone. A publisher that died leaves such a pack, too: then main is whole without it. */
+static agt_status mend_git_indexes(agt_mend *m, agt_error *err) {
+    agt_store *s = m->s;
+    char first[64];
+    uint32_t packs = 0, damaged = 0;
+    bool there = false, sound = false;
+    if (!s->git || s->git_dir == AGT_FD_NONE) return AGT_OK;
+    agt_status st = agt__git_reindex(s->git, AGT_REINDEX_LOOK, &damaged, first, err);
+    if (st == AGT_OK && !damaged) {
+        st = agt__git_reindex(s->git, AGT_REINDEX_LOOK | AGT_REINDEX_LONE, &packs, first, err);
+        if (st == AGT_OK && packs) st = mend_main_sound(m, &there, &sound, err);
+        if (st != AGT_OK || !packs || sound) return st;
+    }
+    if (st != AGT_OK) return st;
+    agt__findings_add(m->found, AGT_SEVERITY_ERROR, "git_index", "repair makes it from its pack",
+                      ".agent-trace/git/objects/pack/%s is %s", first,
+                      damaged ? "damaged" : "missing")
+        ->mendable = 1;
+    m->stops = m->dry; /* what else is wrong is seen behind it */
+    return m->dry ? AGT_OK : agt__git_reindex(s->git, AGT_REINDEX_LONE, &packs, first, err);
+}
+
 /* What git got since the checkpoint is recorded still, so it is only to be published again: after a
  * recovery, which is what a store without the file `state` gets. */
 static agt_status mend_git_recent(agt_mend *m, agt_error *err) {
@@ -297,7 +320,9 @@ static uint64_t mend_traced(const agt_mend *m) {
 }
 
 static agt_status mend_all(agt_mend *m, agt_error *err) {
-    agt_status st = agt__mend_evidence(m, err);
+    agt_status st = mend_git_indexes(m, err);
+    if (st != AGT_OK || m->stops) return st;
+    st = agt__mend_evidence(m, err);
     if (st == AGT_OK) st = mend_config(m, err);
     if (st == AGT_OK) st = agt__mend_chain(m, err);
     mend_state(m);
