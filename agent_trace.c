@@ -17256,10 +17256,10 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
  */
 AGT_PRIVATE agt_status agt__journal_whole(const agt_store *s, const agt_shared *was,
                                           agt_error *err);
-/* Is all of the trace there that the last checkpoint made durable? AGT_CORRUPT if not: lines of
- * later records can be written again, but a hole before them would be filled with NULs, and who
- * reads the trace would be told that nothing happened. */
-AGT_PRIVATE agt_status agt__trace_whole(agt_store *s, agt_error *err);
+/* Is the trace there as far as `end`? AGT_CORRUPT if not: of what the last checkpoint made durable
+ * that is damage, for a hole would be filled with NULs, and who reads the trace would be told that
+ * nothing happened; lines of later records can be written again. */
+AGT_PRIVATE agt_status agt__trace_reaches(agt_store *s, const agt_trace_end *end, agt_error *err);
 
 /* ---- checkpoint.c ---- */
 
@@ -17688,10 +17688,12 @@ typedef struct agt_mend {
     bool has_header, has_journal;
     bool has_state; /* it is of this boot, journal and generation: */
     agt_shared state;
-    uint64_t known_next;     /* behind the last record that the header leads to */
-    uint64_t generation;     /* the greatest seen anywhere */
-    uint64_t raw_generation; /* of the newest records that lie in the journal, */
-    uint64_t raw_first;      /* and the first seq among them; 0: none */
+    uint64_t state_generation, state_next; /* as the state of whatever journal has them; behind the
+                                            * last event that is known by it */
+    uint64_t known_next;                   /* behind the last record that the header leads to */
+    uint64_t generation;                   /* the greatest seen anywhere */
+    uint64_t raw_generation;               /* of the newest records that lie in the journal, */
+    uint64_t raw_first;                    /* and the first seq among them; 0: none */
     /* what there is; agt_buf as arrays */
     agt_buf sources; /* agt_fd; 0 is memory */
     agt_buf memory, lines, contents, groups, commits;
@@ -18219,7 +18221,10 @@ static agt_status store_refresh(agt_store *s, agt_error *err) {
         return st;
     }
     s->shared = now;
-    return store_finish_others(s, err);
+    st = store_finish_others(s, err);
+    if (st != AGT_OK || !s->opening) return st;
+    /* lines that are gone are written again, as far as the journal has them */
+    return agt__trace_reaches(s, &s->shared.trace, NULL) == AGT_CORRUPT ? agt__recover(s, err) : st;
 }
 
 AGT_PRIVATE agt_status agt__store_refuse(const agt_store *s, agt_error *err) {
@@ -18501,6 +18506,15 @@ static agt_status store_open_files(agt_store *s, agt_error *err) {
     return st;
 }
 
+/* A reader cannot write lines again; where a writer is at work some may be on their way. */
+static agt_status store_trace_whole(agt_store *s, agt_error *err) {
+    agt_shared now;
+    agt_status st = agt__trace_reaches(s, &s->journal.header.trace, err);
+    bool at_rest = st == AGT_OK && s->read_only && agt__store_peek(s, &now) &&
+                   now.applied == now.end && !now.failed;
+    return at_rest ? agt__trace_reaches(s, &now.trace, err) : st;
+}
+
 static void store_free(agt_store *s) {
     agt_mem mem = s->mem;
     void *stands_on = s->stands_on;
@@ -18573,7 +18587,7 @@ AGT_PRIVATE agt_status agt__store_open(agt_store **out, const char *root,
     if (st == AGT_OK) st = store_open_root(s, root, o.create != 0, err);
     if (st == AGT_OK) st = store_open_at(s, o.create != 0, err);
     if (st == AGT_OK) st = store_open_files(s, err);
-    if (st == AGT_OK) st = agt__trace_whole(s, err);
+    if (st == AGT_OK) st = store_trace_whole(s, err);
     if (st != AGT_OK) {
         st = agt__store_blame(s, st, err);
         store_free(s);
@@ -18757,9 +18771,11 @@ AGENT_TRACE_API agt_status agt_store_find(const char *start, char *out, size_t s
  *     change of that document records it first. Torn bytes are kept aside all the same.
  * (4) Every step may be done again; the shared state becomes valid last.
  * (5) What is untracked was durable before that was recorded, and is a person's since.
- * (6) A crash loses the end of the journal, and nothing that was synced. Where fewer records can
- *     be read than the shared state knows of, the journal is damaged: cutting it there would throw
- *     away what trace and git still have. A repair puts it together.
+ * (6) A crash loses the end of the journal, and nothing that was synced: a header is, before the
+ *     shared state names its generation. Where an older header is read than the state knows, or
+ *     fewer records, the journal is damaged, or was copied while it was written to: cutting it
+ *     there would throw away what trace and git still have. A repair puts it together. In a copy
+ *     of a store this holds as well: all of it was copied.
  * (7) Contents that are damaged cost the document or the refusal that has them, not the store:
  *     the file stays as it is, and reading that version says what is damaged. */
 
@@ -19124,8 +19140,7 @@ AGT_PRIVATE agt_status agt__replay_records(agt_store *s, uint64_t from, agt_repl
 
 /* ---- the whole recovery ---- */
 
-AGT_PRIVATE agt_status agt__trace_whole(agt_store *s, agt_error *err) {
-    const agt_trace_end *end = &s->journal.header.trace;
+AGT_PRIVATE agt_status agt__trace_reaches(agt_store *s, const agt_trace_end *end, agt_error *err) {
     agt_stat st_seg;
     char name[AGT_SEGMENT_NAME];
     agt__segment_name(end->segment, name);
@@ -19185,10 +19200,16 @@ static agt_status recover_shared(agt_store *s, agt_error *err) {
 /* (6) */
 AGT_PRIVATE agt_status agt__journal_whole(const agt_store *s, const agt_shared *was,
                                           agt_error *err) {
-    bool same = was->generation == s->journal.header.generation && was->dev == s->journal.dev &&
-                was->ino == s->journal.ino;
+    uint64_t generation = s->journal.header.generation;
     bool ran = !was->failed && s->self.boot[0] && strcmp(was->boot, s->self.boot) == 0;
-    if (!same || s->seen.pos >= (ran ? was->end : was->synced)) return AGT_OK;
+    if (was->generation > generation)
+        return agt__fail_at(err, AGT_CORRUPT, 0,
+                            ".agent-trace/journal is damaged, or older than the rest of the store: "
+                            "it is of generation %llu, and there was %llu; run 'agent-trace "
+                            "repair'",
+                            (unsigned long long)generation, (unsigned long long)was->generation);
+    if (was->generation < generation || s->seen.pos >= (ran ? was->end : was->synced))
+        return AGT_OK;
     return agt__fail_at(err, AGT_CORRUPT, (int64_t)s->seen.pos,
                         ".agent-trace/journal is damaged at byte %llu, and there were records "
                         "behind it; run 'agent-trace repair'",
@@ -19211,7 +19232,7 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err) {
     if (st != AGT_END) return st == AGT_OK ? agt__fail(err, AGT_CORRUPT, "endless journal") : st;
     if (known && (st = agt__journal_whole(s, &was, err)) != AGT_OK) return st;
     if ((st = recover_shared(s, err)) != AGT_OK) return st;
-    if ((st = agt__trace_whole(s, err)) != AGT_OK) return st;
+    if ((st = agt__trace_reaches(s, &s->journal.header.trace, err)) != AGT_OK) return st;
     bool copy = s->journal.header.dev != s->journal.dev || s->journal.header.ino != s->journal.ino;
     if (copy) { /* another replica from now on */
         rc = s->sys->random(s->sys->ctx, s->journal.header.replica, 8);
@@ -25272,25 +25293,49 @@ static void mend_backward(agt_mend *m) {
     }
 }
 
+/* There were events that neither a journal nor a chain leads to: what they did nobody knows, but
+ * that they were. */
+static void mend_believe_state(agt_mend *m) {
+    const uint64_t last = m->last;
+    if (m->state_next <= last + 1 || m->state_next - last > MEND_GAP) return;
+    for (uint64_t seq = last + 1; seq < m->state_next; seq++) {
+        agt_mend_event e = {AGT_MEND_NONE, false, 0, 0};
+        agt__buf_put(&m->events, &e, sizeof e);
+        if (m->events.failed) return;
+        m->last = seq;
+    }
+    const unsigned char *hash = NULL;
+    for (uint64_t seq = m->last; seq > last; seq--) {
+        agt_mend_event *e = agt__mend_at(m, seq);
+        e->line = mend_pick(m, seq, hash);
+        hash = e->line == AGT_MEND_NONE ? NULL : mend_lines(m)[e->line].prev;
+    }
+}
+
 static agt_status mend_choose(agt_mend *m, agt_error *err) {
     m->last = m->has_header ? m->known_next - 1 : mend_top(m);
     if (m->last > SIZE_MAX / sizeof(agt_mend_event)) return agt__nomem(err);
     agt__buf_zero(&m->events, (size_t)m->last * sizeof(agt_mend_event));
     if (m->events.failed) return agt__nomem(err);
     mend_backward(m);
-    uint64_t told = m->last;
+    uint64_t told = m->last, top = told;
     for (uint32_t next; m->has_header && (next = mend_successor(m)) != AGT_MEND_NONE;) {
         agt_mend_event e = {next, false, 0, 0};
         agt__buf_put(&m->events, &e, sizeof e);
         if (m->events.failed) return agt__nomem(err);
         m->last++;
     }
+    mend_believe_state(m);
+    if (m->events.failed) return agt__nomem(err);
     if (m->last == told) return AGT_OK;
     m->rebuild = true;
+    for (uint64_t seq = told + 1; seq <= m->last; seq++)
+        if (agt__mend_at(m, seq)->line != AGT_MEND_NONE) top = seq;
+    if (top == told) return AGT_OK; /* all of them are lost, which is told by itself */
     agt__findings_add(m->found, AGT_SEVERITY_ERROR, "journal_records",
                       "repair takes them in from where they are",
                       "the journal ends before event %llu, but there are whole events up to %llu",
-                      (unsigned long long)told + 1, (unsigned long long)m->last)
+                      (unsigned long long)told + 1, (unsigned long long)top)
         ->mendable = 1;
     return AGT_OK;
 }
@@ -25477,8 +25522,9 @@ AGT_PRIVATE agt_status agt__mend_chain(agt_mend *m, agt_error *err) {
     mend_first_journal(m);
     mend_lay_out(m);
     if (!m->has_header || m->rebuild) return AGT_OK;
-    if (m->first_journal == h->next_seq && m->known.segment == h->trace.segment &&
-        m->known.offset == h->trace.offset && memcmp(m->known.prev, h->trace.prev, 32) == 0)
+    if (m->state_generation <= h->generation && m->first_journal == h->next_seq &&
+        m->known.segment == h->trace.segment && m->known.offset == h->trace.offset &&
+        memcmp(m->known.prev, h->trace.prev, 32) == 0)
         return AGT_OK;
     m->rebuild = true;
     agt__findings_add(m->found, AGT_SEVERITY_ERROR, "journal",
@@ -26389,12 +26435,14 @@ static void mend_state(agt_mend *m) {
     s->sys->close(s->sys->ctx, fd);
     /* A journal made anew may get the inode of the one that is gone: it is told from that by its
      * generation alone, so what the state knows of is never taken again. */
-    if (st == AGT_OK && now->generation > m->generation && now->generation < INT64_MAX)
+    if (st != AGT_OK) return;
+    if (now->generation > m->generation && now->generation < INT64_MAX)
         m->generation = now->generation;
-    m->has_state = m->has_header && st == AGT_OK && s->self.boot[0] &&
-                   strcmp(now->boot, s->self.boot) == 0 &&
-                   now->generation == s->journal.header.generation && now->dev == s->journal.dev &&
-                   now->ino == s->journal.ino;
+    m->state_generation = now->generation;
+    bool ran = s->self.boot[0] && strcmp(now->boot, s->self.boot) == 0;
+    if (!now->failed && (ran || now->end == now->synced)) m->state_next = now->next_seq;
+    m->has_state = m->has_header && ran && now->generation == s->journal.header.generation &&
+                   now->dev == s->journal.dev && now->ino == s->journal.ino;
 }
 
 /* The last event whose line must be in the trace: what is behind it the next to open the store
@@ -26410,8 +26458,8 @@ static agt_status mend_all(agt_mend *m, agt_error *err) {
     if (st != AGT_OK || m->stops) return st;
     st = agt__mend_evidence(m, err);
     if (st == AGT_OK) st = mend_config(m, err);
-    if (st == AGT_OK) st = agt__mend_chain(m, err);
     mend_state(m);
+    if (st == AGT_OK) st = agt__mend_chain(m, err);
     if (st == AGT_OK) st = mend_git_check(m, err);
     if (st == AGT_OK) st = mend_git_files(m, err);
     if (st == AGT_OK) st = mend_records_are_there(m, err);

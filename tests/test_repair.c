@@ -318,6 +318,22 @@ TEST(repair, a_byte_that_rots_anywhere_is_put_right_or_told) {
     machine_free(m);
 }
 
+/* As in a copy of the store: the same bytes in another file. */
+static void repair_copy_journal(machine *m) {
+    size_t n;
+    char *bytes = machine_get(m, REPAIR_AT "journal", &n);
+    agt_stat was, now;
+    CHECK_INT(machine_stat(m, REPAIR_AT "journal", &was), 0);
+    CHECK_INT(machine_put(m, REPAIR_AT "copied", bytes, n), 0);
+    CHECK_INT(machine_remove(m, REPAIR_AT "journal"), 0);
+    CHECK_INT(machine_put_text(m, "/home/takes its number", ""), 0);
+    CHECK_INT(machine_put(m, REPAIR_AT "journal", bytes, n), 0);
+    CHECK_INT(machine_remove(m, REPAIR_AT "copied"), 0);
+    CHECK_INT(machine_stat(m, REPAIR_AT "journal", &now), 0);
+    CHECK(now.ino != was.ino);
+    free(bytes);
+}
+
 /* Whoever opens a store must not take damage for the end of a crash, and throw away what is behind
  * it: it is refused, and a repair brings all of it back. */
 TEST(repair, a_journal_that_rots_is_refused_before_anything_is_lost) {
@@ -336,11 +352,13 @@ TEST(repair, a_journal_that_rots_is_refused_before_anything_is_lost) {
         agt_store *s;
         machine *c = machine_clone(m);
         uint64_t at = 8192 + test_random_below(info.journal_bytes + 100);
+        if (i % 3 == 1) at = 4096 * test_random_below(2) + test_random_below(256); /* a header */
         char rotten = (char)(journal[at] ^ (1 << test_random_below(8)));
         CHECK_INT(machine_overwrite(c, REPAIR_AT "journal", at, &rotten, 1), 0);
+        if (i % 3 == 2) repair_copy_journal(c);
         machine_process *p = machine_process_new(c, "reader");
         o.sys = machine_sys(p);
-        o.read_only = i & 1;
+        o.read_only = i / 3 & 1;
         agt_status opened = agt_open(&s, repair_root, &o, &err);
         if (opened == AGT_OK) {
             CHECK_OK(agt_close(s, &err), err); /* behind the records */
@@ -362,6 +380,118 @@ TEST(repair, a_journal_that_rots_is_refused_before_anything_is_lost) {
     CHECK(refused > cases / 2);
     free(journal);
     free(want);
+    machine_free(m);
+}
+
+/* A header that rots makes the one before it count, which leads to nothing. */
+TEST(repair, an_older_header_is_never_taken_for_the_newest) {
+    machine_settings set = {.seed = test_random(), .call_ns = 1000};
+    machine *m = machine_new(&set);
+    machine_make_folder(m, repair_root);
+    agt_error err;
+    agt_store *s = oracle_open(machine_process_new(m, "maker"), repair_root, NULL, AGT_OK);
+    repair_write(s, &kit_user, "ref.md", AGT_TYPE_REFERENCE, "do not touch\n");
+    repair_write(s, &kit_user, "ref.md", AGT_TYPE_REFERENCE, "do not touch this\n");
+    CHECK_OK(agt__empty_journal(s, &err), err);
+    CHECK_OK(agt_close(s, &err), err);
+    char *want = repair_portrait(m, 0, NULL);
+    for (int copied = 0; copied < 2; copied++) {
+        for (int read_only = 0; read_only < 2; read_only++) {
+            agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+            agt_repair_result r;
+            machine *c = machine_clone(m);
+            char one = 1;
+            CHECK_INT(machine_overwrite(c, REPAIR_AT "journal", 4096 + 23, &one, 1), 0);
+            if (copied) repair_copy_journal(c);
+            char *before = machine_tree(c, repair_root);
+            o.sys = machine_sys(machine_process_new(c, "agent"));
+            o.read_only = (uint32_t)read_only;
+            CHECK_STATUS(agt_open(&s, repair_root, &o, &err), AGT_CORRUPT, err);
+            CHECK(strstr(err.message, "run 'agent-trace repair'"));
+            char *after = machine_tree(c, repair_root);
+            CHECK_STR(after, before);
+            free(repair_run(c, 0, &r));
+            CHECK_INT(r.lost_events + r.lost_versions + r.lost_types, 0);
+            char *got = repair_portrait(c, 0, NULL);
+            repair_same(got, want, "an older header");
+            free(got);
+            free(before);
+            free(after);
+            machine_free(c);
+        }
+    }
+    free(want);
+    machine_free(m);
+}
+
+/* Before the first checkpoint the journal has all lines: a writer writes them again. */
+TEST(repair, a_trace_that_is_gone_is_written_again_from_the_journal) {
+    machine_settings set = {.seed = test_random(), .call_ns = 1000};
+    machine *m = machine_new(&set);
+    machine_make_folder(m, repair_root);
+    agt_error err;
+    agt_stat size;
+    static const char segment[] = REPAIR_AT "trace/000000000001.jsonl";
+    agt_store *s = oracle_open(machine_process_new(m, "maker"), repair_root, NULL, AGT_OK);
+    for (int i = 0; i < 5; i++)
+        kit_write(s, &kit_agent, "a.md", i & 1 ? "one\n" : "two\n");
+    CHECK_OK(agt_close(s, &err), err);
+    CHECK_INT(machine_stat(m, segment, &size), 0);
+    char *want = repair_portrait(m, 0, NULL);
+    for (int how = 0; how < 4; how++) {
+        agt_open_options o = AGT_OPEN_OPTIONS_INIT;
+        machine *c = machine_clone(m);
+        if (how == 0) CHECK_INT(machine_remove(c, REPAIR_AT "trace"), 0);
+        if (how == 1) CHECK_INT(machine_remove(c, segment), 0);
+        if (how == 2) CHECK_INT(machine_truncate(c, segment, 0), 0);
+        if (how == 3) CHECK_INT(machine_truncate(c, segment, test_random_below(size.size)), 0);
+        o.sys = machine_sys(machine_process_new(c, "reader"));
+        o.read_only = 1;
+        if (how) { /* a reader says so; it writes nothing */
+            CHECK_STATUS(agt_open(&s, repair_root, &o, &err), AGT_CORRUPT, err);
+            CHECK(strstr(err.message, "run 'agent-trace repair'"));
+        }
+        s = oracle_open(machine_process_new(c, "writer"), repair_root, NULL, AGT_OK);
+        CHECK_OK(agt_close(s, &err), err);
+        char *got = repair_portrait(c, 0, NULL);
+        repair_same(got, want, "a trace that is gone");
+        free(got);
+        machine_free(c);
+    }
+    free(want);
+    machine_free(m);
+}
+
+/* That there was an event is known from the shared state alone. */
+TEST(repair, an_event_that_only_the_state_knows_of_is_lost_and_told) {
+    machine_settings set = {.seed = test_random(), .call_ns = 1000};
+    machine *m = machine_new(&set);
+    machine_make_folder(m, repair_root);
+    agt_error err;
+    agt_caller yes = kit_user;
+    agt_repair_result r;
+    agt_stat size;
+    yes.confirm = 1;
+    static const char segment[] = REPAIR_AT "trace/000000000001.jsonl";
+    agt_store *s = oracle_open(machine_process_new(m, "maker"), repair_root, NULL, AGT_OK);
+    kit_write(s, &kit_user, "s.md", "mine\n");
+    kit_publish(s);
+    CHECK_INT(machine_stat(m, segment, &size), 0);
+    CHECK_OK(agt_reclassify(s, &yes, "s.md", AGT_TYPE_REFERENCE, NULL, NULL, &err), err);
+    CHECK_OK(agt_close(s, &err), err);
+    damage_no_journal(m);
+    CHECK_INT(machine_truncate(m, segment, size.size), 0);
+    char *codes = repair_run(m, 0, &r);
+    CHECK_INT(r.lost_events, 1);
+    CHECK_INT(r.first_lost_seq, 2);
+    CHECK_INT(r.lost_types, 1);
+    s = oracle_open(machine_process_new(m, "agent"), repair_root, NULL, AGT_OK);
+    CHECK_STATUS(agt_write(s, &kit_agent, "s.md", "x", 1, NULL, NULL, &err), AGT_DENIED, err);
+    CHECK_OK(agt_close(s, &err), err);
+    char *second = repair_run(m, 0, &r);
+    CHECK_STR(second, "");
+    free(second);
+    free(codes);
     machine_free(m);
 }
 

@@ -303,12 +303,14 @@ static void mend_state(agt_mend *m) {
     s->sys->close(s->sys->ctx, fd);
     /* A journal made anew may get the inode of the one that is gone: it is told from that by its
      * generation alone, so what the state knows of is never taken again. */
-    if (st == AGT_OK && now->generation > m->generation && now->generation < INT64_MAX)
+    if (st != AGT_OK) return;
+    if (now->generation > m->generation && now->generation < INT64_MAX)
         m->generation = now->generation;
-    m->has_state = m->has_header && st == AGT_OK && s->self.boot[0] &&
-                   strcmp(now->boot, s->self.boot) == 0 &&
-                   now->generation == s->journal.header.generation && now->dev == s->journal.dev &&
-                   now->ino == s->journal.ino;
+    m->state_generation = now->generation;
+    bool ran = s->self.boot[0] && strcmp(now->boot, s->self.boot) == 0;
+    if (!now->failed && (ran || now->end == now->synced)) m->state_next = now->next_seq;
+    m->has_state = m->has_header && ran && now->generation == s->journal.header.generation &&
+                   now->dev == s->journal.dev && now->ino == s->journal.ino;
 }
 
 /* The last event whose line must be in the trace: what is behind it the next to open the store
@@ -324,8 +326,8 @@ static agt_status mend_all(agt_mend *m, agt_error *err) {
     if (st != AGT_OK || m->stops) return st;
     st = agt__mend_evidence(m, err);
     if (st == AGT_OK) st = mend_config(m, err);
-    if (st == AGT_OK) st = agt__mend_chain(m, err);
     mend_state(m);
+    if (st == AGT_OK) st = agt__mend_chain(m, err);
     if (st == AGT_OK) st = mend_git_check(m, err);
     if (st == AGT_OK) st = mend_git_files(m, err);
     if (st == AGT_OK) st = mend_records_are_there(m, err);

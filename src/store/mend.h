@@ -70,10 +70,12 @@ typedef struct agt_mend {
     bool has_header, has_journal;
     bool has_state; /* it is of this boot, journal and generation: */
     agt_shared state;
-    uint64_t known_next;     /* behind the last record that the header leads to */
-    uint64_t generation;     /* the greatest seen anywhere */
-    uint64_t raw_generation; /* of the newest records that lie in the journal, */
-    uint64_t raw_first;      /* and the first seq among them; 0: none */
+    uint64_t state_generation, state_next; /* as the state of whatever journal has them; behind the
+                                            * last event that is known by it */
+    uint64_t known_next;                   /* behind the last record that the header leads to */
+    uint64_t generation;                   /* the greatest seen anywhere */
+    uint64_t raw_generation;               /* of the newest records that lie in the journal, */
+    uint64_t raw_first;                    /* and the first seq among them; 0: none */
     /* what there is; agt_buf as arrays */
     agt_buf sources; /* agt_fd; 0 is memory */
     agt_buf memory, lines, contents, groups, commits;

@@ -101,25 +101,49 @@ static void mend_backward(agt_mend *m) {
     }
 }
 
+/* There were events that neither a journal nor a chain leads to: what they did nobody knows, but
+ * that they were. */
+static void mend_believe_state(agt_mend *m) {
+    const uint64_t last = m->last;
+    if (m->state_next <= last + 1 || m->state_next - last > MEND_GAP) return;
+    for (uint64_t seq = last + 1; seq < m->state_next; seq++) {
+        agt_mend_event e = {AGT_MEND_NONE, false, 0, 0};
+        agt__buf_put(&m->events, &e, sizeof e);
+        if (m->events.failed) return;
+        m->last = seq;
+    }
+    const unsigned char *hash = NULL;
+    for (uint64_t seq = m->last; seq > last; seq--) {
+        agt_mend_event *e = agt__mend_at(m, seq);
+        e->line = mend_pick(m, seq, hash);
+        hash = e->line == AGT_MEND_NONE ? NULL : mend_lines(m)[e->line].prev;
+    }
+}
+
 static agt_status mend_choose(agt_mend *m, agt_error *err) {
     m->last = m->has_header ? m->known_next - 1 : mend_top(m);
     if (m->last > SIZE_MAX / sizeof(agt_mend_event)) return agt__nomem(err);
     agt__buf_zero(&m->events, (size_t)m->last * sizeof(agt_mend_event));
     if (m->events.failed) return agt__nomem(err);
     mend_backward(m);
-    uint64_t told = m->last;
+    uint64_t told = m->last, top = told;
     for (uint32_t next; m->has_header && (next = mend_successor(m)) != AGT_MEND_NONE;) {
         agt_mend_event e = {next, false, 0, 0};
         agt__buf_put(&m->events, &e, sizeof e);
         if (m->events.failed) return agt__nomem(err);
         m->last++;
     }
+    mend_believe_state(m);
+    if (m->events.failed) return agt__nomem(err);
     if (m->last == told) return AGT_OK;
     m->rebuild = true;
+    for (uint64_t seq = told + 1; seq <= m->last; seq++)
+        if (agt__mend_at(m, seq)->line != AGT_MEND_NONE) top = seq;
+    if (top == told) return AGT_OK; /* all of them are lost, which is told by itself */
     agt__findings_add(m->found, AGT_SEVERITY_ERROR, "journal_records",
                       "repair takes them in from where they are",
                       "the journal ends before event %llu, but there are whole events up to %llu",
-                      (unsigned long long)told + 1, (unsigned long long)m->last)
+                      (unsigned long long)told + 1, (unsigned long long)top)
         ->mendable = 1;
     return AGT_OK;
 }
@@ -306,8 +330,9 @@ AGT_PRIVATE agt_status agt__mend_chain(agt_mend *m, agt_error *err) {
     mend_first_journal(m);
     mend_lay_out(m);
     if (!m->has_header || m->rebuild) return AGT_OK;
-    if (m->first_journal == h->next_seq && m->known.segment == h->trace.segment &&
-        m->known.offset == h->trace.offset && memcmp(m->known.prev, h->trace.prev, 32) == 0)
+    if (m->state_generation <= h->generation && m->first_journal == h->next_seq &&
+        m->known.segment == h->trace.segment && m->known.offset == h->trace.offset &&
+        memcmp(m->known.prev, h->trace.prev, 32) == 0)
         return AGT_OK;
     m->rebuild = true;
     agt__findings_add(m->found, AGT_SEVERITY_ERROR, "journal",

@@ -10,9 +10,11 @@
  *     change of that document records it first. Torn bytes are kept aside all the same.
  * (4) Every step may be done again; the shared state becomes valid last.
  * (5) What is untracked was durable before that was recorded, and is a person's since.
- * (6) A crash loses the end of the journal, and nothing that was synced. Where fewer records can
- *     be read than the shared state knows of, the journal is damaged: cutting it there would throw
- *     away what trace and git still have. A repair puts it together.
+ * (6) A crash loses the end of the journal, and nothing that was synced: a header is, before the
+ *     shared state names its generation. Where an older header is read than the state knows, or
+ *     fewer records, the journal is damaged, or was copied while it was written to: cutting it
+ *     there would throw away what trace and git still have. A repair puts it together. In a copy
+ *     of a store this holds as well: all of it was copied.
  * (7) Contents that are damaged cost the document or the refusal that has them, not the store:
  *     the file stays as it is, and reading that version says what is damaged. */
 #include "store.h"
@@ -378,8 +380,7 @@ AGT_PRIVATE agt_status agt__replay_records(agt_store *s, uint64_t from, agt_repl
 
 /* ---- the whole recovery ---- */
 
-AGT_PRIVATE agt_status agt__trace_whole(agt_store *s, agt_error *err) {
-    const agt_trace_end *end = &s->journal.header.trace;
+AGT_PRIVATE agt_status agt__trace_reaches(agt_store *s, const agt_trace_end *end, agt_error *err) {
     agt_stat st_seg;
     char name[AGT_SEGMENT_NAME];
     agt__segment_name(end->segment, name);
@@ -439,10 +440,16 @@ static agt_status recover_shared(agt_store *s, agt_error *err) {
 /* (6) */
 AGT_PRIVATE agt_status agt__journal_whole(const agt_store *s, const agt_shared *was,
                                           agt_error *err) {
-    bool same = was->generation == s->journal.header.generation && was->dev == s->journal.dev &&
-                was->ino == s->journal.ino;
+    uint64_t generation = s->journal.header.generation;
     bool ran = !was->failed && s->self.boot[0] && strcmp(was->boot, s->self.boot) == 0;
-    if (!same || s->seen.pos >= (ran ? was->end : was->synced)) return AGT_OK;
+    if (was->generation > generation)
+        return agt__fail_at(err, AGT_CORRUPT, 0,
+                            ".agent-trace/journal is damaged, or older than the rest of the store: "
+                            "it is of generation %llu, and there was %llu; run 'agent-trace "
+                            "repair'",
+                            (unsigned long long)generation, (unsigned long long)was->generation);
+    if (was->generation < generation || s->seen.pos >= (ran ? was->end : was->synced))
+        return AGT_OK;
     return agt__fail_at(err, AGT_CORRUPT, (int64_t)s->seen.pos,
                         ".agent-trace/journal is damaged at byte %llu, and there were records "
                         "behind it; run 'agent-trace repair'",
@@ -465,7 +472,7 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err) {
     if (st != AGT_END) return st == AGT_OK ? agt__fail(err, AGT_CORRUPT, "endless journal") : st;
     if (known && (st = agt__journal_whole(s, &was, err)) != AGT_OK) return st;
     if ((st = recover_shared(s, err)) != AGT_OK) return st;
-    if ((st = agt__trace_whole(s, err)) != AGT_OK) return st;
+    if ((st = agt__trace_reaches(s, &s->journal.header.trace, err)) != AGT_OK) return st;
     bool copy = s->journal.header.dev != s->journal.dev || s->journal.header.ino != s->journal.ino;
     if (copy) { /* another replica from now on */
         rc = s->sys->random(s->sys->ctx, s->journal.header.replica, 8);

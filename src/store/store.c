@@ -252,7 +252,10 @@ static agt_status store_refresh(agt_store *s, agt_error *err) {
         return st;
     }
     s->shared = now;
-    return store_finish_others(s, err);
+    st = store_finish_others(s, err);
+    if (st != AGT_OK || !s->opening) return st;
+    /* lines that are gone are written again, as far as the journal has them */
+    return agt__trace_reaches(s, &s->shared.trace, NULL) == AGT_CORRUPT ? agt__recover(s, err) : st;
 }
 
 AGT_PRIVATE agt_status agt__store_refuse(const agt_store *s, agt_error *err) {
@@ -534,6 +537,15 @@ static agt_status store_open_files(agt_store *s, agt_error *err) {
     return st;
 }
 
+/* A reader cannot write lines again; where a writer is at work some may be on their way. */
+static agt_status store_trace_whole(agt_store *s, agt_error *err) {
+    agt_shared now;
+    agt_status st = agt__trace_reaches(s, &s->journal.header.trace, err);
+    bool at_rest = st == AGT_OK && s->read_only && agt__store_peek(s, &now) &&
+                   now.applied == now.end && !now.failed;
+    return at_rest ? agt__trace_reaches(s, &now.trace, err) : st;
+}
+
 static void store_free(agt_store *s) {
     agt_mem mem = s->mem;
     void *stands_on = s->stands_on;
@@ -606,7 +618,7 @@ AGT_PRIVATE agt_status agt__store_open(agt_store **out, const char *root,
     if (st == AGT_OK) st = store_open_root(s, root, o.create != 0, err);
     if (st == AGT_OK) st = store_open_at(s, o.create != 0, err);
     if (st == AGT_OK) st = store_open_files(s, err);
-    if (st == AGT_OK) st = agt__trace_whole(s, err);
+    if (st == AGT_OK) st = store_trace_whole(s, err);
     if (st != AGT_OK) {
         st = agt__store_blame(s, st, err);
         store_free(s);

@@ -259,10 +259,10 @@ AGT_PRIVATE agt_status agt__recover(agt_store *s, agt_error *err);
  */
 AGT_PRIVATE agt_status agt__journal_whole(const agt_store *s, const agt_shared *was,
                                           agt_error *err);
-/* Is all of the trace there that the last checkpoint made durable? AGT_CORRUPT if not: lines of
- * later records can be written again, but a hole before them would be filled with NULs, and who
- * reads the trace would be told that nothing happened. */
-AGT_PRIVATE agt_status agt__trace_whole(agt_store *s, agt_error *err);
+/* Is the trace there as far as `end`? AGT_CORRUPT if not: of what the last checkpoint made durable
+ * that is damage, for a hole would be filled with NULs, and who reads the trace would be told that
+ * nothing happened; lines of later records can be written again. */
+AGT_PRIVATE agt_status agt__trace_reaches(agt_store *s, const agt_trace_end *end, agt_error *err);
 
 /* ---- checkpoint.c ---- */
 
