@@ -20919,6 +20919,7 @@ static agt_status write_add_file(agt_txn *t, agt_plan *p, write_version *v, agt_
                         s->old.data, s->old.len, p->type, &s->mem, v);
     st = agt__txn_add(t, &v->e, s->old.data, s->old.len, true, &p->side, err);
     p->place.seq = v->e.seq;
+    agt__unstage(s, v->e.seq); /* as in write_stage */
     return st;
 }
 
@@ -21579,6 +21580,8 @@ AGT_PRIVATE agt_status agt__manage_change(agt_txn *t, agt_plan *p, agt_event *e,
         e->from = e->path;
         e->path = (agt_text){p->to_path, p->to_len};
         st = manage_stage(t, p, t->draft.next_seq + t->record.entries, err);
+    } else {
+        agt__unstage(s, t->draft.next_seq + t->record.entries); /* as in manage_stage */
     }
     if (!e->summary.data) {
         manage_summary(p, e, summary, sizeof summary);

@@ -885,3 +885,42 @@ TEST(manage, nothing_comes_to_be_in_the_folder_of_a_store_below) {
     CHECK_INT(kit_write(s, &kit_agent, "beside/b.md", "x"), 1);
     kit_close(s);
 }
+
+/* A writer that died left what it had staged under the number that the next event gets: whatever
+ * that event is, nobody's edit is made of it. */
+TEST(manage, what_a_dead_writer_staged_goes_with_the_next_event_whatever_it_is) {
+    const char *root = test_folder();
+    agt_error err;
+    agt_caller yes = kit_user;
+    yes.confirm = 1;
+    agt_store *s = kit_open(root);
+    manage_new(s, "a.md", AGT_TYPE_SCRATCH, "one\n");
+    manage_put(root, "b.md", "bee\n");
+    for (int how = 0; how < 7; how++) {
+        agt_store_info info = AGT_STORE_INFO_INIT;
+        char name[60];
+        CHECK_OK(agt_store_get_info(s, &info, &err), err);
+        snprintf(name, sizeof name, ".agent-trace/tmp/%llu.new",
+                 (unsigned long long)info.last_seq + 1);
+        manage_put(root, name, "half a wri");
+        agt_status st = AGT_OK;
+        switch (how) {
+        case 0: st = agt_add(s, &yes, "b.md", AGT_TYPE_PLAN, NULL, NULL, &err); break;
+        case 1: st = agt_reclassify(s, &yes, "a.md", AGT_TYPE_PLAN, NULL, NULL, &err); break;
+        case 2:
+            st = agt_unlock(s, &yes, "a.md", "agent:osprey", 60000, NULL, NULL, &err);
+            break;
+        case 3: st = agt_rename(s, &yes, "a.md", "c.md", NULL, NULL, &err); break;
+        case 4: st = agt_untrack(s, &yes, "c.md", NULL, NULL, &err); break;
+        case 5: st = agt_remove(s, &yes, "b.md", NULL, NULL, &err); break;
+        case 6: st = agt_write(s, &yes, "d.md", "dee\n", 4, NULL, NULL, &err); break;
+        }
+        CHECK_OK(st, err);
+        agt_store_info now = AGT_STORE_INFO_INIT;
+        CHECK_OK(agt_store_get_info(s, &now, &err), err);
+        CHECK_INT(now.last_seq, info.last_seq + 1);
+        if (access(kit_path(root, name), F_OK) == 0)
+            test_fail(__FILE__, __LINE__, "%d: %s is still there", how, name);
+    }
+    CHECK_OK(agt_close(s, &err), err);
+}

@@ -165,6 +165,8 @@ AGT_PRIVATE agt_status agt__manage_change(agt_txn *t, agt_plan *p, agt_event *e,
         e->from = e->path;
         e->path = (agt_text){p->to_path, p->to_len};
         st = manage_stage(t, p, t->draft.next_seq + t->record.entries, err);
+    } else {
+        agt__unstage(s, t->draft.next_seq + t->record.entries); /* as in manage_stage */
     }
     if (!e->summary.data) {
         manage_summary(p, e, summary, sizeof summary);

@@ -381,6 +381,7 @@ static agt_status write_add_file(agt_txn *t, agt_plan *p, write_version *v, agt_
                         s->old.data, s->old.len, p->type, &s->mem, v);
     st = agt__txn_add(t, &v->e, s->old.data, s->old.len, true, &p->side, err);
     p->place.seq = v->e.seq;
+    agt__unstage(s, v->e.seq); /* as in write_stage */
     return st;
 }
 
