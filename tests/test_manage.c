@@ -907,9 +907,7 @@ TEST(manage, what_a_dead_writer_staged_goes_with_the_next_event_whatever_it_is) 
         switch (how) {
         case 0: st = agt_add(s, &yes, "b.md", AGT_TYPE_PLAN, NULL, NULL, &err); break;
         case 1: st = agt_reclassify(s, &yes, "a.md", AGT_TYPE_PLAN, NULL, NULL, &err); break;
-        case 2:
-            st = agt_unlock(s, &yes, "a.md", "agent:osprey", 60000, NULL, NULL, &err);
-            break;
+        case 2: st = agt_unlock(s, &yes, "a.md", "agent:osprey", 60000, NULL, NULL, &err); break;
         case 3: st = agt_rename(s, &yes, "a.md", "c.md", NULL, NULL, &err); break;
         case 4: st = agt_untrack(s, &yes, "c.md", NULL, NULL, &err); break;
         case 5: st = agt_remove(s, &yes, "b.md", NULL, NULL, &err); break;
