@@ -12949,7 +12949,10 @@ AGT_PRIVATE agt_status agt__lock_holder(const agt_sys *sys, agt_fd locks, agt_lo
     agt_status owner = agt__sentinel_look(sys, locks, &h, &out->held, &mine);
     if (owner != AGT_OK && owner != AGT_NOT_FOUND) return agt__answer(owner, &mine, err);
     if (owner == AGT_OK) poll_tell(&h, out);
-    if (owner == AGT_OK && out->held) return AGT_OK;
+    if (owner == AGT_OK && out->held) {
+        out->backend = AGT_LOCK_SENTINEL;
+        return AGT_OK;
+    }
     agt_fd fd = sys->open(sys->ctx, locks, AGT_POLL_LOCK, AGT_O_READ, 0);
     if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT && owner == AGT_OK) return AGT_OK;
     if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", AGT_POLL_LOCK);
@@ -12957,6 +12960,7 @@ AGT_PRIVATE agt_status agt__lock_holder(const agt_sys *sys, agt_fd locks, agt_lo
     sys->close(sys->ctx, fd);
     if (status == AGT_UNSUPPORTED && owner == AGT_OK) return AGT_OK;
     if (status != AGT_OK) return status;
+    if (out->held) out->backend = AGT_LOCK_FLOCK;
     agt__holder_read(sys, locks, &h);
     poll_tell(&h, out);
     return AGT_OK;
@@ -28985,7 +28989,8 @@ AGENT_TRACE_API agt_status agt_open(agt_store **out, const char *root, const agt
  * (2) Nothing of the old store is deleted, and no document is touched. What is on disk and differs
  *     from the newest version is somebody's edit, as always. The store is closed to others, and
  *     hidden from a git around it before the root's .git goes, which hid it till then.
- * (3) While a process of agent-trace 0.1.0 leads, nothing is done: its locks are asked. */
+ * (3) While a process leads, agent-trace 0.1.0 or one of ours by either kind of poll lock, nothing
+ *     is done: the locks are asked. */
 #ifndef AGT_UPGRADE_H
 #define AGT_UPGRADE_H
 
@@ -29734,6 +29739,7 @@ AGT_PRIVATE agt_status agt__upgrade_report(agt_upgrading *u, agt_error *err) {
 /* begin src/reference/upgrade.c */
 /* upgrade: the public call: locks, order, result. See upgrade.h. */
 
+
 #define UPGRADE_PID_MAX 64u
 
 /* ---- opening ---- */
@@ -29788,6 +29794,13 @@ static agt_status upgrade_instance(agt_upgrading *u, agt_error *err) {
                      proc + 6);
 }
 
+/* Does somebody lead by the other kind of poll lock? Under ours: see poll_lock.c (6). */
+static agt_status upgrade_sentinel(agt_upgrading *u, agt_error *err) {
+    agt_sentinel other;
+    agt__sentinel_init(&other, u->sys, u->locks, NULL);
+    return agt__sentinel_none(&other, err);
+}
+
 static agt_status upgrade_lock(agt_upgrading *u, agt_error *err) {
     agt_status st = agt__open_folder(u->sys, u->at, "locks", true, &u->locks, err);
     if (st != AGT_OK) return st;
@@ -29803,6 +29816,7 @@ static agt_status upgrade_lock(agt_upgrading *u, agt_error *err) {
         return agt__fail(err, AGT_BUSY,
                          "a process of agent-trace leads this store (.agent-trace/locks/poll.lock "
                          "names it); end it and try again");
+    if (st == AGT_OK) st = upgrade_sentinel(u, err);
     return st == AGT_OK ? upgrade_instance(u, err) : st;
 }
 

@@ -267,11 +267,14 @@ typedef struct agt_lock_holder {
     char host[64];         /* its host; empty if unknown */
     char program[64];      /* its program; empty if unknown */
     uint64_t epoch;        /* the newest of all; 0 if unknown */
+    uint32_t backend;  /* an agt_lock_backend: by what it is held; AGT_LOCK_DEFAULT if it is not */
+    uint32_t reserved; /* 0 */
 } agt_lock_holder;
 #define AGT_LOCK_HOLDER_INIT                                                                       \
-    { sizeof(agt_lock_holder), 0, 0, 0, {0}, {0}, 0 }
+    { sizeof(agt_lock_holder), 0, 0, 0, {0}, {0}, 0, 0, 0 }
 
-/* Asks who leads, without disturbing anybody: it tries the lock shared and lets go at once.
+/* Asks who leads, by whichever backend, without disturbing anybody: it reads the owner's file, if
+ * there is one, and tries the lock shared and lets go at once. Writes nothing.
  *
  * Returns  AGT_OK (see out->held), AGT_NOT_FOUND (there never was a leader), AGT_INVALID, AGT_IO,
  *          AGT_UNSUPPORTED.
@@ -364,9 +367,10 @@ typedef struct agt_upgrade_result {
  *   result  NULL, or an initialised struct; filled on AGT_OK.
  *
  * Returns  AGT_OK (also for a store of ours), AGT_NOT_FOUND (no store there), AGT_BUSY (a process
- *          of agent-trace leads it or is open in it, or wrote meanwhile), AGT_CORRUPT (it has no
- *          history that can be read; parts of a store of ours are beside it), AGT_INVALID,
- *          AGT_NOMEM, AGT_IO, AGT_LIMIT, AGT_UNSUPPORTED (built without git; a newer format).
+ *          of agent-trace leads it, by either backend of the poll lock, or is open in it, or wrote
+ *          meanwhile), AGT_CORRUPT (it has no history that can be read; parts of a store of ours
+ *          are beside it), AGT_INVALID, AGT_NOMEM, AGT_IO, AGT_LIMIT, AGT_UNSUPPORTED (built
+ *          without git; a newer format).
  * Disk     the store's parts in .agent-trace, a .gitignore that hides it, and modes that let nobody
  *          else in; the old parts move to .agent-trace/backup-0.1.0, and so does the folder's .git
  *          if it is the file that led to the old repository. AGENT-TRACE.md stays as it is until

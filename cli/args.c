@@ -47,6 +47,7 @@ static const cli_option_spec args_specs[] = {
     {OPT_PATH, "path", 0, "PATH", OFFER_DOCUMENT, "of one document"},
     {OPT_FOLLOW, "follow", 'f', NULL, NULL, "then wait for new ones; ends with Ctrl-C"},
     {OPT_TIMEOUT, "timeout", 0, "SECONDS", NULL, "how long to wait"},
+    {OPT_BACKEND, "backend", 0, "HOW", "flock sentinel", "flock (default) or sentinel"},
     {OPT_BATCH, "batch", 0, "N", NULL, "N changes share one sync"},
     {OPT_ACK, "ack", 0, NULL, NULL, "print each line's number once its change is safe"},
     {OPT_STRICT, "strict", 0, NULL, NULL,

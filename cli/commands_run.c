@@ -5,7 +5,10 @@
  * (2) This process may be killed all the same. Therefore the command inherits the descriptor that
  *     has the lock, as with flock(1): the kernel frees it when the last of the two is gone.
  * (3) A command that ends leaves nothing held, though a daemon of its may have the descriptor:
- *     letting go unlocks what all of them share. */
+ *     letting go unlocks what all of them share.
+ * (4) By sentinel there is nothing to inherit: the process that becomes the command takes the lock
+ *     itself, and the record names the command. Its file outlives it, as a dead one's: this process
+ *     takes it once more to remove it; if that is killed, the next holder does. */
 #include "cli.h"
 
 #include "output.h"
@@ -26,16 +29,23 @@ enum { RUN_CANNOT = 126, RUN_NO_SUCH = 127, RUN_SIGNAL = 128 }; /* as shells ans
 
 /* ---- lock ---- */
 
-static void lock_holder_text(const agt_lock_holder *h, char *out, size_t size) {
-    char time[CLI_TIME_TEXT], since[64] = "";
-    if (h->since_unix_ms)
-        (void)snprintf(since, sizeof since, ", since %s", time_exact(h->since_unix_ms, time));
-    (void)snprintf(out, size, "%s, process %lld on %s%s",
-                   h->program[0] ? h->program : "a program without a name", (long long)h->pid,
-                   h->host[0] ? h->host : "an unknown host", since);
+const char *lock_backend_name(uint32_t backend) {
+    return backend == AGT_LOCK_SENTINEL ? "sentinel" : "flock";
 }
 
-/* `refused`: it is the answer to one who wanted the lock. */
+static void lock_holder_text(const agt_lock_holder *h, char *out, size_t size) {
+    char time[CLI_TIME_TEXT], since[64] = "", epoch[40] = "";
+    if (h->since_unix_ms)
+        (void)snprintf(since, sizeof since, ", since %s", time_exact(h->since_unix_ms, time));
+    if (h->epoch) (void)snprintf(epoch, sizeof epoch, ", epoch %llu", (unsigned long long)h->epoch);
+    (void)snprintf(out, size, "%s, process %lld on %s%s, by %s%s",
+                   h->program[0] ? h->program : "a program without a name", (long long)h->pid,
+                   h->host[0] ? h->host : "an unknown host", since, lock_backend_name(h->backend),
+                   epoch);
+}
+
+/* `refused`: it is the answer to one who wanted the lock. The epoch is that of who holds it, or
+ * held it last. */
 static void lock_json(const agt_lock_holder *h, bool held, bool refused) {
     out_json j = {0};
     json_open(&j, NULL, '{');
@@ -49,18 +59,21 @@ static void lock_json(const agt_lock_holder *h, bool held, bool refused) {
         json_put(&j, "host", h->host[0] ? h->host : NULL);
         json_put(&j, "program", h->program[0] ? h->program : NULL);
         json_put_time(&j, "since", h->since_unix_ms);
+        json_put(&j, "backend", lock_backend_name(h->backend));
     }
+    if (h->epoch) json_put_u64(&j, "epoch", h->epoch);
     json_close(&j, '}');
 }
 
-/* Says on stderr (or as JSON) who has it. */
-static int lock_busy(cli *c) {
+/* Says on stderr (or as JSON) who has it. Where nobody is named, the library knows what to do. */
+static int lock_busy(cli *c, const agt_error *err) {
     agt_lock_holder h = AGT_LOCK_HOLDER_INIT;
-    char who[320];
+    char who[384];
     c->failure.status = AGT_BUSY;
     if (agt_poll_lock_holder(c->root, &h, NULL) != AGT_OK)
         return out_fail(CLI_BUSY, "the poll lock is held by another process");
     if (c->json) lock_json(&h, true, true);
+    if (h.backend == AGT_LOCK_SENTINEL && !h.pid) return out_fail(CLI_BUSY, "%s", err->message);
     lock_holder_text(&h, who, sizeof who);
     return out_fail(CLI_BUSY, "the poll lock is held by %s", who);
 }
@@ -68,7 +81,7 @@ static int lock_busy(cli *c) {
 static int lock_status(cli *c) {
     agt_lock_holder h = AGT_LOCK_HOLDER_INIT;
     agt_error err;
-    char who[320];
+    char who[384];
     agt_status st = agt_poll_lock_holder(c->root, &h, &err);
     if (st != AGT_OK && st != AGT_NOT_FOUND) return cli_failed(c, st, &err);
     bool held = st == AGT_OK && h.held;
@@ -83,15 +96,20 @@ static int lock_status(cli *c) {
     return CLI_DONE;
 }
 
-static int lock_try(cli *c) {
+static int lock_try(cli *c, uint32_t backend) {
+    agt_poll_lock_options o = AGT_POLL_LOCK_OPTIONS_INIT;
+    agt_lock_holder h = AGT_LOCK_HOLDER_INIT;
     agt_poll_lock *lock;
     agt_error err;
-    agt_status st = agt_poll_lock_try(&lock, c->root, &err);
-    if (st == AGT_BUSY) return lock_busy(c);
+    o.timeout_ms = AGT_TRY;
+    o.backend = backend;
+    agt_status st = agt_poll_lock_acquire(&lock, c->root, &o, &err);
+    if (st == AGT_BUSY) return lock_busy(c, &err);
     if (st != AGT_OK) return cli_failed(c, st, &err);
+    h.epoch = agt_poll_lock_epoch(lock);
     agt_poll_lock_release(lock);
     if (c->json)
-        lock_json(NULL, false, false);
+        lock_json(&h, false, false);
     else
         (void)puts("free");
     return CLI_DONE;
@@ -128,9 +146,38 @@ static void run_exec(char **argv) {
     _exit(out_fail(code, "cannot run %s: %s", argv[0], strerror(errno)));
 }
 
+/* What a hold is about. */
+typedef struct run_hold {
+    cli *c;
+    char **argv;
+    agt_poll_lock_options options;
+    agt_poll_lock *lock;
+} run_hold;
+
+static int hold_take(run_hold *h) {
+    agt_error err;
+    agt_status st = agt_poll_lock_acquire(&h->lock, h->c->root, &h->options, &err);
+    if (st == AGT_BUSY) return lock_busy(h->c, &err);
+    return st == AGT_OK ? CLI_DONE : cli_failed(h->c, st, &err);
+}
+
+/* In the child. */
+static void hold_become(run_hold *h) {
+    if (h->options.backend == AGT_LOCK_SENTINEL) { /* (4) */
+        int code = hold_take(h);
+        if (code != CLI_DONE) {
+            (void)fflush(NULL);
+            _exit(code);
+        }
+    } else
+        lock_inherit(h->c); /* (2) */
+    out_child();
+    run_exec(h->argv);
+}
+
 /* Runs the command under the lock and waits for it. Returns its exit code, or 128 and the signal.
  */
-static int run_wait(const cli *c, char **argv) {
+static int run_wait(run_hold *h, pid_t *out) {
     struct sigaction pass, before[RUN_SIGNALS];
     sigset_t all, mask;
     int status = 0;
@@ -142,11 +189,10 @@ static int run_wait(const cli *c, char **argv) {
     pass.sa_flags = SA_RESTART;
     pid_t child = fork();
     if (child == 0) {
-        out_child();
         (void)sigprocmask(SIG_SETMASK, &mask, NULL);
-        lock_inherit(c);
-        run_exec(argv);
+        hold_become(h);
     }
+    *out = child;
     if (child > 0) run_child = (sig_atomic_t)child;
     for (size_t i = 0; child > 0 && i < RUN_SIGNALS; i++) {
         (void)sigaction(run_signals[i], NULL, &before[i]);
@@ -172,22 +218,41 @@ static int lock_timeout(const char *s, int32_t *out) {
     return CLI_DONE;
 }
 
-static int lock_hold(cli *c, char **argv) {
-    agt_poll_lock_options o = AGT_POLL_LOCK_OPTIONS_INIT;
-    agt_poll_lock *lock;
-    agt_error err;
-    const char *slash = strrchr(argv[0], '/');
+/* Removes what the command's own time of holding left (4). Whoever else got the lock has done so.
+ */
+static void hold_clean(run_hold *h, pid_t command) {
+    agt_lock_holder last = AGT_LOCK_HOLDER_INIT;
+    h->options.timeout_ms = AGT_TRY;
+    if (agt_poll_lock_holder(h->c->root, &last, NULL) == AGT_OK && !last.held &&
+        last.pid == command)
+        (void)agt_poll_lock_acquire(&h->lock, h->c->root, &h->options, NULL);
+}
+
+static int lock_hold(cli *c, uint32_t backend) {
+    const agt_poll_lock_options o = AGT_POLL_LOCK_OPTIONS_INIT;
+    run_hold h = {c, c->args.words, o, NULL};
+    const char *name = h.argv[0], *slash = strrchr(name, '/');
     char program[64];
-    int code = lock_timeout(c->args.value[OPT_TIMEOUT], &o.timeout_ms);
+    pid_t command = -1;
+    int code = lock_timeout(c->args.value[OPT_TIMEOUT], &h.options.timeout_ms);
     if (code != CLI_DONE) return code;
-    (void)snprintf(program, sizeof program, "%.60s", slash && slash[1] ? slash + 1 : argv[0]);
-    o.program = program;
-    agt_status st = agt_poll_lock_acquire(&lock, c->root, &o, &err);
-    if (st == AGT_BUSY) return lock_busy(c);
-    if (st != AGT_OK) return cli_failed(c, st, &err);
-    code = run_wait(c, argv);
-    agt_poll_lock_release(lock);
+    (void)snprintf(program, sizeof program, "%.60s", slash && slash[1] ? slash + 1 : name);
+    h.options.program = program;
+    h.options.backend = backend;
+    if (backend != AGT_LOCK_SENTINEL) code = hold_take(&h);
+    if (code != CLI_DONE) return code;
+    code = run_wait(&h, &command);
+    if (backend == AGT_LOCK_SENTINEL) hold_clean(&h, command);
+    agt_poll_lock_release(h.lock);
     return code;
+}
+
+static int lock_backend(const char *s, uint32_t *out) {
+    *out = AGT_LOCK_DEFAULT;
+    if (!s) return CLI_DONE;
+    *out = strcmp(s, "flock") == 0 ? AGT_LOCK_FLOCK : AGT_LOCK_SENTINEL;
+    if (*out == AGT_LOCK_FLOCK || strcmp(s, "sentinel") == 0) return CLI_DONE;
+    return out_fail(CLI_USAGE, "there is no --backend '%s'; use flock or sentinel", s);
 }
 
 static int command_lock(cli *c) {
@@ -198,7 +263,9 @@ static int command_lock(cli *c) {
     if (!hold && strcmp(what, "status") != 0 && strcmp(what, "try") != 0)
         return out_usage(c->command, "lock does not know '%s'; say status, try or hold", what);
     int code = args_read(&c->args, c->command, c->args.count, words, &at,
-                         OPTS_ALWAYS | OPT(JSON) | (hold ? OPT(TIMEOUT) : 0), hold);
+                         OPTS_ALWAYS | OPT(JSON) | (what[0] != 's' ? OPT(BACKEND) : 0) |
+                             (hold ? OPT(TIMEOUT) : 0),
+                         hold);
     if (code != CLI_DONE) return code;
     if (c->args.value[OPT_HELP]) {
         help_one(&cli_lock);
@@ -208,10 +275,12 @@ static int command_lock(cli *c) {
     if (hold && c->args.count == 0) return out_usage(c->command, "lock hold needs a COMMAND");
     if (!hold && c->args.count > 0)
         return out_usage(c->command, "'lock %s' takes no '%s'", what, c->args.words[0]);
-    code = cli_find(c);
+    uint32_t backend;
+    code = lock_backend(c->args.value[OPT_BACKEND], &backend);
+    if (code == CLI_DONE) code = cli_find(c);
     if (code != CLI_DONE) return code;
-    if (hold) return lock_hold(c, c->args.words);
-    return what[0] == 's' ? lock_status(c) : lock_try(c);
+    if (hold) return lock_hold(c, backend);
+    return what[0] == 's' ? lock_status(c) : lock_try(c, backend);
 }
 
 /* ---- git ---- */
@@ -298,18 +367,26 @@ const cli_command cli_lock = {
     .group = "more",
     .line = "the poll lock: one leader among all processes",
     .usage = "status\n"
-             "try\n"
-             "hold [--timeout SECONDS] [--] COMMAND [ARGS]",
+             "try [--backend HOW]\n"
+             "hold [--timeout SECONDS] [--backend HOW] [--] COMMAND [ARGS]",
     .text =
         "The lock is that of the store around the current folder; the library's needs no store. "
-        "status says who holds the lock. try answers whether it can be had: exit code 0 or 5. "
+        "status says who holds the lock, since when, by which backend, and the leader's epoch: a "
+        "number that is larger for each holder than for the one before. try answers whether it can "
+        "be had: exit code 0 or 5. "
         "hold waits for it, runs COMMAND while holding it and exits as COMMAND does; 5 if "
         "somebody else keeps it. The lock is free again when COMMAND ends, however it ends. If "
         "agent-trace is killed before that, the lock stays with COMMAND, and with what COMMAND "
         "has started, for as long as they live; status then still names the process of "
-        "agent-trace.",
+        "agent-trace.\n\n"
+        "--backend sentinel is for file systems without flock: a file in .agent-trace/locks says "
+        "who holds the lock, and what a dead process left is taken over. All who want the lock of "
+        "one store should use the same backend; two that do not exclude each other all the same. "
+        "Held so, the lock belongs to the process of COMMAND and not to what that has started, and "
+        "status names it.",
     .takes = {{OPT_TIMEOUT, "how long hold waits (default " CLI_QUOTE(CLI_LOCK_WAIT_S) "; 0: one "
                                                                                        "try)"},
+              {OPT_BACKEND, "flock (default), or sentinel where there is none"},
               {OPT_JSON, "print who holds it as JSON"}},
     .exits = "hold exits as COMMAND does, with 126 or 127 where it cannot be run, and with 128 and "
              "the signal's number where a signal ended it",

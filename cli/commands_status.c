@@ -195,7 +195,11 @@ static void status_print_json(const cli *c, const status *s) {
     json_put_bool(&j, "apply_pending", i->apply_pending != 0);
     json_put_bool(&j, "recovered", i->recovered != 0);
     json_put_bool(&j, "leader", s->leader.held != 0);
-    if (s->leader.held) json_put_i64(&j, "leader_pid", s->leader.pid);
+    if (s->leader.held) {
+        json_put_i64(&j, "leader_pid", s->leader.pid);
+        json_put(&j, "leader_backend", lock_backend_name(s->leader.backend));
+        json_put_u64(&j, "leader_epoch", s->leader.epoch);
+    }
     status_json_changed(&j, s);
     if (s->knows_files) status_json_files(&j, &s->files);
     json_close(&j, '}');
@@ -400,8 +404,9 @@ static void status_print(cli *c, const status *s) {
     out_fact("journal", OUT_PLAIN, text);
     out_fact("trace", OUT_PLAIN, out_bytes(s->info.trace_bytes, size));
     if (s->leader.held) {
-        (void)snprintf(text, sizeof text, "%s, process %lld on %s", s->leader.program,
-                       (long long)s->leader.pid, s->leader.host);
+        (void)snprintf(text, sizeof text, "%s, process %lld on %s, by %s, epoch %llu",
+                       s->leader.program, (long long)s->leader.pid, s->leader.host,
+                       lock_backend_name(s->leader.backend), (unsigned long long)s->leader.epoch);
         out_fact("leader", OUT_PLAIN, text);
     }
     status_print_troubles(s);

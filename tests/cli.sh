@@ -1225,9 +1225,10 @@ exits 0 && prints free
 run lock try
 exits 0 && prints free
 run lock status --json
-exits 0 && json "j == {'held': False}"
+exits 0 && json "j['held'] is False and set(j) == {'held', 'epoch'}"
+before=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["epoch"])' <"$T/out")
 run lock --json try
-exits 0 && json "j['held'] is False"
+exits 0 && json "j['held'] is False and j['epoch'] == $before + 1"
 
 it 'lock hold runs the command, exits as it does, and keeps others out meanwhile'
 run lock hold -- sh -c 'echo in; exit 7'
@@ -1241,11 +1242,13 @@ for i in $(seq 1 50); do # the lock comes first, its holder's name a moment late
 done
 exits 5 && complains_like "the poll lock is held by sleep, process $holder on .*, since 20"
 run lock try --json
-exits 5 && json "j['status'] == 'AGT_BUSY' and j['held'] is True and j['pid'] == $holder and j['program'] == 'sleep' and j['since'].endswith('Z')"
+exits 5 && json "j['status'] == 'AGT_BUSY' and j['held'] is True and j['pid'] == $holder and j['program'] == 'sleep' and j['since'].endswith('Z') and j['backend'] == 'flock' and j['epoch'] > 0"
 run lock status
-exits 0 && prints_like "^held by sleep, process $holder on "
+exits 0 && prints_like "^held by sleep, process $holder on .*, by flock, epoch [0-9]+$"
 run status
-prints_like "^leader +sleep, process $holder on "
+prints_like "^leader +sleep, process $holder on .*, by flock, epoch [0-9]+$"
+run status --json
+json "j['leader_pid'] == $holder and j['leader_backend'] == 'flock' and j['leader_epoch'] > $before"
 start=$(date +%s)
 run lock hold --timeout 0 -- touch "$T/entered"
 exits 5 && complains_like 'held by sleep'
@@ -1288,6 +1291,62 @@ exits 5
 kill -KILL "$(cat "$T/command")"
 run lock hold --timeout 5 true
 exits 0
+
+it 'lock by sentinel: held by the command itself, seen by both kinds, nothing is left'
+rm -f "$T/command"
+"$program" lock hold --backend sentinel -- sh -c "echo \$\$ >'$T/command'; exec sleep 20" &
+holder=$!
+for i in $(seq 1 50); do [ -s "$T/command" ] && break; sleep 0.1; done
+command=$(cat "$T/command")
+run lock try
+exits 5 && complains_like "the poll lock is held by sh, process $command on .*, by sentinel, epoch"
+run lock try --backend sentinel --json
+exits 5 && json "j['status'] == 'AGT_BUSY' and j['pid'] == $command and j['backend'] == 'sentinel'"
+epoch=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["epoch"])' <"$T/out")
+run lock status
+exits 0 && prints_like "^held by sh, process $command on .*, by sentinel, epoch $epoch$"
+run lock status --json
+json "j['held'] and j['backend'] == 'sentinel' and j['epoch'] == $epoch"
+run status --json
+json "j['leader'] and j['leader_backend'] == 'sentinel' and j['leader_epoch'] == $epoch"
+run lock hold --backend sentinel --timeout 0.3 -- touch "$T/entered"
+exits 5 && complains_like 'held by sh'
+run lock hold --backend flock --timeout 0 -- touch "$T/entered"
+exits 5
+[ ! -e "$T/entered" ] || bad 'two were in'
+kill -TERM $holder # is passed on
+wait $holder
+[ $? -eq 143 ] || bad "the holder's exit code is $?"
+[ -z "$(ls .agent-trace/locks | grep -e owner -e reap -e tmp)" ] || bad 'something is left'
+run lock hold --backend sentinel -- sh -c 'exit 7'
+exits 7
+[ ! -e .agent-trace/locks/poll.lock.owner ] || bad 'the file is left'
+run lock hold --backend sentinel -- no-such-command-at-all
+exits 127
+[ ! -e .agent-trace/locks/poll.lock.owner ] || bad 'the file is left'
+run lock try --backend sentinel
+exits 0 && prints free
+
+it 'by sentinel, too, a command whose agent-trace was killed keeps the lock until it ends'
+rm -f "$T/command"
+"$program" lock hold --backend sentinel -- sh -c "echo \$\$ >'$T/command'; exec sleep 20" &
+holder=$!
+for i in $(seq 1 50); do [ -s "$T/command" ] && break; sleep 0.1; done
+kill -KILL $holder
+wait $holder 2>/dev/null
+run lock try --backend sentinel
+exits 5
+kill -KILL "$(cat "$T/command")"
+run lock hold --backend sentinel --timeout 5 true
+exits 0
+echo junk >.agent-trace/locks/poll.lock.owner
+run lock try
+exits 5 && complains_like 'poll.lock.owner does not say whose it is; .* remove that file'
+rm .agent-trace/locks/poll.lock.owner
+run lock try --backend fcntl
+exits 2 && complains "there is no --backend 'fcntl'; use flock or sentinel"
+run lock status --backend flock
+exits 2
 
 it 'the command gets exactly its own arguments'
 for words in '' '--' '--timeout 3 --' '--timeout=3'; do

@@ -227,6 +227,23 @@ TEST(old_upgrade, nothing_is_done_while_a_process_of_the_old_program_leads) {
     CHECK_OK(agt_upgrade(root, NULL, NULL, &err), err);
 }
 
+TEST(old_upgrade, nothing_is_done_while_one_of_ours_leads_by_whichever_lock) {
+    agt_error err;
+    for (uint32_t backend = AGT_LOCK_FLOCK; backend <= AGT_LOCK_SENTINEL; backend++) {
+        const char *root = old_unpack("agents");
+        agt_poll_lock_options o = AGT_POLL_LOCK_OPTIONS_INIT;
+        agt_poll_lock *lock;
+        o.backend = backend;
+        o.timeout_ms = AGT_TRY;
+        CHECK_OK(agt_poll_lock_acquire(&lock, root, &o, &err), err);
+        CHECK_STATUS(agt_upgrade(root, NULL, NULL, &err), AGT_BUSY, err);
+        CHECK(strstr(err.message, backend == AGT_LOCK_FLOCK ? "poll.lock" : "poll.lock.owner"));
+        CHECK_OK(agt_poll_lock_check(lock, &err), err);
+        agt_poll_lock_release(lock);
+        CHECK_OK(agt_upgrade(root, NULL, NULL, &err), err);
+    }
+}
+
 /* ---- the folder's .git ---- */
 
 TEST(old_upgrade, the_git_file_goes_only_if_it_led_to_the_old_repository) {

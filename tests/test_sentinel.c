@@ -437,8 +437,23 @@ TEST(sentinel, who_leads_is_told) {
     CHECK_INT(h.held, 1);
     CHECK_STR(h.program, "teller");
     CHECK_INT(h.epoch, agt_poll_lock_epoch(lock));
+    CHECK_INT(h.backend, AGT_LOCK_SENTINEL);
+    agt_lock_holder older =
+        AGT_LOCK_HOLDER_INIT; /* a caller that was compiled before there was one */
+    older.size = offsetof(agt_lock_holder, backend);
+    older.backend = 77;
+    CHECK_OK(agt_poll_lock_holder(root, &older, &err), err);
+    CHECK_INT(older.epoch, h.epoch);
+    CHECK_INT(older.backend, 77);
     agt_poll_lock_release(lock);
     CHECK_OK(agt_poll_lock_holder(root, &h, &err), err);
     CHECK_INT(h.held, 0);
+    CHECK_INT(h.backend, AGT_LOCK_DEFAULT);
     CHECK_STR(h.program, "teller");
+    o.backend = AGT_LOCK_FLOCK;
+    CHECK_OK(agt_poll_lock_acquire(&lock, root, &o, &err), err);
+    CHECK_OK(agt_poll_lock_holder(root, &h, &err), err);
+    CHECK_INT(h.backend, AGT_LOCK_FLOCK);
+    CHECK_INT(h.epoch, agt_poll_lock_epoch(lock));
+    agt_poll_lock_release(lock);
 }

@@ -270,7 +270,10 @@ AGT_PRIVATE agt_status agt__lock_holder(const agt_sys *sys, agt_fd locks, agt_lo
     agt_status owner = agt__sentinel_look(sys, locks, &h, &out->held, &mine);
     if (owner != AGT_OK && owner != AGT_NOT_FOUND) return agt__answer(owner, &mine, err);
     if (owner == AGT_OK) poll_tell(&h, out);
-    if (owner == AGT_OK && out->held) return AGT_OK;
+    if (owner == AGT_OK && out->held) {
+        out->backend = AGT_LOCK_SENTINEL;
+        return AGT_OK;
+    }
     agt_fd fd = sys->open(sys->ctx, locks, AGT_POLL_LOCK, AGT_O_READ, 0);
     if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT && owner == AGT_OK) return AGT_OK;
     if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", AGT_POLL_LOCK);
@@ -278,6 +281,7 @@ AGT_PRIVATE agt_status agt__lock_holder(const agt_sys *sys, agt_fd locks, agt_lo
     sys->close(sys->ctx, fd);
     if (status == AGT_UNSUPPORTED && owner == AGT_OK) return AGT_OK;
     if (status != AGT_OK) return status;
+    if (out->held) out->backend = AGT_LOCK_FLOCK;
     agt__holder_read(sys, locks, &h);
     poll_tell(&h, out);
     return AGT_OK;

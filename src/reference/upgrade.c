@@ -1,6 +1,8 @@
 /* upgrade: the public call: locks, order, result. See upgrade.h. */
 #include "upgrade.h"
 
+#include "../lock/sentinel.h"
+
 #define UPGRADE_PID_MAX 64u
 
 /* ---- opening ---- */
@@ -55,6 +57,13 @@ static agt_status upgrade_instance(agt_upgrading *u, agt_error *err) {
                      proc + 6);
 }
 
+/* Does somebody lead by the other kind of poll lock? Under ours: see poll_lock.c (6). */
+static agt_status upgrade_sentinel(agt_upgrading *u, agt_error *err) {
+    agt_sentinel other;
+    agt__sentinel_init(&other, u->sys, u->locks, NULL);
+    return agt__sentinel_none(&other, err);
+}
+
 static agt_status upgrade_lock(agt_upgrading *u, agt_error *err) {
     agt_status st = agt__open_folder(u->sys, u->at, "locks", true, &u->locks, err);
     if (st != AGT_OK) return st;
@@ -70,6 +79,7 @@ static agt_status upgrade_lock(agt_upgrading *u, agt_error *err) {
         return agt__fail(err, AGT_BUSY,
                          "a process of agent-trace leads this store (.agent-trace/locks/poll.lock "
                          "names it); end it and try again");
+    if (st == AGT_OK) st = upgrade_sentinel(u, err);
     return st == AGT_OK ? upgrade_instance(u, err) : st;
 }
 

@@ -10,7 +10,8 @@
  * (2) Nothing of the old store is deleted, and no document is touched. What is on disk and differs
  *     from the newest version is somebody's edit, as always. The store is closed to others, and
  *     hidden from a git around it before the root's .git goes, which hid it till then.
- * (3) While a process of agent-trace 0.1.0 leads, nothing is done: its locks are asked. */
+ * (3) While a process leads, agent-trace 0.1.0 or one of ours by either kind of poll lock, nothing
+ *     is done: the locks are asked. */
 #ifndef AGT_UPGRADE_H
 #define AGT_UPGRADE_H
 
