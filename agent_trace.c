@@ -12336,7 +12336,12 @@ AGT_PRIVATE agt_status agt__epoch_fence(const agt_sys *sys, agt_fd locks, uint64
  *     be a record that this version does not understand: only a person removes that.
  * (7) Nothing is synced. After a restart every record is a dead one's, or (6).
  * (8) tests/model/sentinel.pml has the same steps under the same names, in every order.
- * (9) exec does not let go: for others the process is the same. Release before exec. */
+ * (9) exec does not let go: for others the process is the same. Release before exec.
+ * (10) Who dies while it publishes or claims leaves a temporary or a claim. Neither blocks anybody
+ *     for long, but nobody comes across them again: whoever leads by the file, or takes over from
+ *     one who did, sweeps, and so does the doctor. A temporary is removed if it names itself, and a
+ *     process that is dead: its name is never used again. A claim is removed as at S4, by a claim
+ *     on it. What names nobody may be somebody's who is just writing it, and stays. */
 /* begin src/lock/sentinel.h */
 /* sentinel: one holder among all processes by a file that exists, for systems without flock. */
 #ifndef AGT_SENTINEL_H
@@ -12348,6 +12353,7 @@ typedef struct agt_sentinel {
     agt_fd dir;      /* borrowed: the folder */
     agt_holder self; /* what is published; a new token for each time of holding */
     bool held;
+    bool took_over;  /* from a dead one, for the holder of another lock */
     char seen[33];   /* the incarnation that is being waited out, see sentinel.c (6) */
     int64_t seen_ns; /* since when */
 } agt_sentinel;
@@ -12370,6 +12376,18 @@ AGT_PRIVATE agt_status agt__sentinel_look(const agt_sys *sys, agt_fd dir, agt_ho
  * AGT_BUSY, AGT_INVALID, AGT_IO. */
 AGT_PRIVATE agt_status agt__sentinel_none(agt_sentinel *s, agt_error *err);
 
+/* What dead processes left of publishing and claiming, see sentinel.c (10). */
+typedef struct agt_leftovers {
+    uint32_t found;   /* files whose process is proved dead */
+    uint32_t removed; /* of them */
+    char first[64];   /* the name of the first one that is still there; empty if none is */
+} agt_leftovers;
+
+/* Finds them, up to `most` (0: all), and removes them if `clear`. For anybody, at any time. What
+ * cannot be listed, read or removed counts as not found or not removed. */
+AGT_PRIVATE void agt__sentinel_sweep(agt_sentinel *s, bool clear, uint32_t most,
+                                     agt_leftovers *out);
+
 #endif /* AGT_SENTINEL_H */
 /* end src/lock/sentinel.h */
 
@@ -12377,6 +12395,8 @@ AGT_PRIVATE agt_status agt__sentinel_none(agt_sentinel *s, agt_error *err);
 #include <stdio.h>
 
 #define SENTINEL_OWNER "poll.lock.owner"
+#define SENTINEL_TMP   "poll.lock.tmp."
+#define SENTINEL_REAP  "poll.lock.reap."
 #define SENTINEL_DEPTH 3
 #define SENTINEL_TRIES 16
 #define SENTINEL_NAME  64
@@ -12466,8 +12486,8 @@ static bool sentinel_has(const agt_sys *sys, agt_fd dir, const char *name, const
 
 /* ---- S1 ---- */
 
-static void sentinel_name(char out[SENTINEL_NAME], const char *what, const char *token) {
-    (void)snprintf(out, SENTINEL_NAME, "poll.lock.%s.%s", what, token);
+static void sentinel_name(char out[SENTINEL_NAME], const char *before, const char *token) {
+    (void)snprintf(out, SENTINEL_NAME, "%s%s", before, token);
 }
 
 static int sentinel_fill(const agt_sys *sys, agt_fd dir, const char *name, const agt_holder *h) {
@@ -12492,7 +12512,7 @@ static int sentinel_move(const agt_sys *sys, agt_fd dir, const char *tmp, const 
 static agt_status sentinel_publish(const agt_sys *sys, agt_fd dir, const char *name,
                                    const agt_holder *h, agt_error *err) {
     char tmp[SENTINEL_NAME];
-    sentinel_name(tmp, "tmp", h->token);
+    sentinel_name(tmp, SENTINEL_TMP, h->token);
     int rc = sentinel_fill(sys, dir, tmp, h);
     if (rc < 0) return agt__fail_sys(err, rc, "cannot make .agent-trace/locks/%s", tmp);
     rc = sentinel_move(sys, dir, tmp, name);
@@ -12564,7 +12584,7 @@ static agt_status sentinel_clear(agt_sentinel *s, const char *name, const agt_ho
     char claim[SENTINEL_NAME];
     agt_holder mine = s->self, theirs;
     sentinel_found found;
-    sentinel_name(claim, "reap", dead->token);
+    sentinel_name(claim, SENTINEL_REAP, dead->token);
     if (depth > SENTINEL_DEPTH)
         return agt__fail(err, AGT_IO,
                          "process after process died while it removed .agent-trace/locks/%s; if no "
@@ -12666,6 +12686,72 @@ AGT_PRIVATE agt_status agt__sentinel_look(const agt_sys *sys, agt_fd dir, agt_ho
     return AGT_OK;
 }
 
+/* ---- sweeping (10) ---- */
+
+#define SENTINEL_BATCH 32
+
+/* Names in the folder, a batch of them. */
+typedef struct sentinel_names {
+    uint32_t skip, count;
+    char name[SENTINEL_BATCH][SENTINEL_NAME];
+} sentinel_names;
+
+/* The token in a name of that kind, NULL if it is none. */
+static const char *sentinel_name_token(const char *name, const char *before) {
+    size_t n = strlen(before);
+    return strncmp(name, before, n) == 0 && sentinel_token_valid(name + n) ? name + n : NULL;
+}
+
+static int sentinel_take_name(void *ctx, const char *name) {
+    sentinel_names *l = ctx;
+    if (!sentinel_name_token(name, SENTINEL_TMP) && !sentinel_name_token(name, SENTINEL_REAP))
+        return 0;
+    if (l->skip) {
+        l->skip--;
+        return 0;
+    }
+    (void)agt__copy_text(l->name[l->count], SENTINEL_NAME, name, strlen(name));
+    return ++l->count == SENTINEL_BATCH;
+}
+
+/* Is it a dead process'? */
+static bool sentinel_left(agt_sentinel *s, const char *name, agt_holder *h) {
+    sentinel_found found;
+    const char *tmp = sentinel_name_token(name, SENTINEL_TMP);
+    if (sentinel_read(s->sys, s->dir, name, h, &found, NULL) != AGT_OK) return false;
+    if (found != SENTINEL_RECORD || (tmp && strcmp(tmp, h->token) != 0)) return false;
+    return agt__liveness_ask(s->sys, s->dir, h, NULL) == AGT_DEAD;
+}
+
+static bool sentinel_sweep_one(agt_sentinel *s, const char *name, const agt_holder *dead) {
+    if (!sentinel_name_token(name, SENTINEL_TMP))
+        return sentinel_clear(s, name, dead, 1, NULL) == AGT_OK;
+    int rc = s->sys->remove(s->sys->ctx, s->dir, name);
+    return rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT;
+}
+
+AGT_PRIVATE void agt__sentinel_sweep(agt_sentinel *s, bool clear, uint32_t most,
+                                     agt_leftovers *out) {
+    sentinel_names l;
+    uint32_t stay = 0;
+    memset(out, 0, sizeof *out);
+    do {
+        l.skip = stay;
+        l.count = 0;
+        (void)s->sys->list(s->sys->ctx, s->dir, sentinel_take_name, &l);
+        for (uint32_t i = 0; i < l.count && !(most && out->found >= most); i++) {
+            agt_holder h;
+            bool left = sentinel_left(s, l.name[i], &h);
+            bool gone = left && clear && sentinel_sweep_one(s, l.name[i], &h);
+            out->found += left;
+            out->removed += gone;
+            stay += !gone;
+            if (left && !gone && !out->first[0])
+                (void)agt__copy_text(out->first, sizeof out->first, l.name[i], strlen(l.name[i]));
+        }
+    } while (l.count == SENTINEL_BATCH && !(most && out->found >= most));
+}
+
 AGT_PRIVATE agt_status agt__sentinel_none(agt_sentinel *s, agt_error *err) {
     agt_stat there;
     agt_holder h;
@@ -12677,7 +12763,9 @@ AGT_PRIVATE agt_status agt__sentinel_none(agt_sentinel *s, agt_error *err) {
     agt_status st = sentinel_read(s->sys, s->dir, SENTINEL_OWNER, &h, &found, err);
     if (st != AGT_OK || found == SENTINEL_ABSENT) return st;
     st = sentinel_judge(s, SENTINEL_OWNER, &h, found, err);
-    return st == AGT_OK ? sentinel_clear(s, SENTINEL_OWNER, &h, 1, err) : st;
+    if (st == AGT_OK) st = sentinel_clear(s, SENTINEL_OWNER, &h, 1, err);
+    if (st == AGT_OK) s->took_over = true;
+    return st;
 }
 /* end src/lock/sentinel.c */
 /* begin src/lock/poll_lock.c */
@@ -12706,6 +12794,7 @@ AGT_PRIVATE agt_status agt__sentinel_none(agt_sentinel *s, agt_error *err) {
 #include <stdio.h>
 
 #define POLL_RETAKES 100 /* of a lock file that is replaced again and again */
+#define POLL_SWEEPS  8   /* files of dead processes that one holder removes */
 
 struct agt_poll_lock {
     agt_mem mem;
@@ -12838,6 +12927,13 @@ static agt_status poll_take(agt_poll_lock *p, int32_t timeout_ms, agt_error *err
                      AGT_POLL_LOCK);
 }
 
+/* Removes what dead processes left of taking the lock by the file; no more at once than a moment
+ * is enough for. */
+static void poll_sweep(agt_poll_lock *p) {
+    agt_leftovers left;
+    if (p->by_file || p->owner.took_over) agt__sentinel_sweep(&p->owner, true, POLL_SWEEPS, &left);
+}
+
 AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char *root,
                                                  const agt_poll_lock_options *opts,
                                                  agt_error *err) {
@@ -12871,6 +12967,7 @@ AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char
     }
     p->owner.self.since_unix_ms = p->sys->now_unix_ms(p->sys->ctx);
     poll_announce(p);
+    poll_sweep(p);
     *out = p;
     return AGT_OK;
 }
@@ -30746,7 +30843,9 @@ AGT_PRIVATE agt_status agt__doctor_files(agt_visit *v, agt_error *err) {
  * (2) What lies in tmp/ while a record waits to be applied, or since a restart, is the recovery's,
  *     which the next command that writes carries out.
  * (3) With --fix they are cleared under both locks: tmp/ by the recovery's own hand, which keeps
- *     what may be an edit in aside/; others hold nothing that counts (FORMAT.md 2). */
+ *     what may be an edit in aside/; others hold nothing that counts (FORMAT.md 2).
+ * (4) Those of the lock by a file need no lock: each names its process (sentinel.c). */
+
 
 typedef enum left_kind {
     LEFT_TMP, /* NAME.tmp */
@@ -30807,6 +30906,18 @@ static agt_status left_in(const agt_store *s, size_t place, bool clear, left_all
     return failed ? agt__nomem(err) : AGT_OK;
 }
 
+/* (4) */
+static void left_in_locks(const agt_store *s, bool clear, left_all *all) {
+    agt_sentinel lock;
+    agt_leftovers left;
+    if (s->locks == AGT_FD_NONE) return;
+    agt__sentinel_init(&lock, s->sys, s->locks, NULL);
+    agt__sentinel_sweep(&lock, clear, 0, &left);
+    if (!all->count && left.first[0])
+        (void)snprintf(all->first, sizeof all->first, "locks/%s", left.first);
+    all->count += left.found - left.removed;
+}
+
 /* `tmp` says that what lies in tmp/ counts, too. */
 static agt_status left_look(const agt_store *s, bool tmp, bool clear, left_all *all,
                             agt_error *err) {
@@ -30816,6 +30927,7 @@ static agt_status left_look(const agt_store *s, bool tmp, bool clear, left_all *
         bool whole = left_places[i].kind == LEFT_ALL;
         if (!whole || tmp) st = left_in(s, i, clear && !whole, all, err);
     }
+    if (st == AGT_OK) left_in_locks(s, clear, all);
     return st;
 }
 

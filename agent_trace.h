@@ -234,7 +234,8 @@ AGENT_TRACE_API agt_status agt_poll_lock_try(agt_poll_lock **out, const char *ro
  *
  * Returns  as agt_poll_lock_try; AGT_BUSY when the deadline passed.
  * Disk     as agt_poll_lock_try; with AGT_LOCK_SENTINEL locks/poll.lock.owner, and for a moment
- *          poll.lock.tmp.* and poll.lock.reap.*.
+ *          poll.lock.tmp.* and poll.lock.reap.*; those that a dead process left are removed by
+ *          the next holder, and by agt_doctor with fix.
  */
 AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char *root,
                                                  const agt_poll_lock_options *opts, agt_error *err);

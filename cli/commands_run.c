@@ -218,14 +218,15 @@ static int lock_timeout(const char *s, int32_t *out) {
     return CLI_DONE;
 }
 
-/* Removes what the command's own time of holding left (4). Whoever else got the lock has done so.
- */
+/* Removes what the command's own time of holding left (4), unless somebody else did so and leads.
+ * Where no death can be proved a person must: that is said. */
 static void hold_clean(run_hold *h, pid_t command) {
     agt_lock_holder last = AGT_LOCK_HOLDER_INIT;
+    agt_error err;
     h->options.timeout_ms = AGT_TRY;
-    if (agt_poll_lock_holder(h->c->root, &last, NULL) == AGT_OK && !last.held &&
-        last.pid == command)
-        (void)agt_poll_lock_acquire(&h->lock, h->c->root, &h->options, NULL);
+    if (agt_poll_lock_holder(h->c->root, &last, NULL) != AGT_OK || last.pid != command) return;
+    agt_status st = agt_poll_lock_acquire(&h->lock, h->c->root, &h->options, &err);
+    if (st == AGT_BUSY && last.held) out_note("%s", err.message);
 }
 
 static int lock_hold(cli *c, uint32_t backend) {

@@ -246,6 +246,37 @@ TEST(doctor, temporaries_of_the_dead_are_told_and_cleared_but_never_those_of_the
     machine_free(m);
 }
 
+/* A record of publishing (`claim` NULL) or claiming the lock by a file, of a process that died. */
+static void doctor_leave(machine *m, const char *host, const char *claim, char path[200]) {
+    machine_process *p = machine_process_new(m, "left");
+    char text[AGT_HOLDER_TEXT];
+    agt_holder h;
+    agt__holder_self(&h, machine_sys(p), NULL);
+    machine_process_kill(p);
+    if (host) snprintf(h.host, sizeof h.host, "%s", host);
+    snprintf(path, 200, REPAIR_AT "locks/poll.lock.%s.%s", claim ? "reap" : "tmp",
+             claim ? claim : h.token);
+    CHECK_INT(machine_put(m, path, text, agt__holder_format(&h, text)), 0);
+    CHECK_INT(machine_set_mode(m, path, 0600), 0);
+}
+
+TEST(doctor, what_the_dead_left_of_the_lock_by_a_file_is_cleared_and_nothing_of_others) {
+    machine *m = repair_machine();
+    char path[4][200];
+    agt_stat st;
+    doctor_leave(m, "elsewhere", NULL, path[0]);
+    doctor_leave(m, "elsewhere", "00112233445566778899aabbccddeeff", path[1]);
+    doctor_finds(m, 0, 1, " pending-");
+    doctor_leave(m, NULL, NULL, path[2]);
+    doctor_leave(m, NULL, "ffeeddccbbaa99887766554433221100", path[3]);
+    doctor_finds(m, 0, 0, " temporary pending-");
+    doctor_finds(m, 0, 1, " temporary+ pending-");
+    doctor_finds(m, 0, 0, " pending-");
+    for (size_t i = 0; i < 4; i++)
+        CHECK_INT(machine_stat(m, path[i], &st) == 0, i < 2);
+    machine_free(m);
+}
+
 TEST(doctor, a_temporary_that_may_be_an_edit_is_kept_and_behind_a_restart_it_is_the_recoverys) {
     machine *m = repair_machine();
     agt_error err;

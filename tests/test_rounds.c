@@ -9,6 +9,7 @@
 
 #include "../agent_trace.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -107,6 +108,29 @@ static void check_nothing_blocks(const char *root, uint32_t backend) {
     agt_poll_lock_release(lock);
 }
 
+/* Of publishing and claiming nothing is left that names a process: all of them are dead. A file
+ * whose maker was killed before it wrote is empty. */
+static void check_nothing_is_left(const char *root) {
+    char path[1200];
+    struct dirent *e;
+    struct stat st;
+    uint64_t empty = 0;
+    snprintf(path, sizeof path, "%s/.agent-trace/locks", root);
+    DIR *d = opendir(path);
+    CHECK(d != NULL);
+    while ((e = readdir(d)) != NULL) {
+        if (!strncmp(e->d_name, "poll.lock.owner", 15) ||
+            !strncmp(e->d_name, "poll.lock.reap.", 15))
+            test_fail(__FILE__, __LINE__, "%s is left", e->d_name);
+        if (strncmp(e->d_name, "poll.lock.tmp.", 14) != 0) continue;
+        CHECK(fstatat(dirfd(d), e->d_name, &st, 0) == 0);
+        if (st.st_size) test_fail(__FILE__, __LINE__, "%s is left", e->d_name);
+        empty++;
+    }
+    closedir(d);
+    test_saw("temporaries that name nobody", empty);
+}
+
 static void run_rounds(const char *root, uint32_t backend, uint64_t rounds) {
     witness *w = mmap(NULL, sizeof *w, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pid_t pid[CONTENDERS];
@@ -143,6 +167,7 @@ static void run_rounds(const char *root, uint32_t backend, uint64_t rounds) {
     CHECK(w->takes >= rounds && w->refused > 0 && kills > rounds / 3);
     munmap(w, sizeof *w);
     check_nothing_blocks(root, backend);
+    if (backend == AGT_LOCK_SENTINEL) check_nothing_is_left(root);
 }
 
 static uint64_t rounds(void) {

@@ -145,6 +145,150 @@ TEST(sentinel, whoever_dies_wherever_the_next_one_leads) {
     test_saw("deaths", deaths);
 }
 
+/* ---- the sweep ---- */
+
+/* How many files of publishing and claiming there are, and how many of them are records. */
+static uint64_t left_files(box *b, uint64_t *records) {
+    char *tree = machine_tree(b->m, LOCKS), *save = NULL;
+    uint64_t count = 0;
+    *records = 0;
+    if (!tree) return 0; /* no folder was made yet */
+    for (char *line = strtok_r(tree, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        char *name = strstr(line, "poll.lock.tmp."), path[200];
+        size_t n;
+        if (!name) name = strstr(line, "poll.lock.reap.");
+        if (!name) continue;
+        snprintf(path, sizeof path, "%s/%s", LOCKS, name);
+        char *text = machine_get(b->m, path, &n);
+        count++;
+        *records += n > 5 && strstr(text, "\nend=") && text[n - 1] == '\n';
+        free(text);
+    }
+    free(tree);
+    return count;
+}
+
+TEST(sentinel, whoever_dies_wherever_the_next_holder_sweeps) {
+    static const machine_when whens[] = {MACHINE_BEFORE, MACHINE_MIDDLE, MACHINE_AFTER};
+    uint64_t left = 0, swept = 0, torn = 0;
+    for (size_t w = 0; w < AGT_COUNT(whens); w++)
+        for (int dead_owner = 0; dead_owner < 2; dead_owner++)
+            for (uint64_t n = 1, lived = 0; !lived; n++) {
+                uint64_t records, after;
+                box b = box_new(NULL);
+                if (dead_owner) leave_a_dead_owner(&b);
+                lived = (uint64_t)live_until(&b, b.p[0], n, whens[w]);
+                uint64_t before = left_files(&b, &records);
+                left += records;
+                CHECK_INT(take_once(b.p[1]), AGT_OK);
+                torn += left_files(&b, &after);
+                CHECK_INT(after, 0);
+                swept += before - left_files(&b, &after);
+                machine_free(b.m);
+            }
+    CHECK(left > 10 && swept >= left);
+    test_saw("files left", left);
+    test_saw("torn ones that stay", torn);
+}
+
+/* A record of publishing or claiming, as `h` would have made it. */
+static const char *leave_file(box *b, const char *kind, const char *name_token,
+                              const agt_holder *h) {
+    static char path[200];
+    char text[AGT_HOLDER_TEXT];
+    size_t n = agt__holder_format(h, text);
+    snprintf(path, sizeof path, "%s/poll.lock.%s.%s", LOCKS, kind, name_token);
+    CHECK_INT(machine_put(b->m, path, text, n), 0);
+    return path;
+}
+
+static const char *left_kinds[] = {"tmp", "reap"};
+#define LEFT_TOKEN "00112233445566778899aabbccddeeff"
+
+TEST(sentinel, the_sweep_leaves_what_is_or_may_be_somebodys) {
+    for (int how = 0; how < 9; how++)
+        for (size_t k = 0; k < AGT_COUNT(left_kinds); k++) {
+            box b = box_new(NULL);
+            bool claim = left_kinds[k][0] == 'r';
+            agt_stat st;
+            agt_holder h;
+            machine_process *dead = machine_process_new(b.m, "dead");
+            leave_a_dead_owner(&b);
+            agt__holder_self(&h, machine_sys(how == 1 ? b.p[3] : dead), "left");
+            machine_process_kill(dead);
+            if (how == 2) strcpy(h.host, "cellar");
+            if (how == 3) strcpy(h.pid_space, "pid:[7]");
+            if (how == 4) h.pid = 0;
+            if (how == 5) h.start = 0;
+            if (how == 5) h.pid = machine_process_pid(b.p[3]);
+            const char *path =
+                leave_file(&b, left_kinds[k], claim || how == 6 ? LEFT_TOKEN : h.token, &h);
+            if (how == 7) machine_put(b.m, path, NULL, 0);
+            if (how == 8) machine_put_text(b.m, path, "pid=1\nnot a record\n");
+            /* a claim's name says nothing of who made it: it is the token of who was claimed */
+            bool goes = how == 0 || (how == 6 && claim);
+            CHECK_INT(take_once(b.p[0]), AGT_OK);
+            CHECK_INT(machine_stat(b.m, path, &st) == 0, !goes);
+            machine_free(b.m);
+        }
+}
+
+TEST(sentinel, a_holder_by_flock_sweeps_behind_a_dead_one_by_the_file) {
+    for (int dead_owner = 0; dead_owner < 2; dead_owner++) {
+        box b = box_new(NULL);
+        agt_error err;
+        agt_poll_lock *lock;
+        agt_holder h;
+        agt_stat st;
+        machine_process *dead = machine_process_new(b.m, "dead");
+        leave_a_dead_owner(&b);
+        agt__holder_self(&h, machine_sys(dead), "left");
+        machine_process_kill(dead);
+        if (!dead_owner) machine_remove(b.m, OWNER);
+        const char *path = leave_file(&b, "tmp", h.token, &h);
+        CHECK_INT(take_by(b.p[0], AGT_LOCK_FLOCK, AGT_TRY, &lock, &err), AGT_OK);
+        CHECK_INT(machine_stat(b.m, path, &st) == 0, !dead_owner);
+        agt_poll_lock_release(lock);
+        machine_free(b.m);
+    }
+}
+
+/* More than a holder removes at once; who looks sees them all and removes none. */
+TEST(sentinel, many_left_files_are_swept_a_few_at_a_time) {
+    enum { many = 75, dead_ones = (many + 1) / 2 };
+    box b = box_new(NULL);
+    uint64_t records;
+    leave_a_dead_owner(&b);
+    CHECK_INT(take_once(b.p[0]), AGT_OK);
+    for (int i = 0; i < many; i++) {
+        agt_holder h;
+        agt__holder_self(&h, machine_sys(b.p[i % 2]), "left");
+        (void)leave_file(&b, "tmp", h.token, &h);
+    }
+    machine_process_kill(b.p[0]);
+    const agt_sys *sys = machine_sys(b.p[2]);
+    agt_fd top = sys->open_root(sys->ctx, LOCKS);
+    agt_sentinel s;
+    agt_leftovers all, eight, cleared;
+    agt__sentinel_init(&s, sys, top, "sweeper");
+    agt__sentinel_sweep(&s, false, 0, &all);
+    CHECK_INT(all.found, dead_ones);
+    CHECK_INT(all.removed, 0);
+    CHECK(strncmp(all.first, "poll.lock.tmp.", 14) == 0);
+    CHECK_INT(left_files(&b, &records), many);
+    agt__sentinel_sweep(&s, true, 8, &eight);
+    CHECK_INT(eight.found, 8);
+    CHECK_INT(left_files(&b, &records), many - 8);
+    CHECK_INT(take_once(b.p[2]), AGT_OK); /* a holder's is bounded, too */
+    CHECK_INT(left_files(&b, &records), many - 16);
+    agt__sentinel_sweep(&s, true, 0, &cleared);
+    CHECK_INT(cleared.removed, dead_ones - 16);
+    CHECK(!cleared.first[0]);
+    CHECK_INT(left_files(&b, &records), many - dead_ones); /* a living one's */
+    sys->close(sys->ctx, top);
+    machine_free(b.m);
+}
+
 /* ---- somebody else's turn in between ---- */
 
 typedef struct turn {
@@ -166,7 +310,8 @@ static void take_turns(void *ctx, machine *m, const machine_call *call) {
         turn *t = &all->t[i];
         if (t->went || ++t->seen != t->at) continue;
         t->went = 1;
-        (void)take(t->p, &t->lock);
+        agt_status st = take(t->p, &t->lock);
+        CHECK(st == AGT_OK || st == AGT_BUSY);
     }
 }
 
@@ -175,7 +320,8 @@ static int leaders(box *b, uint64_t n, uint64_t m, int *went) {
     turns all = {{{b->p[1], n, 0, NULL, 0}, {b->p[2], m, 0, NULL, 0}}, 2};
     agt_poll_lock *lock;
     machine_on_call(b->m, take_turns, &all);
-    (void)take(b->p[0], &lock);
+    agt_status st = take(b->p[0], &lock);
+    CHECK(st == AGT_OK || st == AGT_BUSY); /* nobody takes away what it needs */
     machine_on_call(b->m, NULL, NULL);
     int count = (lock != NULL) + (all.t[0].lock != NULL) + (all.t[1].lock != NULL);
     *went = all.t[0].went && all.t[1].went;

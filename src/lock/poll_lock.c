@@ -27,6 +27,7 @@
 #include <stdio.h>
 
 #define POLL_RETAKES 100 /* of a lock file that is replaced again and again */
+#define POLL_SWEEPS  8   /* files of dead processes that one holder removes */
 
 struct agt_poll_lock {
     agt_mem mem;
@@ -159,6 +160,13 @@ static agt_status poll_take(agt_poll_lock *p, int32_t timeout_ms, agt_error *err
                      AGT_POLL_LOCK);
 }
 
+/* Removes what dead processes left of taking the lock by the file; no more at once than a moment
+ * is enough for. */
+static void poll_sweep(agt_poll_lock *p) {
+    agt_leftovers left;
+    if (p->by_file || p->owner.took_over) agt__sentinel_sweep(&p->owner, true, POLL_SWEEPS, &left);
+}
+
 AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char *root,
                                                  const agt_poll_lock_options *opts,
                                                  agt_error *err) {
@@ -192,6 +200,7 @@ AGENT_TRACE_API agt_status agt_poll_lock_acquire(agt_poll_lock **out, const char
     }
     p->owner.self.since_unix_ms = p->sys->now_unix_ms(p->sys->ctx);
     poll_announce(p);
+    poll_sweep(p);
     *out = p;
     return AGT_OK;
 }

@@ -29,7 +29,12 @@
  *     be a record that this version does not understand: only a person removes that.
  * (7) Nothing is synced. After a restart every record is a dead one's, or (6).
  * (8) tests/model/sentinel.pml has the same steps under the same names, in every order.
- * (9) exec does not let go: for others the process is the same. Release before exec. */
+ * (9) exec does not let go: for others the process is the same. Release before exec.
+ * (10) Who dies while it publishes or claims leaves a temporary or a claim. Neither blocks anybody
+ *     for long, but nobody comes across them again: whoever leads by the file, or takes over from
+ *     one who did, sweeps, and so does the doctor. A temporary is removed if it names itself, and a
+ *     process that is dead: its name is never used again. A claim is removed as at S4, by a claim
+ *     on it. What names nobody may be somebody's who is just writing it, and stays. */
 #include "sentinel.h"
 
 #include "../base/base.h"
@@ -39,6 +44,8 @@
 #include <stdio.h>
 
 #define SENTINEL_OWNER "poll.lock.owner"
+#define SENTINEL_TMP   "poll.lock.tmp."
+#define SENTINEL_REAP  "poll.lock.reap."
 #define SENTINEL_DEPTH 3
 #define SENTINEL_TRIES 16
 #define SENTINEL_NAME  64
@@ -128,8 +135,8 @@ static bool sentinel_has(const agt_sys *sys, agt_fd dir, const char *name, const
 
 /* ---- S1 ---- */
 
-static void sentinel_name(char out[SENTINEL_NAME], const char *what, const char *token) {
-    (void)snprintf(out, SENTINEL_NAME, "poll.lock.%s.%s", what, token);
+static void sentinel_name(char out[SENTINEL_NAME], const char *before, const char *token) {
+    (void)snprintf(out, SENTINEL_NAME, "%s%s", before, token);
 }
 
 static int sentinel_fill(const agt_sys *sys, agt_fd dir, const char *name, const agt_holder *h) {
@@ -154,7 +161,7 @@ static int sentinel_move(const agt_sys *sys, agt_fd dir, const char *tmp, const 
 static agt_status sentinel_publish(const agt_sys *sys, agt_fd dir, const char *name,
                                    const agt_holder *h, agt_error *err) {
     char tmp[SENTINEL_NAME];
-    sentinel_name(tmp, "tmp", h->token);
+    sentinel_name(tmp, SENTINEL_TMP, h->token);
     int rc = sentinel_fill(sys, dir, tmp, h);
     if (rc < 0) return agt__fail_sys(err, rc, "cannot make .agent-trace/locks/%s", tmp);
     rc = sentinel_move(sys, dir, tmp, name);
@@ -226,7 +233,7 @@ static agt_status sentinel_clear(agt_sentinel *s, const char *name, const agt_ho
     char claim[SENTINEL_NAME];
     agt_holder mine = s->self, theirs;
     sentinel_found found;
-    sentinel_name(claim, "reap", dead->token);
+    sentinel_name(claim, SENTINEL_REAP, dead->token);
     if (depth > SENTINEL_DEPTH)
         return agt__fail(err, AGT_IO,
                          "process after process died while it removed .agent-trace/locks/%s; if no "
@@ -328,6 +335,72 @@ AGT_PRIVATE agt_status agt__sentinel_look(const agt_sys *sys, agt_fd dir, agt_ho
     return AGT_OK;
 }
 
+/* ---- sweeping (10) ---- */
+
+#define SENTINEL_BATCH 32
+
+/* Names in the folder, a batch of them. */
+typedef struct sentinel_names {
+    uint32_t skip, count;
+    char name[SENTINEL_BATCH][SENTINEL_NAME];
+} sentinel_names;
+
+/* The token in a name of that kind, NULL if it is none. */
+static const char *sentinel_name_token(const char *name, const char *before) {
+    size_t n = strlen(before);
+    return strncmp(name, before, n) == 0 && sentinel_token_valid(name + n) ? name + n : NULL;
+}
+
+static int sentinel_take_name(void *ctx, const char *name) {
+    sentinel_names *l = ctx;
+    if (!sentinel_name_token(name, SENTINEL_TMP) && !sentinel_name_token(name, SENTINEL_REAP))
+        return 0;
+    if (l->skip) {
+        l->skip--;
+        return 0;
+    }
+    (void)agt__copy_text(l->name[l->count], SENTINEL_NAME, name, strlen(name));
+    return ++l->count == SENTINEL_BATCH;
+}
+
+/* Is it a dead process'? */
+static bool sentinel_left(agt_sentinel *s, const char *name, agt_holder *h) {
+    sentinel_found found;
+    const char *tmp = sentinel_name_token(name, SENTINEL_TMP);
+    if (sentinel_read(s->sys, s->dir, name, h, &found, NULL) != AGT_OK) return false;
+    if (found != SENTINEL_RECORD || (tmp && strcmp(tmp, h->token) != 0)) return false;
+    return agt__liveness_ask(s->sys, s->dir, h, NULL) == AGT_DEAD;
+}
+
+static bool sentinel_sweep_one(agt_sentinel *s, const char *name, const agt_holder *dead) {
+    if (!sentinel_name_token(name, SENTINEL_TMP))
+        return sentinel_clear(s, name, dead, 1, NULL) == AGT_OK;
+    int rc = s->sys->remove(s->sys->ctx, s->dir, name);
+    return rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT;
+}
+
+AGT_PRIVATE void agt__sentinel_sweep(agt_sentinel *s, bool clear, uint32_t most,
+                                     agt_leftovers *out) {
+    sentinel_names l;
+    uint32_t stay = 0;
+    memset(out, 0, sizeof *out);
+    do {
+        l.skip = stay;
+        l.count = 0;
+        (void)s->sys->list(s->sys->ctx, s->dir, sentinel_take_name, &l);
+        for (uint32_t i = 0; i < l.count && !(most && out->found >= most); i++) {
+            agt_holder h;
+            bool left = sentinel_left(s, l.name[i], &h);
+            bool gone = left && clear && sentinel_sweep_one(s, l.name[i], &h);
+            out->found += left;
+            out->removed += gone;
+            stay += !gone;
+            if (left && !gone && !out->first[0])
+                (void)agt__copy_text(out->first, sizeof out->first, l.name[i], strlen(l.name[i]));
+        }
+    } while (l.count == SENTINEL_BATCH && !(most && out->found >= most));
+}
+
 AGT_PRIVATE agt_status agt__sentinel_none(agt_sentinel *s, agt_error *err) {
     agt_stat there;
     agt_holder h;
@@ -339,5 +412,7 @@ AGT_PRIVATE agt_status agt__sentinel_none(agt_sentinel *s, agt_error *err) {
     agt_status st = sentinel_read(s->sys, s->dir, SENTINEL_OWNER, &h, &found, err);
     if (st != AGT_OK || found == SENTINEL_ABSENT) return st;
     st = sentinel_judge(s, SENTINEL_OWNER, &h, found, err);
-    return st == AGT_OK ? sentinel_clear(s, SENTINEL_OWNER, &h, 1, err) : st;
+    if (st == AGT_OK) st = sentinel_clear(s, SENTINEL_OWNER, &h, 1, err);
+    if (st == AGT_OK) s->took_over = true;
+    return st;
 }

@@ -9,6 +9,7 @@ typedef struct agt_sentinel {
     agt_fd dir;      /* borrowed: the folder */
     agt_holder self; /* what is published; a new token for each time of holding */
     bool held;
+    bool took_over;  /* from a dead one, for the holder of another lock */
     char seen[33];   /* the incarnation that is being waited out, see sentinel.c (6) */
     int64_t seen_ns; /* since when */
 } agt_sentinel;
@@ -30,5 +31,17 @@ AGT_PRIVATE agt_status agt__sentinel_look(const agt_sys *sys, agt_fd dir, agt_ho
 /* For the holder of another lock: removes one that a dead process left. AGT_OK: there is none;
  * AGT_BUSY, AGT_INVALID, AGT_IO. */
 AGT_PRIVATE agt_status agt__sentinel_none(agt_sentinel *s, agt_error *err);
+
+/* What dead processes left of publishing and claiming, see sentinel.c (10). */
+typedef struct agt_leftovers {
+    uint32_t found;   /* files whose process is proved dead */
+    uint32_t removed; /* of them */
+    char first[64];   /* the name of the first one that is still there; empty if none is */
+} agt_leftovers;
+
+/* Finds them, up to `most` (0: all), and removes them if `clear`. For anybody, at any time. What
+ * cannot be listed, read or removed counts as not found or not removed. */
+AGT_PRIVATE void agt__sentinel_sweep(agt_sentinel *s, bool clear, uint32_t most,
+                                     agt_leftovers *out);
 
 #endif /* AGT_SENTINEL_H */

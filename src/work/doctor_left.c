@@ -5,8 +5,11 @@
  * (2) What lies in tmp/ while a record waits to be applied, or since a restart, is the recovery's,
  *     which the next command that writes carries out.
  * (3) With --fix they are cleared under both locks: tmp/ by the recovery's own hand, which keeps
- *     what may be an edit in aside/; others hold nothing that counts (FORMAT.md 2). */
+ *     what may be an edit in aside/; others hold nothing that counts (FORMAT.md 2).
+ * (4) Those of the lock by a file need no lock: each names its process (sentinel.c). */
 #include "doctor.h"
+
+#include "../lock/sentinel.h"
 
 typedef enum left_kind {
     LEFT_TMP, /* NAME.tmp */
@@ -67,6 +70,18 @@ static agt_status left_in(const agt_store *s, size_t place, bool clear, left_all
     return failed ? agt__nomem(err) : AGT_OK;
 }
 
+/* (4) */
+static void left_in_locks(const agt_store *s, bool clear, left_all *all) {
+    agt_sentinel lock;
+    agt_leftovers left;
+    if (s->locks == AGT_FD_NONE) return;
+    agt__sentinel_init(&lock, s->sys, s->locks, NULL);
+    agt__sentinel_sweep(&lock, clear, 0, &left);
+    if (!all->count && left.first[0])
+        (void)snprintf(all->first, sizeof all->first, "locks/%s", left.first);
+    all->count += left.found - left.removed;
+}
+
 /* `tmp` says that what lies in tmp/ counts, too. */
 static agt_status left_look(const agt_store *s, bool tmp, bool clear, left_all *all,
                             agt_error *err) {
@@ -76,6 +91,7 @@ static agt_status left_look(const agt_store *s, bool tmp, bool clear, left_all *
         bool whole = left_places[i].kind == LEFT_ALL;
         if (!whole || tmp) st = left_in(s, i, clear && !whole, all, err);
     }
+    if (st == AGT_OK) left_in_locks(s, clear, all);
     return st;
 }
 
