@@ -24,7 +24,8 @@ for f in src/*/*.c; do
     # shellcheck disable=SC2086
     $cc $flags -c "$f" -o "$out/parts/$(echo "$f" | tr / _).o"
 done
-for name in main machine test_lock test_liveness test_epoch test_wait test_sentinel test_rounds; do
+for name in main machine test_lock test_liveness test_epoch test_wait test_sentinel test_rounds \
+    test_lock_odd; do
     # shellcheck disable=SC2086
     $cc $flags -c "tests/$name.c" -o "$out/tests/$name.o"
 done
@@ -87,22 +88,24 @@ for topic in sentinel_ liveness_ epoch_ lock_ wait_; do
 done
 
 # ---- the sentinel's six ----
-mutant unlink_without_claim sentinel_ sentinel \
-    'if (st == AGT_OK) st = sentinel_clear(s, SENTINEL_OWNER, &h, 1, err);' \
-    'if (st == AGT_OK) (void)s->sys->remove(s->sys->ctx, s->dir, SENTINEL_OWNER);'
-mutant rename_aside sentinel_ sentinel \
-    'if (st == AGT_OK) st = sentinel_clear(s, SENTINEL_OWNER, &h, 1, err);' \
+taking_over='        if (st == AGT_OK) st = sentinel_clear(s, SENTINEL_OWNER, &h, 1, err);
+        if'
+mutant unlink_without_claim sentinel_ sentinel "$taking_over" \
+    'if (st == AGT_OK) (void)s->sys->remove(s->sys->ctx, s->dir, SENTINEL_OWNER);
+        if'
+mutant rename_aside sentinel_ sentinel "$taking_over" \
     'if (st == AGT_OK) {
         (void)s->sys->rename(s->sys->ctx, s->dir, SENTINEL_OWNER, s->dir, "aside", 0);
         if (sentinel_has(s->sys, s->dir, "aside", h.token))
             (void)s->sys->remove(s->sys->ctx, s->dir, "aside");
         else
             (void)s->sys->rename(s->sys->ctx, s->dir, "aside", s->dir, SENTINEL_OWNER, 1);
-    }'
+    }
+    if'
 mutant claim_not_reread sentinel_ sentinel \
     'if (!sentinel_has(s->sys, s->dir, name, dead->token)) return AGT_OK; /* (3) */' ''
 mutant claim_without_token sentinel_ sentinel \
-    'sentinel_name(claim, "reap", dead->token);' 'sentinel_name(claim, "reap", "0");'
+    'sentinel_name(claim, SENTINEL_REAP, dead->token);' 'sentinel_name(claim, SENTINEL_REAP, "0");'
 mutant release_without_token sentinel_ sentinel \
     'if (agt__sentinel_still(s)) (void)s->sys->remove' 'if (s->held) (void)s->sys->remove'
 mutant publish_not_atomic sentinel_ sentinel \
@@ -118,7 +121,8 @@ mutant rubbish_is_a_record sentinel_ sentinel \
     'agt__holder_format(out, same) == n &&
            memcmp(text, same, n) == 0' '1'
 mutant no_reaping sentinel_ sentinel \
-    'int rc = s->sys->remove(s->sys->ctx, s->dir, name);' 'int rc = 0;'
+    'int rc = s->sys->remove(s->sys->ctx, s->dir, name);
+    if (rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT) return AGT_OK;' 'return AGT_OK; int rc = 0;'
 mutant claim_stays sentinel_ sentinel '(void)s->sys->remove(s->sys->ctx, s->dir, claim);' ''
 mutant temporary_stays sentinel_ sentinel '    (void)sys->remove(sys->ctx, dir, tmp);
     if (rc >= 0)' '    if (rc >= 0)'
@@ -131,6 +135,41 @@ mutant still_is_held sentinel_ sentinel \
     'return s->held;'
 mutant links_are_not_tried sentinel_ sentinel \
     'rc = sys->link(sys->ctx, dir, tmp, dir, name);' 'rc = AGT_SYS_ERR(AGT_SYS_EXIST, 0);'
+
+mutant uncertain_claim_goes sentinel_ sentinel \
+    'if (st == AGT_OK) st = sentinel_judge(s, claim, &theirs, found, err);' ''
+mutant a_link_moves_what_is_there sentinel_ sentinel \
+    'rename(sys->ctx, dir, tmp, dir, name, AGT_RENAME_NOREPLACE)' 'rename(sys->ctx, dir, tmp, dir, name, 0)'
+mutant seen_is_never_new sentinel_ sentinel 'if (!same) s->seen_ns = now;' ''
+mutant any_file_is_a_record sentinel_ sentinel 'if (st.kind != AGT_FILE_REGULAR)' 'if (0)'
+mutant a_look_counts_the_dead lock_odd_ sentinel \
+    '*held = found != SENTINEL_RECORD || agt__liveness_ask(sys, dir, out, NULL) != AGT_DEAD;' '*held = 1;'
+mutant a_look_forgets_rubbish lock_odd_ sentinel \
+    '*held = found != SENTINEL_RECORD || ' '*held = found == SENTINEL_RECORD && '
+mutant token_of_any_length lock_odd_ sentinel 'return n == 32 && !token[n];' 'return !token[n];'
+mutant longer_than_a_record lock_odd_ sentinel \
+    'if (st.size > (uint64_t)n || !sentinel_all_nul(text, (size_t)n)) return AGT_OK;' \
+    'if (!sentinel_all_nul(text, (size_t)n)) return AGT_OK;'
+
+# ---- the sweep ----
+mutant no_sweep sentinel_ poll_lock \
+    'if (p->by_file || p->owner.took_over) agt__sentinel_sweep' 'if (0) agt__sentinel_sweep'
+mutant no_sweep_by_flock sentinel_ poll_lock 'if (p->by_file || p->owner.took_over)' 'if (p->by_file)'
+mutant a_sweep_always sentinel_ poll_lock 'if (p->by_file || p->owner.took_over)' 'if (1)'
+mutant unbounded_sweep sentinel_ poll_lock 'true, POLL_SWEEPS' 'true, 0'
+mutant sweeps_the_living sentinel_ sentinel \
+    'return agt__liveness_ask(s->sys, s->dir, h, NULL) == AGT_DEAD;' \
+    'return agt__liveness_ask(s->sys, s->dir, h, NULL) != AGT_UNCERTAIN;'
+mutant sweeps_the_uncertain sentinel_ sentinel \
+    'return agt__liveness_ask(s->sys, s->dir, h, NULL) == AGT_DEAD;' \
+    'return agt__liveness_ask(s->sys, s->dir, h, NULL) != AGT_ALIVE;'
+mutant sweeps_another_name sentinel_ sentinel ' || (tmp && strcmp(tmp, h->token) != 0)' ''
+mutant sweeps_no_claims sentinel_ sentinel \
+    'if (!sentinel_name_token(name, SENTINEL_TMP) && !sentinel_name_token(name, SENTINEL_REAP))' \
+    'if (!sentinel_name_token(name, SENTINEL_TMP))'
+mutant a_look_sweeps sentinel_ sentinel 'bool gone = left && clear &&' 'bool gone = left &&'
+mutant one_batch sentinel_ sentinel 'while (l.count == SENTINEL_BATCH &&' 'while (0 &&'
+mutant the_same_batch_again sentinel_ sentinel 'l.skip = stay;' 'l.skip = 0;'
 
 # ---- liveness ----
 mutant any_host liveness_ liveness 'if (!h->host[0] || strcmp(h->host, w->self.host) != 0)' 'if (0)'
@@ -193,6 +232,18 @@ mutant release_in_a_child lock_ poll_lock \
     'if (sys->pid(sys->ctx) == lock->pid) poll_let_go(lock);' 'poll_let_go(lock);'
 mutant no_such_backend sentinel_ poll_lock 'o.backend > AGT_LOCK_SENTINEL' '0'
 
+mutant four_claims_deep lock_odd_ sentinel 'depth > SENTINEL_DEPTH' 'depth > SENTINEL_DEPTH + 1'
+mutant not_removed_is_removed lock_odd_ sentinel \
+    'return rc >= 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOENT;' 'return true;'
+mutant no_guard_of_the_epoch lock_odd_ epoch \
+    'if (rc == 0 || AGT_SYS_CLASS(rc) == AGT_SYS_NOSYS) return AGT_OK;' 'return AGT_OK;'
+mutant told_as_flock sentinel_ poll_lock 'out->backend = AGT_LOCK_SENTINEL;' 'out->backend = AGT_LOCK_FLOCK;'
+mutant free_has_a_backend sentinel_ poll_lock 'if (out->held) out->backend' 'out->backend'
+mutant writes_behind_a_longer_name lock_ poll_lock \
+    'if (st.size > n && sys->truncate(sys->ctx, fd, 0) < 0) return;' ''
+mutant a_link_is_written lock_ poll_lock 'st.kind != AGT_FILE_REGULAR || st.links > 1' \
+    'st.kind != AGT_FILE_REGULAR'
+
 # ---- flock ----
 mutant any_inode lock_ flock 'return st.dev == l->dev && st.ino == l->ino;' 'return true;'
 mutant hard_links lock_ flock 'if (file.links > 1)' 'if (0)'
@@ -212,6 +263,13 @@ mutant watch_outlives_its_file wait_ flock \
 mutant half_a_record lock_ holder \
     'agt__text_eq(token, end);' 'true;'
 mutant another_pid lock_ holder 'holder_value_number(s, n, "pid") == pid &&' ''
+mutant pid_is_not_compared lock_ holder 'return pid > 0 && holder_value_number' \
+    'return holder_value_number'
+mutant cut_in_a_character lock_ holder 'for (int i = 0; i < 3 && n &&' 'for (int i = 0; i < 0 && n &&'
+mutant the_last_of_two_counts lock_ holder \
+    'if (len > key_len && s[key_len]' 'if (len >= key_len && s[key_len]'
+mutant a_huge_time lock_ holder 'if (out->since_unix_ms > AGT_TIME_MAX) out->since_unix_ms = 0;' ''
+mutant a_huge_pid lock_ holder 'v > 0 && v <= INT32_MAX ? v : 0' 'v > 0 ? v : 0'
 mutant controls lock_ holder 'if (c < 0x20u || c == 0x7fu)' 'if (c < 0x20u)'
 
 echo "$passed passed, $failed failed, 0 skipped"

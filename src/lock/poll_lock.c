@@ -127,13 +127,15 @@ static agt_status poll_alone(agt_poll_lock *p, agt_error *err) {
     agt_fd fd = sys->open(sys->ctx, p->locks, AGT_POLL_LOCK, AGT_O_READ, 0);
     if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT) return AGT_OK;
     if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", AGT_POLL_LOCK);
-    agt_status status = poll_held(sys, fd, &held, err);
+    agt_error mine;
+    mine.status = AGT_OK;
+    agt_status status = poll_held(sys, fd, &held, &mine);
     sys->close(sys->ctx, fd);
     if (status == AGT_UNSUPPORTED) return AGT_OK; /* nobody can have it */
     if (status == AGT_OK && held)
         return agt__fail(err, AGT_BUSY, "the lock %s is held by somebody else, by flock",
                          AGT_POLL_LOCK);
-    return status;
+    return agt__answer(status, &mine, err);
 }
 
 /* Under the lock: begins the next epoch. It counts only if the lock is still at its name behind
@@ -286,10 +288,10 @@ AGT_PRIVATE agt_status agt__lock_holder(const agt_sys *sys, agt_fd locks, agt_lo
     agt_fd fd = sys->open(sys->ctx, locks, AGT_POLL_LOCK, AGT_O_READ, 0);
     if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT && owner == AGT_OK) return AGT_OK;
     if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", AGT_POLL_LOCK);
-    agt_status status = poll_held(sys, fd, &out->held, err);
+    agt_status status = poll_held(sys, fd, &out->held, &mine);
     sys->close(sys->ctx, fd);
     if (status == AGT_UNSUPPORTED && owner == AGT_OK) return AGT_OK;
-    if (status != AGT_OK) return status;
+    if (status != AGT_OK) return agt__answer(status, &mine, err);
     if (out->held) out->backend = AGT_LOCK_FLOCK;
     agt__holder_read(sys, locks, &h);
     poll_tell(&h, out);
