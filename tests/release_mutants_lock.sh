@@ -266,8 +266,7 @@ mutant another_pid lock_ holder 'holder_value_number(s, n, "pid") == pid &&' ''
 mutant pid_is_not_compared lock_ holder 'return pid > 0 && holder_value_number' \
     'return holder_value_number'
 mutant cut_in_a_character lock_ holder 'for (int i = 0; i < 3 && n &&' 'for (int i = 0; i < 0 && n &&'
-mutant the_last_of_two_counts lock_ holder \
-    'if (len > key_len && s[key_len]' 'if (len >= key_len && s[key_len]'
+mutant any_key lock_ holder ' && memcmp(s, key, key_len) == 0' ''
 mutant a_huge_time lock_ holder 'if (out->since_unix_ms > AGT_TIME_MAX) out->since_unix_ms = 0;' ''
 mutant a_huge_pid lock_ holder 'v > 0 && v <= INT32_MAX ? v : 0' 'v > 0 ? v : 0'
 mutant controls lock_ holder 'if (c < 0x20u || c == 0x7fu)' 'if (c < 0x20u)'

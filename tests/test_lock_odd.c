@@ -5,7 +5,10 @@
 #include "../src/lock/sentinel.h"
 #include "machine.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #define LOCKS "/home/.agent-trace/locks"
 #define OWNER LOCKS "/poll.lock.owner"
@@ -261,5 +264,267 @@ TEST(lock_odd, waiting_does_without_what_a_system_lacks) {
         CHECK_STATUS(agt_poll_lock_acquire(&none, root, &o, &err), AGT_BUSY, err);
         CHECK(sys.mono_ns(sys.ctx) - start >= 30000000);
     }
+    agt_poll_lock_release(lock);
+}
+
+/* ---- somebody who comes in between, at one call ---- */
+
+typedef struct meddler {
+    machine_op op;
+    bool reads;       /* only opens that do not make the file */
+    const char *name; /* of the call's file; NULL: any */
+    const char *path; /* what is put there, or removed if `text` is NULL */
+    const char *text;
+    size_t n;
+} meddler;
+
+typedef struct meddlers {
+    meddler m[2];
+    size_t n;
+} meddlers;
+
+static void meddle(void *ctx, machine *m, const machine_call *call) {
+    const meddlers *all = ctx;
+    for (size_t i = 0; i < all->n; i++) {
+        const meddler *d = &all->m[i];
+        if (call->op != d->op) continue;
+        if (d->reads && (call->flags & AGT_O_CREATE)) continue;
+        if (d->name && strcmp(call->name, d->name) != 0) continue;
+        if (d->text)
+            (void)machine_put(m, d->path, d->text, d->n);
+        else
+            (void)machine_remove(m, d->path);
+    }
+}
+
+static agt_status take_meddled(odd *o, uint32_t backend, const meddlers *all, agt_error *err) {
+    agt_poll_lock_options opts = AGT_POLL_LOCK_OPTIONS_INIT;
+    agt_poll_lock *lock;
+    opts.sys = o->sys;
+    opts.backend = backend;
+    opts.timeout_ms = AGT_TRY;
+    meddlers copy = *all;
+    machine_on_call(o->m, meddle, &copy);
+    agt_status st = agt_poll_lock_acquire(&lock, "/home", &opts, err);
+    machine_on_call(o->m, NULL, NULL);
+    agt_poll_lock_release(lock);
+    return st;
+}
+
+TEST(lock_odd, who_is_always_too_late_gives_up) {
+    odd o = odd_new(NULL);
+    agt_holder h;
+    agt_error err;
+    char text[AGT_HOLDER_TEXT], claim[64], path[200];
+    agt__holder_self(&h, machine_sys(o.other), NULL); /* it lives */
+    size_t n = agt__holder_format(&h, text);
+    meddlers owner = {{{MACHINE_RENAME, false, NULL, OWNER, text, n},
+                       {MACHINE_OPEN, true, "poll.lock.owner", OWNER, NULL, 0}},
+                      2};
+    CHECK_STATUS(take_meddled(&o, AGT_LOCK_SENTINEL, &owner, &err), AGT_BUSY, err);
+    CHECK(strstr(err.message, "again and again") != NULL);
+    CHECK_INT(machine_remove(o.m, OWNER), 0);
+    leave(&o, "owner", &h);
+    machine_process_kill(o.dead);
+    snprintf(claim, sizeof claim, "poll.lock.reap.%s", h.token);
+    snprintf(path, sizeof path, "%s/%s", LOCKS, claim);
+    meddlers claims = {
+        {{MACHINE_RENAME, false, NULL, path, text, n}, {MACHINE_OPEN, true, claim, path, NULL, 0}},
+        2};
+    CHECK_STATUS(take_meddled(&o, AGT_LOCK_SENTINEL, &claims, &err), AGT_BUSY, err);
+    CHECK(strstr(err.message, "looked at by others") != NULL);
+    (void)machine_remove(o.m, path);
+    CHECK_INT(machine_make_folder(o.m, path), 0);
+    CHECK_INT(take_once(o.sys, AGT_LOCK_SENTINEL, AGT_TRY), AGT_INVALID);
+    CHECK_INT(machine_remove(o.m, path), 0);
+    meddlers lost = {{{MACHINE_PWRITE, false, NULL, OWNER, NULL, 0}}, 1};
+    CHECK_STATUS(take_meddled(&o, AGT_LOCK_SENTINEL, &lost, &err), AGT_IO, err);
+    CHECK(strstr(err.message, "replaced again and again") != NULL);
+    odd_free(&o);
+}
+
+TEST(lock_odd, a_holder_by_flock_looks_at_what_stands_in_the_place_of_the_other_kind) {
+    odd o = odd_new(NULL);
+    agt_holder h;
+    agt_error err;
+    leave(&o, "owner", &h);
+    meddlers gone = {{{MACHINE_OPEN, true, "poll.lock.owner", OWNER, NULL, 0}}, 1};
+    CHECK_STATUS(take_meddled(&o, AGT_LOCK_FLOCK, &gone, &err), AGT_OK, err);
+    CHECK_INT(machine_make_folder(o.m, OWNER), 0);
+    CHECK_INT(take_once(o.sys, AGT_LOCK_FLOCK, AGT_TRY), AGT_INVALID);
+    odd_free(&o);
+}
+
+/* Where a file is made under its name and filled then, each call fails in its turn, or somebody
+ * removes the file in between. */
+TEST(lock_odd, a_file_that_is_filled_under_its_name_fails_whole_or_is_held) {
+    static const int classes[] = {AGT_SYS_IO, AGT_SYS_NOSYS, AGT_SYS_EXIST, AGT_SYS_NOENT};
+    machine_settings set = {.no_noreplace = true, .no_link = true};
+    uint64_t runs = 0;
+    for (size_t c = 0; c < AGT_COUNT(classes); c++)
+        for (int lacks = 0; lacks < 2; lacks++)
+            for (uint64_t n = 1, hit = 1; hit; n++) {
+                odd o = odd_new(lacks ? &set : NULL);
+                agt_holder h;
+                agt_poll_lock *lock;
+                leave(&o, "owner", &h);
+                machine_process_kill(o.dead);
+                machine_fail_at(o.m, n, 0, classes[c], 5, false);
+                agt_status st = take(o.sys, AGT_LOCK_SENTINEL, AGT_TRY, &lock);
+                hit = machine_fail_count(o.m);
+                machine_fail(o.m, NULL);
+                if (st == AGT_OK)
+                    CHECK_INT(take_once(machine_sys(o.other), AGT_LOCK_SENTINEL, AGT_TRY),
+                              AGT_BUSY);
+                agt_poll_lock_release(lock);
+                runs++;
+                odd_free(&o);
+            }
+    CHECK(runs > 100);
+    test_saw("failing calls", runs);
+    odd o = odd_new(&set);
+    agt_error err;
+    meddlers lost = {{{MACHINE_OPEN, true, "poll.lock.owner", OWNER, NULL, 0}}, 1};
+    CHECK_STATUS(take_meddled(&o, AGT_LOCK_SENTINEL, &lost, &err), AGT_BUSY, err);
+    odd_free(&o);
+    o = odd_new(&set); /* no links, told in other words */
+    machine_fault f = {.at = 1, .ops = MACHINE_BIT(MACHINE_LINK), .cls = AGT_SYS_NOSYS, .code = 38};
+    machine_fail(o.m, &f);
+    CHECK_INT(take_once(o.sys, AGT_LOCK_SENTINEL, AGT_TRY), AGT_OK);
+    odd_free(&o);
+}
+
+TEST(lock_odd, what_is_said_of_a_leader_may_fail_and_the_lock_holds) {
+    static const char junk[600] = {'x'};
+    odd o = odd_new(NULL);
+    agt_poll_lock *lock;
+    CHECK_INT(machine_put(o.m, LOCKS "/poll.lock.info", junk, sizeof junk), 0);
+    machine_fail_at(o.m, 1, MACHINE_BIT(MACHINE_TRUNCATE), AGT_SYS_IO, 5, true);
+    CHECK_INT(take(o.sys, AGT_LOCK_FLOCK, AGT_TRY, &lock), AGT_OK);
+    CHECK(machine_fail_count(o.m) > 0);
+    machine_fail(o.m, NULL);
+    CHECK_INT(take_once(machine_sys(o.other), AGT_LOCK_FLOCK, AGT_TRY), AGT_BUSY);
+    agt_poll_lock_release(lock);
+    CHECK_INT(machine_remove(o.m, LOCKS "/poll.lock.info"), 0);
+    CHECK_INT(machine_fifo(o.m, LOCKS "/poll.lock.info"), 0);
+    CHECK_INT(take_once(o.sys, AGT_LOCK_FLOCK, AGT_TRY), AGT_OK);
+    odd_free(&o);
+}
+
+TEST(lock_odd, before_1970_the_first_epoch_is_one) {
+    odd o = odd_new(NULL);
+    agt_poll_lock *lock;
+    machine_set_clock(o.m, 0);
+    CHECK_INT(take(o.sys, AGT_LOCK_FLOCK, AGT_TRY, &lock), AGT_OK);
+    CHECK_INT(agt_poll_lock_epoch(lock), 1);
+    agt_poll_lock_release(lock);
+    odd_free(&o);
+}
+
+TEST(lock_odd, a_lock_that_does_not_watch_waits_by_trying) {
+    odd o = odd_new(NULL);
+    agt_flock mine, theirs;
+    const agt_sys *sys = machine_sys(o.other);
+    agt_fd dir = sys->open_root(sys->ctx, LOCKS);
+    agt__flock_init(&mine, o.sys, o.locks, "x.lock");
+    agt__flock_init(&theirs, sys, dir, "x.lock");
+    CHECK_INT(agt__flock_take(&theirs, AGT_TRY, NULL), AGT_OK);
+    CHECK_INT(agt__flock_take(&mine, 50, NULL), AGT_BUSY);
+    agt__flock_close(&theirs);
+    CHECK_INT(agt__flock_take(&mine, 50, NULL), AGT_OK);
+    agt__flock_close(&mine);
+    sys->close(sys->ctx, dir);
+    odd_free(&o);
+}
+
+TEST(lock_odd, texts_are_cut_between_characters) {
+    char out[8];
+    agt_holder h;
+    agt__holder_text(out, sizeof out, "abcd\xf0\x9f\x94\x92", 8); /* a byte short */
+    CHECK_STR(out, "abcd");
+    agt__holder_text(out, 3, "\x80\x80\x80\x80", 4);
+    CHECK_STR(out, "");
+    agt__holder_text(out, sizeof out, "\xc2\xa9\xc2\x9b", 4); /* a sign, a control */
+    CHECK_STR(out, "\xc2\xa9??");
+    agt__holder_parse(&h, " 12 \r\n", 6, "", 0);
+    CHECK_INT(h.pid, 12);
+}
+
+TEST(lock_odd, a_record_without_spaces_is_not_judged_by_them) {
+    agt_witness w;
+    agt_holder h;
+    const char *why;
+    memset(&w, 0, sizeof w);
+    memset(&h, 0, sizeof h);
+    h.pid = 7;
+    h.start = 5;
+    strcpy(h.host, "box");
+    strcpy(w.self.host, "box");
+    w.local = true;
+    w.peer.state = AGT_PEER_RUNS;
+    w.peer.start = 5;
+    w.peer.per_second = 100;
+    strcpy(w.peer.pid_space, "pid:[7]");
+    CHECK_INT(agt__liveness(&h, &w, &why), AGT_ALIVE);
+}
+
+TEST(lock_odd, a_bounded_sweep_goes_on_behind_many_that_live) {
+    odd o = odd_new(NULL);
+    agt_sentinel s;
+    agt_leftovers left;
+    agt_holder h;
+    for (int i = 0; i < 70; i++)
+        leave(&o, "tmp.%s", &h);
+    agt__sentinel_init(&s, o.sys, o.locks, NULL);
+    agt__sentinel_sweep(&s, true, 8, &left);
+    CHECK_INT(left.found, 0);
+    machine_process_kill(o.dead);
+    agt__sentinel_sweep(&s, true, 8, &left);
+    CHECK_INT(left.removed, 8);
+    odd_free(&o);
+}
+
+/* ---- the real system, otherwise than it is ---- */
+
+static int volume_fails(void *ctx, agt_fd dir, agt_volume *out) {
+    (void)ctx, (void)dir, (void)out;
+    return AGT_SYS_ERR(AGT_SYS_NOSYS, 38);
+}
+static int volume_is_far(void *ctx, agt_fd dir, agt_volume *out) {
+    int rc = agt_sys_os()->volume(ctx, dir, out);
+    out->place = AGT_VOLUME_NETWORK;
+    return rc;
+}
+
+/* Puts another lock file, held by `swap_fd`, in the place of the one that is waited for. */
+static char swap_path[1200];
+static int swap_fd, swap_at;
+static int lock_swaps(void *ctx, agt_fd fd, int kind) {
+    if (kind == AGT_LOCK_EXCLUSIVE && --swap_at == 0) {
+        CHECK(unlink(swap_path) == 0);
+        swap_fd = open(swap_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        CHECK(swap_fd >= 0 && flock(swap_fd, LOCK_EX | LOCK_NB) == 0);
+    }
+    return agt_sys_os()->lock(ctx, fd, kind);
+}
+
+TEST(lock_odd, waiting_looks_at_the_volume_and_follows_a_lock_that_is_replaced) {
+    const char *root = test_folder();
+    agt_poll_lock *lock, *none;
+    agt_poll_lock_options o = AGT_POLL_LOCK_OPTIONS_INIT;
+    agt_error err;
+    CHECK_OK(agt_poll_lock_try(&lock, root, &err), err);
+    snprintf(swap_path, sizeof swap_path, "%s/.agent-trace/locks/poll.lock", root);
+    for (int i = 0; i < 3; i++) {
+        agt_sys sys = *agt_sys_os();
+        if (i == 0) sys.volume = volume_fails;
+        if (i == 1) sys.volume = volume_is_far;
+        if (i == 2) sys.lock = lock_swaps;
+        swap_at = 2; /* the second try: the first one that is watched */
+        o.sys = &sys;
+        o.timeout_ms = 60;
+        CHECK_STATUS(agt_poll_lock_acquire(&none, root, &o, &err), AGT_BUSY, err);
+    }
+    close(swap_fd);
     agt_poll_lock_release(lock);
 }

@@ -196,7 +196,7 @@ static agt_status flock_wait_watching(agt_flock *l, int64_t deadline, bool *none
     agt_status status = AGT_BUSY;
     int told = 0;
     *none = !sys->watch || !sys->watch_wait;
-    while (!*none && status == AGT_BUSY) {
+    while (!*none) {
         if (!flock_watch_follow(l)) {
             *none = true;
             break;
