@@ -498,7 +498,7 @@ static int volume_is_far(void *ctx, agt_fd dir, agt_volume *out) {
 
 /* Puts another lock file, held by `swap_fd`, in the place of the one that is waited for. */
 static char swap_path[1200];
-static int swap_fd, swap_at;
+static int swap_fd = -1, swap_at;
 static int lock_swaps(void *ctx, agt_fd fd, int kind) {
     if (kind == AGT_LOCK_EXCLUSIVE && --swap_at == 0) {
         CHECK(unlink(swap_path) == 0);
@@ -515,7 +515,12 @@ TEST(lock_odd, waiting_looks_at_the_volume_and_follows_a_lock_that_is_replaced) 
     agt_error err;
     CHECK_OK(agt_poll_lock_try(&lock, root, &err), err);
     snprintf(swap_path, sizeof swap_path, "%s/.agent-trace/locks/poll.lock", root);
-    for (int i = 0; i < 3; i++) {
+#ifdef _WIN32
+    enum { kinds = 2 }; /* an open file keeps its name there */
+#else
+    enum { kinds = 3 };
+#endif
+    for (int i = 0; i < kinds; i++) {
         agt_sys sys = *agt_sys_os();
         if (i == 0) sys.volume = volume_fails;
         if (i == 1) sys.volume = volume_is_far;
@@ -525,6 +530,6 @@ TEST(lock_odd, waiting_looks_at_the_volume_and_follows_a_lock_that_is_replaced) 
         o.timeout_ms = 60;
         CHECK_STATUS(agt_poll_lock_acquire(&none, root, &o, &err), AGT_BUSY, err);
     }
-    close(swap_fd);
+    if (swap_fd >= 0) close(swap_fd);
     agt_poll_lock_release(lock);
 }

@@ -149,11 +149,12 @@ TEST(sentinel, whoever_dies_wherever_the_next_one_leads) {
 
 /* How many files of publishing and claiming there are, and how many of them are records. */
 static uint64_t left_files(box *b, uint64_t *records) {
-    char *tree = machine_tree(b->m, LOCKS), *save = NULL;
+    char *tree = machine_tree(b->m, LOCKS), *line = tree;
     uint64_t count = 0;
     *records = 0;
     if (!tree) return 0; /* no folder was made yet */
-    for (char *line = strtok_r(tree, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+    for (char *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        *end = 0;
         char *name = strstr(line, "poll.lock.tmp."), path[200];
         size_t n;
         if (!name) name = strstr(line, "poll.lock.reap.");
