@@ -4,7 +4,9 @@
  * dot, nothing that a program makes anew (AGENT-TRACE.md, context.md, logs/), and nothing that the
  *     patterns leave out.
  * (2) As many as fit are one batch: one record, one commit. A file that cannot be taken is left out
- *     and told; where there are many of those, the rest of its batch is taken one by one. */
+ *     and told; where there are many of those, the rest of its batch is taken one by one.
+ * (3) A batch that is denied records nothing: the file is tried once more by itself, so that the
+ *     refusal is an event. */
 #include "scan.h"
 
 #include <fnmatch.h>
@@ -145,31 +147,36 @@ static void scan_results(scan_batch *b) {
         b->result[i] = fresh;
 }
 
-static agt_status scan_one_by_one(cli *c, scan *s, scan_batch *b, agt_error *err) {
+static agt_status scan_one_by_one(cli *c, scan *s, scan_batch *b, size_t from, size_t count,
+                                  agt_error *err) {
+    const agt_change *change = b->change + from;
     scan_results(b);
-    agt_status st = agt_group(c->store, b->change, b->count, 0, b->result, err);
+    agt_status st = agt_group(c->store, change, count, 0, b->result, err);
     if (st != AGT_OK) return st;
-    for (size_t i = 0; i < b->count; i++)
+    for (size_t i = 0; i < count; i++)
         if (b->result[i].status == AGT_OK)
-            scan_count(s, &b->change[i]);
+            scan_count(s, &change[i]);
         else
-            scan_refuse(s, (agt_status)b->result[i].status, b->change[i].path,
-                        b->result[i].message);
+            scan_refuse(s, (agt_status)b->result[i].status, change[i].path, b->result[i].message);
     return AGT_OK;
 }
 
 static agt_status scan_take(cli *c, scan *s, scan_batch *b, agt_error *err) {
     for (int tries = 0; b->count; tries++) {
-        if (tries == SCAN_RETRIES) return scan_one_by_one(c, s, b, err);
+        if (tries == SCAN_RETRIES) return scan_one_by_one(c, s, b, 0, b->count, err);
         scan_results(b);
         agt_status st =
             agt_batch(c->store, b->change[0].caller, b->change, b->count, 0, b->result, err);
         if (st == AGT_OK) break;
         if (!scan_is_one(st, err)) return st;
         if (err->offset < 0 || (uint64_t)err->offset >= b->count) /* too much for one batch */
-            return scan_one_by_one(c, s, b, err);
-        scan_refuse(s, st, b->change[err->offset].path, err->message);
-        scan_drop(b, (size_t)err->offset);
+            return scan_one_by_one(c, s, b, 0, b->count, err);
+        size_t at = (size_t)err->offset;
+        if (st != AGT_DENIED)
+            scan_refuse(s, st, b->change[at].path, err->message);
+        else if ((st = scan_one_by_one(c, s, b, at, 1, err)) != AGT_OK) /* (3) */
+            return st;
+        scan_drop(b, at);
     }
     for (size_t i = 0; i < b->count; i++)
         scan_count(s, &b->change[i]);

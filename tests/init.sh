@@ -154,6 +154,19 @@ bare() { # config and hooks would be documents
 case_ 'no store is made in a .git' in_git
 case_ 'an agent makes none in a bare repository' bare
 
+# ---- what --scan may not take ----
+
+scans_what_it_may_not() { # N: each refusal is an event, and the same one a second time is not
+    folder "scan$1" && mkdir h && for i in $(seq "$1"); do echo "$i" >"h/$i.md"; done && echo n >n.md && code 0 init --plain || return 1
+    code 3 --actor agent:a init --scan --type 'h/*.md=reference' && grep -q "^  $1 files that were refused$" "$WORK/out" &&
+        grep -q '^took in 1 document' "$WORK/out" && code 0 violations --json -n 100 &&
+        [ "$(grep -o '"action":"violation"' "$WORK/out" | wc -l)" = "$1" ] && code 0 violations && grep -q "h/$1\.md" "$WORK/out" &&
+        before=$(cat .agent-trace/trace/*.jsonl | wc -l) && code 3 --actor agent:a init --scan --type 'h/*.md=reference' &&
+        [ "$(cat .agent-trace/trace/*.jsonl | wc -l)" = "$before" ]
+}
+case_ 'a file that init --scan may not take is a recorded refusal' scans_what_it_may_not 3
+case_ 'so is each of many' scans_what_it_may_not 20
+
 # ---- AGENT-TRACE.md ----
 
 in_its_place() {
