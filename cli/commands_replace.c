@@ -282,11 +282,6 @@ static int replace_apply(cli *c, replace *r) {
     static const agt_write_options plain = AGT_WRITE_OPTIONS_INIT;
     static const agt_change blank = AGT_CHANGE_INIT;
     agt_error err;
-    if (r->count > AGT_MAX_BATCH)
-        return out_fail(CLI_USAGE,
-                        "%zu documents have matches, and at most %d can be changed as one; name a "
-                        "folder or a --type",
-                        r->count, AGT_MAX_BATCH);
     agt_change *changes = out_alloc(r->count * sizeof *changes);
     agt_write_options *options = out_alloc(r->count * sizeof *options);
     for (size_t i = 0; i < r->count; i++) {
@@ -350,6 +345,11 @@ static int replace_decide(cli *c, replace *r) {
             (void)puts("no matches");
         return denied;
     }
+    if (r->count > AGT_MAX_BATCH) /* before anything is shown or asked that could not be done */
+        return out_fail(CLI_USAGE,
+                        "%zu documents have matches, and at most %d can be changed as one; name a "
+                        "folder or a --type",
+                        r->count, AGT_MAX_BATCH);
     bool asks = !dry && !yes && !c->json && out_is_terminal(0) && out_is_terminal(1);
     if ((dry && !c->json) || asks) {
         agt_status st = replace_show(c, r, &err);

@@ -85,6 +85,17 @@ replaces_badly() {
 a_stale_replace() { # nothing of a batch is made if one document changed
     code 0 replace nowhere x && out 'no matches'
 }
+replaces_too_many() { # a dry run says what the real one would
+    mkdir "$WORK/many" && cd "$WORK/many" && mkdir d && for i in $(seq 1025); do echo word >"d/$i.md"; done &&
+        code 0 init --plain --scan && out 'took in 1025 documents' && before=$(seq_now) || return 1
+    for how in --dry-run --yes '--dry-run --json' '--yes --json'; do
+        # shellcheck disable=SC2086 # words
+        code 2 replace word text $how && err '^agent-trace: 1025 documents have matches, and at most 1024 can be changed as one' || return 1
+        grep -q 'nothing was changed' "$WORK/out" && return 1
+    done
+    [ "$(seq_now)" = "$before" ] && code 0 write d/1.md --content other && code 0 replace word text --dry-run && out '^1024 matches in 1024' &&
+        code 0 replace word text --yes && [ "$(seq_now)" = $((before + 1025)) ] && has d/1024.md text
+}
 case_ 'a file is added' adds
 case_ 'what cannot be added' adds_badly
 case_ 'documents and folders are moved' moves
@@ -99,4 +110,5 @@ case_ 'words are replaced in several documents at once' replaces
 case_ 'what may not be replaced is left alone' replaces_only_what_may_be
 case_ 'what cannot be replaced' replaces_badly
 case_ 'nothing to replace' a_stale_replace
+case_ 'more than can be replaced at once' replaces_too_many
 kit_end
