@@ -322,6 +322,8 @@ static const struct status_sys {
     {AGT_SYS_NAME, AGT_INVALID, "the name is too long or not possible here; use another"},
     {AGT_SYS_NOSYS, AGT_UNSUPPORTED, "this file system cannot do it"},
     {AGT_SYS_NOMEM, AGT_NOMEM, "out of memory"},
+    {AGT_SYS_FILES, AGT_IO,
+     "too many files are open; close some, or raise the limit ('ulimit -n' shows it)"},
     {AGT_SYS_IO, AGT_IO, "input or output failed"},
 };
 
@@ -4346,6 +4348,8 @@ static int os_class(int e) {
     case ENOLCK:
     case EOPNOTSUPP: return AGT_SYS_NOSYS;
     case ENOMEM: return AGT_SYS_NOMEM;
+    case EMFILE:
+    case ENFILE: return AGT_SYS_FILES;
     default: break;
     }
 #if ENOTSUP != EOPNOTSUPP
@@ -4980,6 +4984,7 @@ AGT_PRIVATE int agt__win_class(DWORD e) {
     case ERROR_OUTOFMEMORY:
     case ERROR_NO_SYSTEM_RESOURCES:
     case ERROR_COMMITMENT_LIMIT: return AGT_SYS_NOMEM;
+    case ERROR_TOO_MANY_OPEN_FILES: return AGT_SYS_FILES;
     default: return AGT_SYS_IO;
     }
 }
@@ -18823,10 +18828,12 @@ static agt_status store_find_in(const agt_sys *sys, const char *folder, bool *fo
                                 agt_error *err) {
     *found = false;
     agt_fd dir = sys->open_root(sys->ctx, folder);
+    if (dir < 0 && AGT_SYS_CLASS(dir) == AGT_SYS_FILES)
+        return agt__fail_sys(err, dir, "cannot look for a store in %.200s", folder);
     if (dir < 0) return AGT_OK;
     agt_fd at = sys->open(sys->ctx, dir, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
     sys->close(sys->ctx, dir);
-    if (at < 0 && AGT_SYS_CLASS(at) == AGT_SYS_ACCESS)
+    if (at < 0 && (AGT_SYS_CLASS(at) == AGT_SYS_ACCESS || AGT_SYS_CLASS(at) == AGT_SYS_FILES))
         return agt__fail_sys(err, at, "cannot open the store in %.200s", folder);
     if (at < 0) return AGT_OK;
     agt_status st = agt__store_there(sys, at, folder, found, err);
@@ -25715,15 +25722,20 @@ static agt_status mend_in_git(agt_mend *m, const agt_event *e, agt_buf *out, boo
     return mend_elsewhere(st, &mine, err);
 }
 
+/* Does a failure say nothing about what is there? */
+static bool mend_says_nothing(int64_t rc) {
+    return AGT_SYS_CLASS(rc) == AGT_SYS_IO || AGT_SYS_CLASS(rc) == AGT_SYS_FILES;
+}
+
 /* A document that may not be read, or is none, is not there for us. */
 static bool mend_readable(agt_mend *m, const char *path, size_t len) {
     const char *leaf;
     const agt_sys *sys = m->s->sys;
     agt_fd folder = agt__open_parent(m->s, path, len, false, &leaf);
-    if (folder < 0) return AGT_SYS_CLASS(folder) == AGT_SYS_IO;
+    if (folder < 0) return mend_says_nothing(folder);
     agt_fd fd = sys->open(sys->ctx, folder, leaf, AGT_O_READ, 0);
     sys->close(sys->ctx, folder);
-    if (fd < 0) return AGT_SYS_CLASS(fd) == AGT_SYS_IO; /* let the look say what fails */
+    if (fd < 0) return mend_says_nothing(fd); /* let the look say what fails */
     sys->close(sys->ctx, fd);
     return true;
 }

@@ -1238,6 +1238,7 @@ enum agt_sys_class {
     AGT_SYS_NAME,      /* the name is too long or not possible here */
     AGT_SYS_NOSYS,     /* this system or file system cannot do it */
     AGT_SYS_NOMEM,     /* out of memory */
+    AGT_SYS_FILES,     /* too many files are open, in this process or on this machine */
     AGT_SYS_IO         /* everything else */
 };
 #define AGT_SYS_ERR(cls, code) (-(((int)(cls) << 16) | ((int)(code)&0xffff)))

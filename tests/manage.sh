@@ -96,6 +96,17 @@ replaces_too_many() { # a dry run says what the real one would
     [ "$(seq_now)" = "$before" ] && code 0 write d/1.md --content other && code 0 replace word text --dry-run && out '^1024 matches in 1024' &&
         code 0 replace word text --yes && [ "$(seq_now)" = $((before + 1025)) ] && has d/1024.md text
 }
+no_more_files() { # whichever open it is that fails, it is said in words, and what is refused changed nothing
+    mkdir "$WORK/limit" && cd "$WORK/limit" && code 0 init --plain && code 0 write a.md --content 0 || return 1
+    for n in $(seq 4 40); do
+        rc=0
+        (ulimit -n "$n" && exec "$PROGRAM" write a.md --content "$n") >"$WORK/out" 2>"$WORK/err" </dev/null || rc=$?
+        ! grep -i 'system code\|no agent-trace store' "$WORK/err" || return 1
+        if [ "$rc" = 0 ]; then has a.md "$n" && took=$n && break; fi
+        [ "$rc" = 1 ] && err "too many files are open.*ulimit -n" && has a.md 0 && refused=$n || return 1
+    done
+    [ "${refused-0}" -gt 6 ] && [ "${took-0}" -gt "$refused" ]
+}
 case_ 'a file is added' adds
 case_ 'what cannot be added' adds_badly
 case_ 'documents and folders are moved' moves
@@ -111,4 +122,5 @@ case_ 'what may not be replaced is left alone' replaces_only_what_may_be
 case_ 'what cannot be replaced' replaces_badly
 case_ 'nothing to replace' a_stale_replace
 case_ 'more than can be replaced at once' replaces_too_many
+case_ 'too many open files are told in words' no_more_files
 kit_end

@@ -137,7 +137,8 @@ TEST(base, a_system_failure_maps_to_a_status_and_names_its_code) {
         {AGT_SYS_NOSPC, AGT_IO},        {AGT_SYS_BUSY, AGT_BUSY},
         {AGT_SYS_XDEV, AGT_IO},         {AGT_SYS_NOTEMPTY, AGT_INVALID},
         {AGT_SYS_NAME, AGT_INVALID},    {AGT_SYS_NOSYS, AGT_UNSUPPORTED},
-        {AGT_SYS_NOMEM, AGT_NOMEM},     {AGT_SYS_IO, AGT_IO},
+        {AGT_SYS_NOMEM, AGT_NOMEM},     {AGT_SYS_FILES, AGT_IO},
+        {AGT_SYS_IO, AGT_IO},
     };
     agt_error err;
     for (size_t i = 0; i < AGT_COUNT(want); i++) {

@@ -161,6 +161,8 @@ static const struct status_sys {
     {AGT_SYS_NAME, AGT_INVALID, "the name is too long or not possible here; use another"},
     {AGT_SYS_NOSYS, AGT_UNSUPPORTED, "this file system cannot do it"},
     {AGT_SYS_NOMEM, AGT_NOMEM, "out of memory"},
+    {AGT_SYS_FILES, AGT_IO,
+     "too many files are open; close some, or raise the limit ('ulimit -n' shows it)"},
     {AGT_SYS_IO, AGT_IO, "input or output failed"},
 };
 

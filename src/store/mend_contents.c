@@ -73,15 +73,20 @@ static agt_status mend_in_git(agt_mend *m, const agt_event *e, agt_buf *out, boo
     return mend_elsewhere(st, &mine, err);
 }
 
+/* Does a failure say nothing about what is there? */
+static bool mend_says_nothing(int64_t rc) {
+    return AGT_SYS_CLASS(rc) == AGT_SYS_IO || AGT_SYS_CLASS(rc) == AGT_SYS_FILES;
+}
+
 /* A document that may not be read, or is none, is not there for us. */
 static bool mend_readable(agt_mend *m, const char *path, size_t len) {
     const char *leaf;
     const agt_sys *sys = m->s->sys;
     agt_fd folder = agt__open_parent(m->s, path, len, false, &leaf);
-    if (folder < 0) return AGT_SYS_CLASS(folder) == AGT_SYS_IO;
+    if (folder < 0) return mend_says_nothing(folder);
     agt_fd fd = sys->open(sys->ctx, folder, leaf, AGT_O_READ, 0);
     sys->close(sys->ctx, folder);
-    if (fd < 0) return AGT_SYS_CLASS(fd) == AGT_SYS_IO; /* let the look say what fails */
+    if (fd < 0) return mend_says_nothing(fd); /* let the look say what fails */
     sys->close(sys->ctx, fd);
     return true;
 }

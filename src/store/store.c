@@ -751,10 +751,12 @@ static agt_status store_find_in(const agt_sys *sys, const char *folder, bool *fo
                                 agt_error *err) {
     *found = false;
     agt_fd dir = sys->open_root(sys->ctx, folder);
+    if (dir < 0 && AGT_SYS_CLASS(dir) == AGT_SYS_FILES)
+        return agt__fail_sys(err, dir, "cannot look for a store in %.200s", folder);
     if (dir < 0) return AGT_OK;
     agt_fd at = sys->open(sys->ctx, dir, AGT_STORE_NAME, AGT_O_READ | AGT_O_FOLDER, 0);
     sys->close(sys->ctx, dir);
-    if (at < 0 && AGT_SYS_CLASS(at) == AGT_SYS_ACCESS)
+    if (at < 0 && (AGT_SYS_CLASS(at) == AGT_SYS_ACCESS || AGT_SYS_CLASS(at) == AGT_SYS_FILES))
         return agt__fail_sys(err, at, "cannot open the store in %.200s", folder);
     if (at < 0) return AGT_OK;
     agt_status st = agt__store_there(sys, at, folder, found, err);

@@ -48,6 +48,8 @@ static int os_class(int e) {
     case ENOLCK:
     case EOPNOTSUPP: return AGT_SYS_NOSYS;
     case ENOMEM: return AGT_SYS_NOMEM;
+    case EMFILE:
+    case ENFILE: return AGT_SYS_FILES;
     default: break;
     }
 #if ENOTSUP != EOPNOTSUPP

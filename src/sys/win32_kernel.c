@@ -49,6 +49,7 @@ AGT_PRIVATE int agt__win_class(DWORD e) {
     case ERROR_OUTOFMEMORY:
     case ERROR_NO_SYSTEM_RESOURCES:
     case ERROR_COMMITMENT_LIMIT: return AGT_SYS_NOMEM;
+    case ERROR_TOO_MANY_OPEN_FILES: return AGT_SYS_FILES;
     default: return AGT_SYS_IO;
     }
 }
