@@ -20033,6 +20033,7 @@ typedef struct agt_plan {
 typedef struct agt_txn {
     agt_store *s;
     bool full, atomic, appended, wants_sync;
+    bool asks;            /* what is looked at is not done: nothing is recorded */
     bool unknown;         /* an append failed and could not be taken back */
     bool no_room;         /* an append failed because the journal is too full */
     agt_shared draft;     /* the shared state as it will be, sealed records included */
@@ -20723,9 +20724,9 @@ static void write_recorded_bytes(agt_store *s, const agt_row *row, agt_buf *out)
     if (agt__git_content(s, &row->blob, out, NULL) != AGT_OK) out->len = 0;
 }
 
-/* Makes a record for what was found on disk; `now` then counts it. */
-static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, agt_row *now,
-                                 agt_error *err) {
+/* Makes a record for what was found on disk. */
+static agt_status write_record_edit(agt_txn *t, agt_plan *p, const agt_look *look, agt_row *now,
+                                    agt_error *err) {
     agt_store *s = t->s;
     write_version v;
     agt_plan user = *p;
@@ -20745,9 +20746,16 @@ static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, 
     agt_status st = agt__txn_add(t, &v.e, s->old.data, s->old.len, look->on_disk, NULL, err);
     agt__unstage(s, v.e.seq); /* as in write_stage */
     if (st == AGT_OK) st = agt__txn_seal(t, err);
+    now->last_seq = v.e.seq;
+    return st;
+}
+
+/* What was found on disk becomes a version; `now` then counts it. */
+static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, agt_row *now,
+                                 agt_error *err) {
+    agt_status st = t->asks ? AGT_OK : write_record_edit(t, p, look, now, err);
     if (st != AGT_OK) return st;
     now->version++;
-    now->last_seq = v.e.seq;
     now->exists = look->on_disk;
     now->blob = look->blob;
     p->result.edit_recorded = 1;
@@ -20789,7 +20797,7 @@ static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *why, agt_err
     bool too_long = kept.data && p->len > AGT_REJECTED_MAX;
     e.summary = write_refusal_summary(p, action, why, too_long, summary, sizeof summary);
     e.rejected = kept;
-    if (t->atomic || agt__catalog_refused(&s->catalog, &e))
+    if (t->asks || t->atomic || agt__catalog_refused(&s->catalog, &e))
         return denied; /* folded; or a batch, which records nothing unless all is allowed */
     e.action = agt__text("violation");
     e.doc_type = agt__text(agt_type_name(p->type));
@@ -21734,6 +21742,36 @@ AGENT_TRACE_API agt_status agt_rename(agt_store *store, const agt_caller *caller
     p.action = AGT_ACTION_RENAME;
     if (st == AGT_OK) st = agt__path_normalise(to, strlen(to), p.to_path, &p.to_len, err);
     return st == AGT_OK ? agt__change_run(store, &p, result, err) : st;
+}
+
+/* What a rename may still be refused for once it was looked at, short of writing anything. */
+static agt_status manage_may_place(agt_store *s, const agt_plan *p, agt_error *err) {
+    if (p->follows) return AGT_OK; /* (3) */
+    agt_status st = agt__target(s, p->path, p->path_len, err);
+    return st == AGT_OK ? agt__target(s, p->to_path, p->to_len, err) : st;
+}
+
+AGENT_TRACE_API agt_status agt_may_rename(agt_store *store, const agt_caller *caller,
+                                          const char *path, const char *to,
+                                          const agt_write_options *opts, agt_error *err) {
+    agt_plan p;
+    agt_txn t;
+    agt_error mine;
+    AGENT_TRACE_ASSERT(store && to);
+    agt_status st = agt__change_fill(&p, caller, path, opts, NULL, err);
+    p.action = AGT_ACTION_RENAME;
+    if (st == AGT_OK) st = agt__path_normalise(to, strlen(to), p.to_path, &p.to_len, err);
+    if (st == AGT_OK) st = agt__store_lock(store, err);
+    if (st != AGT_OK) return st;
+    memset(&mine, 0, sizeof mine);
+    agt__txn_begin(&t, store, &p, false, false);
+    t.asks = true;
+    t.count = 1;
+    st = agt__txn_look(&t, 0, &mine);
+    if (st == AGT_OK) st = manage_may_place(store, &p, &mine);
+    agt__txn_rollback(&t);
+    agt__store_unlock(store);
+    return agt__answer(st, &mine, err);
 }
 
 AGENT_TRACE_API agt_status agt_untrack(agt_store *store, const agt_caller *caller, const char *path,

@@ -769,7 +769,8 @@ AGENT_TRACE_API agt_status agt_grants(agt_store *store, const char *path, agt_gr
                                       size_t *count, agt_error *err);
 
 /* Would the caller be allowed to do this now? Counts grants and the caller's confirmation; records
- * nothing.
+ * nothing. Of AGT_ACTION_RENAME it knows half, because a new path has rules of its own: ask
+ * agt_may_rename.
  *
  *   path  the document, which need not exist.
  *   type  AGT_ACTION_RECLASSIFY: the new type; else the type of a document that does not exist yet.
@@ -779,6 +780,21 @@ AGENT_TRACE_API agt_status agt_grants(agt_store *store, const char *path, agt_gr
  */
 AGENT_TRACE_API agt_status agt_may(agt_store *store, const agt_caller *caller, agt_action action,
                                    const char *path, agt_type type, agt_error *err);
+
+/* Would agt_rename succeed now? Decided by the same code, with both paths, the rights, the expected
+ * version and the files as they are; but nothing is recorded, not even a refusal or somebody's
+ * edit, and no document is touched. Somebody may change that before the rename is asked for. Room
+ * on the disk is not looked at. Takes the store's lock, and reads the files. Blocks.
+ *
+ *   path  the document.
+ *   to    its new path.
+ *   opts  NULL, or those of the rename.
+ *
+ * Returns  as agt_rename; err says why.
+ */
+AGENT_TRACE_API agt_status agt_may_rename(agt_store *store, const agt_caller *caller,
+                                          const char *path, const char *to,
+                                          const agt_write_options *opts, agt_error *err);
 
 /* What a change of a batch or group does. */
 typedef enum agt_change_kind {

@@ -129,6 +129,11 @@ static inline agt_status call_agt_rename(codes *c, agt_error *err) {
     CODES_OPTIONS(c, o);
     return agt_rename(c->s, &who, c->path, c->under ? c->under : "to.md", &o.v, NULL, err);
 }
+static inline agt_status call_agt_may_rename(codes *c, agt_error *err) {
+    agt_caller who = codes_caller(c);
+    CODES_OPTIONS(c, o);
+    return agt_may_rename(c->s, &who, c->path, c->under ? c->under : "to.md", &o.v, err);
+}
 static inline agt_status call_agt_untrack(codes *c, agt_error *err) {
     agt_caller who = codes_caller(c);
     CODES_OPTIONS(c, o);

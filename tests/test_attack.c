@@ -260,6 +260,9 @@ static agt_status attack_rename(agt_store *s, const char *name, agt_error *err) 
 static agt_status attack_rename_to(agt_store *s, const char *name, agt_error *err) {
     return agt_rename(s, &attack_user, "doc.md", name, NULL, NULL, err);
 }
+static agt_status attack_may_rename(agt_store *s, const char *name, agt_error *err) {
+    return agt_may_rename(s, &attack_user, "doc.md", name, NULL, err);
+}
 static agt_status attack_untrack(agt_store *s, const char *name, agt_error *err) {
     return agt_untrack(s, &attack_user, name, NULL, NULL, err);
 }
@@ -322,14 +325,23 @@ static const struct attack_entry {
     attack_call *call;
     bool makes; /* else a name that only other systems refuse may be looked for: 0.1.0 made such */
 } attack_entries[] = {
-    {"agt_write", attack_write, true},       {"agt_remove", attack_remove, false},
-    {"agt_restore", attack_restore, false},  {"agt_add", attack_take, true},
-    {"agt_rename", attack_rename, false},    {"agt_rename to", attack_rename_to, true},
-    {"agt_untrack", attack_untrack, false},  {"agt_reclassify", attack_reclassify, false},
-    {"agt_unlock", attack_unlock, false},    {"agt_revoke", attack_revoke, false},
-    {"agt_read", attack_read, false},        {"agt_read_version", attack_version, false},
-    {"agt_document_get", attack_get, false}, {"agt_diff", attack_diff, false},
-    {"agt_batch", attack_batch, true},       {"agt_group", attack_group, false},
+    {"agt_write", attack_write, true},
+    {"agt_remove", attack_remove, false},
+    {"agt_restore", attack_restore, false},
+    {"agt_add", attack_take, true},
+    {"agt_rename", attack_rename, false},
+    {"agt_rename to", attack_rename_to, true},
+    {"agt_may_rename to", attack_may_rename, true},
+    {"agt_untrack", attack_untrack, false},
+    {"agt_reclassify", attack_reclassify, false},
+    {"agt_unlock", attack_unlock, false},
+    {"agt_revoke", attack_revoke, false},
+    {"agt_read", attack_read, false},
+    {"agt_read_version", attack_version, false},
+    {"agt_document_get", attack_get, false},
+    {"agt_diff", attack_diff, false},
+    {"agt_batch", attack_batch, true},
+    {"agt_group", attack_group, false},
     {"agt_grants", attack_grants, false},
 };
 

@@ -137,6 +137,10 @@ static agt_status bad_agt_may(bad *b, agt_error *err) {
     BAD_CHANGE(b);
     return agt_may(s, &who.v, (agt_action)b->a.what, path, (agt_type)b->a.type, err);
 }
+static agt_status bad_agt_may_rename(bad *b, agt_error *err) {
+    BAD_CHANGE(b);
+    return agt_may_rename(s, &who.v, path, b->a.to, &o.v, err);
+}
 static agt_status bad_agt_event_append(bad *b, agt_error *err) {
     BAD_CHANGE(b);
     const char *summary = b->a.summary ? b->a.summary : "we go on";
@@ -372,6 +376,7 @@ static const struct bad_call {
     CALL(agt_unlock, true, false),
     CALL(agt_revoke, true, false),
     CALL(agt_may, true, false),
+    CALL(agt_may_rename, true, false),
     CALL(agt_event_append, true, false),
     CALL(agt_batch, true, false),
     CALL(agt_group, true, false),

@@ -129,6 +129,7 @@ TEST(codes, memory_that_runs_out_is_answered_by_every_call_that_allocates) {
     SWEEP(agt_event_append, AGT_NOMEM, kinds, NULL);
     SWEEP(agt_add, AGT_NOMEM, kinds, NULL);
     SWEEP(agt_rename, AGT_NOMEM, kinds, NULL);
+    SWEEP(agt_may_rename, AGT_NOMEM, kinds, NULL);
     SWEEP(agt_untrack, AGT_NOMEM, kinds, NULL);
     SWEEP(agt_reclassify, AGT_NOMEM, kinds, NULL);
     SWEEP(agt_unlock, AGT_NOMEM, kinds, NULL);
@@ -170,6 +171,7 @@ TEST(codes, a_disk_that_fails_is_answered_by_every_call_that_reads_or_writes) {
     SWEEP(agt_event_append, AGT_IO, kinds, NULL);
     SWEEP(agt_add, AGT_IO, kinds, NULL);
     SWEEP(agt_rename, AGT_IO, kinds, NULL);
+    SWEEP(agt_may_rename, AGT_IO, kinds, NULL);
     SWEEP(agt_untrack, AGT_IO, kinds, NULL);
     SWEEP(agt_reclassify, AGT_IO, kinds, NULL);
     SWEEP(agt_unlock, AGT_IO, kinds, NULL);

@@ -5,6 +5,7 @@ TEST(codes, what_changes_no_bytes_succeeds_on_a_healthy_store) {
     machine *start = codes_machine();
     EXPECT(agt_add, AGT_OK, NULL, NULL);
     EXPECT(agt_rename, AGT_OK, NULL, NULL);
+    EXPECT(agt_may_rename, AGT_OK, NULL, NULL);
     EXPECT(agt_untrack, AGT_OK, NULL, NULL);
     EXPECT(agt_reclassify, AGT_OK, NULL, NULL);
     EXPECT(agt_unlock, AGT_OK, NULL, NULL);
@@ -24,6 +25,7 @@ TEST(codes, locks_and_a_store_that_never_rests_keep_managing_busy) {
     machine *start = codes_machine();
     EXPECT(agt_add, AGT_BUSY, codes_store_held, "store.lock");
     EXPECT(agt_rename, AGT_BUSY, codes_store_held, "store.lock");
+    EXPECT(agt_may_rename, AGT_BUSY, codes_store_held, "store.lock");
     EXPECT(agt_untrack, AGT_BUSY, codes_store_held, "store.lock");
     EXPECT(agt_reclassify, AGT_BUSY, codes_store_held, "store.lock");
     EXPECT(agt_unlock, AGT_BUSY, codes_store_held, "store.lock");
@@ -55,6 +57,7 @@ TEST(codes, what_managing_does_not_find_or_finds_taken) {
     machine *start = codes_machine();
     EXPECT(agt_add, AGT_NOT_FOUND, codes_confirmed_path, "none.md");
     EXPECT(agt_rename, AGT_NOT_FOUND, codes_confirmed_path, "none.md");
+    EXPECT(agt_may_rename, AGT_NOT_FOUND, codes_confirmed_path, "none.md");
     EXPECT(agt_untrack, AGT_NOT_FOUND, codes_confirmed_path, "none.md");
     EXPECT(agt_reclassify, AGT_NOT_FOUND, codes_confirmed_path, "none.md");
     EXPECT(agt_unlock, AGT_NOT_FOUND, codes_confirmed_path, "none.md");
@@ -62,8 +65,10 @@ TEST(codes, what_managing_does_not_find_or_finds_taken) {
     EXPECT(agt_grants, AGT_NOT_FOUND, codes_path_none, "none.md");
     EXPECT(agt_read_refused, AGT_NOT_FOUND, codes_seq_none, "99");
     EXPECT(agt_rename, AGT_CONFLICT, codes_to_there, "another document");
+    EXPECT(agt_may_rename, AGT_CONFLICT, codes_to_there, "another document");
     EXPECT(agt_add, AGT_CONFLICT, codes_stale, NULL);
     EXPECT(agt_rename, AGT_CONFLICT, codes_stale, "version 3, not 2");
+    EXPECT(agt_may_rename, AGT_CONFLICT, codes_stale, "version 3, not 2");
     EXPECT(agt_untrack, AGT_CONFLICT, codes_stale, "version 3, not 2");
     EXPECT(agt_reclassify, AGT_CONFLICT, codes_stale, "version 3, not 2");
     EXPECT(agt_unlock, AGT_CONFLICT, codes_stale, "version 3, not 2");
@@ -78,9 +83,13 @@ TEST(codes, what_managing_is_given_and_that_is_none) {
     EXPECT(agt_add, AGT_INVALID, codes_read_only, "read-only");
     EXPECT(agt_add, AGT_INVALID, codes_path_out, "..");
     EXPECT(agt_rename, AGT_INVALID, codes_unknown, "agt_write_options");
+    EXPECT(agt_may_rename, AGT_INVALID, codes_unknown, "agt_write_options");
     EXPECT(agt_rename, AGT_INVALID, codes_fork, "fork");
+    EXPECT(agt_may_rename, AGT_INVALID, codes_fork, "fork");
     EXPECT(agt_rename, AGT_INVALID, codes_read_only, "read-only");
+    EXPECT(agt_may_rename, AGT_INVALID, codes_read_only, "read-only");
     EXPECT(agt_rename, AGT_INVALID, codes_path_out, "..");
+    EXPECT(agt_may_rename, AGT_INVALID, codes_path_out, "..");
     EXPECT(agt_untrack, AGT_INVALID, codes_unknown, "agt_write_options");
     EXPECT(agt_untrack, AGT_INVALID, codes_fork, "fork");
     EXPECT(agt_untrack, AGT_INVALID, codes_read_only, "read-only");
@@ -98,6 +107,7 @@ TEST(codes, what_managing_is_given_and_that_is_none) {
     EXPECT(agt_revoke, AGT_INVALID, codes_read_only, "read-only");
     EXPECT(agt_revoke, AGT_INVALID, codes_path_out, "..");
     EXPECT(agt_rename, AGT_INVALID, codes_to_out, "..");
+    EXPECT(agt_may_rename, AGT_INVALID, codes_to_out, "..");
     EXPECT(agt_add, AGT_INVALID, codes_type_none, "type");
     EXPECT(agt_reclassify, AGT_INVALID, codes_type_none, "type");
     EXPECT(agt_may, AGT_INVALID, codes_type_none, "type");
@@ -114,7 +124,9 @@ TEST(codes, what_managing_is_given_and_that_is_none) {
 TEST(codes, what_the_rules_say_of_managing) {
     machine *start = codes_machine();
     EXPECT(agt_rename, AGT_DENIED, codes_denied, "ref.md");
+    EXPECT(agt_may_rename, AGT_DENIED, codes_denied, "ref.md");
     EXPECT(agt_rename, AGT_NEEDS_CONFIRMATION, codes_unconfirmed, "context.md");
+    EXPECT(agt_may_rename, AGT_NEEDS_CONFIRMATION, codes_unconfirmed, "context.md");
     EXPECT(agt_untrack, AGT_DENIED, codes_denied, "ref.md");
     EXPECT(agt_untrack, AGT_NEEDS_CONFIRMATION, codes_unconfirmed, "context.md");
     EXPECT(agt_reclassify, AGT_DENIED, codes_denied, "ref.md");
@@ -180,6 +192,7 @@ TEST(codes, the_limits_of_managing) {
     machine *start = codes_machine();
     EXPECT(agt_add, AGT_LIMIT, codes_path_long, "1,024 bytes; shorten it");
     EXPECT(agt_rename, AGT_LIMIT, codes_path_long, "1,024 bytes; shorten it");
+    EXPECT(agt_may_rename, AGT_LIMIT, codes_path_long, "1,024 bytes; shorten it");
     EXPECT(agt_untrack, AGT_LIMIT, codes_path_long, "1,024 bytes; shorten it");
     EXPECT(agt_reclassify, AGT_LIMIT, codes_path_long, "1,024 bytes; shorten it");
     EXPECT(agt_unlock, AGT_LIMIT, codes_path_long, "1,024 bytes; shorten it");
@@ -198,7 +211,9 @@ TEST(codes, other_formats_and_damage_keep_from_managing) {
     EXPECT(agt_add, AGT_UNSUPPORTED, codes_newer, "newer");
     EXPECT(agt_add, AGT_CORRUPT, codes_no_header, ".agent-trace/journal");
     EXPECT(agt_rename, AGT_UNSUPPORTED, codes_newer, "newer");
+    EXPECT(agt_may_rename, AGT_UNSUPPORTED, codes_newer, "newer");
     EXPECT(agt_rename, AGT_CORRUPT, codes_no_header, ".agent-trace/journal");
+    EXPECT(agt_may_rename, AGT_CORRUPT, codes_no_header, ".agent-trace/journal");
     EXPECT(agt_untrack, AGT_UNSUPPORTED, codes_newer, "newer");
     EXPECT(agt_untrack, AGT_CORRUPT, codes_no_header, ".agent-trace/journal");
     EXPECT(agt_reclassify, AGT_UNSUPPORTED, codes_newer, "newer");
@@ -215,6 +230,7 @@ TEST(codes, other_formats_and_damage_keep_from_managing) {
     EXPECT(agt_read_refused, AGT_CORRUPT, codes_no_header, ".agent-trace/journal");
     EXPECT(agt_add, AGT_UNSUPPORTED, codes_no_flock, "flock");
     EXPECT(agt_rename, AGT_UNSUPPORTED, codes_no_flock, "flock");
+    EXPECT(agt_may_rename, AGT_UNSUPPORTED, codes_no_flock, "flock");
     EXPECT(agt_untrack, AGT_UNSUPPORTED, codes_no_flock, "flock");
     EXPECT(agt_reclassify, AGT_UNSUPPORTED, codes_no_flock, "flock");
     EXPECT(agt_unlock, AGT_UNSUPPORTED, codes_no_flock, "flock");

@@ -229,6 +229,100 @@ static bool moved_check(machine *m, bool acked) {
     return renamed;
 }
 
+/* ---- asking first ---- */
+
+static agt_caller moved_sure(const agt_caller *caller) {
+    agt_caller sure = *caller;
+    sure.confirm = 1;
+    return sure;
+}
+
+/* The answer to the question is the rename's own, word for word, and asking records nothing. */
+static void moved_asks(agt_store *s, const agt_caller *who, const char *from, const char *to,
+                       const agt_write_options *o, agt_status want) {
+    agt_error asked, done;
+    memset(&asked, 0, sizeof asked);
+    memset(&done, 0, sizeof done);
+    uint64_t before = kit_events(s), modified = moved_modified(s);
+    agt_status st = agt_may_rename(s, who, from, to, o, &asked);
+    if (st != want) test_fail(__FILE__, __LINE__, "%s -> %s: %d, %s", from, to, st, asked.message);
+    CHECK_INT(kit_events(s), before);
+    CHECK_INT(moved_modified(s), modified);
+    CHECK_STATUS(agt_rename(s, who, from, to, o, NULL, &done), want, done);
+    if (want != AGT_OK) CHECK_STR(asked.message, done.message);
+    CHECK_INT(kit_events(s) > before, want == AGT_OK || want == AGT_DENIED);
+}
+
+/* What is remembered of a place, and what lies on the way to it, is seen before anything moves. */
+TEST(moved, asking_says_what_the_rename_would) {
+    agt_error err;
+    const char *root = test_folder();
+    agt_store *s = kit_open(root);
+    agt_caller sure = moved_sure(&kit_user);
+    agt_write_options first = AGT_WRITE_OPTIONS_INIT;
+    first.check_version = first.expected_version = 1;
+    kit_write(s, &kit_user, "a.md", "text");
+    kit_write(s, &kit_user, "k/b/c.md", "in the way");
+    moved_write(s, "ref.md", AGT_TYPE_REFERENCE, "the user's");
+    moved_write(s, "was/ref.md", AGT_TYPE_REFERENCE, "the user's, deleted");
+    CHECK_OK(agt_remove(s, &kit_user, "was/ref.md", NULL, NULL, &err), err);
+    CHECK_OK(agt_write(s, &sure, "was/context.md", "c", 1, NULL, NULL, &err), err);
+    moved_write(s, "was/note.md", AGT_TYPE_PLAN, "n");
+    CHECK_OK(agt_reclassify(s, &sure, "was/note.md", AGT_TYPE_CONTEXT, NULL, NULL, &err), err);
+    CHECK_OK(agt_remove(s, &sure, "was/note.md", NULL, NULL, &err), err);
+    moved_put(root, "file", "no document");
+    moved_asks(s, &kit_agent, "ref.md", "x.md", NULL, AGT_DENIED);
+    moved_asks(s, &kit_agent, "a.md", "was/ref.md", NULL, AGT_DENIED);
+    moved_asks(s, &kit_agent, "a.md", "context.md", NULL, AGT_DENIED);
+    moved_asks(s, &kit_user, "a.md", "was/note.md", NULL, AGT_NEEDS_CONFIRMATION);
+    moved_asks(s, &kit_user, "none.md", "x.md", NULL, AGT_NOT_FOUND);
+    moved_asks(s, &kit_user, "a.md", "a.md", NULL, AGT_INVALID);
+    moved_asks(s, &kit_user, "a.md", "k/b", NULL, AGT_INVALID);
+    moved_asks(s, &kit_user, "a.md", "ref.md/x.md", NULL, AGT_INVALID);
+    moved_asks(s, &kit_user, "a.md", "REF.md", NULL, AGT_INVALID);
+    moved_asks(s, &kit_user, "a.md", "file/x.md", NULL, AGT_INVALID);
+    moved_asks(s, &kit_user, "a.md", "ref.md", NULL, AGT_CONFLICT);
+    moved_asks(s, &kit_user, "a.md", "file", NULL, AGT_CONFLICT);
+    moved_by_hand(root, "k/b/c.md",
+                  "c.md"); /* its file is gone; the document is one all the same */
+    moved_asks(s, &kit_user, "a.md", "k/b", NULL, AGT_INVALID);
+    moved_asks(s, &kit_user, "k/b/c.md", "none.md", NULL, AGT_NOT_FOUND);
+    moved_put(root, "a.md", "edited behind the store's back");
+    CHECK_INT(moved_modified(s) > 0, 1);
+    moved_asks(s, &kit_user, "a.md", "b.md", NULL, AGT_OK);
+    CHECK_INT(moved_document(s, "b.md").version, 3); /* the edit, and the rename */
+    moved_asks(s, &kit_user, "b.md", "a.md", &first, AGT_CONFLICT);
+    moved_asks(s, &kit_user, "k/b/c.md", "c.md", NULL, AGT_OK); /* followed */
+    moved_asks(s, &sure, "b.md", "was/note.md", NULL, AGT_OK);
+    kit_disk_has(root, "was/note.md", "edited behind the store's back");
+    kit_close(s);
+}
+
+/* An edit of a size that is kept beside the journal, where it is recorded. */
+TEST(moved, asking_keeps_nothing_of_a_large_edit) {
+    agt_error err;
+    const char *root = test_folder();
+    agt_store *s = kit_open(root);
+    agt_write_options o = AGT_WRITE_OPTIONS_INIT;
+    size_t size = 3u << 20;
+    char *big = malloc(size);
+    CHECK(big != NULL);
+    memset(big, 'x', size);
+    kit_write(s, &kit_user, "a.md", "text");
+    test_write_file(kit_path(root, "a.md"), big, size);
+    o.check_version = 1;
+    o.expected_version = 1;
+    CHECK_STATUS(agt_may_rename(s, &kit_user, "a.md", "b.md", &o, &err), AGT_CONFLICT, err);
+    CHECK_STR(err.message, "a.md is at version 2, not 1; read it and try again");
+    o.expected_version = 2;
+    CHECK_OK(agt_may_rename(s, &kit_user, "a.md", "b.md", &o, &err), err);
+    CHECK_INT(kit_events(s), 1);
+    CHECK_INT(rmdir(kit_path(root, ".agent-trace/tmp")), 0); /* nothing is in them */
+    CHECK_INT(rmdir(kit_path(root, ".agent-trace/unpublished")), 0);
+    free(big);
+    (void)agt_close(s, NULL);
+}
+
 TEST(moved, a_death_at_any_change) {
     machine *start = moved_start(false);
     uint64_t deaths = 0, recorded = 0;

@@ -211,6 +211,36 @@ AGENT_TRACE_API agt_status agt_rename(agt_store *store, const agt_caller *caller
     return st == AGT_OK ? agt__change_run(store, &p, result, err) : st;
 }
 
+/* What a rename may still be refused for once it was looked at, short of writing anything. */
+static agt_status manage_may_place(agt_store *s, const agt_plan *p, agt_error *err) {
+    if (p->follows) return AGT_OK; /* (3) */
+    agt_status st = agt__target(s, p->path, p->path_len, err);
+    return st == AGT_OK ? agt__target(s, p->to_path, p->to_len, err) : st;
+}
+
+AGENT_TRACE_API agt_status agt_may_rename(agt_store *store, const agt_caller *caller,
+                                          const char *path, const char *to,
+                                          const agt_write_options *opts, agt_error *err) {
+    agt_plan p;
+    agt_txn t;
+    agt_error mine;
+    AGENT_TRACE_ASSERT(store && to);
+    agt_status st = agt__change_fill(&p, caller, path, opts, NULL, err);
+    p.action = AGT_ACTION_RENAME;
+    if (st == AGT_OK) st = agt__path_normalise(to, strlen(to), p.to_path, &p.to_len, err);
+    if (st == AGT_OK) st = agt__store_lock(store, err);
+    if (st != AGT_OK) return st;
+    memset(&mine, 0, sizeof mine);
+    agt__txn_begin(&t, store, &p, false, false);
+    t.asks = true;
+    t.count = 1;
+    st = agt__txn_look(&t, 0, &mine);
+    if (st == AGT_OK) st = manage_may_place(store, &p, &mine);
+    agt__txn_rollback(&t);
+    agt__store_unlock(store);
+    return agt__answer(st, &mine, err);
+}
+
 AGENT_TRACE_API agt_status agt_untrack(agt_store *store, const agt_caller *caller, const char *path,
                                        const agt_write_options *opts, agt_write_result *result,
                                        agt_error *err) {

@@ -75,9 +75,9 @@ static void write_recorded_bytes(agt_store *s, const agt_row *row, agt_buf *out)
     if (agt__git_content(s, &row->blob, out, NULL) != AGT_OK) out->len = 0;
 }
 
-/* Makes a record for what was found on disk; `now` then counts it. */
-static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, agt_row *now,
-                                 agt_error *err) {
+/* Makes a record for what was found on disk. */
+static agt_status write_record_edit(agt_txn *t, agt_plan *p, const agt_look *look, agt_row *now,
+                                    agt_error *err) {
     agt_store *s = t->s;
     write_version v;
     agt_plan user = *p;
@@ -97,9 +97,16 @@ static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, 
     agt_status st = agt__txn_add(t, &v.e, s->old.data, s->old.len, look->on_disk, NULL, err);
     agt__unstage(s, v.e.seq); /* as in write_stage */
     if (st == AGT_OK) st = agt__txn_seal(t, err);
+    now->last_seq = v.e.seq;
+    return st;
+}
+
+/* What was found on disk becomes a version; `now` then counts it. */
+static agt_status write_add_edit(agt_txn *t, agt_plan *p, const agt_look *look, agt_row *now,
+                                 agt_error *err) {
+    agt_status st = t->asks ? AGT_OK : write_record_edit(t, p, look, now, err);
     if (st != AGT_OK) return st;
     now->version++;
-    now->last_seq = v.e.seq;
     now->exists = look->on_disk;
     now->blob = look->blob;
     p->result.edit_recorded = 1;
@@ -141,7 +148,7 @@ static agt_status write_refuse(agt_txn *t, agt_plan *p, const char *why, agt_err
     bool too_long = kept.data && p->len > AGT_REJECTED_MAX;
     e.summary = write_refusal_summary(p, action, why, too_long, summary, sizeof summary);
     e.rejected = kept;
-    if (t->atomic || agt__catalog_refused(&s->catalog, &e))
+    if (t->asks || t->atomic || agt__catalog_refused(&s->catalog, &e))
         return denied; /* folded; or a batch, which records nothing unless all is allowed */
     e.action = agt__text("violation");
     e.doc_type = agt__text(agt_type_name(p->type));

@@ -49,6 +49,7 @@ typedef struct agt_plan {
 typedef struct agt_txn {
     agt_store *s;
     bool full, atomic, appended, wants_sync;
+    bool asks;            /* what is looked at is not done: nothing is recorded */
     bool unknown;         /* an append failed and could not be taken back */
     bool no_room;         /* an append failed because the journal is too full */
     agt_shared draft;     /* the shared state as it will be, sealed records included */
