@@ -19,6 +19,7 @@
 
 typedef struct move {
     char from[AGT_MAX_PATH * 4], to[AGT_MAX_PATH * 4]; /* relative to the root */
+    bool folder;                                       /* `from` was typed with a slash behind it */
     bool there;                                        /* `to` is a folder that is there */
     bool slash;                                        /* and was meant to be: it ended with one */
     const char *summary;                               /* of the events, if somebody gave one */
@@ -37,6 +38,15 @@ static bool move_join(char *folder, size_t size, const char *leaf) {
     size_t n = strlen(folder);
     int m = snprintf(folder + n, size - n, "%s%s", n ? "/" : "", leaf);
     return m >= 0 && (size_t)m < size - n;
+}
+
+/* Shells put a slash behind the name of a folder. */
+static int move_source(cli *c, move *m) {
+    int code = cli_document_path(c, c->args.words[0], m->from, sizeof m->from);
+    size_t n = strlen(m->from);
+    m->folder = code == CLI_DONE && m->from[n - 1] == '/';
+    if (m->folder) m->from[n - 1] = 0;
+    return code;
 }
 
 static int move_target(cli *c, move *m) {
@@ -163,94 +173,85 @@ static bool move_goes_on(cli *c, const move *m) {
     return ours;
 }
 
-/* Completes `to`: what one moves to a folder goes into it. */
+/* Completes `to`: what one moves to a folder goes into it. A slash says no more than that a folder
+ * is meant, and a folder can get the name of one that is not there yet. */
 static int move_resolve(cli *c, move *m) {
     char into[sizeof m->to];
     (void)snprintf(into, sizeof into, "%s", m->to);
-    if (!m->there && !m->slash) return CLI_DONE;
+    if (!m->there && (!m->slash || m->count)) return CLI_DONE;
     if (!move_join(into, sizeof into, move_leaf(m->from)))
         return out_fail(CLI_USAGE, "the new path is too long");
-    bool as_it_is = m->count && !m->slash && m->to[0] && strcmp(m->from, m->to) != 0 &&
-                    (move_was_made(c, m, into) || move_goes_on(c, m));
+    bool as_it_is = m->count && m->to[0] && strcmp(m->from, m->to) != 0 &&
+                    ((!m->slash && move_was_made(c, m, into)) || move_goes_on(c, m));
     if (!as_it_is) memcpy(m->to, into, sizeof into);
     return CLI_DONE;
 }
 
 /* ---- all documents of a folder ---- */
 
-/* (1) Can this one move, as the disk is? */
-static int move_judge_one(cli *c, const change *ch) {
-    char path[AGT_MAX_PATH * 4], to[AGT_MAX_PATH * 4], old[PATH_MAX], new[PATH_MAX];
-    struct stat is, was;
-    agt_document d = AGT_DOCUMENT_INIT;
-    agt_bytes bytes = {0};
-    cli_shown(c, ch->path, strlen(ch->path), path, sizeof path);
-    cli_shown(c, ch->to, strlen(ch->to), to, sizeof to);
-    if (!cli_place(c, ch->path, old) || !cli_place(c, ch->to, new)) return CLI_DONE;
-    bool gone = cli_gone(c, ch->path), there = lstat(new, &is) == 0;
-    if (agt_document_get(c->store, ch->to, &d, NULL) == AGT_OK && d.exists)
-        return out_fail(CLI_BUSY,
-                        "%s is another document; delete or rename it first; nothing was "
-                        "moved",
-                        to);
-    if (gone && !there)
-        return out_fail(CLI_NOT_FOUND,
-                        "the file of %s is gone, and not at %s; restore or delete "
-                        "it first; nothing was moved",
-                        path, to);
-    if (!gone && there && lstat(old, &was) == 0 &&
-        (was.st_dev != is.st_dev || was.st_ino != is.st_ino))
-        return out_fail(CLI_BUSY,
-                        "a file %s is there, and is no document; move it away first; "
-                        "nothing was moved",
-                        to);
-    if (!gone || agt_read_version(c->store, ch->path, 0, &bytes, NULL) != AGT_OK) return CLI_DONE;
-    bool same = files_same(c, ch->to, &bytes);
-    agt_bytes_free(&bytes);
-    if (same) return CLI_DONE;
-    return out_fail(CLI_BUSY,
-                    "the file of %s is gone, and the one at %s has other bytes; move that "
-                    "one away, or back if it was edited; nothing was moved",
-                    path, to);
+/* Why a folder's documents cannot move, of the first that cannot. */
+typedef struct move_answer {
+    agt_status status; /* AGT_OK: they can */
+    agt_error why;
+    char from[AGT_MAX_PATH * 4], to[AGT_MAX_PATH * 4];
+} move_answer;
+
+static void move_keep(move_answer *a, agt_status st, const change *ch, const agt_error *err) {
+    if (st == AGT_OK || a->status != AGT_OK) return;
+    a->status = st;
+    a->why = *err;
+    (void)snprintf(a->from, sizeof a->from, "%s", ch->path);
+    (void)snprintf(a->to, sizeof a->to, "%s", ch->to);
 }
 
+static int move_cannot(cli *c, const move_answer *a) {
+    char from[AGT_MAX_PATH * 4], to[AGT_MAX_PATH * 4];
+    c->failure.status = a->status;
+    (void)snprintf(c->failure.path, sizeof c->failure.path, "%s", a->from);
+    if (a->status != AGT_NOT_FOUND || !cli_gone(c, a->from))
+        return out_fail(cli_exit_code(a->status), "%s; nothing was moved", a->why.message);
+    cli_shown(c, a->from, strlen(a->from), from, sizeof from);
+    cli_shown(c, a->to, strlen(a->to), to, sizeof to);
+    return out_fail(CLI_NOT_FOUND,
+                    "the file of %s is gone, and not at %s; restore or delete it first; nothing "
+                    "was moved",
+                    from, to);
+}
+
+/* (1) Can all of them move, as the store and the disk are? One that is denied is tried, so that the
+ * refusal is recorded. Nothing has moved if this is no CLI_DONE. */
 static int move_judge(cli *c, change *ch, const move *m) {
-    const char *name = m->names;
-    int code = CLI_DONE;
-    for (size_t i = 0; code == CLI_DONE && i < m->count; i++, name = move_after(name)) {
-        code = move_next(c, ch, m, name);
-        if (code == CLI_DONE) code = move_judge_one(c, ch);
-    }
-    return code;
-}
-
-/* May all of them move? Asked before one does, about each and its new path. One that may not is
- * tried, so that the refusal is recorded. Nothing has moved if this is no CLI_DONE. */
-static int move_ask(cli *c, change *ch, const move *m) {
     agt_error err;
-    agt_caller plain = ch->caller;
-    plain.confirm = 0;
-    bool asks = false;
+    agt_caller plain = ch->caller, sure = ch->caller;
+    move_answer asks = {.status = AGT_OK}, cannot = {.status = AGT_OK};
     const char *name = m->names;
+    plain.confirm = 0;
+    sure.confirm = 1;
     for (size_t i = 0; i < m->count; i++, name = move_after(name)) {
         int code = move_next(c, ch, m, name);
         if (code != CLI_DONE) return code;
-        agt_status st = agt_may(c->store, &plain, AGT_ACTION_RENAME, name, AGT_TYPE_DEFAULT, &err);
-        agt_status at = agt_permission(plain.actor, AGT_ACTION_WRITE, AGT_TYPE_SCRATCH, ch->to);
-        if (st == AGT_DENIED || at == AGT_DENIED) {
-            code = change_one(c, ch);
-            if (code != CLI_DONE) return code;
-            change_report(c, ch);
-            return out_fail(CLI_BUSY, "somebody changed who may move %s; try again", name);
-        } else if (st == AGT_NEEDS_CONFIRMATION || at == AGT_NEEDS_CONFIRMATION)
-            asks = true;
+        agt_status st = agt_may_rename(c->store, &plain, name, ch->to, &ch->options, &err);
+        if (st == AGT_NEEDS_CONFIRMATION) {
+            move_keep(&asks, st, ch, &err);
+            st = agt_may_rename(c->store, &sure, name, ch->to, &ch->options, &err);
+        }
+        if (st != AGT_DENIED) {
+            move_keep(&cannot, st, ch, &err);
+            continue;
+        }
+        code = change_one(c, ch);
+        if (code != CLI_DONE) return code;
+        change_report(c, ch);
+        return out_fail(CLI_BUSY, "somebody changed who may move %s; try again", name);
     }
-    if (!asks || ch->caller.confirm) return CLI_DONE;
-    if (!change_confirmed("context or log documents are in the folder, which the system writes"))
-        return out_fail(CLI_DENIED,
-                        "context or log documents are in %s, which the system writes; "
-                        "nothing was moved, repeat with --yes to do it",
-                        m->from);
+    if (cannot.status != AGT_OK) return move_cannot(c, &cannot);
+    if (asks.status == AGT_OK || ch->caller.confirm) return CLI_DONE;
+    (void)snprintf(c->failure.path, sizeof c->failure.path, "%s", asks.from);
+    c->failure.status = asks.status;
+    if (!change_confirmed(asks.why.message))
+        return out_fail(CLI_DENIED, "%s; nothing was moved, repeat with --yes to do it",
+                        asks.why.message);
+    c->failure.status = AGT_OK;
     ch->caller.confirm = 1;
     return CLI_DONE;
 }
@@ -276,16 +277,16 @@ static void move_left(cli *c, const move *m) {
         out_note("%zu files that are no documents stay in %s", n, shown);
 }
 
-/* They are changes of their own: where one fails for want of room or the like, those before it have
- * moved, and the same command goes on with the rest. */
+/* They are changes of their own, because a folder may have more documents than a batch takes: where
+ * one fails for want of room or the like, those before it have moved, and the same command goes on
+ * with the rest. */
 static int move_folder(cli *c, change *ch, const move *m) {
     char text[MOVE_SUMMARY];
     const char *name = m->names;
     size_t n = strlen(m->from);
     if (strncmp(m->to, m->from, n) == 0 && (m->to[n] == '/' || !m->to[n]))
         return out_fail(CLI_USAGE, "%s cannot be moved into itself; name another folder", m->from);
-    int code = move_ask(c, ch, m);
-    if (code == CLI_DONE) code = move_judge(c, ch, m);
+    int code = move_judge(c, ch, m);
     if (code != CLI_DONE) return code;
     for (size_t i = 0; i < m->count; i++, name = move_after(name)) {
         code = move_next(c, ch, m, name);
@@ -293,8 +294,8 @@ static int move_folder(cli *c, change *ch, const move *m) {
         if (code == CLI_DONE) code = change_one(c, ch);
         if (code != CLI_DONE) {
             if (i)
-                out_note("%zu of %zu documents had moved before that; the same command moves the "
-                         "rest",
+                out_note("%zu of %zu documents had moved before that; once they can be moved the "
+                         "same command moves the rest",
                          i, m->count);
             return code;
         }
@@ -310,6 +311,13 @@ static int move_open(cli *c, change *ch, move *m) {
     bool document = agt_document_get(c->store, m->from, &d, NULL) == AGT_OK && d.exists;
     agt_status st = document ? AGT_OK : move_list(c, m, &err);
     if (st != AGT_OK) return cli_failed(c, st, &err);
+    if (document && m->folder)
+        return out_fail(CLI_USAGE, "%s is a document and no folder; leave out the slash", m->from);
+    if (m->count && ch->options.check_version)
+        return out_fail(CLI_USAGE,
+                        "%s is a folder, and --expect is about one document; leave it out, or move "
+                        "the documents one by one",
+                        m->from);
     int code = move_resolve(c, m);
     if (code != CLI_DONE) return code;
     if (!m->count) { /* what is neither is told by the library */
@@ -329,7 +337,7 @@ static int command_mv(cli *c) {
     change ch = change_new(CHANGE_RENAME);
     int code = change_prepare(c, &ch);
     m.summary = ch.options.summary;
-    if (code == CLI_DONE) code = cli_document_path(c, c->args.words[0], m.from, sizeof m.from);
+    if (code == CLI_DONE) code = move_source(c, &m);
     if (code == CLI_DONE) code = move_target(c, &m);
     (void)snprintf(c->failure.path, sizeof c->failure.path, "%s", m.from);
     if (code == CLI_DONE) code = cli_open(c, true);
@@ -347,11 +355,11 @@ const cli_command cli_mv = {
     .text =
         "Moves a document, or all documents of a folder, if each of them may be moved and its file "
         "is there. A document keeps its versions, its type and what it was unlocked for. Nothing "
-        "is overwritten. If NEW is a folder, or ends with a slash, the document goes into it. What "
-        "was moved already, by hand or by git, is followed: where the file is gone and lies at NEW "
-        "as it was, the move is recorded. Of a folder, files that are no documents stay where they "
-        "are, and so does the folder itself. If its move was cut short, the same command finishes "
-        "it.",
+        "is overwritten. If NEW is a folder, or ends with a slash, the document goes into it; a "
+        "folder goes into one that is there, and else gets its name. What was moved already, by "
+        "hand or by git, is followed: where the file is gone and lies at NEW as it was, the move "
+        "is recorded. Of a folder, files that are no documents stay where they are, and so does "
+        "the folder itself. If its move was cut short, the same command finishes it.",
     .takes = {TAKES_CHANGE},
     .examples = "agent-trace mv draft.md docs/plan.md\n"
                 "agent-trace mv docs papers",

@@ -10,8 +10,8 @@ has() { [ "$(cat "$1")" = "$2" ] || { echo "$1 is $(cat "$1")"; return 1; }; }
 events() { grep -c . .agent-trace/trace/*.jsonl; }
 names() { code 0 ls "$@" && tr '\n' ' ' <"$WORK/out" | grep -o '[a-z/]*[a-z]\.md' | tr '\n' ' '; }
 store() { mkdir -p "$WORK/$1" && cd "$WORK/$1" && code 0 init --plain; }
-w() { # NAME TYPE TEXT
-    code 0 write "$1" --type "$2" --content "$3"
+w() { # NAME TYPE TEXT [OPTION]
+    code 0 write "$1" --type "$2" --content "$3" ${4-}
 }
 stops() { # CODE MESSAGE ARGS... : and nothing is recorded or moved
     stops_code=$1 stops_text=$2 stops_before="$(events) $(find . -name '*.md' | sort | xargs cksum)"
@@ -84,7 +84,47 @@ is_finished_after_a_kill() {
     done
     [ "$partial" = 1 ] || { echo "no kill in $round came in the middle"; return 1; }
 }
+# A shell's completion puts a slash behind a folder's name: it says what it says to mv(1).
+slashes() {
+    store slashes && w docs/plan.md plan p && w docs/in/a.md scratch a && code 0 mv docs/ papers && [ "$(names)" = 'papers/in/a.md papers/plan.md ' ] &&
+        rmdir docs/in docs && code 0 mv papers// ./docs && [ "$(names)" = 'docs/in/a.md docs/plan.md ' ] && mkdir r && code 0 mv docs/ r && [ "$(names)" = 'r/docs/in/a.md r/docs/plan.md ' ] &&
+        code 0 mv r/docs/ ./ && code 0 mv docs new/ && [ "$(names)" = 'new/in/a.md new/plan.md ' ] && code 0 mv new/in/ r/ && [ "$(names)" = 'new/plan.md r/in/a.md ' ] &&
+        code 0 mv r/in q/ && code 0 mv new/ q/ && [ "$(names)" = 'q/a.md q/new/plan.md ' ] && code 0 mv q/a.md q/new/ && code 0 mv q/new/a.md s/ &&
+        [ "$(names)" = 'q/new/plan.md s/a.md ' ] && mkdir empty && stops 4 '^agent-trace: empty: no such document' mv empty/ r && [ -z "$(find r -type f)" ] &&
+        stops 2 's cannot be moved into itself' mv s/ s/ && stops 2 's cannot be moved into itself' mv s// s && stops 2 'is the folder of the store' mv ./ r &&
+        stops 2 's/a.md is a document and no folder; leave out the slash' mv s/a.md/ r && (cd q && code 0 mv new/ ../s/) && [ "$(names)" = 's/a.md s/new/plan.md ' ]
+}
+slashes_elsewhere() { # a folder where one is meant, no document where one is
+    store elsewhere && w d/a.md scratch word && for command in ls log; do code 0 $command d/ && out 'd/a\.md' || return 1; done
+    for command in rm untrack add show info restore diff; do stops 2 'the path "d/" names a folder; name a file in it' $command d/ || return 1; done
+    code 0 replace word text d/ --yes && has d/a.md text
+}
+# Whatever one document is refused for, no other has moved; and a refusal is recorded.
+all_or_none() {
+    store places && for n in a b c; do code 0 --actor agent:a write docs/$n.md --content $n || return 1; done
+    w papers/b.md reference r && code 0 rm papers/b.md && rm -rf papers && before=$(events) && code 3 --actor agent:a mv docs papers &&
+        err 'denied: .*docs/b.md.*place of a deleted.*recorded as event' && ! err 'had moved' >"$WORK/not" && [ "$(names)" = 'docs/a.md docs/b.md docs/c.md ' ] &&
+        [ "$(events)" = $((before + 1)) ] && [ ! -e papers ] && code 0 mv docs papers && [ "$(names)" = 'papers/a.md papers/b.md papers/c.md ' ] || return 1
+    store confirmed && w x/m.md context m --yes && code 0 rm x/m.md --yes && rm -rf x && w y/a.md plan a && w y/m.md plan m || return 1
+    stops 3 'y/m.md: it is the place of a deleted.*; nothing was moved, repeat with --yes' mv y x && code 0 mv y x --yes && [ "$(names)" = 'x/a.md x/m.md ' ]
+}
+is_no_version() {
+    store version && w e/a.md scratch a && w e/b.md scratch b && code 0 write e/b.md --content more &&
+        stops 2 'e is a folder, and --expect is about one document' mv --expect 1 e f && code 0 mv --expect 2 e/b.md f/b.md
+}
+clashes_first() {
+    store clash && w k/b/c.md scratch c && rm -r k/b && w j/a.md scratch a && w j/b scratch b && rm -rf k &&
+        stops 2 'k/b is a folder of documents.*; nothing was moved' mv j k && w l/b.md scratch l && w m/b.md/x.md scratch x && w m/a.md scratch a && mkdir -p n &&
+        w n/m/b.md scratch n && stops 2 'n/m/b.md stands where a folder is needed.*; nothing was moved' mv m n && w o/a.md scratch a &&
+        w o/in/b.md scratch b && mkdir p && mkdir p/o && echo file >p/o/in && stops 2 'p/o/in/b.md: .*; nothing was moved' mv o/ p/ &&
+        w u/a.md scratch a && w u/B.md scratch b && w v/u/b.md scratch b && stops 2 'v/u/B.md differs only in upper and lower case.*; nothing was moved' mv u v
+}
 case_ 'a document that was moved by hand is followed, and status says how' one_document
+case_ 'a slash behind a name says that a folder is meant, and no more' slashes
+case_ 'so it does to the other commands' slashes_elsewhere
+case_ 'a place that is not free for one document keeps the whole folder' all_or_none
+case_ 'a folder has no version to expect' is_no_version
+case_ 'what stands in the way of one document keeps the whole folder' clashes_first
 case_ 'a folder that was moved by hand is followed by one command' a_folder
 case_ 'documents that left a folder are followed one by one' some_of_a_folder
 case_ 'a folder is judged as a whole before its first document moves' is_judged_first
