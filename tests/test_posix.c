@@ -991,6 +991,7 @@ TEST(posix, a_busy_lock_and_a_system_without_locks_are_told_apart) {
         {EWOULDBLOCK, AGT_SYS_BUSY}, {EACCES, AGT_SYS_BUSY},      {ENOLCK, AGT_SYS_NOSYS},
         {ENOSYS, AGT_SYS_NOSYS},     {EOPNOTSUPP, AGT_SYS_NOSYS}, {EIO, AGT_SYS_IO},
         {EBADF, AGT_SYS_IO},         {EPERM, AGT_SYS_ACCESS},     {ENOMEM, AGT_SYS_NOMEM},
+        {EMFILE, AGT_SYS_FILES},     {ENFILE, AGT_SYS_FILES},
     };
     interrupted_dir = open_folder(test_folder());
     make_closed_file(interrupted_dir, "f", "");
