@@ -1269,7 +1269,9 @@ typedef struct agt_stat {
     uint32_t mode;  /* permission bits */
     uint32_t owner; /* user id */
     uint32_t links;
-    uint32_t kind; /* an agt_file_kind */
+    uint32_t kind;     /* an agt_file_kind */
+    uint32_t group;    /* group id; 0 where there is none */
+    uint32_t reserved; /* 0 */
 } agt_stat;
 
 /* Flags of open. Never follows a link in the last component; closed on exec; never below 3. */
@@ -1391,6 +1393,10 @@ struct agt_sys {
     /* sleeps until it tells or ns have passed: 1 or 0. What it told is forgotten; more may have
      * happened than it tells, and it may tell of nothing */
     int (*watch_wait)(void *ctx, agt_fd watch, int64_t ns);
+    /* gives the open file or folder to a user and a group; on many systems that takes the set-id
+     * bits of its mode away; NULL: nothing has an owner here. What root makes in a folder of
+     * somebody else belongs to the folder's owner and group without this */
+    int (*set_owner)(void *ctx, agt_fd fd, uint32_t owner, uint32_t group);
 };
 
 /* The operating system itself, so that a shim can wrap it. Never NULL. */

@@ -54,10 +54,51 @@ read_only_medium() {
     cd "$WORK" && umount "$WORK/s"
     return "$code"
 }
+# ---- root in somebody else's store ----
+
+theirs() { setpriv --reuid 65534 --regid 65534 --clear-groups "$WORK/program" "$@"; }
+# A store of theirs, with a write that git does not have yet.
+their_store() {
+    chmod 755 "$WORK" && cp "$PROGRAM" "$WORK/program" && rm -rf "$WORK/s" && mkdir "$WORK/s" && chown 65534:65534 "$WORK/s" && cd "$WORK/s" &&
+        theirs init --plain && theirs write a.md --content one && AGENT_TRACE_PUBLISH=manual theirs write d/b.md --content one
+}
+foreign() { find . \( ! -user "${1:-65534}" -o ! -group "${1:-65534}" \) -print; }
+goes_on() { # the owner writes, publishes and packs as before
+    theirs write a.md --content more && theirs git log -1 >"$WORK/log" && theirs gc && theirs write c/d.md --content new && theirs doctor >"$WORK/doctor" && ! grep -q owner "$WORK/doctor"
+}
+root_works() { # every command by root leaves all of it theirs
+    for line in 'git log -1' 'log' 'write a.md --content root' 'write n/e/w.md --content root' 'gc' 'doctor --fix' 'repair' 'rm a.md' 'mv a.md n/m.md' 'lock hold true'; do
+        their_store || return 1
+        # shellcheck disable=SC2086
+        "$PROGRAM" $line >"$WORK/did" 2>&1 || { echo "root's $line" && cat "$WORK/did" && return 1; }
+        [ -z "$(foreign)" ] || { echo "after root's $line:" && foreign && return 1; }
+        goes_on || { echo "after root's $line" && return 1; }
+    done
+    for file in .agent-trace/locks/store.lock .agent-trace/state; do # these are made in their place
+        their_store && rm "$file" && "$PROGRAM" write a.md --content root && [ -z "$(foreign)" ] && goes_on || return 1
+    done
+    mkdir "$WORK/s/new" && chown 65534:65534 "$WORK/s/new" && cd "$WORK/s/new" && "$PROGRAM" init --plain && [ -z "$(foreign)" ] && theirs write a.md --content one || return 1
+    rm -rf "$WORK/s" && mkdir "$WORK/s" && chown 65534:0 "$WORK/s" && chmod 700 "$WORK/s" && cd "$WORK/s" && umask 077 && "$PROGRAM" init --plain && "$PROGRAM" write n/a.md --content one &&
+        [ -z "$(find . ! -user 65534)" ] && [ -z "$(find . ! -group 0)" ]
+}
+is() { [ "$(stat -c '%u:%g %a' "$1")" = "$2" ] || { stat -c "%n is %u:%g %a, not $2" "$1" && return 1; }; }
+keeps_owner() { # what is replaced keeps owner and group, and set-id bits only with them
+    their_store && chown 12345:54321 d/b.md && chmod 4750 d/b.md && "$PROGRAM" write d/b.md --content root && is d/b.md '12345:54321 4750' &&
+        "$PROGRAM" restore d/b.md 1 && is d/b.md '12345:54321 4750' && "$PROGRAM" mv d/b.md d/c.md && is d/c.md '12345:54321 4750' || return 1
+    chmod 6755 d/c.md && theirs write d/c.md --content theirs && is d/c.md '65534:65534 755' || return 1
+    chown 65534:54321 d/c.md && chmod 2755 d/c.md && theirs write d/c.md --content again && is d/c.md '65534:65534 755' &&
+        chmod 2755 d/c.md && theirs write d/c.md --content once && is d/c.md '65534:65534 2755' && [ -z "$(foreign)" ]
+}
 case_ 'no setting of git changes a byte that is stored or comes back' hostile_settings
 case_ 'CRLF, empty, binary, 5 MB, 15 folders deep and names of all kinds come back to the byte' all_kinds
 case_ 'moved, copied and restored from an archive' moved_and_copied
 case_ 'a name that differs in case alone is refused' clash
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null 2>&1; then
+    case_ "what root makes in somebody else's store is theirs, and they go on" root_works
+    case_ 'a document that is replaced keeps its owner and group, and set-id bits only with them' keeps_owner
+else
+    skip "root in somebody else's store" 'only root can give files away'
+fi
 if mkdir "$WORK/probe" && mount -t tmpfs none "$WORK/probe" 2>/dev/null; then
     umount "$WORK/probe"
     case_ 'a read-only medium can be read, and is not written' read_only_medium

@@ -958,6 +958,70 @@ TEST(posix, whether_a_folder_may_be_changed_is_known_before_it_is_tried) {
     os()->close(NULL, dir);
 }
 
+/* ---- root in somebody else's folder ---- */
+
+#define THEIR_USER  65534u
+#define THEIR_GROUP 65533u
+
+static void owner_is(agt_fd dir, const char *name, uint32_t owner, uint32_t group) {
+    agt_stat st;
+    CHECK_INT(os()->stat(NULL, dir, name, &st), 0);
+    if (st.owner != owner || st.group != group)
+        test_fail(__FILE__, __LINE__, "%s belongs to %u:%u", name, st.owner, st.group);
+}
+
+static void make_all(agt_fd dir, uint32_t owner, uint32_t group) {
+    const uint32_t made[] = {AGT_O_WRITE | AGT_O_CREATE | AGT_O_EXCL,
+                             AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE,
+                             AGT_O_WRITE | AGT_O_CREATE | AGT_O_TRUNCATE};
+    for (size_t i = 0; i < AGT_COUNT(made); i++) {
+        char name[16];
+        agt_stat st;
+        snprintf(name, sizeof name, "file%zu", i);
+        agt_fd fd = os()->open(NULL, dir, name, made[i], 0600);
+        CHECK(fd > 2);
+        owner_is(dir, name, owner, group);
+        CHECK_INT(os()->fstat(NULL, fd, &st), 0);
+        CHECK_INT(st.mode, 0600);
+        CHECK_INT(st.size, 0);
+        os()->close(NULL, fd);
+    }
+    CHECK_INT(AGT_SYS_CLASS(os()->open(NULL, dir, "file0", made[0], 0600)), AGT_SYS_EXIST);
+    CHECK_INT(os()->make_folder(NULL, dir, "folder", 0700), 0);
+    owner_is(dir, "folder", owner, group);
+    agt_fd folder = os()->walk(NULL, dir, "folder");
+    CHECK_INT(os()->make_folder(NULL, folder, "below", 0700), 0);
+    owner_is(folder, "below", owner, group);
+    os()->close(NULL, folder);
+    test_saw("files made", AGT_COUNT(made));
+}
+
+TEST(posix, what_root_makes_in_somebody_elses_folder_is_theirs) {
+    if (geteuid() != 0) test_skip("only root can make somebody else's folder");
+    agt_fd dir = open_folder(test_folder()), own = open_folder(test_folder());
+    CHECK_INT(fchown((int)dir, THEIR_USER, THEIR_GROUP), 0);
+    int before = count_open();
+    make_all(dir, THEIR_USER, THEIR_GROUP);
+    make_all(own, 0, getegid());
+    CHECK_INT(count_open(), before);
+    /* what was there before keeps its owner, also where it would be made if it were not */
+    os()->close(NULL, make_file(own, "roots", "secret"));
+    CHECK_INT(renameat((int)own, "roots", (int)dir, "roots"), 0);
+    CHECK_INT(fchownat((int)dir, "roots", 0, 0, 0), 0);
+    agt_fd fd = os()->open(NULL, dir, "roots", AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE, 0600);
+    CHECK(fd > 2);
+    os()->close(NULL, fd);
+    owner_is(dir, "roots", 0, 0);
+    CHECK_INT(symlinkat("elsewhere", (int)dir, "link"), 0); /* made nothing, there or here */
+    fd = os()->open(NULL, dir, "link", AGT_O_WRITE | AGT_O_CREATE, 0600);
+    CHECK_INT(AGT_SYS_CLASS(fd), AGT_SYS_LOOP);
+    CHECK_INT(AGT_SYS_CLASS(os()->make_folder(NULL, dir, "folder", 0700)), AGT_SYS_EXIST);
+    CHECK_INT(os()->set_owner(NULL, own, THEIR_USER, THEIR_GROUP), 0);
+    owner_is(own, ".", THEIR_USER, THEIR_GROUP);
+    os()->close(NULL, dir);
+    os()->close(NULL, own);
+}
+
 TEST(posix, every_call_goes_on_after_an_interrupt) {
     interrupted_dir = open_folder(test_folder());
     make_closed_file(interrupted_dir, "f", "hello");
@@ -968,6 +1032,24 @@ TEST(posix, every_call_goes_on_after_an_interrupt) {
     }
     test_saw("interrupted calls", AGT_COUNT(interrupted_calls));
     os()->close(NULL, interrupted_dir);
+}
+
+static void make_without_chown(void *arg) {
+    const long calls[] = {SYS_fchown, SYS_fchownat};
+    agt_fd dir = *(agt_fd *)arg;
+    if (!filter_calls(calls, AGT_COUNT(calls), SECCOMP_RET_ERRNO | EPERM)) _exit(8);
+    make_all(dir, geteuid(), getegid());
+    CHECK_INT(AGT_SYS_CLASS(os()->set_owner(NULL, dir, 0, 0)), AGT_SYS_ACCESS);
+}
+
+TEST(posix, where_nothing_can_be_given_away_it_stays_roots_and_nothing_fails) {
+    if (geteuid() != 0) test_skip("only root can make somebody else's folder");
+    agt_fd dir = open_folder(test_folder());
+    CHECK_INT(fchown((int)dir, THEIR_USER, THEIR_GROUP), 0);
+    int rc = in_child(make_without_chown, &dir);
+    os()->close(NULL, dir);
+    if (rc == 8) test_skip("no system call filter here");
+    CHECK_INT(rc, 0);
 }
 
 /* errno of a lock that failed, and what it means. */

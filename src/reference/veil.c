@@ -323,6 +323,7 @@ static const agt_sys veil_calls = {sizeof(agt_sys),
                                    veil_volume,
                                    veil_peer,
                                    NULL,
+                                   NULL,
                                    NULL};
 
 /* ---- making it ---- */

@@ -7,7 +7,10 @@
  * (3) Where the system can exchange two names, nothing is ever lost between look and rename. Where
  *     it cannot, the old file gets a second name first; an editor that replaces the file by rename
  *     between that and ours (two system calls) is not seen.
- * (4) No link is followed anywhere on the way. */
+ * (4) No link is followed anywhere on the way.
+ * (5) The new file has the rights, the owner and the group of the one it replaces, as far as this
+ *     process may give it away. The set-id bits come along only where owner and group did: they
+ *     would be somebody else's. */
 #include "store.h"
 
 #define APPLY_RACY_NS     100000000LL /* a change within the clock's tick of a look may hide in it */
@@ -170,6 +173,18 @@ static int apply_clear_name(agt_store *s, agt_fd dir, const char *name, uint64_t
                          : apply_keep_beside(s, dir, name, seq);
 }
 
+/* (5) for an open temporary that was just filled; p->staged tells of it. */
+static int apply_rights(agt_store *s, agt_fd fd, const agt_place *p) {
+    const agt_sys *sys = s->sys;
+    const agt_stat *is = &p->staged, *like = p->before.on_disk ? &p->before.stat : &p->like;
+    uint32_t mode = like->mode;
+    bool known = like->kind == AGT_FILE_REGULAR; /* somebody looked: it is not only a mode */
+    if (known && (like->owner != is->owner || like->group != is->group) &&
+        (!sys->set_owner || sys->set_owner(sys->ctx, fd, like->owner, like->group) < 0))
+        mode &= ~06000u;
+    return mode && mode != is->mode ? sys->set_mode(sys->ctx, fd, mode) : 0;
+}
+
 static int apply_write_new(agt_store *s, agt_fd dir, const char *name, agt_place *p,
                            const void *bytes, size_t len) {
     const agt_sys *sys = s->sys;
@@ -183,8 +198,7 @@ static int apply_write_new(agt_store *s, agt_fd dir, const char *name, agt_place
     if (fd < 0) return (int)fd;
     int rc = agt__write_all(sys, fd, bytes, len, 0);
     if (rc == 0) rc = sys->fstat(sys->ctx, fd, &p->staged);
-    uint32_t mode = p->before.on_disk ? p->before.stat.mode : p->mode;
-    if (rc == 0 && mode && mode != p->staged.mode) rc = sys->set_mode(sys->ctx, fd, mode);
+    if (rc == 0) rc = apply_rights(s, fd, p);
     sys->close(sys->ctx, fd);
     if (rc < 0) (void)sys->remove(sys->ctx, dir, name);
     return rc;

@@ -114,7 +114,7 @@ static agt_status manage_stage(agt_txn *t, agt_plan *p, uint64_t seq, agt_error 
     from->remove = true;
     to->path = p->to_path;
     to->path_len = p->to_len;
-    to->mode = from->before.stat.mode;
+    to->like = from->before.stat;
     agt_status st = agt__target(s, p->path, p->path_len, err);
     if (st == AGT_OK) st = agt__target(s, p->to_path, p->to_len, err);
     if (st == AGT_OK) st = agt__stage(s, to, s->old.data, s->old.len, err);

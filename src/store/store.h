@@ -173,7 +173,7 @@ typedef struct agt_place {
     uint64_t seq;    /* names the temporary file tmp/<seq>.new */
     agt_look before; /* what was seen there; anything else is kept aside */
     bool remove;
-    uint32_t mode;   /* of a new file; 0: as files are made here */
+    agt_stat like;   /* whose rights and owner a new file has; mode 0: as files are made here */
     agt_stat staged; /* of the temporary file */
     agt_stat after;  /* of the document when it is in place; ino 0: look again */
     bool kept_aside;

@@ -17,6 +17,11 @@
  * (6) A lease (has_writer) is held for the moment between two calls. If a writer arrives in that
  *     moment the kernel signals us, by default with SIGIO, which kills a process that does not
  *     expect it; therefore the signal is set to SIGURG first, which is ignored by default.
+ * (7) What root makes in somebody else's folder is that owner's from before it has any content:
+ *     otherwise one command by root would lock the owner out. Only what was certainly made just
+ *     now is given away, and by its descriptor: whoever may write the folder could put another
+ *     file of root's in its place. Where it cannot be given away it stays root's; that fails
+ *     nothing.
  *
  * Names here begin with os_: posix_ is POSIX' own. */
 #include "posix.h"
@@ -85,6 +90,57 @@ AGT_PRIVATE int agt__os_openat(int dir, const char *name, int flags, mode_t mode
     return os_above_streams(fd);
 }
 
+/* ---- whose it is: (7) ---- */
+
+#define OS_MAKE_TRIES 16 /* against a name that comes and goes */
+
+/* Does the open folder belong to somebody else than root, who asks? */
+static bool os_is_foreign(int dir, struct stat *folder) {
+    return geteuid() == 0 && fstat(dir, folder) == 0 && folder->st_uid != 0;
+}
+
+static int os_give(int fd, uid_t owner, gid_t group) {
+    int rc;
+    OS_RETRY(rc, fchown(fd, owner, group));
+    return agt__os_result(rc);
+}
+
+/* Opens a file with O_CREAT. For root it is always known whether the call made it: a file that was
+ * there keeps its owner. */
+static int os_open_or_make(int dir, const char *name, int how, mode_t mode) {
+    if (geteuid() != 0) return agt__os_openat(dir, name, how, mode);
+    int fd = -1;
+    for (int i = 0; i < OS_MAKE_TRIES; i++) {
+        struct stat folder;
+        if (!(how & O_EXCL)) fd = agt__os_openat(dir, name, how & ~O_CREAT, 0);
+        if (!(how & O_EXCL) && (fd >= 0 || errno != ENOENT)) return fd;
+        fd = agt__os_openat(dir, name, how | O_EXCL, mode);
+        if (fd >= 0 && os_is_foreign(dir, &folder)) (void)os_give(fd, folder.st_uid, folder.st_gid);
+        if (fd >= 0 || errno != EEXIST || (how & O_EXCL)) return fd;
+    }
+    return fd;
+}
+
+static int os_stop_at_first(void *ctx, const char *name) {
+    (void)ctx;
+    (void)name;
+    return 1;
+}
+
+/* The folder `name` was made just now. It is looked at, because there is no call that makes and
+ * opens a folder in one: root's, on the same device, and empty, so that nothing of root's is given
+ * away with it whatever somebody has moved there. */
+static void os_give_folder(int dir, const char *name) {
+    struct stat folder, made;
+    if (!os_is_foreign(dir, &folder)) return;
+    int fd = agt__os_openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (fd < 0) return;
+    if (fstat(fd, &made) == 0 && made.st_uid == 0 && made.st_dev == folder.st_dev &&
+        agt__os_list(NULL, fd, os_stop_at_first, NULL) == 0)
+        (void)os_give(fd, folder.st_uid, folder.st_gid);
+    (void)close(fd);
+}
+
 static agt_fd os_open_root(void *ctx, const char *path) {
     (void)ctx;
     int fd = agt__os_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
@@ -116,7 +172,8 @@ static agt_fd os_open(void *ctx, agt_fd dir, const char *name, uint32_t flags, u
     if (flags & AGT_O_CREATE) how |= O_CREAT;
     if (flags & AGT_O_EXCL) how |= O_EXCL;
     if (flags & AGT_O_TRUNCATE) how |= O_TRUNC;
-    int fd = agt__os_openat((int)dir, name, how, (mode_t)mode);
+    int fd = (how & O_CREAT) ? os_open_or_make((int)dir, name, how, (mode_t)mode)
+                             : agt__os_openat((int)dir, name, how, 0);
     return fd < 0 ? os_open_error((int)dir, name, errno) : fd;
 }
 
@@ -269,6 +326,8 @@ static void os_fill(agt_stat *out, const struct stat *st) {
     out->ctime_ns = agt__os_ns(OS_CTIME(st));
     out->mode = (uint32_t)st->st_mode & 07777u;
     out->owner = (uint32_t)st->st_uid;
+    out->group = (uint32_t)st->st_gid;
+    out->reserved = 0;
     out->links = (uint32_t)st->st_nlink;
     out->kind = S_ISREG(st->st_mode)   ? AGT_FILE_REGULAR
                 : S_ISDIR(st->st_mode) ? AGT_FILE_FOLDER
@@ -301,6 +360,11 @@ static int os_set_mode(void *ctx, agt_fd fd, uint32_t mode) {
     int rc;
     OS_RETRY(rc, fchmod((int)fd, (mode_t)mode));
     return agt__os_result(rc);
+}
+
+static int os_set_owner(void *ctx, agt_fd fd, uint32_t owner, uint32_t group) {
+    (void)ctx;
+    return os_give((int)fd, (uid_t)owner, (gid_t)group);
 }
 
 /* Rename that replaces nothing, in two steps: a crash between them leaves both names, which the
@@ -367,6 +431,7 @@ static int os_make_folder(void *ctx, agt_fd dir, const char *name, uint32_t mode
     (void)ctx;
     int rc;
     OS_RETRY(rc, mkdirat((int)dir, name, (mode_t)mode));
+    if (rc == 0) os_give_folder((int)dir, name);
     return agt__os_result(rc);
 }
 
@@ -517,6 +582,7 @@ static const agt_sys os_sys = {
     .watch = os_watch,
     .watch_wait = os_watch_wait,
 #endif
+    .set_owner = os_set_owner,
 };
 
 AGENT_TRACE_API const agt_sys *agt_sys_os(void) {
