@@ -3610,6 +3610,11 @@ AGT_PRIVATE int64_t agt__read_all(const agt_sys *sys, agt_fd fd, void *data, siz
  * AGT_LIMIT, AGT_INVALID (no regular file), AGT_NOMEM, AGT_IO. */
 AGT_PRIVATE agt_status agt__read_file(const agt_sys *sys, agt_fd dir, const char *name, size_t max,
                                       agt_buf *out, agt_error *err);
+/* Passes on what an open of `name` in `dir` failed with, rc. Where that was denied because the part
+ * belongs to another user than its folder, as one that root made, the message says so and names the
+ * mend. For what is in .agent-trace; err may be NULL. */
+AGT_PRIVATE agt_status agt__say_owner(const agt_sys *sys, agt_fd dir, const char *name, int64_t rc,
+                                      agt_status status, agt_error *err);
 /* Are they one file, under whatever names? */
 AGT_PRIVATE bool agt__same_file(const agt_stat *a, const agt_stat *b);
 /* Writes a file of ours atomically: `name.tmp` beside it, synced if `durable`, renamed, folder
@@ -3673,6 +3678,22 @@ AGT_PRIVATE int64_t agt__read_all(const agt_sys *sys, agt_fd fd, void *data, siz
     return (int64_t)have;
 }
 
+AGT_PRIVATE agt_status agt__say_owner(const agt_sys *sys, agt_fd dir, const char *name, int64_t rc,
+                                      agt_status status, agt_error *err) {
+    agt_stat folder, part;
+    if (!err || AGT_SYS_CLASS(rc) != AGT_SYS_ACCESS) return status;
+    /* neither .agent-trace itself, whoever owns it, nor .agent-trace-ignore beside it */
+    if (strncmp(name, AGT_STORE_NAME, sizeof AGT_STORE_NAME - 1) == 0) return status;
+    if (sys->stat(sys->ctx, dir, name, &part) < 0 || sys->fstat(sys->ctx, dir, &folder) < 0 ||
+        part.owner == folder.owner)
+        return status;
+    size_t n = strlen(err->message);
+    (void)snprintf(err->message + n, sizeof err->message - n,
+                   "; it belongs to user %lu: run 'chown -R %lu " AGT_STORE_NAME "' as root",
+                   (unsigned long)part.owner, (unsigned long)folder.owner);
+    return status;
+}
+
 /* The bytes of an open file up to its end, which may move while we read. */
 static agt_status sys_read_open(const agt_sys *sys, agt_fd fd, const char *name, size_t max,
                                 agt_buf *out, agt_error *err) {
@@ -3702,7 +3723,10 @@ AGT_PRIVATE agt_status agt__read_file(const agt_sys *sys, agt_fd dir, const char
                                       agt_buf *out, agt_error *err) {
     size_t start = out->len;
     agt_fd fd = sys->open(sys->ctx, dir, name, AGT_O_READ, 0);
-    if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", name);
+    if (fd < 0) {
+        agt_status status = agt__fail_sys(err, fd, "cannot open %s", name);
+        return agt__say_owner(sys, dir, name, fd, status, err);
+    }
     agt_status status = sys_read_open(sys, fd, name, max, out, err);
     sys->close(sys->ctx, fd);
     if (status != AGT_OK) out->len = start;
@@ -3767,7 +3791,10 @@ AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const ch
     *out = AGT_FD_NONE;
     agt_fd fd = sys_enter(sys, dir, name, make, 0700);
     const char *where = strcmp(name, AGT_STORE_NAME) == 0 ? "" : " in " AGT_STORE_NAME;
-    if (fd < 0) return agt__fail_sys(err, fd, "cannot open the folder %s%s", name, where);
+    if (fd < 0) {
+        agt_status status = agt__fail_sys(err, fd, "cannot open the folder %s%s", name, where);
+        return agt__say_owner(sys, dir, name, fd, status, err);
+    }
     *out = fd;
     return AGT_OK;
 }
@@ -11756,7 +11783,8 @@ static agt_status flock_open(agt_flock *l, agt_error *err) {
     if (l->fd < 0) {
         agt_fd rc = l->fd;
         l->fd = AGT_FD_NONE;
-        return agt__fail_sys(err, rc, "cannot open .agent-trace/locks/%s", l->name);
+        agt_status denied = agt__fail_sys(err, rc, "cannot open .agent-trace/locks/%s", l->name);
+        return agt__say_owner(l->sys, l->dir, l->name, rc, denied, err);
     }
     agt_status status = flock_check(l, err);
     if (status != AGT_OK) agt__flock_close(l);
@@ -12265,7 +12293,11 @@ static agt_status epoch_open(const agt_sys *sys, agt_fd locks, uint32_t flags, a
     agt_stat st;
     agt_fd fd = sys->open(sys->ctx, locks, AGT_POLL_EPOCH, flags, 0600);
     *out = AGT_FD_NONE;
-    if (fd < 0) return agt__fail_sys(err, fd, "cannot open .agent-trace/locks/%s", AGT_POLL_EPOCH);
+    if (fd < 0) {
+        agt_status denied =
+            agt__fail_sys(err, fd, "cannot open .agent-trace/locks/%s", AGT_POLL_EPOCH);
+        return agt__say_owner(sys, locks, AGT_POLL_EPOCH, fd, denied, err);
+    }
     int rc = sys->fstat(sys->ctx, fd, &st);
     agt_status status = AGT_OK;
     if (rc < 0)
@@ -13849,7 +13881,10 @@ static agt_status trace_open_segment(agt_trace_writer *w, uint64_t segment, agt_
     agt__segment_name(segment, name);
     agt_fd fd =
         w->sys->open(w->sys->ctx, w->dir, name, AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE, 0600);
-    if (fd < 0) return agt__fail_io(err, fd, "cannot open .agent-trace/trace/%s", name);
+    if (fd < 0) {
+        agt_status status = agt__fail_io(err, fd, "cannot open .agent-trace/trace/%s", name);
+        return agt__say_owner(w->sys, w->dir, name, fd, status, err);
+    }
     w->fd = fd;
     w->segment = segment;
     return AGT_OK;
@@ -14021,7 +14056,10 @@ static agt_status trace_cut_one(agt_trace_writer *w, const agt_mem *mem, uint64_
     memcpy(t.tmp + len + 5, ".tmp", 5);
     t.fd = t.sys->open(t.sys->ctx, t.dir, t.name, AGT_O_READ | AGT_O_WRITE, 0);
     if (t.fd < 0 && AGT_SYS_CLASS(t.fd) == AGT_SYS_NOENT) return AGT_OK;
-    if (t.fd < 0) return agt__fail_io(err, t.fd, "cannot open .agent-trace/trace/%s", t.name);
+    if (t.fd < 0) {
+        agt_status denied = agt__fail_io(err, t.fd, "cannot open .agent-trace/trace/%s", t.name);
+        return agt__say_owner(t.sys, t.dir, t.name, t.fd, denied, err);
+    }
     agt_status st = trace_tail_go(&t, mem, remove, err);
     t.sys->close(t.sys->ctx, t.fd);
     return st;
@@ -14196,7 +14234,10 @@ static agt_status reader_open(agt_trace_reader *r, uint64_t segment, uint64_t *s
     agt_fd fd = r->sys->open(r->sys->ctx, r->dir, name, AGT_O_READ, 0);
     if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT)
         return agt__fail(err, AGT_NOT_FOUND, ".agent-trace/trace/%s vanished", name);
-    if (fd < 0) return agt__fail_io(err, fd, "cannot open .agent-trace/trace/%s", name);
+    if (fd < 0) {
+        agt_status denied = agt__fail_io(err, fd, "cannot open .agent-trace/trace/%s", name);
+        return agt__say_owner(r->sys, r->dir, name, fd, denied, err);
+    }
     int rc = r->sys->fstat(r->sys->ctx, fd, &file);
     if (rc < 0 || file.kind != AGT_FILE_REGULAR) {
         r->sys->close(r->sys->ctx, fd);
@@ -14895,7 +14936,10 @@ static agt_status repair_segment(repair_walk *w, uint64_t segment, agt_error *er
     agt__segment_name(segment, name);
     w->segment = segment;
     w->fd = w->sys->open(w->sys->ctx, w->dir, name, AGT_O_READ, 0);
-    if (w->fd < 0) return agt__fail_io(err, w->fd, "cannot open .agent-trace/trace/%s", name);
+    if (w->fd < 0) {
+        agt_status denied = agt__fail_io(err, w->fd, "cannot open .agent-trace/trace/%s", name);
+        return agt__say_owner(w->sys, w->dir, name, w->fd, denied, err);
+    }
     agt_status st = repair_read(w, err);
     if (st == AGT_OK) st = repair_end(w, err);
     w->sys->close(w->sys->ctx, w->fd);
@@ -15703,7 +15747,8 @@ AGT_PRIVATE agt_status agt__journal_open(agt_journal *j, const agt_sys *sys, agt
     if (j->fd < 0) {
         int rc = (int)j->fd;
         j->fd = AGT_FD_NONE;
-        return agt__fail_sys(err, rc, "cannot open .agent-trace/journal");
+        agt_status denied = agt__fail_sys(err, rc, "cannot open .agent-trace/journal");
+        return agt__say_owner(sys, dir, JOURNAL_NAME, rc, denied, err);
     }
     int rc = sys->fstat(sys->ctx, j->fd, &st);
     agt_status status = AGT_OK;
@@ -18666,7 +18711,8 @@ static agt_status store_open_files(agt_store *s, agt_error *err) {
     if (s->state_fd < 0 && !s->read_only) {
         int rc = (int)s->state_fd;
         s->state_fd = AGT_FD_NONE;
-        return agt__fail_io(err, rc, "cannot open .agent-trace/state");
+        st = agt__fail_io(err, rc, "cannot open .agent-trace/state");
+        return agt__say_owner(s->sys, s->at, "state", rc, st, err);
     }
     if (s->state_fd < 0) s->state_fd = AGT_FD_NONE;
     st = agt__git_open(&s->git, s->sys, s->git_dir, &s->mem, s->cpu, err);
@@ -22008,7 +22054,10 @@ AGT_PRIVATE agt_status agt__records_end(agt_store *s, uint64_t first, uint64_t *
     agt_fd fd = s->unpublished == AGT_FD_NONE
                     ? AGT_SYS_ERR(AGT_SYS_NOENT, 0)
                     : s->sys->open(s->sys->ctx, s->unpublished, name, AGT_O_READ, 0);
-    if (fd < 0) return agt__fail_sys(err, fd, "cannot open .agent-trace/unpublished/%s", name);
+    if (fd < 0) {
+        agt_status denied = agt__fail_sys(err, fd, "cannot open .agent-trace/unpublished/%s", name);
+        return agt__say_owner(s->sys, s->unpublished, name, fd, denied, err);
+    }
     int64_t n = agt__read_all(s->sys, fd, head, sizeof head, 0);
     s->sys->close(s->sys->ctx, fd);
     if (n < 0) return agt__fail_io(err, n, "cannot read .agent-trace/unpublished/%s", name);
@@ -30521,16 +30570,18 @@ AGENT_TRACE_API agt_status agt_index_refresh(agt_store *store, int make, agt_wri
  * (1) Nobody but the owner may read or write what is in it: there are all versions, and refused
  *     bytes. In git/ and in what other programs made (what was damaged, an old store's parts)
  *     reading is theirs to say, because .agent-trace itself lets nobody in; writing is not.
- * (2) What --fix changes here can be told without a guess: a mode, a missing .gitignore, refused
- *     bytes above the limit, and refused bytes that are others than their name says, which are
- *     kept in damaged/. */
+ * (2) What is in it belongs to whom it belongs to itself: the owner cannot open what root made
+ * there, and cannot mend it. Nothing that has a second name is given away, because that name may
+ * lie elsewhere. (3) What --fix changes here can be told without a guess: a mode, an owner, a
+ * missing .gitignore, refused bytes above the limit, and refused bytes that are others than their
+ * name says, which are kept in damaged/. */
 /* begin src/work/doctor.h */
 /* doctor: the parts of a look at a store, each adding what it finds.
  *
  *   doctor         the whole, and what the open store tells
- *   doctor_files   what lies in .agent-trace: modes, what was kept, refused bytes, .gitignore
- *   doctor_left    temporaries of processes that died
- *   doctor_around  the file system, the locks, stores above and below, what lies beside documents
+ *   doctor_files   what lies in .agent-trace: modes, owners, what was kept, refused bytes,
+ * .gitignore doctor_left    temporaries of processes that died doctor_around  the file system, the
+ * locks, stores above and below, what lies beside documents
  */
 #ifndef AGT_DOCTOR_PART_H
 #define AGT_DOCTOR_PART_H
@@ -30541,7 +30592,8 @@ typedef struct agt_visit {
     agt_findings *found;
     agt_store *parts; /* the folders; nothing in them is believed */
     const char *root;
-    agt_buf nested; /* folders beneath the root that are stores, each ended by a NUL */
+    char give_back[96]; /* how parts that belong to another user are mended; empty: none do */
+    agt_buf nested;     /* folders beneath the root that are stores, each ended by a NUL */
 } agt_visit;
 
 /* How a finding begins to say its mend where --fix does it. */
@@ -30650,12 +30702,14 @@ AGT_PRIVATE agt_status agt__doctor_tree(const agt_visit *v, agt_fd top, uint64_t
 
 /* ---- rights: (1) ---- */
 
-typedef struct files_modes {
+typedef struct files_rights {
     agt_visit *v;
-    uint64_t count, mended;
-    char first[200];
+    agt_stat at; /* of .agent-trace */
+    uint64_t modes, modes_mended, owners, owners_mended;
+    char first[200], foreign[200]; /* of the modes, and of the owners */
     unsigned mode;
-} files_modes;
+    uint32_t owner;
+} files_rights;
 
 static bool files_theirs(const char *path) {
     static const char *const names[] = {"git", "damaged", "backup-0.1.0", "upgrade"};
@@ -30677,42 +30731,89 @@ static uint32_t files_mode(const char *path, const agt_stat *st) {
     return (st->mode & ~(files_theirs(path) ? 022u : 077u)) | least;
 }
 
-static bool files_look_mode(void *ctx, agt_fd folder, const char *path, const char *name,
-                            const agt_stat *st) {
-    files_modes *m = ctx;
-    const agt_sys *sys = m->v->parts->sys;
+/* (2) for an open part: what has its name now may be another one than was looked at. */
+static bool files_give(const files_rights *r, agt_fd fd, const agt_stat *st) {
+    const agt_sys *sys = r->v->parts->sys;
+    agt_stat now;
+    return sys->set_owner && sys->fstat(sys->ctx, fd, &now) == 0 && agt__same_file(&now, st) &&
+           now.dev == r->at.dev && (now.kind == AGT_FILE_FOLDER || now.links == 1) &&
+           sys->set_owner(sys->ctx, fd, r->at.owner, r->at.group) == 0;
+}
+
+static bool files_look_rights(void *ctx, agt_fd folder, const char *path, const char *name,
+                              const agt_stat *st) {
+    files_rights *r = ctx;
+    const agt_sys *sys = r->v->parts->sys;
     if (st->kind != AGT_FILE_FOLDER && st->kind != AGT_FILE_REGULAR) return false;
     if (files_document(path)) return false;
     uint32_t want = files_mode(path, st);
-    if (want == st->mode) return true;
-    if (!m->count++) {
-        (void)agt__show_path(m->first, sizeof m->first, path, strlen(path));
-        m->mode = (unsigned)(st->mode & 0777u);
+    bool foreign = st->owner != r->at.owner;
+    if (want == st->mode && !foreign) return true;
+    if (want != st->mode && !r->modes++) {
+        (void)agt__show_path(r->first, sizeof r->first, path, strlen(path));
+        r->mode = (unsigned)(st->mode & 0777u);
     }
-    if (!m->v->o.fix) return true;
+    if (foreign && !r->owners++) {
+        (void)agt__show_path(r->foreign, sizeof r->foreign, path, strlen(path));
+        r->owner = st->owner;
+    }
+    if (!r->v->o.fix) return true;
     bool is_folder = st->kind == AGT_FILE_FOLDER;
     agt_fd fd = sys->open(sys->ctx, folder, name, AGT_O_READ | (is_folder ? AGT_O_FOLDER : 0u), 0);
     if (fd < 0) fd = is_folder ? fd : sys->open(sys->ctx, folder, name, AGT_O_WRITE, 0);
     if (fd < 0) return true;
-    m->mended += sys->set_mode(sys->ctx, fd, want) == 0;
+    if (foreign && !is_folder) want &= ~06000u; /* they would be another user's */
+    r->owners_mended += foreign && files_give(r, fd, st);
+    if (want != st->mode) r->modes_mended += sys->set_mode(sys->ctx, fd, want) == 0;
     sys->close(sys->ctx, fd);
     return true;
 }
 
-static agt_status files_modes_inside(agt_visit *v, agt_error *err) {
-    files_modes m = {v, 0, 0, "", 0};
-    uint64_t all = UINT64_MAX;
-    agt_status st = agt__doctor_tree(v, v->parts->at, &all, files_look_mode, &m, err);
-    if (st != AGT_OK || !m.count) return st;
+static const char *files_s(uint64_t n) {
+    return n == 1 ? "" : "s";
+}
+
+static void files_modes_add(agt_visit *v, const files_rights *r) {
+    if (!r->modes) return;
     agt_finding *f = agt__findings_add(
         v->found, AGT_SEVERITY_WARNING, "modes",
         AGT_DOCTOR_FIX ", or 'chmod -R go-rwx,u+rw .agent-trace'",
         "%llu file%s or folder%s in .agent-trace let%s others in or the owner out, the first: %s "
         "(%03o)",
-        (unsigned long long)m.count, m.count == 1 ? "" : "s", m.count == 1 ? "" : "s",
-        m.count == 1 ? "s" : "", m.first, m.mode);
+        (unsigned long long)r->modes, files_s(r->modes), files_s(r->modes),
+        r->modes == 1 ? "s" : "", r->first, r->mode);
     f->mendable = 1;
-    f->mended = m.mended == m.count;
+    f->mended = r->modes_mended == r->modes;
+}
+
+static void files_owners_add(agt_visit *v, const files_rights *r) {
+    if (!r->owners) return;
+    (void)snprintf(v->give_back, sizeof v->give_back,
+                   AGT_DOCTOR_FIX " as root, or 'chown -R %lu .agent-trace'",
+                   (unsigned long)r->at.owner);
+    agt_finding *f = agt__findings_add(
+        v->found, AGT_SEVERITY_WARNING, "owners", v->give_back,
+        "%llu file%s or folder%s in .agent-trace belong%s to another user than .agent-trace itself "
+        "(user %lu), the first: %s (user %lu)",
+        (unsigned long long)r->owners, files_s(r->owners), files_s(r->owners),
+        r->owners == 1 ? "s" : "", (unsigned long)r->at.owner, r->foreign, (unsigned long)r->owner);
+    f->mendable = 1;
+    f->mended = r->owners_mended == r->owners;
+    if (f->mended) v->give_back[0] = 0;
+}
+
+static agt_status files_rights_inside(agt_visit *v, agt_error *err) {
+    files_rights r;
+    const agt_store *s = v->parts;
+    uint64_t all = UINT64_MAX;
+    memset(&r, 0, sizeof r);
+    r.v = v;
+    int rc = s->sys->fstat(s->sys->ctx, s->at, &r.at);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace");
+    agt_status st = agt__doctor_tree(v, s->at, &all, files_look_rights, &r, err);
+    if (st != AGT_OK) return st;
+    files_owners_add(v, &r);
+    files_modes_add(v, &r);
     return AGT_OK;
 }
 
@@ -30738,7 +30839,7 @@ static agt_status files_mode_outside(agt_visit *v, agt_error *err) {
 
 AGT_PRIVATE agt_status agt__doctor_rights(agt_visit *v, agt_error *err) {
     agt_status st = files_mode_outside(v, err);
-    return st == AGT_OK ? files_modes_inside(v, err) : st;
+    return st == AGT_OK ? files_rights_inside(v, err) : st;
 }
 
 /* ---- what was kept ---- */
@@ -31557,6 +31658,11 @@ static agt_status doctor_open(agt_visit *v, agt_error *err) {
         (void)agt_close(s, NULL);
     }
     if (st == AGT_CORRUPT && v->o.deep) return AGT_OK; /* that look has told it already */
+    if (st == AGT_IO && v->give_back[0]) { /* not the end: why not stands among the findings */
+        (void)agt__findings_add(v->found, AGT_SEVERITY_ERROR, "unreadable", v->give_back, "%s",
+                                mine.message);
+        return AGT_OK;
+    }
     if (st != AGT_CORRUPT) return agt__answer(st, &mine, err);
     agt__findings_add(v->found, AGT_SEVERITY_ERROR, "damaged", "run 'agent-trace repair'", "%.*s",
                       doctor_what(mine.message), mine.message)

@@ -590,9 +590,19 @@ foreign() { # root works in the store of somebody else, which git would refuse: 
     done
     [ -z "$(find . ! -user 65534)" ] && somebody write a.md --content five && [ "$(somebody show a.md 4)" = root ] && sound .
 }
+roots() { # a store that is root's, in files that were root's all along: nobody else may do anything
+    fresh && "$PROGRAM" write a.md --content one && "$PROGRAM" gc && chown 65534:65534 "$WORK/s" "$WORK/s/.agent-trace" && picture . >"$WORK/was" || return 1
+    for line in ls log 'show a.md' 'write a.md --content x' doctor status; do
+        # shellcheck disable=SC2086
+        exits 1 somebody $line 2>"$WORK/err" && grep -q 'permission denied' "$WORK/err" || { echo "$line: $(cat "$WORK/err")" && return 1; }
+    done
+    picture . | cmp "$WORK/was" - && exits 1 "$PROGRAM" doctor >"$WORK/out" && grep -q 'chown -R 65534 .agent-trace' "$WORK/out" && "$PROGRAM" doctor --fix &&
+        somebody write a.md --content two && sound .
+}
 if wanted owners; then
     if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null 2>&1; then
         case_ 'root in a store of somebody else, which stays theirs' foreign
+        case_ 'a store in which all parts are root'"'"'s, and the way back' roots
     else
         skip 'owners' 'only root can give files away'
     fi

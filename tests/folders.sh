@@ -89,6 +89,23 @@ keeps_owner() { # what is replaced keeps owner and group, and set-id bits only w
     chown 65534:54321 d/c.md && chmod 2755 d/c.md && theirs write d/c.md --content again && is d/c.md '65534:65534 755' &&
         chmod 2755 d/c.md && theirs write d/c.md --content once && is d/c.md '65534:65534 2755' && [ -z "$(foreign)" ]
 }
+says() { grep -q -e "$1" "$WORK/out" || { echo "not said: $1" && cat "$WORK/out" && return 1; }; }
+root_was_here() { # as an older program, or a copy by root, left it
+    CHOWN="'chown -R 65534 .agent-trace'"
+    their_store && theirs gc && CATALOG=$(ls .agent-trace/catalog.*) && AGENT_TRACE_PUBLISH=manual theirs write d/b.md --content two || return 1
+    ln "$(ls .agent-trace/git/objects/pack/*.pack)" "$WORK/s/second.pack"
+    chown 0:0 .agent-trace/git/refs/heads/main "$CATALOG" .agent-trace/git/objects/pack/*.pack && chmod 6600 "$CATALOG" || return 1
+    for line in ls status 'write a.md --content x'; do
+        # shellcheck disable=SC2086
+        ! theirs $line >"$WORK/out" 2>&1 && says 'cannot open catalog.*permission denied.*user 0: run '"$CHOWN" || return 1
+    done
+    ! theirs doctor >"$WORK/out" 2>&1 && says '3 files or folders in .agent-trace belong to another user' && says "$CHOWN" && says 'cannot open catalog' || return 1
+    chmod 644 "$CATALOG" && ! theirs git log -1 >"$WORK/out" 2>&1 && says 'cannot open main: permission denied.*'"$CHOWN" && chmod 6600 "$CATALOG" || return 1
+    ! "$PROGRAM" doctor >"$WORK/out" 2>&1 && says '3 files or folders' && says "$CHOWN" || return 1
+    "$PROGRAM" doctor --fix >"$WORK/out" 2>&1
+    is "$CATALOG" '65534:65534 600' && is second.pack '0:0 444' && [ "$(foreign | wc -l)" = 2 ] || { foreign && return 1; } # one file, two names
+    says '3 files or folders' && rm second.pack && "$PROGRAM" doctor --fix >"$WORK/out" 2>&1 && says '1 file or folder' && [ -z "$(foreign)" ] && goes_on
+}
 case_ 'no setting of git changes a byte that is stored or comes back' hostile_settings
 case_ 'CRLF, empty, binary, 5 MB, 15 folders deep and names of all kinds come back to the byte' all_kinds
 case_ 'moved, copied and restored from an archive' moved_and_copied
@@ -96,6 +113,7 @@ case_ 'a name that differs in case alone is refused' clash
 if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null 2>&1; then
     case_ "what root makes in somebody else's store is theirs, and they go on" root_works
     case_ 'a document that is replaced keeps its owner and group, and set-id bits only with them' keeps_owner
+    case_ "parts that root made are named with their mend, by whatever meets them, and 'doctor --fix' gives them back" root_was_here
 else
     skip "root in somebody else's store" 'only root can give files away'
 fi

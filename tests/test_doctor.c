@@ -63,7 +63,7 @@ TEST(doctor, rights_that_let_others_in_are_found_and_mended) {
     CHECK_INT(st.mode & 0777u, 0700);
     CHECK_INT(machine_set_owner(m, "/home/.agent-trace", 77), 0);
     machine_set(m)->privileged = true;
-    doctor_finds(m, 0, 0, " owner- pending-");
+    doctor_finds(m, 0, 0, " owner- owners pending-"); /* what is in it is somebody else's now */
     machine_free(m);
 }
 
@@ -122,6 +122,22 @@ TEST(doctor, modes_of_files_and_folders_inside_are_found_and_mended) {
     CHECK_INT(machine_set_mode(m, REPAIR_AT "git/HEAD", 0644), 0);
     CHECK_INT(machine_set_mode(m, REPAIR_AT "git/objects", 0755), 0);
     doctor_finds(m, 0, 0, " pending-");
+    machine_free(m);
+}
+
+TEST(doctor, parts_of_another_owner_are_found_and_documents_on_their_way_are_not) {
+    machine *m = doctor_machine_with_git();
+    uint32_t other = machine_set(m)->user + 1;
+    machine_make_folder(m, REPAIR_AT "aside");
+    CHECK_INT(machine_put_text(m, REPAIR_AT "aside/7-a.md", "kept"), 0);
+    CHECK_INT(machine_set_owner(m, REPAIR_AT "aside/7-a.md", other), 0);
+    doctor_finds(m, 0, 0, " aside pending-");
+    CHECK_INT(machine_set_mode(m, REPAIR_AT "git/HEAD", 0644), 0);
+    CHECK_INT(machine_set_owner(m, REPAIR_AT "git/HEAD", other), 0);
+    doctor_finds(m, 0, 0, " owners aside pending-");
+    doctor_finds(m, 0, 1, " owners aside pending-"); /* nothing can be given away here */
+    CHECK_INT(machine_set_owner(m, REPAIR_AT "trace/000000000001.jsonl", other), 0);
+    doctor_finds(m, 0, 0, " owners aside pending- unreadable"); /* and so it is not the end */
     machine_free(m);
 }
 

@@ -75,7 +75,11 @@ static agt_status epoch_open(const agt_sys *sys, agt_fd locks, uint32_t flags, a
     agt_stat st;
     agt_fd fd = sys->open(sys->ctx, locks, AGT_POLL_EPOCH, flags, 0600);
     *out = AGT_FD_NONE;
-    if (fd < 0) return agt__fail_sys(err, fd, "cannot open .agent-trace/locks/%s", AGT_POLL_EPOCH);
+    if (fd < 0) {
+        agt_status denied =
+            agt__fail_sys(err, fd, "cannot open .agent-trace/locks/%s", AGT_POLL_EPOCH);
+        return agt__say_owner(sys, locks, AGT_POLL_EPOCH, fd, denied, err);
+    }
     int rc = sys->fstat(sys->ctx, fd, &st);
     agt_status status = AGT_OK;
     if (rc < 0)

@@ -110,7 +110,8 @@ static agt_status flock_open(agt_flock *l, agt_error *err) {
     if (l->fd < 0) {
         agt_fd rc = l->fd;
         l->fd = AGT_FD_NONE;
-        return agt__fail_sys(err, rc, "cannot open .agent-trace/locks/%s", l->name);
+        agt_status denied = agt__fail_sys(err, rc, "cannot open .agent-trace/locks/%s", l->name);
+        return agt__say_owner(l->sys, l->dir, l->name, rc, denied, err);
     }
     agt_status status = flock_check(l, err);
     if (status != AGT_OK) agt__flock_close(l);

@@ -142,7 +142,8 @@ AGT_PRIVATE agt_status agt__journal_open(agt_journal *j, const agt_sys *sys, agt
     if (j->fd < 0) {
         int rc = (int)j->fd;
         j->fd = AGT_FD_NONE;
-        return agt__fail_sys(err, rc, "cannot open .agent-trace/journal");
+        agt_status denied = agt__fail_sys(err, rc, "cannot open .agent-trace/journal");
+        return agt__say_owner(sys, dir, JOURNAL_NAME, rc, denied, err);
     }
     int rc = sys->fstat(sys->ctx, j->fd, &st);
     agt_status status = AGT_OK;

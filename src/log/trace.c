@@ -114,7 +114,10 @@ static agt_status trace_open_segment(agt_trace_writer *w, uint64_t segment, agt_
     agt__segment_name(segment, name);
     agt_fd fd =
         w->sys->open(w->sys->ctx, w->dir, name, AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE, 0600);
-    if (fd < 0) return agt__fail_io(err, fd, "cannot open .agent-trace/trace/%s", name);
+    if (fd < 0) {
+        agt_status status = agt__fail_io(err, fd, "cannot open .agent-trace/trace/%s", name);
+        return agt__say_owner(w->sys, w->dir, name, fd, status, err);
+    }
     w->fd = fd;
     w->segment = segment;
     return AGT_OK;
@@ -286,7 +289,10 @@ static agt_status trace_cut_one(agt_trace_writer *w, const agt_mem *mem, uint64_
     memcpy(t.tmp + len + 5, ".tmp", 5);
     t.fd = t.sys->open(t.sys->ctx, t.dir, t.name, AGT_O_READ | AGT_O_WRITE, 0);
     if (t.fd < 0 && AGT_SYS_CLASS(t.fd) == AGT_SYS_NOENT) return AGT_OK;
-    if (t.fd < 0) return agt__fail_io(err, t.fd, "cannot open .agent-trace/trace/%s", t.name);
+    if (t.fd < 0) {
+        agt_status denied = agt__fail_io(err, t.fd, "cannot open .agent-trace/trace/%s", t.name);
+        return agt__say_owner(t.sys, t.dir, t.name, t.fd, denied, err);
+    }
     agt_status st = trace_tail_go(&t, mem, remove, err);
     t.sys->close(t.sys->ctx, t.fd);
     return st;

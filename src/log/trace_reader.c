@@ -155,7 +155,10 @@ static agt_status reader_open(agt_trace_reader *r, uint64_t segment, uint64_t *s
     agt_fd fd = r->sys->open(r->sys->ctx, r->dir, name, AGT_O_READ, 0);
     if (fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_NOENT)
         return agt__fail(err, AGT_NOT_FOUND, ".agent-trace/trace/%s vanished", name);
-    if (fd < 0) return agt__fail_io(err, fd, "cannot open .agent-trace/trace/%s", name);
+    if (fd < 0) {
+        agt_status denied = agt__fail_io(err, fd, "cannot open .agent-trace/trace/%s", name);
+        return agt__say_owner(r->sys, r->dir, name, fd, denied, err);
+    }
     int rc = r->sys->fstat(r->sys->ctx, fd, &file);
     if (rc < 0 || file.kind != AGT_FILE_REGULAR) {
         r->sys->close(r->sys->ctx, fd);

@@ -240,7 +240,10 @@ static agt_status repair_segment(repair_walk *w, uint64_t segment, agt_error *er
     agt__segment_name(segment, name);
     w->segment = segment;
     w->fd = w->sys->open(w->sys->ctx, w->dir, name, AGT_O_READ, 0);
-    if (w->fd < 0) return agt__fail_io(err, w->fd, "cannot open .agent-trace/trace/%s", name);
+    if (w->fd < 0) {
+        agt_status denied = agt__fail_io(err, w->fd, "cannot open .agent-trace/trace/%s", name);
+        return agt__say_owner(w->sys, w->dir, name, w->fd, denied, err);
+    }
     agt_status st = repair_read(w, err);
     if (st == AGT_OK) st = repair_end(w, err);
     w->sys->close(w->sys->ctx, w->fd);

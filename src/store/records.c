@@ -43,7 +43,10 @@ AGT_PRIVATE agt_status agt__records_end(agt_store *s, uint64_t first, uint64_t *
     agt_fd fd = s->unpublished == AGT_FD_NONE
                     ? AGT_SYS_ERR(AGT_SYS_NOENT, 0)
                     : s->sys->open(s->sys->ctx, s->unpublished, name, AGT_O_READ, 0);
-    if (fd < 0) return agt__fail_sys(err, fd, "cannot open .agent-trace/unpublished/%s", name);
+    if (fd < 0) {
+        agt_status denied = agt__fail_sys(err, fd, "cannot open .agent-trace/unpublished/%s", name);
+        return agt__say_owner(s->sys, s->unpublished, name, fd, denied, err);
+    }
     int64_t n = agt__read_all(s->sys, fd, head, sizeof head, 0);
     s->sys->close(s->sys->ctx, fd);
     if (n < 0) return agt__fail_io(err, n, "cannot read .agent-trace/unpublished/%s", name);

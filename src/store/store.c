@@ -523,7 +523,8 @@ static agt_status store_open_files(agt_store *s, agt_error *err) {
     if (s->state_fd < 0 && !s->read_only) {
         int rc = (int)s->state_fd;
         s->state_fd = AGT_FD_NONE;
-        return agt__fail_io(err, rc, "cannot open .agent-trace/state");
+        st = agt__fail_io(err, rc, "cannot open .agent-trace/state");
+        return agt__say_owner(s->sys, s->at, "state", rc, st, err);
     }
     if (s->state_fd < 0) s->state_fd = AGT_FD_NONE;
     st = agt__git_open(&s->git, s->sys, s->git_dir, &s->mem, s->cpu, err);

@@ -47,6 +47,22 @@ AGT_PRIVATE int64_t agt__read_all(const agt_sys *sys, agt_fd fd, void *data, siz
     return (int64_t)have;
 }
 
+AGT_PRIVATE agt_status agt__say_owner(const agt_sys *sys, agt_fd dir, const char *name, int64_t rc,
+                                      agt_status status, agt_error *err) {
+    agt_stat folder, part;
+    if (!err || AGT_SYS_CLASS(rc) != AGT_SYS_ACCESS) return status;
+    /* neither .agent-trace itself, whoever owns it, nor .agent-trace-ignore beside it */
+    if (strncmp(name, AGT_STORE_NAME, sizeof AGT_STORE_NAME - 1) == 0) return status;
+    if (sys->stat(sys->ctx, dir, name, &part) < 0 || sys->fstat(sys->ctx, dir, &folder) < 0 ||
+        part.owner == folder.owner)
+        return status;
+    size_t n = strlen(err->message);
+    (void)snprintf(err->message + n, sizeof err->message - n,
+                   "; it belongs to user %lu: run 'chown -R %lu " AGT_STORE_NAME "' as root",
+                   (unsigned long)part.owner, (unsigned long)folder.owner);
+    return status;
+}
+
 /* The bytes of an open file up to its end, which may move while we read. */
 static agt_status sys_read_open(const agt_sys *sys, agt_fd fd, const char *name, size_t max,
                                 agt_buf *out, agt_error *err) {
@@ -76,7 +92,10 @@ AGT_PRIVATE agt_status agt__read_file(const agt_sys *sys, agt_fd dir, const char
                                       agt_buf *out, agt_error *err) {
     size_t start = out->len;
     agt_fd fd = sys->open(sys->ctx, dir, name, AGT_O_READ, 0);
-    if (fd < 0) return agt__fail_sys(err, fd, "cannot open %s", name);
+    if (fd < 0) {
+        agt_status status = agt__fail_sys(err, fd, "cannot open %s", name);
+        return agt__say_owner(sys, dir, name, fd, status, err);
+    }
     agt_status status = sys_read_open(sys, fd, name, max, out, err);
     sys->close(sys->ctx, fd);
     if (status != AGT_OK) out->len = start;
@@ -141,7 +160,10 @@ AGT_PRIVATE agt_status agt__open_folder(const agt_sys *sys, agt_fd dir, const ch
     *out = AGT_FD_NONE;
     agt_fd fd = sys_enter(sys, dir, name, make, 0700);
     const char *where = strcmp(name, AGT_STORE_NAME) == 0 ? "" : " in " AGT_STORE_NAME;
-    if (fd < 0) return agt__fail_sys(err, fd, "cannot open the folder %s%s", name, where);
+    if (fd < 0) {
+        agt_status status = agt__fail_sys(err, fd, "cannot open the folder %s%s", name, where);
+        return agt__say_owner(sys, dir, name, fd, status, err);
+    }
     *out = fd;
     return AGT_OK;
 }

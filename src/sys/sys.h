@@ -19,6 +19,11 @@ AGT_PRIVATE int64_t agt__read_all(const agt_sys *sys, agt_fd fd, void *data, siz
  * AGT_LIMIT, AGT_INVALID (no regular file), AGT_NOMEM, AGT_IO. */
 AGT_PRIVATE agt_status agt__read_file(const agt_sys *sys, agt_fd dir, const char *name, size_t max,
                                       agt_buf *out, agt_error *err);
+/* Passes on what an open of `name` in `dir` failed with, rc. Where that was denied because the part
+ * belongs to another user than its folder, as one that root made, the message says so and names the
+ * mend. For what is in .agent-trace; err may be NULL. */
+AGT_PRIVATE agt_status agt__say_owner(const agt_sys *sys, agt_fd dir, const char *name, int64_t rc,
+                                      agt_status status, agt_error *err);
 /* Are they one file, under whatever names? */
 AGT_PRIVATE bool agt__same_file(const agt_stat *a, const agt_stat *b);
 /* Writes a file of ours atomically: `name.tmp` beside it, synced if `durable`, renamed, folder

@@ -147,6 +147,11 @@ static agt_status doctor_open(agt_visit *v, agt_error *err) {
         (void)agt_close(s, NULL);
     }
     if (st == AGT_CORRUPT && v->o.deep) return AGT_OK; /* that look has told it already */
+    if (st == AGT_IO && v->give_back[0]) { /* not the end: why not stands among the findings */
+        (void)agt__findings_add(v->found, AGT_SEVERITY_ERROR, "unreadable", v->give_back, "%s",
+                                mine.message);
+        return AGT_OK;
+    }
     if (st != AGT_CORRUPT) return agt__answer(st, &mine, err);
     agt__findings_add(v->found, AGT_SEVERITY_ERROR, "damaged", "run 'agent-trace repair'", "%.*s",
                       doctor_what(mine.message), mine.message)

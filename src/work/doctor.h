@@ -1,9 +1,9 @@
 /* doctor: the parts of a look at a store, each adding what it finds.
  *
  *   doctor         the whole, and what the open store tells
- *   doctor_files   what lies in .agent-trace: modes, what was kept, refused bytes, .gitignore
- *   doctor_left    temporaries of processes that died
- *   doctor_around  the file system, the locks, stores above and below, what lies beside documents
+ *   doctor_files   what lies in .agent-trace: modes, owners, what was kept, refused bytes,
+ * .gitignore doctor_left    temporaries of processes that died doctor_around  the file system, the
+ * locks, stores above and below, what lies beside documents
  */
 #ifndef AGT_DOCTOR_PART_H
 #define AGT_DOCTOR_PART_H
@@ -16,7 +16,8 @@ typedef struct agt_visit {
     agt_findings *found;
     agt_store *parts; /* the folders; nothing in them is believed */
     const char *root;
-    agt_buf nested; /* folders beneath the root that are stores, each ended by a NUL */
+    char give_back[96]; /* how parts that belong to another user are mended; empty: none do */
+    agt_buf nested;     /* folders beneath the root that are stores, each ended by a NUL */
 } agt_visit;
 
 /* How a finding begins to say its mend where --fix does it. */

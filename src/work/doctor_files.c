@@ -3,9 +3,11 @@
  * (1) Nobody but the owner may read or write what is in it: there are all versions, and refused
  *     bytes. In git/ and in what other programs made (what was damaged, an old store's parts)
  *     reading is theirs to say, because .agent-trace itself lets nobody in; writing is not.
- * (2) What --fix changes here can be told without a guess: a mode, a missing .gitignore, refused
- *     bytes above the limit, and refused bytes that are others than their name says, which are
- *     kept in damaged/. */
+ * (2) What is in it belongs to whom it belongs to itself: the owner cannot open what root made
+ * there, and cannot mend it. Nothing that has a second name is given away, because that name may
+ * lie elsewhere. (3) What --fix changes here can be told without a guess: a mode, an owner, a
+ * missing .gitignore, refused bytes above the limit, and refused bytes that are others than their
+ * name says, which are kept in damaged/. */
 #include "doctor.h"
 
 /* ---- walking ---- */
@@ -71,12 +73,14 @@ AGT_PRIVATE agt_status agt__doctor_tree(const agt_visit *v, agt_fd top, uint64_t
 
 /* ---- rights: (1) ---- */
 
-typedef struct files_modes {
+typedef struct files_rights {
     agt_visit *v;
-    uint64_t count, mended;
-    char first[200];
+    agt_stat at; /* of .agent-trace */
+    uint64_t modes, modes_mended, owners, owners_mended;
+    char first[200], foreign[200]; /* of the modes, and of the owners */
     unsigned mode;
-} files_modes;
+    uint32_t owner;
+} files_rights;
 
 static bool files_theirs(const char *path) {
     static const char *const names[] = {"git", "damaged", "backup-0.1.0", "upgrade"};
@@ -98,42 +102,89 @@ static uint32_t files_mode(const char *path, const agt_stat *st) {
     return (st->mode & ~(files_theirs(path) ? 022u : 077u)) | least;
 }
 
-static bool files_look_mode(void *ctx, agt_fd folder, const char *path, const char *name,
-                            const agt_stat *st) {
-    files_modes *m = ctx;
-    const agt_sys *sys = m->v->parts->sys;
+/* (2) for an open part: what has its name now may be another one than was looked at. */
+static bool files_give(const files_rights *r, agt_fd fd, const agt_stat *st) {
+    const agt_sys *sys = r->v->parts->sys;
+    agt_stat now;
+    return sys->set_owner && sys->fstat(sys->ctx, fd, &now) == 0 && agt__same_file(&now, st) &&
+           now.dev == r->at.dev && (now.kind == AGT_FILE_FOLDER || now.links == 1) &&
+           sys->set_owner(sys->ctx, fd, r->at.owner, r->at.group) == 0;
+}
+
+static bool files_look_rights(void *ctx, agt_fd folder, const char *path, const char *name,
+                              const agt_stat *st) {
+    files_rights *r = ctx;
+    const agt_sys *sys = r->v->parts->sys;
     if (st->kind != AGT_FILE_FOLDER && st->kind != AGT_FILE_REGULAR) return false;
     if (files_document(path)) return false;
     uint32_t want = files_mode(path, st);
-    if (want == st->mode) return true;
-    if (!m->count++) {
-        (void)agt__show_path(m->first, sizeof m->first, path, strlen(path));
-        m->mode = (unsigned)(st->mode & 0777u);
+    bool foreign = st->owner != r->at.owner;
+    if (want == st->mode && !foreign) return true;
+    if (want != st->mode && !r->modes++) {
+        (void)agt__show_path(r->first, sizeof r->first, path, strlen(path));
+        r->mode = (unsigned)(st->mode & 0777u);
     }
-    if (!m->v->o.fix) return true;
+    if (foreign && !r->owners++) {
+        (void)agt__show_path(r->foreign, sizeof r->foreign, path, strlen(path));
+        r->owner = st->owner;
+    }
+    if (!r->v->o.fix) return true;
     bool is_folder = st->kind == AGT_FILE_FOLDER;
     agt_fd fd = sys->open(sys->ctx, folder, name, AGT_O_READ | (is_folder ? AGT_O_FOLDER : 0u), 0);
     if (fd < 0) fd = is_folder ? fd : sys->open(sys->ctx, folder, name, AGT_O_WRITE, 0);
     if (fd < 0) return true;
-    m->mended += sys->set_mode(sys->ctx, fd, want) == 0;
+    if (foreign && !is_folder) want &= ~06000u; /* they would be another user's */
+    r->owners_mended += foreign && files_give(r, fd, st);
+    if (want != st->mode) r->modes_mended += sys->set_mode(sys->ctx, fd, want) == 0;
     sys->close(sys->ctx, fd);
     return true;
 }
 
-static agt_status files_modes_inside(agt_visit *v, agt_error *err) {
-    files_modes m = {v, 0, 0, "", 0};
-    uint64_t all = UINT64_MAX;
-    agt_status st = agt__doctor_tree(v, v->parts->at, &all, files_look_mode, &m, err);
-    if (st != AGT_OK || !m.count) return st;
+static const char *files_s(uint64_t n) {
+    return n == 1 ? "" : "s";
+}
+
+static void files_modes_add(agt_visit *v, const files_rights *r) {
+    if (!r->modes) return;
     agt_finding *f = agt__findings_add(
         v->found, AGT_SEVERITY_WARNING, "modes",
         AGT_DOCTOR_FIX ", or 'chmod -R go-rwx,u+rw .agent-trace'",
         "%llu file%s or folder%s in .agent-trace let%s others in or the owner out, the first: %s "
         "(%03o)",
-        (unsigned long long)m.count, m.count == 1 ? "" : "s", m.count == 1 ? "" : "s",
-        m.count == 1 ? "s" : "", m.first, m.mode);
+        (unsigned long long)r->modes, files_s(r->modes), files_s(r->modes),
+        r->modes == 1 ? "s" : "", r->first, r->mode);
     f->mendable = 1;
-    f->mended = m.mended == m.count;
+    f->mended = r->modes_mended == r->modes;
+}
+
+static void files_owners_add(agt_visit *v, const files_rights *r) {
+    if (!r->owners) return;
+    (void)snprintf(v->give_back, sizeof v->give_back,
+                   AGT_DOCTOR_FIX " as root, or 'chown -R %lu .agent-trace'",
+                   (unsigned long)r->at.owner);
+    agt_finding *f = agt__findings_add(
+        v->found, AGT_SEVERITY_WARNING, "owners", v->give_back,
+        "%llu file%s or folder%s in .agent-trace belong%s to another user than .agent-trace itself "
+        "(user %lu), the first: %s (user %lu)",
+        (unsigned long long)r->owners, files_s(r->owners), files_s(r->owners),
+        r->owners == 1 ? "s" : "", (unsigned long)r->at.owner, r->foreign, (unsigned long)r->owner);
+    f->mendable = 1;
+    f->mended = r->owners_mended == r->owners;
+    if (f->mended) v->give_back[0] = 0;
+}
+
+static agt_status files_rights_inside(agt_visit *v, agt_error *err) {
+    files_rights r;
+    const agt_store *s = v->parts;
+    uint64_t all = UINT64_MAX;
+    memset(&r, 0, sizeof r);
+    r.v = v;
+    int rc = s->sys->fstat(s->sys->ctx, s->at, &r.at);
+    if (rc < 0) return agt__fail_io(err, rc, "cannot look at .agent-trace");
+    agt_status st = agt__doctor_tree(v, s->at, &all, files_look_rights, &r, err);
+    if (st != AGT_OK) return st;
+    files_owners_add(v, &r);
+    files_modes_add(v, &r);
     return AGT_OK;
 }
 
@@ -159,7 +210,7 @@ static agt_status files_mode_outside(agt_visit *v, agt_error *err) {
 
 AGT_PRIVATE agt_status agt__doctor_rights(agt_visit *v, agt_error *err) {
     agt_status st = files_mode_outside(v, err);
-    return st == AGT_OK ? files_modes_inside(v, err) : st;
+    return st == AGT_OK ? files_rights_inside(v, err) : st;
 }
 
 /* ---- what was kept ---- */
