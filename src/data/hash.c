@@ -66,7 +66,7 @@ static void hash_put_be(unsigned char *p, uint32_t v) {
         b = hash_rotl(b, 30);                                                                      \
     } while (0)
 /* Four rounds more, after the first, bring each variable back to its old place. */
-#define HASH_SHA1_FOUR(F, k, t)                                                                    \
+#define HASH_SHA1_REST(F, k, t)                                                                    \
     do {                                                                                           \
         HASH_SHA1_ROUND(e, a, b, c, d, F, k, HASH_SHA1_MADE((t) + 1));                             \
         HASH_SHA1_ROUND(d, e, a, b, c, F, k, HASH_SHA1_MADE((t) + 2));                             \
@@ -76,7 +76,7 @@ static void hash_put_be(unsigned char *p, uint32_t v) {
 #define HASH_SHA1_FIVE(F, k, t)                                                                    \
     do {                                                                                           \
         HASH_SHA1_ROUND(a, b, c, d, e, F, k, HASH_SHA1_MADE(t));                                   \
-        HASH_SHA1_FOUR(F, k, t);                                                                   \
+        HASH_SHA1_REST(F, k, t);                                                                   \
     } while (0)
 #define HASH_SHA1_TWENTY(F, k, t)                                                                  \
     do {                                                                                           \
@@ -111,7 +111,7 @@ static void hash_sha1_plain(uint32_t h[5], const unsigned char *p, size_t blocks
         HASH_SHA1_FIRST_FIVE(5);
         HASH_SHA1_FIRST_FIVE(10);
         HASH_SHA1_ROUND(a, b, c, d, e, HASH_CHOOSE, HASH_SHA1_K1, w[15]);
-        HASH_SHA1_FOUR(HASH_CHOOSE, HASH_SHA1_K1, 15);
+        HASH_SHA1_REST(HASH_CHOOSE, HASH_SHA1_K1, 15);
         HASH_SHA1_TWENTY(HASH_PARITY, HASH_SHA1_K2, 20);
         HASH_SHA1_TWENTY(HASH_MAJORITY, HASH_SHA1_K3, 40);
         HASH_SHA1_TWENTY(HASH_PARITY, HASH_SHA1_K4, 60);
