@@ -369,7 +369,7 @@ const cli_command cli_lock = {
     .line = "the poll lock: one leader among all processes",
     .usage = "status\n"
              "try [--backend HOW]\n"
-             "hold [--timeout SECONDS] [--backend HOW] [--] COMMAND [ARGS]",
+             "hold [--timeout SECONDS] [--backend HOW] COMMAND [ARGS]",
     .text =
         "The lock is that of the store around the current folder; the library's needs no store. "
         "status says who holds the lock, since when, by which backend, and the leader's epoch: a "
