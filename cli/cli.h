@@ -294,10 +294,10 @@ extern const cli_command cli_write, cli_rm, cli_restore, cli_show, cli_ls;
 extern const cli_command cli_add, cli_mv, cli_untrack, cli_reclassify, cli_unlock;
 extern const cli_command cli_violations, cli_info, cli_replace;
 extern const cli_command cli_log, cli_diff, cli_trace, cli_git;
+extern const cli_command cli_import, cli_lock, cli_completion, cli_upgrade;
+
 /* "flock" or "sentinel". */
 const char *lock_backend_name(uint32_t backend);
-
-extern const cli_command cli_import, cli_lock, cli_completion, cli_upgrade;
 
 /* The n-th command, in the order of the help; NULL behind the last. */
 const cli_command *command_at(size_t n);

@@ -1,9 +1,9 @@
 /* doctor: the parts of a look at a store, each adding what it finds.
  *
  *   doctor         the whole, and what the open store tells
- *   doctor_files   what lies in .agent-trace: modes, owners, what was kept, refused bytes,
- * .gitignore doctor_left    temporaries of processes that died doctor_around  the file system, the
- * locks, stores above and below, what lies beside documents
+ *   doctor_files   what lies in .agent-trace: modes, owners, kept parts, refused bytes, .gitignore
+ *   doctor_left    temporaries of processes that died
+ *   doctor_around  the file system, the locks, stores above and below, what lies beside documents
  */
 #ifndef AGT_DOCTOR_PART_H
 #define AGT_DOCTOR_PART_H

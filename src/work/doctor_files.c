@@ -4,10 +4,11 @@
  *     bytes. In git/ and in what other programs made (what was damaged, an old store's parts)
  *     reading is theirs to say, because .agent-trace itself lets nobody in; writing is not.
  * (2) What is in it belongs to whom it belongs to itself: the owner cannot open what root made
- * there, and cannot mend it. Nothing that has a second name is given away, because that name may
- * lie elsewhere. (3) What --fix changes here can be told without a guess: a mode, an owner, a
- * missing .gitignore, refused bytes above the limit, and refused bytes that are others than their
- * name says, which are kept in damaged/. */
+ *     there, and cannot mend it. Nothing that has a second name is given away, because that name
+ *     may lie elsewhere.
+ * (3) What --fix changes here can be told without a guess: a mode, an owner, a missing .gitignore,
+ *     refused bytes above the limit, and refused bytes that are others than their name says, which
+ *     are kept in damaged/. */
 #include "doctor.h"
 
 /* ---- walking ---- */
