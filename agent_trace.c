@@ -1298,11 +1298,12 @@ static void hash_put_be(unsigned char *p, uint32_t v) {
 
 /* ---- SHA-1 ---- */
 
-/* Word t of the schedule, in the place of the oldest. Rounds are written out, so that every index
- * and constant is the compiler's: twice as fast as in loops. */
+/* Word t of the block; word t of the schedule, in the place of the oldest. Rounds are written out,
+ * so that every index and constant is the compiler's: twice as fast as in loops. */
+#define HASH_SHA1_GIVEN(t) w[t]
 #define HASH_SHA1_MADE(t)                                                                          \
-    (w[(t)&15] =                                                                                   \
-         hash_rotl(w[((t) + 13) & 15] ^ w[((t) + 8) & 15] ^ w[((t) + 2) & 15] ^ w[(t)&15], 1))
+    (w[(t) % 16] =                                                                                 \
+         hash_rotl(w[((t) + 13) % 16] ^ w[((t) + 8) % 16] ^ w[((t) + 2) % 16] ^ w[(t) % 16], 1))
 #define HASH_SHA1_ROUND(a, b, c, d, e, F, k, word)                                                 \
     do {                                                                                           \
         e += (k) + (word);                                                                         \
@@ -1311,32 +1312,24 @@ static void hash_put_be(unsigned char *p, uint32_t v) {
         b = hash_rotl(b, 30);                                                                      \
     } while (0)
 /* Four rounds more, after the first, bring each variable back to its old place. */
-#define HASH_SHA1_REST(F, k, t)                                                                    \
+#define HASH_SHA1_REST(F, k, WORD, t)                                                              \
     do {                                                                                           \
-        HASH_SHA1_ROUND(e, a, b, c, d, F, k, HASH_SHA1_MADE((t) + 1));                             \
-        HASH_SHA1_ROUND(d, e, a, b, c, F, k, HASH_SHA1_MADE((t) + 2));                             \
-        HASH_SHA1_ROUND(c, d, e, a, b, F, k, HASH_SHA1_MADE((t) + 3));                             \
-        HASH_SHA1_ROUND(b, c, d, e, a, F, k, HASH_SHA1_MADE((t) + 4));                             \
+        HASH_SHA1_ROUND(e, a, b, c, d, F, k, WORD((t) + 1));                                       \
+        HASH_SHA1_ROUND(d, e, a, b, c, F, k, WORD((t) + 2));                                       \
+        HASH_SHA1_ROUND(c, d, e, a, b, F, k, WORD((t) + 3));                                       \
+        HASH_SHA1_ROUND(b, c, d, e, a, F, k, WORD((t) + 4));                                       \
     } while (0)
-#define HASH_SHA1_FIVE(F, k, t)                                                                    \
+#define HASH_SHA1_FIVE(F, k, WORD, t)                                                              \
     do {                                                                                           \
-        HASH_SHA1_ROUND(a, b, c, d, e, F, k, HASH_SHA1_MADE(t));                                   \
-        HASH_SHA1_REST(F, k, t);                                                                   \
+        HASH_SHA1_ROUND(a, b, c, d, e, F, k, WORD(t));                                             \
+        HASH_SHA1_REST(F, k, WORD, t);                                                             \
     } while (0)
 #define HASH_SHA1_TWENTY(F, k, t)                                                                  \
     do {                                                                                           \
-        HASH_SHA1_FIVE(F, k, t);                                                                   \
-        HASH_SHA1_FIVE(F, k, (t) + 5);                                                             \
-        HASH_SHA1_FIVE(F, k, (t) + 10);                                                            \
-        HASH_SHA1_FIVE(F, k, (t) + 15);                                                            \
-    } while (0)
-#define HASH_SHA1_FIRST_FIVE(t)                                                                    \
-    do {                                                                                           \
-        HASH_SHA1_ROUND(a, b, c, d, e, HASH_CHOOSE, HASH_SHA1_K1, w[t]);                           \
-        HASH_SHA1_ROUND(e, a, b, c, d, HASH_CHOOSE, HASH_SHA1_K1, w[(t) + 1]);                     \
-        HASH_SHA1_ROUND(d, e, a, b, c, HASH_CHOOSE, HASH_SHA1_K1, w[(t) + 2]);                     \
-        HASH_SHA1_ROUND(c, d, e, a, b, HASH_CHOOSE, HASH_SHA1_K1, w[(t) + 3]);                     \
-        HASH_SHA1_ROUND(b, c, d, e, a, HASH_CHOOSE, HASH_SHA1_K1, w[(t) + 4]);                     \
+        HASH_SHA1_FIVE(F, k, HASH_SHA1_MADE, t);                                                   \
+        HASH_SHA1_FIVE(F, k, HASH_SHA1_MADE, (t) + 5);                                             \
+        HASH_SHA1_FIVE(F, k, HASH_SHA1_MADE, (t) + 10);                                            \
+        HASH_SHA1_FIVE(F, k, HASH_SHA1_MADE, (t) + 15);                                            \
     } while (0)
 #define HASH_CHOOSE(x, y, z)   ((z) ^ ((x) & ((y) ^ (z))))
 #define HASH_PARITY(x, y, z)   ((x) ^ (y) ^ (z))
@@ -1352,11 +1345,11 @@ static void hash_sha1_plain(uint32_t h[5], const unsigned char *p, size_t blocks
         uint32_t w[16], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
         for (int t = 0; t < 16; t++)
             w[t] = hash_get_be(p + 4 * t);
-        HASH_SHA1_FIRST_FIVE(0);
-        HASH_SHA1_FIRST_FIVE(5);
-        HASH_SHA1_FIRST_FIVE(10);
+        HASH_SHA1_FIVE(HASH_CHOOSE, HASH_SHA1_K1, HASH_SHA1_GIVEN, 0);
+        HASH_SHA1_FIVE(HASH_CHOOSE, HASH_SHA1_K1, HASH_SHA1_GIVEN, 5);
+        HASH_SHA1_FIVE(HASH_CHOOSE, HASH_SHA1_K1, HASH_SHA1_GIVEN, 10);
         HASH_SHA1_ROUND(a, b, c, d, e, HASH_CHOOSE, HASH_SHA1_K1, w[15]);
-        HASH_SHA1_REST(HASH_CHOOSE, HASH_SHA1_K1, 15);
+        HASH_SHA1_REST(HASH_CHOOSE, HASH_SHA1_K1, HASH_SHA1_MADE, 15);
         HASH_SHA1_TWENTY(HASH_PARITY, HASH_SHA1_K2, 20);
         HASH_SHA1_TWENTY(HASH_MAJORITY, HASH_SHA1_K3, 40);
         HASH_SHA1_TWENTY(HASH_PARITY, HASH_SHA1_K4, 60);
@@ -10532,16 +10525,24 @@ static agt_status reindex_sum(agt_git *git, agt_fd fd, uint64_t n, unsigned char
     return AGT_OK;
 }
 
+/* Reads the last 40 bytes; *good = false: there are none before them. */
+static agt_status reindex_tail(agt_git *git, agt_fd fd, uint64_t size, unsigned char tail[40],
+                               bool *good, agt_error *err) {
+    *good = size > 40;
+    int64_t got = *good ? agt__read_all(git->sys, fd, tail, 40, size - 40) : 0;
+    if (got < 0) return agt__fail_io(err, got, "cannot read a pack");
+    *good = got == 40;
+    return AGT_OK;
+}
+
 /* Does the file end in the checksum of all before it? `tail` gets its last 40 bytes. */
 static agt_status reindex_ends_well(agt_git *git, agt_fd fd, uint64_t size, unsigned char tail[40],
                                     bool *good, agt_error *err) {
     unsigned char sum[20];
-    *good = size > 40;
-    if (!*good) return AGT_OK;
-    int64_t got = agt__read_all(git->sys, fd, tail, 40, size - 40);
-    if (got < 0) return agt__fail_io(err, got, "cannot read a pack");
-    agt_status status = reindex_sum(git, fd, size - 20, sum, good, err);
-    if (status == AGT_OK && *good) *good = got == 40 && memcmp(sum, tail + 20, 20) == 0;
+    agt_status status = reindex_tail(git, fd, size, tail, good, err);
+    if (status != AGT_OK || !*good) return status;
+    status = reindex_sum(git, fd, size - 20, sum, good, err);
+    if (status == AGT_OK && *good) *good = memcmp(sum, tail + 20, 20) == 0;
     return status;
 }
 
@@ -10617,13 +10618,16 @@ static agt_status reindex_pack(reindex_run *r, const agt_git_pack *p, agt_error 
     agt_git *git = r->git;
     uint32_t count = 0;
     bool good = false, there = false, has = false;
-    agt_status status = reindex_ends_well(git, p->pack, p->pack_size, tail, &good, err);
-    if (status != AGT_OK || !good || !reindex_head(git, p, &count)) return status; /* (2) */
     size_t n = strlen(p->name);
     memcpy(name, p->name, n);
     memcpy(name + n, ".idx", 5);
+    /* the index first: it is short, and nearly always as it should be */
+    agt_status status = reindex_tail(git, p->pack, p->pack_size, tail, &good, err);
+    if (status != AGT_OK || !good) return status;
     status = reindex_believed(git, r->folder, name, tail + 20, &there, &has, err);
     if (status != AGT_OK || has || (!there && !r->lone)) return status;
+    status = reindex_ends_well(git, p->pack, p->pack_size, tail, &good, err);
+    if (status != AGT_OK || !good || !reindex_head(git, p, &count)) return status; /* (2) */
     agt_git_object *objects = NULL;
     if (!r->look && count) {
         objects = agt__zalloc(&git->mem, count * sizeof *objects);
@@ -21886,14 +21890,20 @@ AGENT_TRACE_API agt_status agt_add(agt_store *store, const agt_caller *caller, c
     return agt__change_run(store, &p, result, err);
 }
 
+static agt_status manage_fill_rename(agt_plan *p, const agt_caller *caller, const char *path,
+                                     const char *to, const agt_write_options *opts,
+                                     agt_write_result *result, agt_error *err) {
+    AGENT_TRACE_ASSERT(to);
+    agt_status st = agt__change_fill(p, caller, path, opts, result, err);
+    p->action = AGT_ACTION_RENAME;
+    return st == AGT_OK ? agt__path_normalise(to, strlen(to), p->to_path, &p->to_len, err) : st;
+}
+
 AGENT_TRACE_API agt_status agt_rename(agt_store *store, const agt_caller *caller, const char *path,
                                       const char *to, const agt_write_options *opts,
                                       agt_write_result *result, agt_error *err) {
     agt_plan p;
-    AGENT_TRACE_ASSERT(to);
-    agt_status st = agt__change_fill(&p, caller, path, opts, result, err);
-    p.action = AGT_ACTION_RENAME;
-    if (st == AGT_OK) st = agt__path_normalise(to, strlen(to), p.to_path, &p.to_len, err);
+    agt_status st = manage_fill_rename(&p, caller, path, to, opts, result, err);
     return st == AGT_OK ? agt__change_run(store, &p, result, err) : st;
 }
 
@@ -21910,10 +21920,8 @@ AGENT_TRACE_API agt_status agt_may_rename(agt_store *store, const agt_caller *ca
     agt_plan p;
     agt_txn t;
     agt_error mine;
-    AGENT_TRACE_ASSERT(store && to);
-    agt_status st = agt__change_fill(&p, caller, path, opts, NULL, err);
-    p.action = AGT_ACTION_RENAME;
-    if (st == AGT_OK) st = agt__path_normalise(to, strlen(to), p.to_path, &p.to_len, err);
+    AGENT_TRACE_ASSERT(store);
+    agt_status st = manage_fill_rename(&p, caller, path, to, opts, NULL, err);
     if (st == AGT_OK) st = agt__store_lock(store, err);
     if (st != AGT_OK) return st;
     memset(&mine, 0, sizeof mine);
@@ -25588,11 +25596,11 @@ static uint32_t mend_successor(const agt_mend *m) {
     return AGT_MEND_NONE;
 }
 
-/* (1) */
-static void mend_backward(agt_mend *m) {
+/* (1), from the last event down to the one behind `until`. */
+static void mend_backward(agt_mend *m, uint64_t until) {
     const agt_journal_header *h = &m->s->journal.header;
     const unsigned char *hash = NULL;
-    for (uint64_t seq = m->last; seq > 0; seq--) {
+    for (uint64_t seq = m->last; seq > until; seq--) {
         if (m->has_header && seq == h->next_seq - 1) hash = h->trace.prev;
         agt_mend_event *e = agt__mend_at(m, seq);
         e->line = mend_pick(m, seq, hash);
@@ -25611,12 +25619,7 @@ static void mend_believe_state(agt_mend *m) {
         if (m->events.failed) return;
         m->last = seq;
     }
-    const unsigned char *hash = NULL;
-    for (uint64_t seq = m->last; seq > last; seq--) {
-        agt_mend_event *e = agt__mend_at(m, seq);
-        e->line = mend_pick(m, seq, hash);
-        hash = e->line == AGT_MEND_NONE ? NULL : mend_lines(m)[e->line].prev;
-    }
+    mend_backward(m, last);
 }
 
 static agt_status mend_choose(agt_mend *m, agt_error *err) {
@@ -25624,7 +25627,7 @@ static agt_status mend_choose(agt_mend *m, agt_error *err) {
     if (m->last > SIZE_MAX / sizeof(agt_mend_event)) return agt__nomem(err);
     agt__buf_zero(&m->events, (size_t)m->last * sizeof(agt_mend_event));
     if (m->events.failed) return agt__nomem(err);
-    mend_backward(m);
+    mend_backward(m, 0);
     uint64_t told = m->last, top = told;
     for (uint32_t next; m->has_header && (next = mend_successor(m)) != AGT_MEND_NONE;) {
         agt_mend_event e = {next, false, 0, 0};
@@ -26552,19 +26555,18 @@ static agt_status mend_main_sound(agt_mend *m, bool *there, bool *sound, agt_err
  * is gone. A publisher that died leaves such a pack, too: then main is whole without it. */
 static agt_status mend_git_indexes(agt_mend *m, agt_error *err) {
     agt_store *s = m->s;
-    char first[64];
+    char first[64], harmed[64];
     uint32_t packs = 0, damaged = 0;
     bool there = false, sound = false;
     if (!s->git || s->git_dir == AGT_FD_NONE) return AGT_OK;
-    agt_status st = agt__git_reindex(s->git, AGT_REINDEX_LOOK, &damaged, first, err);
-    if (st == AGT_OK && !damaged) {
-        st = agt__git_reindex(s->git, AGT_REINDEX_LOOK | AGT_REINDEX_LONE, &packs, first, err);
-        if (st == AGT_OK && packs) st = mend_main_sound(m, &there, &sound, err);
-        if (st != AGT_OK || !packs || sound) return st;
-    }
-    if (st != AGT_OK) return st;
+    agt_status st =
+        agt__git_reindex(s->git, AGT_REINDEX_LOOK | AGT_REINDEX_LONE, &packs, first, err);
+    if (st != AGT_OK || !packs) return st;
+    st = agt__git_reindex(s->git, AGT_REINDEX_LOOK, &damaged, harmed, err);
+    if (st == AGT_OK && !damaged) st = mend_main_sound(m, &there, &sound, err);
+    if (st != AGT_OK || sound) return st;
     agt__findings_add(m->found, AGT_SEVERITY_ERROR, "git_index", "repair makes it from its pack",
-                      ".agent-trace/git/objects/pack/%s is %s", first,
+                      ".agent-trace/git/objects/pack/%s is %s", damaged ? harmed : first,
                       damaged ? "damaged" : "missing")
         ->mendable = 1;
     m->stops = m->dry; /* what else is wrong is seen behind it */
@@ -30598,17 +30600,18 @@ AGENT_TRACE_API agt_status agt_index_refresh(agt_store *store, int make, agt_wri
  *     bytes. In git/ and in what other programs made (what was damaged, an old store's parts)
  *     reading is theirs to say, because .agent-trace itself lets nobody in; writing is not.
  * (2) What is in it belongs to whom it belongs to itself: the owner cannot open what root made
- * there, and cannot mend it. Nothing that has a second name is given away, because that name may
- * lie elsewhere. (3) What --fix changes here can be told without a guess: a mode, an owner, a
- * missing .gitignore, refused bytes above the limit, and refused bytes that are others than their
- * name says, which are kept in damaged/. */
+ *     there, and cannot mend it. Nothing that has a second name is given away, because that name
+ *     may lie elsewhere.
+ * (3) What --fix changes here can be told without a guess: a mode, an owner, a missing .gitignore,
+ *     refused bytes above the limit, and refused bytes that are others than their name says, which
+ *     are kept in damaged/. */
 /* begin src/work/doctor.h */
 /* doctor: the parts of a look at a store, each adding what it finds.
  *
  *   doctor         the whole, and what the open store tells
- *   doctor_files   what lies in .agent-trace: modes, owners, what was kept, refused bytes,
- * .gitignore doctor_left    temporaries of processes that died doctor_around  the file system, the
- * locks, stores above and below, what lies beside documents
+ *   doctor_files   what lies in .agent-trace: modes, owners, kept parts, refused bytes, .gitignore
+ *   doctor_left    temporaries of processes that died
+ *   doctor_around  the file system, the locks, stores above and below, what lies beside documents
  */
 #ifndef AGT_DOCTOR_PART_H
 #define AGT_DOCTOR_PART_H

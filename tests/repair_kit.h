@@ -105,14 +105,21 @@ static inline void repair_third_part(agt_store *s) {
     repair_write(s, &kit_user, "last.md", AGT_TYPE_LOG, "the last\n");
 }
 
-/* packed: git gets the first part durably; unpublished: what is in the journal stays there. */
-static inline machine *repair_machine(void) {
-    agt_error err;
+/* A new store, open, in a machine of its own. */
+static inline machine *repair_new(agt_store **out) {
     machine_settings set = {.seed = test_random(), .call_ns = 1000};
     machine *m = machine_new(&set);
     machine_make_folder(m, repair_root);
     machine_sync_all(m);
-    agt_store *s = oracle_open(machine_process_new(m, "maker"), repair_root, NULL, AGT_OK);
+    *out = oracle_open(machine_process_new(m, "maker"), repair_root, NULL, AGT_OK);
+    return m;
+}
+
+/* packed: git gets the first part durably; unpublished: what is in the journal stays there. */
+static inline machine *repair_machine(void) {
+    agt_error err;
+    agt_store *s;
+    machine *m = repair_new(&s);
     repair_first_part(s);
     CHECK_OK(agt_checkpoint(s, &err), err);
     repair_second_part(s);

@@ -385,11 +385,9 @@ TEST(repair, a_journal_that_rots_is_refused_before_anything_is_lost) {
 
 /* A header that rots makes the one before it count, which leads to nothing. */
 TEST(repair, an_older_header_is_never_taken_for_the_newest) {
-    machine_settings set = {.seed = test_random(), .call_ns = 1000};
-    machine *m = machine_new(&set);
-    machine_make_folder(m, repair_root);
+    agt_store *s;
+    machine *m = repair_new(&s);
     agt_error err;
-    agt_store *s = oracle_open(machine_process_new(m, "maker"), repair_root, NULL, AGT_OK);
     repair_write(s, &kit_user, "ref.md", AGT_TYPE_REFERENCE, "do not touch\n");
     repair_write(s, &kit_user, "ref.md", AGT_TYPE_REFERENCE, "do not touch this\n");
     CHECK_OK(agt__empty_journal(s, &err), err);
@@ -426,13 +424,11 @@ TEST(repair, an_older_header_is_never_taken_for_the_newest) {
 
 /* Before the first checkpoint the journal has all lines: a writer writes them again. */
 TEST(repair, a_trace_that_is_gone_is_written_again_from_the_journal) {
-    machine_settings set = {.seed = test_random(), .call_ns = 1000};
-    machine *m = machine_new(&set);
-    machine_make_folder(m, repair_root);
+    agt_store *s;
+    machine *m = repair_new(&s);
     agt_error err;
     agt_stat size;
     static const char segment[] = REPAIR_AT "trace/000000000001.jsonl";
-    agt_store *s = oracle_open(machine_process_new(m, "maker"), repair_root, NULL, AGT_OK);
     for (int i = 0; i < 5; i++)
         kit_write(s, &kit_agent, "a.md", i & 1 ? "one\n" : "two\n");
     CHECK_OK(agt_close(s, &err), err);
@@ -464,16 +460,14 @@ TEST(repair, a_trace_that_is_gone_is_written_again_from_the_journal) {
 
 /* That there was an event is known from the shared state alone. */
 TEST(repair, an_event_that_only_the_state_knows_of_is_lost_and_told) {
-    machine_settings set = {.seed = test_random(), .call_ns = 1000};
-    machine *m = machine_new(&set);
-    machine_make_folder(m, repair_root);
+    agt_store *s;
+    machine *m = repair_new(&s);
     agt_error err;
     agt_caller yes = kit_user;
     agt_repair_result r;
     agt_stat size;
     yes.confirm = 1;
     static const char segment[] = REPAIR_AT "trace/000000000001.jsonl";
-    agt_store *s = oracle_open(machine_process_new(m, "maker"), repair_root, NULL, AGT_OK);
     kit_write(s, &kit_user, "s.md", "mine\n");
     kit_publish(s);
     CHECK_INT(machine_stat(m, segment, &size), 0);
@@ -498,13 +492,11 @@ TEST(repair, an_event_that_only_the_state_knows_of_is_lost_and_told) {
 /* A file system gives the number of a file that is gone to the next one: a journal that a repair
  * made is not taken for the lost one with its records gone. */
 TEST(repair, a_journal_made_anew_may_have_the_number_of_the_lost_one) {
-    machine_settings set = {.seed = test_random(), .call_ns = 1000};
-    machine *m = machine_new(&set);
-    machine_make_folder(m, repair_root);
+    agt_store *s;
+    machine *m = repair_new(&s);
     agt_error err;
     agt_stat was, now;
     uint64_t same = 0;
-    agt_store *s = oracle_open(machine_process_new(m, "maker"), repair_root, NULL, AGT_OK);
     repair_write(s, &kit_user, "ref.md", AGT_TYPE_REFERENCE, "do not touch\n");
     repair_refused(s, "ref.md", "touched\n");
     kit_publish(s);

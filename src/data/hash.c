@@ -53,11 +53,12 @@ static void hash_put_be(unsigned char *p, uint32_t v) {
 
 /* ---- SHA-1 ---- */
 
-/* Word t of the schedule, in the place of the oldest. Rounds are written out, so that every index
- * and constant is the compiler's: twice as fast as in loops. */
+/* Word t of the block; word t of the schedule, in the place of the oldest. Rounds are written out,
+ * so that every index and constant is the compiler's: twice as fast as in loops. */
+#define HASH_SHA1_GIVEN(t) w[t]
 #define HASH_SHA1_MADE(t)                                                                          \
-    (w[(t)&15] =                                                                                   \
-         hash_rotl(w[((t) + 13) & 15] ^ w[((t) + 8) & 15] ^ w[((t) + 2) & 15] ^ w[(t)&15], 1))
+    (w[(t) % 16] =                                                                                 \
+         hash_rotl(w[((t) + 13) % 16] ^ w[((t) + 8) % 16] ^ w[((t) + 2) % 16] ^ w[(t) % 16], 1))
 #define HASH_SHA1_ROUND(a, b, c, d, e, F, k, word)                                                 \
     do {                                                                                           \
         e += (k) + (word);                                                                         \
@@ -66,32 +67,24 @@ static void hash_put_be(unsigned char *p, uint32_t v) {
         b = hash_rotl(b, 30);                                                                      \
     } while (0)
 /* Four rounds more, after the first, bring each variable back to its old place. */
-#define HASH_SHA1_REST(F, k, t)                                                                    \
+#define HASH_SHA1_REST(F, k, WORD, t)                                                              \
     do {                                                                                           \
-        HASH_SHA1_ROUND(e, a, b, c, d, F, k, HASH_SHA1_MADE((t) + 1));                             \
-        HASH_SHA1_ROUND(d, e, a, b, c, F, k, HASH_SHA1_MADE((t) + 2));                             \
-        HASH_SHA1_ROUND(c, d, e, a, b, F, k, HASH_SHA1_MADE((t) + 3));                             \
-        HASH_SHA1_ROUND(b, c, d, e, a, F, k, HASH_SHA1_MADE((t) + 4));                             \
+        HASH_SHA1_ROUND(e, a, b, c, d, F, k, WORD((t) + 1));                                       \
+        HASH_SHA1_ROUND(d, e, a, b, c, F, k, WORD((t) + 2));                                       \
+        HASH_SHA1_ROUND(c, d, e, a, b, F, k, WORD((t) + 3));                                       \
+        HASH_SHA1_ROUND(b, c, d, e, a, F, k, WORD((t) + 4));                                       \
     } while (0)
-#define HASH_SHA1_FIVE(F, k, t)                                                                    \
+#define HASH_SHA1_FIVE(F, k, WORD, t)                                                              \
     do {                                                                                           \
-        HASH_SHA1_ROUND(a, b, c, d, e, F, k, HASH_SHA1_MADE(t));                                   \
-        HASH_SHA1_REST(F, k, t);                                                                   \
+        HASH_SHA1_ROUND(a, b, c, d, e, F, k, WORD(t));                                             \
+        HASH_SHA1_REST(F, k, WORD, t);                                                             \
     } while (0)
 #define HASH_SHA1_TWENTY(F, k, t)                                                                  \
     do {                                                                                           \
-        HASH_SHA1_FIVE(F, k, t);                                                                   \
-        HASH_SHA1_FIVE(F, k, (t) + 5);                                                             \
-        HASH_SHA1_FIVE(F, k, (t) + 10);                                                            \
-        HASH_SHA1_FIVE(F, k, (t) + 15);                                                            \
-    } while (0)
-#define HASH_SHA1_FIRST_FIVE(t)                                                                    \
-    do {                                                                                           \
-        HASH_SHA1_ROUND(a, b, c, d, e, HASH_CHOOSE, HASH_SHA1_K1, w[t]);                           \
-        HASH_SHA1_ROUND(e, a, b, c, d, HASH_CHOOSE, HASH_SHA1_K1, w[(t) + 1]);                     \
-        HASH_SHA1_ROUND(d, e, a, b, c, HASH_CHOOSE, HASH_SHA1_K1, w[(t) + 2]);                     \
-        HASH_SHA1_ROUND(c, d, e, a, b, HASH_CHOOSE, HASH_SHA1_K1, w[(t) + 3]);                     \
-        HASH_SHA1_ROUND(b, c, d, e, a, HASH_CHOOSE, HASH_SHA1_K1, w[(t) + 4]);                     \
+        HASH_SHA1_FIVE(F, k, HASH_SHA1_MADE, t);                                                   \
+        HASH_SHA1_FIVE(F, k, HASH_SHA1_MADE, (t) + 5);                                             \
+        HASH_SHA1_FIVE(F, k, HASH_SHA1_MADE, (t) + 10);                                            \
+        HASH_SHA1_FIVE(F, k, HASH_SHA1_MADE, (t) + 15);                                            \
     } while (0)
 #define HASH_CHOOSE(x, y, z)   ((z) ^ ((x) & ((y) ^ (z))))
 #define HASH_PARITY(x, y, z)   ((x) ^ (y) ^ (z))
@@ -107,11 +100,11 @@ static void hash_sha1_plain(uint32_t h[5], const unsigned char *p, size_t blocks
         uint32_t w[16], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
         for (int t = 0; t < 16; t++)
             w[t] = hash_get_be(p + 4 * t);
-        HASH_SHA1_FIRST_FIVE(0);
-        HASH_SHA1_FIRST_FIVE(5);
-        HASH_SHA1_FIRST_FIVE(10);
+        HASH_SHA1_FIVE(HASH_CHOOSE, HASH_SHA1_K1, HASH_SHA1_GIVEN, 0);
+        HASH_SHA1_FIVE(HASH_CHOOSE, HASH_SHA1_K1, HASH_SHA1_GIVEN, 5);
+        HASH_SHA1_FIVE(HASH_CHOOSE, HASH_SHA1_K1, HASH_SHA1_GIVEN, 10);
         HASH_SHA1_ROUND(a, b, c, d, e, HASH_CHOOSE, HASH_SHA1_K1, w[15]);
-        HASH_SHA1_REST(HASH_CHOOSE, HASH_SHA1_K1, 15);
+        HASH_SHA1_REST(HASH_CHOOSE, HASH_SHA1_K1, HASH_SHA1_MADE, 15);
         HASH_SHA1_TWENTY(HASH_PARITY, HASH_SHA1_K2, 20);
         HASH_SHA1_TWENTY(HASH_MAJORITY, HASH_SHA1_K3, 40);
         HASH_SHA1_TWENTY(HASH_PARITY, HASH_SHA1_K4, 60);

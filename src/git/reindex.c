@@ -39,16 +39,24 @@ static agt_status reindex_sum(agt_git *git, agt_fd fd, uint64_t n, unsigned char
     return AGT_OK;
 }
 
+/* Reads the last 40 bytes; *good = false: there are none before them. */
+static agt_status reindex_tail(agt_git *git, agt_fd fd, uint64_t size, unsigned char tail[40],
+                               bool *good, agt_error *err) {
+    *good = size > 40;
+    int64_t got = *good ? agt__read_all(git->sys, fd, tail, 40, size - 40) : 0;
+    if (got < 0) return agt__fail_io(err, got, "cannot read a pack");
+    *good = got == 40;
+    return AGT_OK;
+}
+
 /* Does the file end in the checksum of all before it? `tail` gets its last 40 bytes. */
 static agt_status reindex_ends_well(agt_git *git, agt_fd fd, uint64_t size, unsigned char tail[40],
                                     bool *good, agt_error *err) {
     unsigned char sum[20];
-    *good = size > 40;
-    if (!*good) return AGT_OK;
-    int64_t got = agt__read_all(git->sys, fd, tail, 40, size - 40);
-    if (got < 0) return agt__fail_io(err, got, "cannot read a pack");
-    agt_status status = reindex_sum(git, fd, size - 20, sum, good, err);
-    if (status == AGT_OK && *good) *good = got == 40 && memcmp(sum, tail + 20, 20) == 0;
+    agt_status status = reindex_tail(git, fd, size, tail, good, err);
+    if (status != AGT_OK || !*good) return status;
+    status = reindex_sum(git, fd, size - 20, sum, good, err);
+    if (status == AGT_OK && *good) *good = memcmp(sum, tail + 20, 20) == 0;
     return status;
 }
 
@@ -124,13 +132,16 @@ static agt_status reindex_pack(reindex_run *r, const agt_git_pack *p, agt_error 
     agt_git *git = r->git;
     uint32_t count = 0;
     bool good = false, there = false, has = false;
-    agt_status status = reindex_ends_well(git, p->pack, p->pack_size, tail, &good, err);
-    if (status != AGT_OK || !good || !reindex_head(git, p, &count)) return status; /* (2) */
     size_t n = strlen(p->name);
     memcpy(name, p->name, n);
     memcpy(name + n, ".idx", 5);
+    /* the index first: it is short, and nearly always as it should be */
+    agt_status status = reindex_tail(git, p->pack, p->pack_size, tail, &good, err);
+    if (status != AGT_OK || !good) return status;
     status = reindex_believed(git, r->folder, name, tail + 20, &there, &has, err);
     if (status != AGT_OK || has || (!there && !r->lone)) return status;
+    status = reindex_ends_well(git, p->pack, p->pack_size, tail, &good, err);
+    if (status != AGT_OK || !good || !reindex_head(git, p, &count)) return status; /* (2) */
     agt_git_object *objects = NULL;
     if (!r->look && count) {
         objects = agt__zalloc(&git->mem, count * sizeof *objects);

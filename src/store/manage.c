@@ -200,14 +200,20 @@ AGENT_TRACE_API agt_status agt_add(agt_store *store, const agt_caller *caller, c
     return agt__change_run(store, &p, result, err);
 }
 
+static agt_status manage_fill_rename(agt_plan *p, const agt_caller *caller, const char *path,
+                                     const char *to, const agt_write_options *opts,
+                                     agt_write_result *result, agt_error *err) {
+    AGENT_TRACE_ASSERT(to);
+    agt_status st = agt__change_fill(p, caller, path, opts, result, err);
+    p->action = AGT_ACTION_RENAME;
+    return st == AGT_OK ? agt__path_normalise(to, strlen(to), p->to_path, &p->to_len, err) : st;
+}
+
 AGENT_TRACE_API agt_status agt_rename(agt_store *store, const agt_caller *caller, const char *path,
                                       const char *to, const agt_write_options *opts,
                                       agt_write_result *result, agt_error *err) {
     agt_plan p;
-    AGENT_TRACE_ASSERT(to);
-    agt_status st = agt__change_fill(&p, caller, path, opts, result, err);
-    p.action = AGT_ACTION_RENAME;
-    if (st == AGT_OK) st = agt__path_normalise(to, strlen(to), p.to_path, &p.to_len, err);
+    agt_status st = manage_fill_rename(&p, caller, path, to, opts, result, err);
     return st == AGT_OK ? agt__change_run(store, &p, result, err) : st;
 }
 
@@ -224,10 +230,8 @@ AGENT_TRACE_API agt_status agt_may_rename(agt_store *store, const agt_caller *ca
     agt_plan p;
     agt_txn t;
     agt_error mine;
-    AGENT_TRACE_ASSERT(store && to);
-    agt_status st = agt__change_fill(&p, caller, path, opts, NULL, err);
-    p.action = AGT_ACTION_RENAME;
-    if (st == AGT_OK) st = agt__path_normalise(to, strlen(to), p.to_path, &p.to_len, err);
+    AGENT_TRACE_ASSERT(store);
+    agt_status st = manage_fill_rename(&p, caller, path, to, opts, NULL, err);
     if (st == AGT_OK) st = agt__store_lock(store, err);
     if (st != AGT_OK) return st;
     memset(&mine, 0, sizeof mine);

@@ -108,19 +108,18 @@ static agt_status mend_main_sound(agt_mend *m, bool *there, bool *sound, agt_err
  * is gone. A publisher that died leaves such a pack, too: then main is whole without it. */
 static agt_status mend_git_indexes(agt_mend *m, agt_error *err) {
     agt_store *s = m->s;
-    char first[64];
+    char first[64], harmed[64];
     uint32_t packs = 0, damaged = 0;
     bool there = false, sound = false;
     if (!s->git || s->git_dir == AGT_FD_NONE) return AGT_OK;
-    agt_status st = agt__git_reindex(s->git, AGT_REINDEX_LOOK, &damaged, first, err);
-    if (st == AGT_OK && !damaged) {
-        st = agt__git_reindex(s->git, AGT_REINDEX_LOOK | AGT_REINDEX_LONE, &packs, first, err);
-        if (st == AGT_OK && packs) st = mend_main_sound(m, &there, &sound, err);
-        if (st != AGT_OK || !packs || sound) return st;
-    }
-    if (st != AGT_OK) return st;
+    agt_status st =
+        agt__git_reindex(s->git, AGT_REINDEX_LOOK | AGT_REINDEX_LONE, &packs, first, err);
+    if (st != AGT_OK || !packs) return st;
+    st = agt__git_reindex(s->git, AGT_REINDEX_LOOK, &damaged, harmed, err);
+    if (st == AGT_OK && !damaged) st = mend_main_sound(m, &there, &sound, err);
+    if (st != AGT_OK || sound) return st;
     agt__findings_add(m->found, AGT_SEVERITY_ERROR, "git_index", "repair makes it from its pack",
-                      ".agent-trace/git/objects/pack/%s is %s", first,
+                      ".agent-trace/git/objects/pack/%s is %s", damaged ? harmed : first,
                       damaged ? "damaged" : "missing")
         ->mendable = 1;
     m->stops = m->dry; /* what else is wrong is seen behind it */

@@ -89,11 +89,11 @@ static uint32_t mend_successor(const agt_mend *m) {
     return AGT_MEND_NONE;
 }
 
-/* (1) */
-static void mend_backward(agt_mend *m) {
+/* (1), from the last event down to the one behind `until`. */
+static void mend_backward(agt_mend *m, uint64_t until) {
     const agt_journal_header *h = &m->s->journal.header;
     const unsigned char *hash = NULL;
-    for (uint64_t seq = m->last; seq > 0; seq--) {
+    for (uint64_t seq = m->last; seq > until; seq--) {
         if (m->has_header && seq == h->next_seq - 1) hash = h->trace.prev;
         agt_mend_event *e = agt__mend_at(m, seq);
         e->line = mend_pick(m, seq, hash);
@@ -112,12 +112,7 @@ static void mend_believe_state(agt_mend *m) {
         if (m->events.failed) return;
         m->last = seq;
     }
-    const unsigned char *hash = NULL;
-    for (uint64_t seq = m->last; seq > last; seq--) {
-        agt_mend_event *e = agt__mend_at(m, seq);
-        e->line = mend_pick(m, seq, hash);
-        hash = e->line == AGT_MEND_NONE ? NULL : mend_lines(m)[e->line].prev;
-    }
+    mend_backward(m, last);
 }
 
 static agt_status mend_choose(agt_mend *m, agt_error *err) {
@@ -125,7 +120,7 @@ static agt_status mend_choose(agt_mend *m, agt_error *err) {
     if (m->last > SIZE_MAX / sizeof(agt_mend_event)) return agt__nomem(err);
     agt__buf_zero(&m->events, (size_t)m->last * sizeof(agt_mend_event));
     if (m->events.failed) return agt__nomem(err);
-    mend_backward(m);
+    mend_backward(m, 0);
     uint64_t told = m->last, top = told;
     for (uint32_t next; m->has_header && (next = mend_successor(m)) != AGT_MEND_NONE;) {
         agt_mend_event e = {next, false, 0, 0};
