@@ -44,6 +44,7 @@ command_build() {
     [ $# -eq 0 ] || usage_error "build takes no argument"
     need $NEED_BUILD
     build_objects || die "the build failed"
+    [ -z "$gathering" ] || return 0
     version=$(sed -n 's/^#define AGENT_TRACE_VERSION  *"\(.*\)".*/\1/p' agent_trace.h)
     lib=$B/obj/build/lib.o
     rm -f "$B/libagent_trace.a.$$"

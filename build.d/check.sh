@@ -165,20 +165,20 @@ check_header() {
     "$CC" -std=c99 $strict "$dir/twice.c"
 }
 
-warnings() { # COMPILER: the manifest, as is and with everything visible, and the shipped file
-    dir=$B/obj/warnings-$1
+# The manifest with everything visible, and the shipped file; what gcc notices hangs on how hard it looks.
+warnings() { # COMPILER HARDEST [LEVEL]...
+    cc=$1 hardest=$2 dir=$B/obj/warnings-$1
+    shift
     jobs_begin
-    object "$dir/parts.o" src/agent_trace.c "$1" $STRICT -O2 $(git_flags)
-    object "$dir/extern.o" src/agent_trace.c "$1" $STRICT -Wmissing-prototypes -O2 -DAGT_PRIVATE=extern $(git_flags)
-    object "$dir/shipped.o" agent_trace.c "$1" $STRICT -O2 $(git_flags)
-    object "$dir/nodebug.o" agent_trace.c "$1" $STRICT -O3 -DNDEBUG $(git_flags)
-    for level in 0 1 s; do # what a compiler notices hangs on how hard it looks
-        object "$dir/shipped-$level.o" agent_trace.c "$1" $STRICT -O$level $(git_flags)
+    object "$dir/extern.o" src/agent_trace.c "$cc" $STRICT -Wmissing-prototypes -O0 -DAGT_PRIVATE=extern $(git_flags)
+    for level; do
+        object "$dir/shipped-$level.o" agent_trace.c "$cc" $STRICT -O$level $(git_flags)
     done
+    object "$dir/nodebug.o" agent_trace.c "$cc" $STRICT -O$hardest -DNDEBUG $(git_flags)
     jobs_run
 }
-check_warnings_gcc() { warnings gcc; }
-check_warnings_clang() { warnings clang-14; }
+check_warnings_gcc() { warnings gcc 2 0 s; }
+check_warnings_clang() { warnings clang-14 0; }
 
 check_plain_compile() { # the line of the README, with warnings; silence is the result
     out=$(cc -c -Wall -Wextra -Wpedantic agent_trace.c $(pkg-config --cflags libgit2 zlib) \
@@ -195,8 +195,8 @@ check_plain_compile() { # the line of the README, with warnings; silence is the 
 check_symbols() { # exactly the functions of the header are exported
     dir=$B/obj/symbols
     jobs_begin
-    object "$dir/shipped.o" agent_trace.c "$CC" -std=c11 -O2 -w $(git_flags)
-    object "$dir/static.o" agent_trace.c "$CC" -std=c11 -O2 -w -DAGENT_TRACE_STATIC $(git_flags)
+    object "$dir/shipped.o" agent_trace.c "$CC" -std=c11 -O0 -w $(git_flags)
+    object "$dir/static.o" agent_trace.c "$CC" -std=c11 -O0 -w -DAGENT_TRACE_STATIC $(git_flags)
     jobs_run || return 1
     nm -g --defined-only "$dir/shipped.o" | awk '{ print $NF }' | sort >"$dir/exported"
     public_functions >"$dir/declared"
@@ -214,7 +214,7 @@ check_symbols() { # exactly the functions of the header are exported
 check_globals() { # no writable data
     dir=$B/obj/globals
     jobs_begin
-    object "$dir/shipped.o" agent_trace.c "$CC" -std=c11 -O2 -w -fno-pic -fno-pie $(git_flags)
+    object "$dir/shipped.o" agent_trace.c "$CC" -std=c11 -O0 -w -fno-pic -fno-pie $(git_flags)
     jobs_run || return 1
     found=$(nm "$dir/shipped.o" | awk '$2 ~ /^[bBdDC]$/ { print $3 }')
     [ -z "$found" ] || {
@@ -244,8 +244,9 @@ check_switches() {
     printf '#define AGENT_TRACE_STATIC\n#include "agent_trace.c"\n' >"$dir/static.c"
     # -O0 where only the linkage differs: how hard a compiler looks is what `warnings` varies
     jobs_begin
-    for cc in gcc clang-14; do
-        number=0
+    for cc in clang-14 gcc; do # clang looks equally hard at every level
+        number=0 harder=-O0
+        [ "$cc" != gcc ] || harder=-O1
         one() { # SOURCE FLAG...
             number=$((number + 1)) source=$1
             shift
@@ -258,14 +259,13 @@ check_switches() {
         one agent_trace.c -O0 $(git_flags) -DAGENT_TRACE_SYS
         one agent_trace.c -O0 $(git_flags) "'-DAGENT_TRACE_ASSERT(c)=((void)(c))'"
         one agent_trace.c -O0 $(git_flags) "'-DAGENT_TRACE_API=__attribute__((visibility(\"default\")))'" -fvisibility=hidden
-        one agent_trace.c -O1 $(git_flags) -DAGENT_TRACE_PLAIN_POSIX
-        one agent_trace.c -O1 -DAGENT_TRACE_NO_GIT
-        one agent_trace.c -O1 -DAGENT_TRACE_NO_GIT -DAGENT_TRACE_PLAIN_POSIX
+        one agent_trace.c $harder $(git_flags) -DAGENT_TRACE_PLAIN_POSIX
+        one agent_trace.c $harder -DAGENT_TRACE_NO_GIT -DAGENT_TRACE_PLAIN_POSIX
+        one agent_trace.c $harder -DAGENT_TRACE_NO_GIT
     done
     jobs_run || bad=1
     # without git nothing of it is left
-    "$CC" -O1 -w -DAGENT_TRACE_NO_GIT -c agent_trace.c -o "$dir/nogit.o" || return 1
-    if nm -u "$dir/nogit.o" | grep -E ' (git_|inflate|deflate)'; then
+    if nm -u "$dir/gcc-$number.o" | grep -E ' (git_|inflate|deflate)'; then
         say "AGENT_TRACE_NO_GIT still needs these"
         bad=1
     fi

@@ -122,6 +122,15 @@ NEED_ALL="$NEED_CHECK clang-rt llvm-symbolizer-14 valgrind afl-clang-fast fuserm
     arm-linux-gnueabihf-gcc libc-armhf qemu-arm-static
     cmake meson ninja spin"
 
+# What tests are compiled with. Where variables are at each instruction takes gcc a quarter of its time.
+quick_flags() { # COMPILER
+    case $("$1" --version | head -n 1) in
+    *clang*) echo "-O1 -g" ;;
+    *) echo "-O1 -g -fno-var-tracking" ;;
+    esac
+}
+test_compiler() { echo "$CC $(quick_flags "$CC") ${CFLAGS-}"; }
+
 # ---- objects ----
 
 hash() {
@@ -141,7 +150,23 @@ object_keys() {
     PARTS_KEY=$(cat src/agent_trace.c src/*/*.c | hash)
     export HEADERS_KEY PARTS_KEY
 }
+# Between `gather` and `compile_gathered`, commands only queue what they would compile: then all of it
+# is compiled side by side, and none waits for the longest of another's.
+gathering=
+gather() {
+    jobs_begin
+    gathering=1
+}
+compile_gathered() {
+    gathering=
+    # once each; the library first: it takes as long as many tests
+    awk '!seen[$0]++ { if (/lib\.o /) print; else late = late $0 "\n" } END { printf "%s", late }' \
+        "$jobs_file" >"$jobs_file.sorted"
+    mv "$jobs_file.sorted" "$jobs_file"
+    jobs_run
+}
 jobs_begin() {
+    [ -z "$gathering" ] || return 0
     jobs_file=$B/logs/jobs.$$
     : >"$jobs_file"
     object_keys
@@ -153,6 +178,7 @@ object() { # OUT SOURCE COMPILER FLAG...: queued
     echo "$*" >>"$jobs_file"
 }
 jobs_run() { # compiles what is queued; fails if one fails
+    [ -z "$gathering" ] || return 0
     rc_=0
     xargs -P "$JOBS" -L 1 sh build.d/object.sh <"$jobs_file" || rc_=1
     rm -f "$jobs_file"
@@ -160,6 +186,7 @@ jobs_run() { # compiles what is queued; fails if one fails
 }
 # Links when an object or the command changed.
 link_program() { # OUT COMPILER-AND-FLAGS... (objects among them)
+    [ -z "$gathering" ] || return 0
     out_=$1
     shift
     key_=$({

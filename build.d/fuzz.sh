@@ -27,10 +27,13 @@ fuzz_findings() { # prints what lies in the folder of findings; fails if somethi
     ls "$findings"
     return 1
 }
-fuzz_libfuzzer() {
-    need $NEED_FUZZ
+fuzz_build_libfuzzer() {
     fuzz_build fuzz clang-14 -O2 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
         -fno-sanitize-recover=all $(git_flags)
+}
+fuzz_libfuzzer() {
+    need $NEED_FUZZ
+    fuzz_build_libfuzzer
     link_program "$fuzz_program" clang-14 -fsanitize=fuzzer,address,undefined $fuzz_objects \
         $(git_libs) -pthread || die "the fuzzer does not link"
     rc=0

@@ -23,7 +23,9 @@ suite_build() { # VARIANT LIBRARY-SOURCE LIBS COMPILER FLAG...
     dir=$B/obj/$variant
     mkdir -p "$dir"
     jobs_begin
-    object "$dir/lib.o" "$library" "$@" $LIBRARY_FLAGS -DAGT_PRIVATE=extern
+    library_flags=$LIBRARY_FLAGS # the parts alone are asked for warnings: that takes a third more time
+    [ "$variant" = parts ] || library_flags="-std=c11 -w ${LIBRARY_LEVEL-}"
+    object "$dir/lib.o" "$library" "$@" $library_flags -DAGT_PRIVATE=extern
     suite_objects=$dir/lib.o
     for f in $(suite_sources "$variant") tests/main.c $(ls tests/machine*.c 2>/dev/null); do
         o=$dir/$(basename "$f" .c).o
@@ -38,21 +40,22 @@ suite() { # VARIANT LIBRARY-SOURCE LIBS RUNNER ARGUMENTS COMPILER FLAG...
     suite_variant=$1 suite_library=$2 suite_libs=$3 suite_runner=$4 suite_arguments=$5
     shift 5
     suite_build "$suite_variant" "$suite_library" "$suite_libs" "$@" || return 1
+    [ -z "$gathering" ] || return 0
     case $suite_runner in valgrind*) ;; *) suite_arguments="--jobs $JOBS $suite_arguments" ;; esac
     limit "${SUITE_LIMIT:-600}" $suite_runner "$B/obj/$suite_variant/tests" $suite_arguments
 }
 suite_parts() { # [ARGUMENTS]
-    suite parts src/agent_trace.c "$(git_libs)" '' "$*" "$CC" -O1 -g ${CFLAGS-} $(git_flags)
+    suite parts src/agent_trace.c "$(git_libs)" '' "$*" $(test_compiler) $(git_flags)
 }
 suite_shipped() {
-    ./amalgamate --check >/dev/null 2>&1 || say 'note: agent_trace.c is not what src/ says; run ./amalgamate'
-    LIBRARY_FLAGS="$LIBRARY_FLAGS -O2" suite shipped agent_trace.c "$(git_libs)" '' "$*" "$CC" -O1 -g ${CFLAGS-} $(git_flags)
+    [ -n "$gathering" ] || ./amalgamate --check >/dev/null 2>&1 || say 'note: agent_trace.c is not what src/ says; run ./amalgamate'
+    LIBRARY_LEVEL=${SHIPPED_LEVEL-} suite shipped agent_trace.c "$(git_libs)" '' "$*" $(test_compiler) $(git_flags)
 }
 suite_nogit() {
-    suite nogit agent_trace.c '' '' "$*" "$CC" -O1 -g ${CFLAGS-} -DAGENT_TRACE_NO_GIT
+    suite nogit agent_trace.c '' '' "$*" $(test_compiler) -DAGENT_TRACE_NO_GIT
 }
 suite_plain() {
-    suite plain agent_trace.c "$(git_libs)" '' "$*" "$CC" -O1 -g ${CFLAGS-} $(git_flags) \
+    suite plain agent_trace.c "$(git_libs)" '' "$*" $(test_compiler) $(git_flags) \
         -DAGENT_TRACE_PLAIN_POSIX
 }
 
@@ -72,7 +75,7 @@ corpora() {
         say "no fuzz targets"
         return 0
     fi
-    set -- "$CC" -O1 -g ${CFLAGS-} $(git_flags)
+    set -- $(test_compiler) $(git_flags)
     jobs_begin
     object "$dir/lib.o" src/agent_trace.c "$@" $LIBRARY_FLAGS -DAGT_PRIVATE=extern
     object "$dir/standalone.o" fuzz/standalone.c "$@" $TEST_FLAGS
@@ -87,6 +90,7 @@ corpora() {
         object "$dir/fuzz_$name.o" "fuzz/${name}_fuzzer.c" "$@" $TEST_FLAGS -DAGT_PRIVATE=extern
     done
     jobs_run || return 1
+    [ -z "$gathering" ] || return 0
     good=0 bad=0
     for name in $names; do
         link_program "$dir/replay_$name" "$CC" $shared "$dir/fuzz_$name.o" $(git_libs) -pthread || return 1
@@ -101,51 +105,8 @@ corpora() {
     say "$good passed, $bad failed, 0 skipped"
 }
 
-# ---- examples and scripts ----
+# ---- scripts ----
 
-# Each example is a program that a user could have written: it is linked with the library, run in an
-# empty folder, and must succeed. The folders among them build themselves.
-examples() {
-    good=0 bad=0
-    root=$(pwd)
-    case $B in /*) out=$B/examples ;; *) out=$root/$B/examples ;; esac
-    mkdir -p "$out"
-    for f in examples/*.c; do
-        [ -e "$f" ] || continue
-        name=$(basename "$f" .c)
-        library=$B/libagent_trace.a
-        if grep -q AGENT_TRACE_IMPLEMENTATION "$f"; then library=; fi
-        rm -rf "$out/$name.run"
-        mkdir "$out/$name.run"
-        if "$CC" -std=c11 -Wall -Wextra -I. $(git_flags) "$f" $library $(git_libs) -o "$out/$name" &&
-            (cd "$out/$name.run" && limit 60 "../$name"); then
-            good=$((good + 1))
-        else
-            bad=$((bad + 1))
-            say "FAILED  $f"
-        fi
-    done
-    for f in examples/*/Makefile; do
-        [ -e "$f" ] || continue
-        if ${MAKE:-make} -s -C "$(dirname "$f")" OUT="$out/$(basename "$(dirname "$f")")" check; then
-            good=$((good + 1))
-        else
-            bad=$((bad + 1))
-            say "FAILED  $f"
-        fi
-    done
-    for f in examples/*.sh; do
-        if [ ! -e "$f" ] || [ ! -x "$B/agent-trace" ]; then continue; fi
-        if script "$f" >"$B/logs/$(basename "$f").log" 2>&1; then
-            good=$((good + 1))
-        else
-            bad=$((bad + 1))
-            say "FAILED  $f"
-            tail -n 30 "$B/logs/$(basename "$f").log"
-        fi
-    done
-    say "$good passed, $bad failed, 0 skipped"
-}
 script() { # FILE
     CC=$CC sh build.d/script.sh "$(pwd)" "$B" "${SCRIPT_LIMIT:-600}" "$1"
 }
@@ -166,10 +127,11 @@ scripts() { # KIND: one after the other
         step "$f" script "$f"
     done
 }
-# As many at a time as there are processors, the one that takes longest first.
+# As many at a time as there are processors, those that take longest first.
 scripts_together() { # KIND
     log=$B/logs/scripts.log
-    { echo tests/test_embed.sh && script_files "$1" | grep -v test_embed; } |
+    long='tests/test_embed.sh tests/examples.sh tests/cli.sh tests/git_around.sh'
+    { printf '%s\n' $long && script_files "$1" | grep -vxF "$(printf '%s\n' $long)"; } |
         CC=$CC xargs -P "$JOBS" -I '{}' sh -c '
             start=$(date +%s)
             out=$(sh build.d/script.sh "$1" "$2" "$3" "$4" 2>&1)
@@ -188,7 +150,7 @@ scripts_together() { # KIND
 
 test_filter() { # FILTER
     need $NEED_BUILD
-    suite_build parts src/agent_trace.c "$(git_libs)" "$CC" -O1 -g ${CFLAGS-} $(git_flags) || exit 1
+    suite_build parts src/agent_trace.c "$(git_libs)" $(test_compiler) $(git_flags) || exit 1
     exec "$B/obj/parts/tests" --filter "$1"
 }
 # The long sweeps of one thread in a machine's memory say nothing more about the same code built otherwise:
@@ -196,14 +158,21 @@ test_filter() { # FILTER
 LONG_SWEEPS='--skip power --skip person --skip side --skip manage_power --skip git_machine --skip deaths
     --skip faults --skip repair --skip codes_repair --skip copies --skip old_upgrade --skip old_damaged
     --skip gc --skip repack --skip kill --skip machine'
-test_default() { # [ARGUMENTS of the suite on the parts [of the others]]
+# What a build without git, or for plain POSIX, has the same code for.
+SAME_SWEEPS="$LONG_SWEEPS --skip rounds --skip hammer --skip walk --skip old_kill --skip ignore"
+compile_default() {
+    gather
+    suite_parts && suite_shipped && suite_nogit && suite_plain && corpora && command_build
+    compile_gathered
+}
+test_default() { # [ARGUMENTS of the suite on the parts]
+    step 'compiling' compile_default
     step 'unit tests on src/' suite_parts "${1-}"
-    step 'unit tests on agent_trace.c' suite_shipped "${2-$LONG_SWEEPS}"
-    step 'unit tests, AGENT_TRACE_NO_GIT' suite_nogit "${2-$LONG_SWEEPS}"
-    step 'unit tests, AGENT_TRACE_PLAIN_POSIX' suite_plain "${2-$LONG_SWEEPS}"
+    step 'unit tests on agent_trace.c' suite_shipped "--quick $LONG_SWEEPS"
+    step 'unit tests, AGENT_TRACE_NO_GIT' suite_nogit "--quick $SAME_SWEEPS --skip wait"
+    step 'unit tests, AGENT_TRACE_PLAIN_POSIX' suite_plain "--quick $SAME_SWEEPS --skip mend"
     step 'fuzz corpora' corpora
     step 'build' command_build
-    step 'examples' examples
     step 'scripts' scripts_together none
 }
 command_test() {
@@ -211,8 +180,8 @@ command_test() {
     --all)
         need $NEED_ALL
         . build.d/all.sh
-        SUITE_LIMIT=1200
-        test_default --all
+        SUITE_LIMIT=1200 SHIPPED_LEVEL=-O2 # the program, which the scripts test, always is
+        test_default
         test_all
         ;;
     --shipped | --nogit | --plain | --asan | --tsan | --valgrind | --s390x | --armhf)
@@ -236,7 +205,7 @@ command_test() {
     -*) usage_error "test: unknown option $1" ;;
     '')
         need $NEED_TEST
-        test_default
+        test_default --quick
         ;;
     *) test_filter "$1" ;;
     esac

@@ -53,7 +53,7 @@ windows_build() { # VARIANT LIBS FLAG...
     shift 2
     dir=$B/obj/$variant
     mkdir -p "$dir"
-    set -- "$WINDOWS_CC" -O1 -g "$@"
+    set -- "$WINDOWS_CC" $(quick_flags "$WINDOWS_CC") "$@"
     jobs_begin
     object "$dir/lib.o" agent_trace.c "$@" $LIBRARY_FLAGS -Werror -DAGT_PRIVATE=extern
     windows_objects=$dir/lib.o

@@ -11,17 +11,38 @@ passed=0 failed=0
 rm -rf "$out"
 mkdir -p "$out"
 
-compile="$cc -std=gnu11 -O1 -w -D_GNU_SOURCE -DAGT_PRIVATE=extern $(pkg-config --cflags libgit2 zlib)"
+compile="$cc -std=gnu11 -O1 -w -D_FILE_OFFSET_BITS=64 -D_GNU_SOURCE -DAGT_PRIVATE=extern $(pkg-config --cflags libgit2 zlib)"
 
-# The tests themselves are built once: a mutant changes one source of the library and no header.
-build_tests() {
-    mkdir -p "$out/tests"
-    for name in main machine test_power test_faults test_person test_side test_mend test_manage_power; do
-        echo "$compile -c $root/tests/$name.c -o $out/tests/$name.o"
-    done | xargs -P "$jobs" -I '{}' sh -c '{}'
+# Everything is built once: a mutant changes one part of the library and no header, so it is that part
+# compiled anew, and all the others as they are.
+build_once() {
+    mkdir -p "$out/tests" "$out/parts"
+    {
+        for name in main machine test_power test_faults test_person test_side test_mend test_manage_power; do
+            echo "$root/tests/$name.c $out/tests/$name.o"
+        done
+        sed -n 's/^#include "\(.*\.c\)"$/\1/p' "$root/src/agent_trace.c" | grep -vx git/none.c | while read -r part; do
+            echo "$root/src/$part $(object_of "src/$part")"
+        done
+    } | xargs -P "$jobs" -L 1 sh -c "$compile -c \"\$1\" -o \"\$2\"" -
 }
-build() { # FOLDER
-    (cd "$1" && $compile -I. src/agent_trace.c "$out"/tests/*.o $(pkg-config --libs libgit2 zlib) -pthread -o tests.bin)
+object_of() { # src/FOLDER/PART.c
+    echo "$out/parts/$(echo "${1#src/}" | tr / _).o"
+}
+build() { # FOLDER [PART]
+    set -- "$1" "${2-}" "$out"/tests/*.o "$out"/parts/*.o
+    dir_=$1 part_=$2
+    shift 2
+    if [ -n "$part_" ]; then
+        (cd "$dir_" && $compile -c "$part_" -o mutant.o) || return 1
+        was=$(object_of "$part_")
+        for object_; do
+            shift
+            [ "$object_" = "$was" ] || set -- "$@" "$object_"
+        done
+        set -- "$@" "$dir_/mutant.o"
+    fi
+    $cc "$@" $(pkg-config --libs libgit2 zlib) -pthread -o "$dir_/tests.bin"
 }
 
 # There are as many lanes as processors; each takes every so-manieth mutant and judges it with one job.
@@ -45,7 +66,7 @@ PY
         failed=$((failed + 1))
         return
     fi
-    if ! build "$dir" 2>"$dir/log"; then
+    if ! build "$dir" "$3" 2>"$dir/log"; then
         echo "FAILED  $1: does not compile"
         failed=$((failed + 1))
         return
@@ -70,11 +91,11 @@ PY
 }
 
 # The tests of a build: 0 they pass, 1 one of them failed, 2 they took too long.
-judge() { # FOLDER JOBS [TOPIC]
-    for topic in ${3-} mend side manage power faults person; do
+judge() { # FOLDER JOBS TOPIC [OPTION]
+    for topic in $3 mend side manage power faults person; do
         rc=0
         echo "$topic" >"$1/topic"
-        (cd "$1" && timeout 600 ./tests.bin --jobs "$2" --first --filter "${topic}_") >"$1/log" 2>&1 || rc=$?
+        (cd "$1" && timeout 600 ./tests.bin --jobs "$2" ${4-} --first --filter "${topic}_") >"$1/log" 2>&1 || rc=$?
         case $rc in
         0) continue ;;
         124 | 137) return 2 ;;
@@ -87,8 +108,7 @@ judge() { # FOLDER JOBS [TOPIC]
 # What is not changed passes: else a failure below would say nothing.
 control=$out/control
 mkdir -p "$control"
-cp -r "$root/src" "$root/agent_trace.h" "$control/"
-if build_tests && build "$control" 2>"$control/log" && judge "$control" "$jobs"; then
+if build_once 2>"$control/log" && build "$control" 2>>"$control/log" && judge "$control" "$jobs" '' --quick; then
     echo "ok      the sources as they are pass"
     passed=$((passed + 1))
 else
@@ -160,7 +180,7 @@ while [ "$lane" -lt "$jobs" ]; do
     passed=$((passed + ${good:-0})) failed=$((failed + bad)) good=
     lane=$((lane + 1))
 done
-rm -rf "$out/tests" "$out"/lane.*
+rm -rf "$out/tests" "$out/parts" "$out"/lane.*
 rmdir "$out" 2>/dev/null || true
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" -eq 0 ]

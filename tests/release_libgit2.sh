@@ -63,7 +63,7 @@ C
 # ---- what is ours ----
 
 suite_with_it() {
-    suite newest src/agent_trace.c "$(git_libs)" '' "-v --seed $seed" "$CC" -O1 -g ${CFLAGS-} $(git_flags) \
+    suite newest src/agent_trace.c "$(git_libs)" '' "-v --seed $seed" $(test_compiler) $(git_flags) \
         >"$WORK/suite" 2>&1
     rc_=$?
     grep -v '^ok  \|^    saw ' "$WORK/suite"

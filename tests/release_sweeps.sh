@@ -13,7 +13,7 @@ AGENT_TRACE_BUILD=${AGENT_TRACE_BUILD:-$(pwd)/build}
 seed=${SEED:-$(date +%s)} scale=${SCALE:-100} only=" $* "
 tests=$BUILD/obj/parts/tests log=$WORK/log
 need $NEED_TEST git
-(command_build && suite_build parts src/agent_trace.c "$(git_libs)" "$CC" -O1 -g ${CFLAGS-} $(git_flags)) || exit 1
+(command_build && suite_build parts src/agent_trace.c "$(git_libs)" $(test_compiler) $(git_flags)) || exit 1
 
 part() { # N: as much of it as the scale asks for, but something
     part_=$(($1 * scale / 100))
@@ -68,7 +68,7 @@ if [ -d /dev/shm ] && [ -w /dev/shm ]; then memory=${TMPDIR:-/dev/shm}; fi
 sweep kills 10000 'kills' runs 4 "TEST_KILLS=$(part 2500) TEST_WRITERS=8 TMPDIR=$memory" --filter kill_random
 sweep rounds 5000 'deaths' runs 2 "TEST_ROUNDS=$(part 10000)" --filter rounds_
 sweep hammer 64000 'writes' runs 2 "TEST_WRITES=$(part 1000)" --filter hammer_eight
-sweep calls 1500 'more deaths in recoveries' script_with "AGAIN=$(part 3)" tests/all_kill.sh
+sweep calls 1500 'more deaths in recoveries' script_with "AGAIN=$(part 3) STEP=1" tests/all_kill.sh
 sweep disk 2000 'images of the disk' script_with "IMAGES=$(part 2000)" tests/all_block.sh
 # All that compares with a model, or takes random input.
 sweep random 3000 'passed' runs "$(part 10)" '' \

@@ -42,6 +42,10 @@ uint64_t test_random_below(uint64_t n);
 const char *test_data(void);
 /* 1 with --all: longer sweeps. */
 int test_all(void);
+/* n, or with --quick a quarter of it, at least 1: rounds, and what they must have seen. */
+uint64_t test_some(uint64_t n);
+/* The step to a sweep's next point: `step`, or with --quick about four times it, by chance. */
+uint64_t test_step(uint64_t step);
 /* How long a sweep is: `usual`, unless the environment says NAME=N. The names are in main.c's
  * usage. */
 uint64_t test_count(const char *name, uint64_t usual);

@@ -234,7 +234,7 @@ TEST(git_machine, whatever_call_or_allocation_fails_the_handle_goes_on_and_nothi
     for (int how = 1; how <= 2; how++) {
         uint64_t refused = 0;
         unsigned sync = how == AGT_GIT_PACK ? FAULT_SYNC | FAULT_SYNC_FOREVER : 0;
-        FOR_EACH_FAULT(f, FAULT_ALL_CALLS | FAULT_ALL_MEMORY | FAULT_NOMEM_CALL | sync) {
+        FOR_SOME_FAULTS(f, FAULT_ALL_CALLS | FAULT_ALL_MEMORY | FAULT_NOMEM_CALL | sync, 1) {
             machine_memory mem;
             machine *m = machine_clone(start);
             machine_process *p = machine_process_new(m, "p");
@@ -266,7 +266,7 @@ TEST(git_machine, whatever_call_or_allocation_fails_the_handle_goes_on_and_nothi
             CHECK_INT(mem.live_blocks, 0);
             machine_free(m);
         }
-        CHECK(refused > 100);
+        CHECK(refused > test_some(100) / 2);
         test_saw("refusals", refused);
     }
     machine_free(start);

@@ -207,7 +207,7 @@ static void person_round(uint64_t seed, unsigned crashes, uint64_t *edits, uint6
 
 TEST(person, no_edit_is_lost_in_a_thousand_interleavings) {
     uint64_t edits = 0, deaths = 0;
-    uint64_t rounds = test_count("TEST_PERSONS", test_all() ? 5000 : 1000);
+    uint64_t rounds = test_count("TEST_PERSONS", test_all() ? 5000 : test_some(1000));
     for (uint64_t i = 0; i < rounds; i++)
         person_round(test_random(), 0, &edits, &deaths);
     test_saw("interleavings", rounds);
@@ -217,7 +217,7 @@ TEST(person, no_edit_is_lost_in_a_thousand_interleavings) {
 
 TEST(person, no_edit_is_lost_when_agents_crash_meanwhile) {
     uint64_t edits = 0, deaths = 0;
-    uint64_t rounds = test_count("TEST_PERSONS", test_all() ? 5000 : 1000);
+    uint64_t rounds = test_count("TEST_PERSONS", test_all() ? 5000 : test_some(1000));
     for (uint64_t i = 0; i < rounds; i++)
         person_round(test_random(), 3, &edits, &deaths);
     test_saw("interleavings", rounds);

@@ -108,7 +108,7 @@ TEST(power, a_cut_at_any_change_loses_nothing_acknowledged) {
     uint64_t states = 0, deaths = 0, per = test_count("TEST_CUTS", test_all() ? 40 : 8);
     machine_make_folder(start, root);
     machine_sync_all(start);
-    for (uint64_t n = 1;; n++) {
+    for (uint64_t n = 1;; n += test_step(1)) {
         power_run r;
         machine_when when = (machine_when)(test_random_below(3));
         if (!power_until(&r, start, n, when)) {
@@ -131,8 +131,8 @@ TEST(power, a_cut_at_any_change_loses_nothing_acknowledged) {
     machine_free(start);
     test_saw("deaths", deaths);
     test_saw("states", states);
-    CHECK(deaths > (kit_has_git ? 600 : 250)); /* half of the changes are git's */
-    CHECK(states >= (kit_has_git ? 5000 : 2000));
+    CHECK(deaths > test_some(kit_has_git ? 600 : 250)); /* half of the changes are git's */
+    CHECK(states >= test_some(kit_has_git ? 5000 : 2000));
 }
 
 TEST(power, a_process_that_dies_at_any_change_loses_nothing_acknowledged) {
@@ -141,7 +141,7 @@ TEST(power, a_process_that_dies_at_any_change_loses_nothing_acknowledged) {
     uint64_t deaths = 0;
     machine_make_folder(start, root);
     for (int when = 0; when < 3; when++)
-        for (uint64_t n = 1;; n++) {
+        for (uint64_t n = 1;; n += test_step(1)) {
             power_run r;
             bool died = power_until(&r, start, n, (machine_when)when);
             if (died) {
@@ -153,7 +153,7 @@ TEST(power, a_process_that_dies_at_any_change_loses_nothing_acknowledged) {
         }
     machine_free(start);
     test_saw("deaths", deaths);
-    CHECK(deaths > 600);
+    CHECK(deaths > test_some(600));
 }
 
 TEST(power, a_cut_after_another_process_took_over_loses_nothing) {
@@ -162,7 +162,7 @@ TEST(power, a_cut_after_another_process_took_over_loses_nothing) {
     uint64_t states = 0;
     machine_make_folder(start, root);
     machine_sync_all(start);
-    for (uint64_t n = 1;; n += 1 + test_random_below(2)) {
+    for (uint64_t n = 1;; n += test_step(1 + test_random_below(2))) {
         power_run r;
         bool died = power_until(&r, start, n, MACHINE_AFTER);
         machine_process *p = machine_process_new(r.m, "next");
@@ -190,7 +190,7 @@ TEST(power, a_cut_after_another_process_took_over_loses_nothing) {
     }
     machine_free(start);
     test_saw("states", states);
-    CHECK(states > 1000);
+    CHECK(states > test_some(1000));
 }
 
 /* A writer died between append and sync, and the shared state is gone too: recovery itself must not
@@ -201,7 +201,7 @@ TEST(power, a_cut_during_recovery_of_an_unsynced_journal_loses_nothing) {
     uint64_t states = 0, pwrites = 0;
     machine_make_folder(start, root);
     machine_sync_all(start);
-    for (uint64_t n = 1;; n += 1 + test_random_below(4)) {
+    for (uint64_t n = 1;; n += test_step(1 + test_random_below(4))) {
         power_run r;
         bool died = power_until(&r, start, n, MACHINE_AFTER);
         if (machine_remove(r.m, "/home/.agent-trace/state") == 0) pwrites++;
@@ -220,14 +220,14 @@ TEST(power, a_cut_during_recovery_of_an_unsynced_journal_loses_nothing) {
     }
     machine_free(start);
     test_saw("states", states);
-    CHECK(pwrites > 50);
-    CHECK(states > 1000);
+    CHECK(pwrites > test_some(50));
+    CHECK(states > test_some(1000));
 }
 
 TEST(power, a_cut_during_recovery_loses_nothing_either) {
     machine_settings set = {.seed = test_random(), .call_ns = 1000};
     machine *start = machine_new(&set);
-    uint64_t states = 0, rounds = test_count("TEST_RECOVERIES", test_all() ? 400 : 60);
+    uint64_t states = 0, rounds = test_count("TEST_RECOVERIES", test_all() ? 400 : test_some(60));
     machine_make_folder(start, root);
     machine_sync_all(start);
     for (uint64_t round = 0; round < rounds; round++) {
@@ -250,5 +250,5 @@ TEST(power, a_cut_during_recovery_loses_nothing_either) {
     }
     machine_free(start);
     test_saw("states", states);
-    CHECK(states > 200);
+    CHECK(states > test_some(200));
 }
