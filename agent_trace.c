@@ -6147,6 +6147,8 @@ AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, const 
 /* Keeps `id` as refs/heads/<name>, or <name>-2, -3 ... where that names something else. Synced. */
 AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const agt_oid *id,
                                          agt_error *err);
+/* Is the object there? One that a pack's index names is not read. */
+AGT_PRIVATE agt_status agt__git_has(agt_git *git, const agt_oid *id, bool *has, agt_error *err);
 /* Is the object in a pack, and can it be read there? */
 AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *packed,
                                        agt_error *err);
@@ -6318,6 +6320,12 @@ AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, const 
 AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const agt_oid *id,
                                          agt_error *err) {
     (void)git, (void)name, (void)id;
+    return none_answer(err);
+}
+
+AGT_PRIVATE agt_status agt__git_has(agt_git *git, const agt_oid *id, bool *has, agt_error *err) {
+    (void)git, (void)id;
+    *has = false;
     return none_answer(err);
 }
 
@@ -8030,6 +8038,24 @@ AGT_PRIVATE agt_status agt__git_list_again(agt_git *git, agt_error *err) {
     bool news;
     agt_status status = objects_list(git, &news, err);
     return status == AGT_NOT_FOUND ? AGT_OK : status;
+}
+
+AGT_PRIVATE agt_status agt__git_has(agt_git *git, const agt_oid *id, bool *has, agt_error *err) {
+    agt_error mine;
+    int kind;
+    agt_status status = AGT_NOT_FOUND;
+    for (size_t i = git->pack_count; status == AGT_NOT_FOUND && i-- > 0;) {
+        uint64_t offset;
+        status = objects_pack_ready(git, git->packs[i], &mine);
+        if (status == AGT_OK) status = objects_pack_find(git, git->packs[i], id, &offset, &mine);
+    }
+    if (objects_try_on(status)) { /* loose, libgit2's, or in a pack that came meanwhile */
+        agt_buf b = agt__buf(&git->mem);
+        status = objects_load(git, id, &kind, &b, &mine);
+        agt__buf_free(&b);
+    }
+    *has = status == AGT_OK;
+    return objects_try_on(status) ? AGT_OK : agt__answer(status, &mine, err);
 }
 
 AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *packed,
@@ -17998,6 +18024,10 @@ AGT_PRIVATE agt_status agt__mend_content(agt_mend *m, const agt_event *e, agt_bu
 /* Is the content in its side file? */
 AGT_PRIVATE agt_status agt__mend_side(agt_mend *m, const agt_event *e, agt_buf *out, bool *found,
                                       agt_error *err);
+/* Tells a version whose bytes nothing has; `known`: an earlier repair found that out. */
+AGT_PRIVATE void agt__mend_tell_lost(agt_mend *m, const agt_event *e, bool known);
+/* Tells the versions of a sound store whose bytes an earlier repair found nowhere. */
+AGT_PRIVATE agt_status agt__mend_losses(agt_mend *m, agt_error *err);
 /* What documents were behind event `seq`, by replaying all events. */
 AGT_PRIVATE agt_status agt__mend_catalog(agt_mend *m, uint64_t seq, agt_catalog *out,
                                          agt_error *err);
@@ -23931,9 +23961,11 @@ static agt_status history_content(agt_store *s, uint64_t seq, const agt_oid *blo
         if (st != AGT_OK) {
             if (err) *err = why;
             return st == AGT_NOT_FOUND
-                       ? agt__fail(err, AGT_CORRUPT,
-                                   "git lost the bytes of event %llu; run 'agent-trace repair'",
-                                   (unsigned long long)seq)
+                       ? agt__fail(
+                             err, AGT_CORRUPT,
+                             "git lost the bytes of event %llu; 'agent-trace repair' brings them "
+                             "back if anything else has them",
+                             (unsigned long long)seq)
                        : st;
         }
     }
@@ -25852,6 +25884,8 @@ AGT_PRIVATE agt_status agt__mend_chain(agt_mend *m, agt_error *err) {
  *     been taken back: such a document becomes `reference`, which agents cannot change, and a
  *     grant that was given before it is over. */
 
+#define MEND_TOLD 100u /* lost versions that are told one by one */
+
 static bool mend_is(agt_mend *m, const agt_event *e, const void *bytes, size_t n) {
     unsigned char got[32], want[32];
     if (e->blob.data) {
@@ -25967,6 +26001,39 @@ AGT_PRIVATE agt_status agt__mend_content(agt_mend *m, const agt_event *e, agt_bu
     return mend_in_file(m, e, m->s->rejected, name, out, found, err);
 }
 
+/* ---- what nothing has ---- */
+
+AGT_PRIVATE void agt__mend_tell_lost(agt_mend *m, const agt_event *e, bool known) {
+    char shown[200];
+    if (m->out->lost_versions++ >= MEND_TOLD) return;
+    (void)agt__findings_add(m->found, known ? AGT_SEVERITY_NOTE : AGT_SEVERITY_ERROR,
+                            "lost_version",
+                            "write them again if there is a copy: this version reads again, too",
+                            "the bytes of %s, version %u, are lost%s",
+                            agt__show_path(shown, sizeof shown, e->path.data, e->path.len),
+                            (unsigned)e->version, known ? ", as an earlier repair told" : "");
+}
+
+AGT_PRIVATE agt_status agt__mend_losses(agt_mend *m, agt_error *err) {
+    agt_oid id;
+    agt_buf bytes = agt__buf(&m->s->mem);
+    agt_status st = AGT_OK;
+    bool git = m->s->git && m->s->git_dir != AGT_FD_NONE;
+    for (uint64_t seq = 1; st == AGT_OK && seq <= m->last; seq++) {
+        agt_event e = AGT_EVENT_INIT;
+        bool found = false;
+        st = agt__mend_event(m, seq, &e, err);
+        if (st != AGT_OK || !e.version || !e.blob.data) continue;
+        if (!agt__unhex(e.blob.data, e.blob.len, id.id, 20)) continue;
+        if (git) st = agt__git_has(m->s->git, &id, &found, err);
+        bool recorded = seq > m->packed_seq;
+        if (st == AGT_OK && !found && recorded) st = agt__mend_content(m, &e, &bytes, &found, err);
+        if (st == AGT_OK && !found && (git || recorded)) agt__mend_tell_lost(m, &e, true);
+    }
+    agt__buf_free(&bytes);
+    return st;
+}
+
 /* ---- the catalog ---- */
 
 /* (1) for what was known when an event was lost. */
@@ -26036,7 +26103,6 @@ AGT_PRIVATE agt_status agt__mend_catalog(agt_mend *m, uint64_t seq, agt_catalog 
  * (3) A version whose bytes nothing has keeps its event; its entry says that they are lost. */
 
 #define MEND_FILE_MAX (4u * 1024 * 1024) /* a file of records is ended behind so many bytes */
-#define MEND_TOLD     100u               /* lost versions that are told one by one */
 
 /* ---- keeping (1) ---- */
 
@@ -26212,16 +26278,6 @@ typedef struct mend_records {
     agt_buf out, content;
 } mend_records;
 
-static void mend_tell_version(agt_mend *m, const agt_event *e) {
-    char shown[200];
-    if (m->out->lost_versions++ >= MEND_TOLD) return;
-    agt__findings_add(m->found, AGT_SEVERITY_ERROR, "lost_version",
-                      "nothing has them any more; put them back from a copy if there is one",
-                      "the bytes of %s, version %u, are lost",
-                      agt__show_path(shown, sizeof shown, e->path.data, e->path.len),
-                      (unsigned)e->version);
-}
-
 /* The entry's content: into r->content, or where it lies, or lost (3). */
 static agt_status mend_entry(mend_records *r, const agt_event *e, size_t inline_bytes,
                              uint32_t *flags, agt_error *err) {
@@ -26240,7 +26296,7 @@ static agt_status mend_entry(mend_records *r, const agt_event *e, size_t inline_
     if (!found) {
         r->content.len = 0;
         *flags = version ? AGT_ENTRY_CONTENT | AGT_ENTRY_SIDE | AGT_ENTRY_LOST : 0;
-        if (version) mend_tell_version(m, e);
+        if (version) agt__mend_tell_lost(m, e, false);
         return AGT_OK;
     }
     if (r->content.len <= AGT_INLINE_MAX && inline_bytes + r->content.len <= AGT_BATCH_INLINE &&
@@ -26783,6 +26839,7 @@ static agt_status mend_all(agt_mend *m, agt_error *err) {
                        "one that has");
     if (st == AGT_OK) st = mend_catalog_check(m, err);
     if (st == AGT_OK && !m->rebuild) st = agt__mend_trace(m, mend_traced(m), err);
+    if (st == AGT_OK && !m->rebuild && !m->git_bad) st = agt__mend_losses(m, err);
     return st == AGT_OK ? agt__mend_rebuild(m, err) : st;
 }
 

@@ -1151,7 +1151,7 @@ typedef struct agt_repair_result {
     uint64_t events;         /* of the store, after the repair */
     uint64_t lost_events;    /* whose lines nothing has */
     uint64_t first_lost_seq; /* of the first of them; 0: none */
-    uint64_t lost_versions;  /* whose bytes nothing has */
+    uint64_t lost_versions;  /* whose bytes nothing has, those of earlier repairs too */
     uint32_t lost_types;     /* documents that became `reference` because their type was lost */
     uint32_t reserved;       /* 0 */
 } agt_repair_result;

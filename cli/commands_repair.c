@@ -111,7 +111,7 @@ static void repair_print_json(const agt_repair_result *r, agt_findings *all) {
 static void repair_print_end(const agt_repair_result *r, bool dry) {
     if (!out_columns()) return;
     if (!r->found)
-        out_styled(OUT_GREEN, "nothing is damaged");
+        out_styled(OUT_GREEN, r->lost_versions ? "nothing else is damaged" : "nothing is damaged");
     else
         (void)printf("%u of %u %s", r->mended, r->found, dry ? "can be mended" : "mended");
     if (r->mended && !dry) (void)printf("; what was replaced is kept in .agent-trace/damaged");

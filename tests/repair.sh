@@ -54,7 +54,9 @@ lost() { # what nothing has is told, and the exit code says so
 lost_bytes() { # of a version: the reader that knows FORMAT.md alone reads what stands in for them
     rm -rf "$S" && mkdir "$S" && at init --plain && at write plan.md --content p1 && at write r.md --content r && at write plan.md --content p2 &&
         rm -rf "$A/git" "$A"/unpublished/* "$A/journal" && { at repair >"$WORK/said"; [ $? = 1 ]; } && grep -q 'plan.md, version 1, are lost' "$WORK/said" &&
-        ! at show plan.md 1 && read_it && at write plan.md --content p3 && at gc && read_it
+        ! at show plan.md 1 && read_it && at write plan.md --content p3 && at gc && read_it &&
+        at repair | grep -q "^note.lost_version.the bytes of plan.md, version 1, are lost" && at doctor --deep | grep -q "^note.lost_version" &&
+        at write plan.md --content p1 && [ "$(at show plan.md 1)" = p1 ] && ! at repair | grep "plan.md, version 1,"
 }
 lost_event() { # a line that nothing has: another stands in, the chain breaks there, and no type gets weaker
     fill && AGENT_TRACE_PUBLISH=manual && export AGENT_TRACE_PUBLISH && at write gone.md --content g && at write behind.md --type plan --content b
@@ -63,7 +65,7 @@ lost_event() { # a line that nothing has: another stands in, the chain breaks th
     sed -i 's/^.*"path":"gone.md".*$/gone/' "$A"/trace/*.jsonl && { at repair >"$WORK/said"; [ $? = 1 ]; } && cat "$WORK/said" &&
         grep -q '^error.lost_event.event [0-9]* is lost' "$WORK/said" && grep -q '^mended.type_lost.notes/b.md is .reference. now' "$WORK/said" &&
         at ls | grep -q 'reference.*notes/b.md' && at ls | grep -q 'plan.*behind.md' && ! at --actor agent:kestrel write notes/b.md --content no &&
-        read_it && at write behind.md --content c && at gc && at git fsck && read_it && at repair | cmp - /dev/null
+        read_it && at write behind.md --content c && at gc && at git fsck && read_it && at repair >"$WORK/said" && ! grep -v "^note.lost_version" "$WORK/said"
 }
 json() {
     fill && rm "$A/journal" && at repair --json >"$WORK/json" &&

@@ -268,4 +268,15 @@ static inline char *repair_run(machine *m, int dry, agt_repair_result *out) {
     return t.p;
 }
 
+/* What is behind the versions that the codes of a repair tell as lost, of which there are at most
+ * so many, and none only if none was. */
+static inline const char *repair_behind_lost(const char *codes, const agt_repair_result *r,
+                                             uint64_t most) {
+    static const char code[] = " lost_version";
+    CHECK(r->lost_versions <= most && !r->lost_versions == !most);
+    for (uint64_t i = 0; i < r->lost_versions; i++, codes += strlen(code))
+        CHECK(strncmp(codes, code, strlen(code)) == 0);
+    return codes;
+}
+
 #endif /* AGT_REPAIR_KIT_H */

@@ -90,6 +90,8 @@ AGT_PRIVATE agt_status agt__git_set_head(agt_git *git, const agt_oid *id, const 
 /* Keeps `id` as refs/heads/<name>, or <name>-2, -3 ... where that names something else. Synced. */
 AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const agt_oid *id,
                                          agt_error *err);
+/* Is the object there? One that a pack's index names is not read. */
+AGT_PRIVATE agt_status agt__git_has(agt_git *git, const agt_oid *id, bool *has, agt_error *err);
 /* Is the object in a pack, and can it be read there? */
 AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *packed,
                                        agt_error *err);

@@ -101,6 +101,12 @@ AGT_PRIVATE agt_status agt__git_keep_ref(agt_git *git, const char *name, const a
     return none_answer(err);
 }
 
+AGT_PRIVATE agt_status agt__git_has(agt_git *git, const agt_oid *id, bool *has, agt_error *err) {
+    (void)git, (void)id;
+    *has = false;
+    return none_answer(err);
+}
+
 AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *packed,
                                        agt_error *err) {
     (void)git, (void)id;

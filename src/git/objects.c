@@ -782,6 +782,24 @@ AGT_PRIVATE agt_status agt__git_list_again(agt_git *git, agt_error *err) {
     return status == AGT_NOT_FOUND ? AGT_OK : status;
 }
 
+AGT_PRIVATE agt_status agt__git_has(agt_git *git, const agt_oid *id, bool *has, agt_error *err) {
+    agt_error mine;
+    int kind;
+    agt_status status = AGT_NOT_FOUND;
+    for (size_t i = git->pack_count; status == AGT_NOT_FOUND && i-- > 0;) {
+        uint64_t offset;
+        status = objects_pack_ready(git, git->packs[i], &mine);
+        if (status == AGT_OK) status = objects_pack_find(git, git->packs[i], id, &offset, &mine);
+    }
+    if (objects_try_on(status)) { /* loose, libgit2's, or in a pack that came meanwhile */
+        agt_buf b = agt__buf(&git->mem);
+        status = objects_load(git, id, &kind, &b, &mine);
+        agt__buf_free(&b);
+    }
+    *has = status == AGT_OK;
+    return objects_try_on(status) ? AGT_OK : agt__answer(status, &mine, err);
+}
+
 AGT_PRIVATE agt_status agt__git_packed(agt_git *git, const agt_oid *id, bool *packed,
                                        agt_error *err) {
     agt_error mine;

@@ -385,9 +385,11 @@ static agt_status history_content(agt_store *s, uint64_t seq, const agt_oid *blo
         if (st != AGT_OK) {
             if (err) *err = why;
             return st == AGT_NOT_FOUND
-                       ? agt__fail(err, AGT_CORRUPT,
-                                   "git lost the bytes of event %llu; run 'agent-trace repair'",
-                                   (unsigned long long)seq)
+                       ? agt__fail(
+                             err, AGT_CORRUPT,
+                             "git lost the bytes of event %llu; 'agent-trace repair' brings them "
+                             "back if anything else has them",
+                             (unsigned long long)seq)
                        : st;
         }
     }

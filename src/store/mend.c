@@ -336,6 +336,7 @@ static agt_status mend_all(agt_mend *m, agt_error *err) {
                        "one that has");
     if (st == AGT_OK) st = mend_catalog_check(m, err);
     if (st == AGT_OK && !m->rebuild) st = agt__mend_trace(m, mend_traced(m), err);
+    if (st == AGT_OK && !m->rebuild && !m->git_bad) st = agt__mend_losses(m, err);
     return st == AGT_OK ? agt__mend_rebuild(m, err) : st;
 }
 

@@ -130,6 +130,10 @@ AGT_PRIVATE agt_status agt__mend_content(agt_mend *m, const agt_event *e, agt_bu
 /* Is the content in its side file? */
 AGT_PRIVATE agt_status agt__mend_side(agt_mend *m, const agt_event *e, agt_buf *out, bool *found,
                                       agt_error *err);
+/* Tells a version whose bytes nothing has; `known`: an earlier repair found that out. */
+AGT_PRIVATE void agt__mend_tell_lost(agt_mend *m, const agt_event *e, bool known);
+/* Tells the versions of a sound store whose bytes an earlier repair found nowhere. */
+AGT_PRIVATE agt_status agt__mend_losses(agt_mend *m, agt_error *err);
 /* What documents were behind event `seq`, by replaying all events. */
 AGT_PRIVATE agt_status agt__mend_catalog(agt_mend *m, uint64_t seq, agt_catalog *out,
                                          agt_error *err);

@@ -6,6 +6,8 @@
  *     grant that was given before it is over. */
 #include "mend.h"
 
+#define MEND_TOLD 100u /* lost versions that are told one by one */
+
 static bool mend_is(agt_mend *m, const agt_event *e, const void *bytes, size_t n) {
     unsigned char got[32], want[32];
     if (e->blob.data) {
@@ -119,6 +121,39 @@ AGT_PRIVATE agt_status agt__mend_content(agt_mend *m, const agt_event *e, agt_bu
     if (st != AGT_OK || *found || !e->rejected.data) return st;
     if (!agt__copy_text(name, sizeof name, e->rejected.data, e->rejected.len)) return AGT_OK;
     return mend_in_file(m, e, m->s->rejected, name, out, found, err);
+}
+
+/* ---- what nothing has ---- */
+
+AGT_PRIVATE void agt__mend_tell_lost(agt_mend *m, const agt_event *e, bool known) {
+    char shown[200];
+    if (m->out->lost_versions++ >= MEND_TOLD) return;
+    (void)agt__findings_add(m->found, known ? AGT_SEVERITY_NOTE : AGT_SEVERITY_ERROR,
+                            "lost_version",
+                            "write them again if there is a copy: this version reads again, too",
+                            "the bytes of %s, version %u, are lost%s",
+                            agt__show_path(shown, sizeof shown, e->path.data, e->path.len),
+                            (unsigned)e->version, known ? ", as an earlier repair told" : "");
+}
+
+AGT_PRIVATE agt_status agt__mend_losses(agt_mend *m, agt_error *err) {
+    agt_oid id;
+    agt_buf bytes = agt__buf(&m->s->mem);
+    agt_status st = AGT_OK;
+    bool git = m->s->git && m->s->git_dir != AGT_FD_NONE;
+    for (uint64_t seq = 1; st == AGT_OK && seq <= m->last; seq++) {
+        agt_event e = AGT_EVENT_INIT;
+        bool found = false;
+        st = agt__mend_event(m, seq, &e, err);
+        if (st != AGT_OK || !e.version || !e.blob.data) continue;
+        if (!agt__unhex(e.blob.data, e.blob.len, id.id, 20)) continue;
+        if (git) st = agt__git_has(m->s->git, &id, &found, err);
+        bool recorded = seq > m->packed_seq;
+        if (st == AGT_OK && !found && recorded) st = agt__mend_content(m, &e, &bytes, &found, err);
+        if (st == AGT_OK && !found && (git || recorded)) agt__mend_tell_lost(m, &e, true);
+    }
+    agt__buf_free(&bytes);
+    return st;
 }
 
 /* ---- the catalog ---- */

@@ -8,7 +8,6 @@
 #include "mend.h"
 
 #define MEND_FILE_MAX (4u * 1024 * 1024) /* a file of records is ended behind so many bytes */
-#define MEND_TOLD     100u               /* lost versions that are told one by one */
 
 /* ---- keeping (1) ---- */
 
@@ -184,16 +183,6 @@ typedef struct mend_records {
     agt_buf out, content;
 } mend_records;
 
-static void mend_tell_version(agt_mend *m, const agt_event *e) {
-    char shown[200];
-    if (m->out->lost_versions++ >= MEND_TOLD) return;
-    agt__findings_add(m->found, AGT_SEVERITY_ERROR, "lost_version",
-                      "nothing has them any more; put them back from a copy if there is one",
-                      "the bytes of %s, version %u, are lost",
-                      agt__show_path(shown, sizeof shown, e->path.data, e->path.len),
-                      (unsigned)e->version);
-}
-
 /* The entry's content: into r->content, or where it lies, or lost (3). */
 static agt_status mend_entry(mend_records *r, const agt_event *e, size_t inline_bytes,
                              uint32_t *flags, agt_error *err) {
@@ -212,7 +201,7 @@ static agt_status mend_entry(mend_records *r, const agt_event *e, size_t inline_
     if (!found) {
         r->content.len = 0;
         *flags = version ? AGT_ENTRY_CONTENT | AGT_ENTRY_SIDE | AGT_ENTRY_LOST : 0;
-        if (version) mend_tell_version(m, e);
+        if (version) agt__mend_tell_lost(m, e, false);
         return AGT_OK;
     }
     if (r->content.len <= AGT_INLINE_MAX && inline_bytes + r->content.len <= AGT_BATCH_INLINE &&
