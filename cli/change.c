@@ -202,6 +202,21 @@ static int change_empty(cli *c, const change *ch) {
                     out_bytes(d.size_bytes, size));
 }
 
+/* What was moved outside is no new document, unless somebody says by a type that it is. */
+static int change_moved(cli *c, const change *ch) {
+    char from[AGT_MAX_PATH + 8], old[AGT_MAX_PATH * 4], now[AGT_MAX_PATH * 4];
+    agt_document d = AGT_DOCUMENT_INIT;
+    if (ch->kind != CHANGE_ADD || ch->type) return CLI_DONE;
+    if (agt_document_get(c->store, ch->path, &d, NULL) == AGT_OK) return CLI_DONE; /* it was one */
+    if (!hint_moved(c, ch->path, from, sizeof from)) return CLI_DONE;
+    cli_shown(c, from, strlen(from), old, sizeof old);
+    cli_shown(c, ch->path, strlen(ch->path), now, sizeof now);
+    return out_fail(CLI_BUSY,
+                    "%s is %s, moved outside; 'agent-trace mv %s %s' keeps its type and versions, "
+                    "'agent-trace add scratch %s' makes it a new one",
+                    now, old, old, now, now);
+}
+
 int change_run(cli *c, change *ch) {
     const char *given = ch->given ? ch->given : c->args.words[0];
     int code = change_prepare(c, ch);
@@ -211,6 +226,7 @@ int change_run(cli *c, change *ch) {
     if (code != CLI_DONE) return code;
     ch->gone = cli_gone(c, ch->path);
     if (ch->kind == CHANGE_RESTORE && !ch->version) code = change_choose_version(c, ch);
+    if (code == CLI_DONE) code = change_moved(c, ch);
     if (code == CLI_DONE) code = change_empty(c, ch);
     if (code == CLI_DONE) code = change_one(c, ch);
     if (code == CLI_DONE) change_report(c, ch);

@@ -218,6 +218,9 @@ int cli_type_word(const cli *c, const char *word, agt_type *out);
 
 /* How many letters have to be changed, added or taken away; SIZE_MAX for what is long. */
 size_t hint_distance(const char *a, const char *b);
+/* The document whose file is gone and whose newest bytes this file has: it was moved outside. Empty
+ * ones are all alike and tell nothing. */
+bool hint_moved(cli *c, const char *path, char *from, size_t size);
 /* Where no document is called c->failure.path: "; " and which one may have been meant, or how to
  * make it one; else nothing. Returns out. */
 const char *hint_missing(cli *c, char *out, size_t size);

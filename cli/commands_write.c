@@ -189,6 +189,7 @@ static int command_init(cli *c) {
     if (code != CLI_DONE) return code;
     agt_status st = agt_store_find(folder, absolute, sizeof absolute, &err);
     if (st != AGT_OK) code = cli_failed(c, st, &err);
+    if (code == CLI_DONE) (void)snprintf(c->root, sizeof c->root, "%s", absolute);
     if (code == CLI_DONE && !made && !c->args.value[OPT_PLAIN]) init_index(c, folder, absolute);
     if (code == CLI_DONE && scans) code = scan_run(c, &s);
     if (code == CLI_DONE && (made || scans) && !c->args.value[OPT_PLAIN]) {

@@ -333,7 +333,12 @@ static void zsh_print(void) {
         zsh_command(command);
     (void)fputs("    esac\n"
                 "}\n"
-                "_agent_trace \"$@\"\n",
+                "# in a folder of $fpath it is the body of a function; else it was sourced\n"
+                "if [[ $funcstack[1] == _agent-trace ]]; then\n"
+                "    _agent_trace \"$@\"\n"
+                "else\n"
+                "    compdef _agent_trace agent-trace\n"
+                "fi\n",
                 stdout);
 }
 

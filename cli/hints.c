@@ -65,9 +65,7 @@ static bool hint_is_file(const cli *c, const char *path) {
     return lstat(name, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-/* The document whose file is gone and whose newest bytes this file has: it was moved outside. Empty
- * ones are all alike and tell nothing. */
-static bool hint_moved(cli *c, const char *path, char *from, size_t size) {
+bool hint_moved(cli *c, const char *path, char *from, size_t size) {
     agt_list_options o = AGT_LIST_OPTIONS_INIT;
     agt_document d = AGT_DOCUMENT_INIT;
     agt_cursor *cursor;

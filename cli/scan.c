@@ -6,7 +6,9 @@
  * (2) As many as fit are one batch: one record, one commit. A file that cannot be taken is left out
  *     and told; where there are many of those, the rest of its batch is taken one by one.
  * (3) A batch that is denied records nothing: the file is tried once more by itself, so that the
- *     refusal is an event. */
+ *     refusal is an event.
+ * (4) A file with the bytes of a document whose own file is gone was moved: it is left to mv, which
+ *     keeps the type that says who may write it. */
 #include "scan.h"
 
 #include <fnmatch.h>
@@ -97,6 +99,42 @@ static void scan_choose(const cli *c, scan *s) {
         }
     }
     s->files.count = kept;
+}
+
+/* ---- what was moved: (4) ---- */
+
+/* The first of the files, from `at` on, that is the document; s->files.count if none is. */
+static size_t scan_where(const cli *c, const scan *s, size_t at, const agt_document *d) {
+    agt_bytes bytes = {0};
+    for (; at < s->files.count; at++)
+        if (s->files.file[at].size_bytes == d->size_bytes) break;
+    if (at < s->files.count &&
+        agt_read_version(c->store, d->path, 0, &bytes, NULL) != AGT_OK) /* nobody can tell */
+        at = s->files.count;
+    while (at < s->files.count && !files_same(c, s->files.file[at].path, &bytes))
+        at++;
+    agt_bytes_free(&bytes);
+    return at;
+}
+
+static void scan_leave_moved(cli *c, scan *s) {
+    agt_list_options o = AGT_LIST_OPTIONS_INIT;
+    agt_document d = AGT_DOCUMENT_INIT;
+    agt_cursor *cursor;
+    if (!s->files.count || agt_list(c->store, &o, &cursor, NULL) != AGT_OK) return;
+    while (agt_list_next(cursor, &d, NULL) == AGT_OK) {
+        if (!d.size_bytes || !cli_gone(c, d.path)) continue;
+        size_t at = scan_where(c, s, 0, &d);
+        if (at == s->files.count) continue;
+        if (!s->moved++) {
+            (void)snprintf(s->moved_from, sizeof s->moved_from, "%s", d.path);
+            (void)snprintf(s->moved_to, sizeof s->moved_to, "%s", s->files.file[at].path);
+        }
+        s->files.count--;
+        memmove(&s->files.file[at], &s->files.file[at + 1],
+                (s->files.count - at) * sizeof s->files.file[0]);
+    }
+    agt_cursor_close(cursor);
 }
 
 /* ---- taking them: (2) ---- */
@@ -193,6 +231,7 @@ int scan_run(cli *c, scan *s) {
     scan_batch *b = out_alloc(sizeof *b);
     agt_status st = files_read(c, &s->files, &err);
     if (st == AGT_OK) scan_choose(c, s);
+    if (st == AGT_OK) scan_leave_moved(c, s);
     for (size_t at = 0; st == AGT_OK && at < s->files.count; at += AGT_MAX_BATCH) {
         size_t left = s->files.count - at;
         b->count = left < AGT_MAX_BATCH ? left : AGT_MAX_BATCH;
@@ -227,7 +266,7 @@ void scan_print(const scan *s) {
         between = ", ";
     }
     (void)putchar('\n');
-    size_t left = s->hidden + s->generated + s->others + s->refused;
+    size_t left = s->hidden + s->generated + s->others + s->moved + s->refused;
     for (int i = 0; i < AGT_LEFT_OUT_LAST_; i++)
         left += s->files.left_out[i];
     if (!left) return;
@@ -242,6 +281,11 @@ void scan_print(const scan *s) {
             out_text(text, strlen(text));
             (void)putchar('\n');
         }
+    scan_line(s->moved, "file that is a document, moved outside",
+              "files that are documents, moved outside");
+    if (s->moved)
+        out_note("%s is %s; 'agent-trace mv' with both paths keeps its type and versions",
+                 s->moved_to, s->moved_from);
     scan_line(s->refused, "file that was refused", "files that were refused");
     if (s->refused) out_note("%s", s->why);
 }
@@ -254,6 +298,7 @@ void scan_print_json(const scan *s, out_json *j) {
     json_put_u64(j, "generated", s->generated);
     for (uint32_t i = 1; i < AGT_LEFT_OUT_LAST_; i++)
         json_put_u64(j, files_reason(i), s->files.left_out[i]);
+    json_put_u64(j, "moved", s->moved);
     json_put_u64(j, "refused", s->refused);
     json_close(j, '}');
 }

@@ -11,7 +11,9 @@ typedef struct scan {
     files files;
     size_t taken, by_type[SCAN_TYPES];
     size_t hidden, generated,
-        others;             /* in folders that begin with a dot; made by programs; no .md */
+        others;   /* in folders that begin with a dot; made by programs; no .md */
+    size_t moved; /* documents whose files were moved outside; the first: */
+    char moved_from[AGT_MAX_PATH + 8], moved_to[AGT_MAX_PATH + 8];
     size_t refused, denied; /* all that could not be taken; of these, for want of the right */
     char why[640];          /* of the first one that was refused */
 } scan;

@@ -92,8 +92,14 @@ zsh_all() {
         typed_zsh 'agent-trace show docs/a	\n' '^blanks' &&
         typed_zsh "agent-trace -C $WORK/other show els	\\n" '^in the other store' && [ ! -e evil ]
 }
+zsh_sourced() { # as kubectl's and others': source <(agent-trace completion zsh)
+    printf '%s\n' 'autoload -Uz compinit && compinit -u -d $HOME/dump2' "source '$WORK/completion.zsh'" \
+        'PS1="% "; unsetopt beep' >"$WORK/.zshrc" || return 1
+    typed_zsh 'agent-trace stat	\n' 'documents.*3' && typed_zsh 'agent-trace show pla	\n' '^the plan'
+}
 if command -v zsh >/dev/null 2>&1; then
     case_ 'zsh: commands, options, values and documents, on a terminal' zsh_all
+    case_ 'zsh: the same where it is sourced' zsh_sourced
 else
     skip 'zsh' 'there is none'
 fi

@@ -119,6 +119,15 @@ clashes_first() {
         w o/in/b.md scratch b && mkdir p && mkdir p/o && echo file >p/o/in && stops 2 'p/o/in/b.md: .*; nothing was moved' mv o/ p/ &&
         w u/a.md scratch a && w u/B.md scratch b && w v/u/b.md scratch b && stops 2 'v/u/B.md differs only in upper and lower case.*; nothing was moved' mv u v
 }
+added() { # what was moved is no new document, unless a type is said
+    store added && w docs/b.md reference b && w gone.md plan other && w docs/empty.md plan '' && mv docs/b.md c.md && mv docs/empty.md e.md &&
+        stops 5 "c.md is docs/b.md, moved outside; 'agent-trace mv docs/b.md c.md' keeps its type and versions, 'agent-trace add scratch c.md' makes" add c.md &&
+        mv gone.md f.md && echo new >n.md && code 0 init --scan && out '2 files that are documents, moved outside' && out 'took in 2 documents' &&
+        code 0 ls && out 'n\.md' && out 'e\.md' && code 0 status && out '^renamed *docs/b\.md -> c\.md' && out '^ *gone\.md -> f\.md' &&
+        code 0 mv docs/b.md c.md && code 3 --actor agent:x write c.md --content hack && code 0 add scratch f.md && has f.md other &&
+        echo more >g.md && rm f.md && code 0 restore f.md && code 0 add g.md
+}
+case_ 'what was moved by hand is not taken for a new document' added
 case_ 'a document that was moved by hand is followed, and status says how' one_document
 case_ 'a slash behind a name says that a folder is meant, and no more' slashes
 case_ 'so it does to the other commands' slashes_elsewhere
