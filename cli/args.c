@@ -44,7 +44,7 @@ static const cli_option_spec args_specs[] = {
      "30m, 2h, 3d, 1w, 2026-11-24 or 2026-11-24T01:54:45Z; in UTC"},
     {OPT_LIMIT, "limit", 'n', "N", NULL, "the newest N"},
     {OPT_SEQ, "seq", 0, "N", NULL, "from this event on"},
-    {OPT_PATH, "path", 0, "PATH", OFFER_DOCUMENT, "of one document"},
+    {OPT_PATH, "path", 0, "PATH", OFFER_PLACE, "of one document, or in a folder"},
     {OPT_FOLLOW, "follow", 'f', NULL, NULL, "then wait for new ones; ends with Ctrl-C"},
     {OPT_TIMEOUT, "timeout", 0, "SECONDS", NULL, "how long to wait"},
     {OPT_BACKEND, "backend", 0, "HOW", "flock sentinel", "flock (default) or sentinel"},

@@ -372,14 +372,21 @@ static int command_log(cli *c) {
 
 /* ---- trace ---- */
 
+/* Is it the document's, or in the folder, that --path names? The library finds a document's events
+ * itself. */
+static bool trace_wanted(const void *ctx, const agt_event *e) {
+    const log_state *l = ctx;
+    return !l->folder || log_wanted(l, e);
+}
+
 /* `limit` counts here: a cursor that ends because of it could not be told from one that waits. */
-static agt_status trace_print(agt_cursor *cursor, bool follow, uint64_t limit, bool *damaged,
+static agt_status trace_print(agt_cursor *cursor, bool follow, uint64_t limit, log_state *l,
                               agt_error *err) {
     agt_event e = AGT_EVENT_INIT;
     for (uint64_t n = 0; !out_is_broken() && !trace_stop && (!limit || n < limit);) {
-        agt_status st = trace_step(cursor, &e, err, damaged);
+        agt_status st = trace_step(cursor, &e, err, &l->damaged);
         if (st == AGT_END && !(follow && trace_wait())) return AGT_OK;
-        if (st == AGT_END) continue;
+        if (st == AGT_END || (st == AGT_OK && !trace_wanted(l, &e))) continue;
         if (st != AGT_OK) return st;
         if (!follow && !n) out_page();
         json_raw(e.line.data, e.line.len);
@@ -392,30 +399,28 @@ static int command_trace(cli *c) {
     agt_error err;
     agt_cursor *cursor = NULL;
     agt_trace_options o = AGT_TRACE_OPTIONS_INIT;
-    char path[AGT_MAX_PATH * 4];
-    bool damaged = false, follow = c->args.value[OPT_FOLLOW] != NULL;
+    log_state l = {.count = 0};
+    bool follow = c->args.value[OPT_FOLLOW] != NULL;
     int code = trace_filters(c, &o);
     if (code == CLI_DONE) code = cli_find(c);
-    if (code == CLI_DONE && c->args.value[OPT_PATH]) {
-        code = cli_document_path(c, c->args.value[OPT_PATH], path, sizeof path);
-        o.path = path;
-    }
+    if (code == CLI_DONE && c->args.value[OPT_PATH])
+        code = cli_folder_path(c, c->args.value[OPT_PATH], l.path, sizeof l.path);
     if (code == CLI_DONE) code = cli_open(c, false);
     if (code != CLI_DONE) return code;
     uint64_t limit = o.limit;
     o.limit = 0;
     if (follow) trace_catch();
-    agt_status st = AGT_OK;
-    if (limit && !o.from_seq) { /* else the first ones from there on */
-        st = trace_newest(c, &o, limit, NULL, NULL, &err);
+    agt_status st = log_place(c, &l, &o, &err);
+    if (st == AGT_OK && limit && !o.from_seq) { /* else the first ones from there on */
+        st = trace_newest(c, &o, limit, trace_wanted, &l, &err);
         if (follow) limit = 0;
     }
     if (st == AGT_OK) st = agt_trace(c->store, &o, &cursor, &err);
-    if (st == AGT_OK) st = trace_print(cursor, follow, limit, &damaged, &err);
+    if (st == AGT_OK) st = trace_print(cursor, follow, limit, &l, &err);
     agt_cursor_close(cursor);
     if (st != AGT_OK)
         code = cli_failed(c, st, &err);
-    else if (damaged)
+    else if (l.damaged)
         code = CLI_ERROR;
     return cli_close(c, code);
 }
@@ -457,8 +462,8 @@ const cli_command cli_trace = {
     .usage = "[options]",
     .text = "Prints the lines of the trace as they are, oldest first.",
     .takes = {{OPT_PATH,
-               "of one document; a filter like the others: where there is no such document "
-               "nothing is printed, and the exit code is 0"},
+               "of one document, or of what is in a folder; a filter like the others: where "
+               "there is neither nothing is printed, and the exit code is 0"},
               TAKES_FILTERS,
               {OPT_SEQ, NULL},
               {OPT_LIMIT, "the newest N; with --seq the first N from there on"},

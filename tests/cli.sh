@@ -1042,11 +1042,26 @@ sed -n 3p "$T/lines" | cmp -s - "$T/out" || bad '--actor agent'
 run trace --path nosuch.md
 exits 0 && silent
 
+it 'trace --path with a folder is about what is in it'
+w in/x.md 1
+w in/deep/y.md 2
+w inn.md 3
+for folder in in in/ ./in/; do
+    run trace --path $folder
+    exits 0
+    [ "$(sed 's/.*"path":"\([^"]*\)".*/\1/' "$T/out" | tr '\n' ' ')" = 'in/x.md in/deep/y.md ' ] || bad "trace --path $folder"
+done
+run trace --path in -n 1
+grep -q '"path":"in/deep/y.md"' "$T/out" && [ "$(wc -l <"$T/out")" -eq 1 ] || bad '--path with a folder and -n'
+run trace --path in/x.md
+[ "$(wc -l <"$T/out")" -eq 1 ] || bad '--path with a document'
+for f in in/x.md in/deep/y.md inn.md; do run rm $f --yes; done
+
 it 'trace --follow shows what comes, and ends with Ctrl-C or when the reader goes'
 "$program" trace --follow >"$T/followed" 2>"$T/err" &
 pid=$!
 for i in 1 2 3; do w f.md "$i"; done
-for i in $(seq 1 50); do [ "$(wc -l <"$T/followed")" -eq 6 ] || sleep 0.1; done
+for i in $(seq 1 50); do [ "$(wc -l <"$T/followed")" -eq "$(cat .agent-trace/trace/*.jsonl | wc -l)" ] || sleep 0.1; done
 kill -INT $pid 2>/dev/null || bad 'it had ended'
 # a shell without job control starts it with SIGINT ignored, as nohup would
 kill -TERM $pid 2>/dev/null
