@@ -17868,7 +17868,8 @@ AGT_PRIVATE agt_status agt__store_not_old(const agt_store *s, agt_error *err) {
  * (1) A link is told and stays: it may lead to the part itself, which somebody moved to another
  *     disk, and a store follows no link. What it leads to would count as lost.
  * (2) What is not there is no matter of this file, and what cannot be looked at neither.
- * (3) What is moved away is looked at just before, under no lock: the locks may be among it. */
+ * (3) What is moved away is looked at just before, under no lock: the locks may be among it.
+ * (4) What stands in the place of the folder for all that is moved away first gets another name. */
 /* begin src/store/mend.h */
 /* mend: making the parts of a store anew from what is left of it.
  *
@@ -18056,7 +18057,9 @@ AGT_PRIVATE agt_status agt__mend_rebuild(agt_mend *m, agt_error *err);
 
 #include <stdio.h>
 
-#define PLACES_MOST 100000u /* bytes of the names in one folder */
+#define PLACES_MOST    100000u /* bytes of the names in one folder */
+#define PLACES_DAMAGED "damaged"
+#define PLACES_ASIDE   "damaged.was"
 
 typedef struct places_part {
     const char *folder, *name; /* a name that ends with '*' is a pattern, for all that follow */
@@ -18076,6 +18079,7 @@ static const places_part places_parts[] = {
     {"git/objects/pack", "pack-*", false},
     {"git", "refs", true},
     {"git/refs", "heads", true},
+    {"git/refs/heads", "main", false},
     {"", "unpublished", true},
     {"", "locks", true},
     {"locks", "store.lock", false},
@@ -18085,6 +18089,7 @@ static const places_part places_parts[] = {
     {"", "rejected", true},
     {"", "aside", true},
     {"", "index", true},
+    {"", PLACES_DAMAGED, true},
 };
 
 /* Something that stands where a part belongs and is of another kind. */
@@ -18236,13 +18241,28 @@ typedef struct places_move {
 
 static bool places_move_one(void *ctx, const places_found *p) {
     places_move *m = ctx;
-    if (p->kind != AGT_FILE_LINK)
+    if (p->kind != AGT_FILE_LINK && strcmp(p->path, PLACES_DAMAGED) != 0)
         m->status = agt__mend_move_away(m->mend, p->folder, p->name, m->err);
     return m->status == AGT_OK;
 }
 
+/* (4); a repair that died between the two steps left the second. */
+static agt_status places_free_damaged(agt_mend *m, agt_error *err) {
+    agt_stat st;
+    const agt_sys *sys = m->s->sys;
+    if (sys->stat(sys->ctx, m->s->at, PLACES_DAMAGED, &st) == 0 && st.kind != AGT_FILE_FOLDER &&
+        st.kind != AGT_FILE_LINK) {
+        int rc = sys->rename(sys->ctx, m->s->at, PLACES_DAMAGED, m->s->at, PLACES_ASIDE,
+                             AGT_RENAME_NOREPLACE);
+        if (rc < 0) return agt__fail_io(err, rc, "cannot move .agent-trace/" PLACES_DAMAGED);
+    }
+    return agt__mend_move_away(m, m->s->at, PLACES_ASIDE, err);
+}
+
 AGT_PRIVATE agt_status agt__mend_places(agt_mend *m, agt_error *err) {
     places_move move = {m, AGT_OK, err};
+    agt_status st = places_free_damaged(m, err);
+    if (st != AGT_OK) return st;
     places_each(m->s, places_move_one, &move);
     return move.status;
 }

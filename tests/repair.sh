@@ -130,9 +130,19 @@ misplaced() {
     for part in config.toml journal state 'catalog.*' trace/000000000001.jsonl locks/store.lock locks/publish.lock; do
         stands "$part" file || { echo "at $part"; return 1; }
     done
+    for part in git/refs/heads/main; do
+        stands "$part" file || { echo "at $part"; return 1; }
+    done
     for part in trace git git/objects unpublished locks tmp rejected aside index; do
         stands "$part" folder || { echo "at $part"; return 1; }
     done
+}
+misplaced_damaged() { # where all goes that is moved away
+    fill >/dev/null && rm -rf "$A/damaged" "$A/index" && echo x >"$A/damaged" && echo y >"$A/index" && fix='' &&
+        said 1 '^error.place..agent-trace/damaged is a file and not a folder' && at ls >/dev/null && { at repair --dry-run >/dev/null; [ -f "$A/damaged" ]; } &&
+        at repair >"$WORK/said" && grep -q '^mended.place..agent-trace/damaged' "$WORK/said" && grep -qx x "$A/damaged/damaged.was" && grep -qx y "$A/damaged/index" &&
+        at doctor && rm -rf "$A/damaged" "$A/journal" && echo z >"$A/damaged.was" && mkdir "$A/journal" && at repair && grep -qx z "$A/damaged/damaged.was" &&
+        [ -d "$A/damaged/journal" ] && whole
 }
 nothing() { mkdir "$WORK/empty" && ! "$PROGRAM" -C "$WORK/empty" repair && [ -z "$(ls -A "$WORK/empty")" ]; }
 
@@ -156,5 +166,6 @@ case_ 'doctor: JSON' doctor_json
 case_ 'doctor: what is around is told and left' doctor_around
 case_ 'doctor: locks and leader' doctor_leads
 case_ 'something else in the place of a part' misplaced
+case_ 'something else in the place of what was put away' misplaced_damaged
 case_ 'a folder without a store stays one' nothing
 kit_end
