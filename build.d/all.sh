@@ -15,9 +15,7 @@ suite_asan() { # [ARGUMENTS]
         sanitized asan "$*" "$(git_libs)" -fsanitize=address,undefined,float-divide-by-zero \
         -fno-sanitize-recover=all $(git_flags)
 }
-suite_tsan() { # all but the long sweeps of one thread in a machine's memory, unless told otherwise
-    [ $# -gt 0 ] || set -- --quick --skip power --skip side --skip person --skip faults --skip deaths --skip git_machine \
-        --skip manage_power --skip repair --skip codes_repair --skip gc --skip repack --skip paths --skip old_codes --skip old_upgrade --skip old_kill
+suite_tsan() { # [ARGUMENTS]
     TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
         TSAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer-14) \
         sanitized tsan "$*" "$(git_libs)" -fsanitize=thread $(git_flags)
