@@ -18027,6 +18027,8 @@ AGT_PRIVATE agt_status agt__mend_side(agt_mend *m, const agt_event *e, agt_buf *
                                       agt_error *err);
 /* Tells a version whose bytes nothing has; `known`: an earlier repair found that out. */
 AGT_PRIVATE void agt__mend_tell_lost(agt_mend *m, const agt_event *e, bool known);
+/* Tells how many there are that were not told one by one. */
+AGT_PRIVATE void agt__mend_tell_more_lost(agt_mend *m);
 /* Tells the versions of a sound store whose bytes an earlier repair found nowhere. */
 AGT_PRIVATE agt_status agt__mend_losses(agt_mend *m, agt_error *err);
 /* What documents were behind event `seq`, by replaying all events. */
@@ -18718,8 +18720,10 @@ static agt_status store_make_root(agt_store *s, const char *root, agt_error *err
     agt_fd up = sys->open_root(sys->ctx, parent);
     if (up < 0) return AGT_OK;
     agt_status st = agt__store_may_be_made(sys, up, root, leaf, err);
-    if (st == AGT_OK) (void)sys->make_folder(sys->ctx, up, leaf, 0777);
+    int made = st == AGT_OK ? sys->make_folder(sys->ctx, up, leaf, 0777) : 0;
     sys->close(sys->ctx, up);
+    if (made < 0 && AGT_SYS_CLASS(made) != AGT_SYS_EXIST)
+        return agt__fail_sys(err, made, "cannot make the folder %.200s", root);
     if (st == AGT_OK) s->root = sys->open_root(sys->ctx, root);
     return st;
 }
@@ -26026,12 +26030,20 @@ AGT_PRIVATE agt_status agt__mend_content(agt_mend *m, const agt_event *e, agt_bu
 AGT_PRIVATE void agt__mend_tell_lost(agt_mend *m, const agt_event *e, bool known) {
     char shown[200];
     if (m->out->lost_versions++ >= MEND_TOLD) return;
-    (void)agt__findings_add(m->found, known ? AGT_SEVERITY_NOTE : AGT_SEVERITY_ERROR,
-                            "lost_version",
-                            "write them again if there is a copy: this version reads again, too",
-                            "the bytes of %s, version %u, are lost%s",
-                            agt__show_path(shown, sizeof shown, e->path.data, e->path.len),
-                            (unsigned)e->version, known ? ", as an earlier repair told" : "");
+    (void)agt__findings_add(
+        m->found, known ? AGT_SEVERITY_NOTE : AGT_SEVERITY_ERROR, "lost_version",
+        "write them again if there is a copy: once git has them this version reads again, too",
+        "the bytes of %s, version %u, are lost%s",
+        agt__show_path(shown, sizeof shown, e->path.data, e->path.len), (unsigned)e->version,
+        known ? ", as an earlier repair told" : "");
+}
+
+AGT_PRIVATE void agt__mend_tell_more_lost(agt_mend *m) {
+    uint64_t more = m->out->lost_versions > MEND_TOLD ? m->out->lost_versions - MEND_TOLD : 0;
+    if (more)
+        (void)agt__findings_add(m->found, AGT_SEVERITY_NOTE, "lost_version", NULL,
+                                "the bytes of %llu more versions are lost",
+                                (unsigned long long)more);
 }
 
 AGT_PRIVATE agt_status agt__mend_losses(agt_mend *m, agt_error *err) {
@@ -26860,7 +26872,9 @@ static agt_status mend_all(agt_mend *m, agt_error *err) {
     if (st == AGT_OK) st = mend_catalog_check(m, err);
     if (st == AGT_OK && !m->rebuild) st = agt__mend_trace(m, mend_traced(m), err);
     if (st == AGT_OK && !m->rebuild && !m->git_bad) st = agt__mend_losses(m, err);
-    return st == AGT_OK ? agt__mend_rebuild(m, err) : st;
+    if (st == AGT_OK) st = agt__mend_rebuild(m, err);
+    if (st == AGT_OK) agt__mend_tell_more_lost(m);
+    return st;
 }
 
 /* A store that a newer program may have made is nobody's to mend who does not know its format. */
@@ -26921,9 +26935,24 @@ static agt_status mend_open(agt_mend *m, const char *root, const agt_repair_opti
     return agt__store_open_parts(out, root, &open, err);
 }
 
+/* May the lock's file not be opened? Then the store is mounted read-only, or somebody else's. */
+static bool mend_is_locked_out(const agt_store *s) {
+    agt_fd fd = s->sys->open(s->sys->ctx, s->locks, s->publish_lock.name,
+                             AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE, 0600);
+    if (fd >= 0) s->sys->close(s->sys->ctx, fd);
+    return fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_ACCESS;
+}
+
 static agt_status mend_locked(agt_mend *m, int32_t timeout_ms, agt_error *err) {
     agt_store *s = m->s;
     if (s->locks == AGT_FD_NONE) return mend_all(m, err); /* a dry run */
+    if (m->dry && mend_is_locked_out(s)) {
+        (void)agt__findings_add(m->found, AGT_SEVERITY_NOTE, "locks",
+                                "if anything is found, look again while nobody writes",
+                                "the locks may not be opened here: what is just being written may "
+                                "look like damage");
+        return mend_all(m, err);
+    }
     agt_status st = agt__flock_take(&s->publish_lock, timeout_ms, err);
     if (st != AGT_OK) return st;
     st = agt__flock_take(&s->lock, timeout_ms, err);

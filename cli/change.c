@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,7 +30,7 @@ static agt_status change_make(cli *c, change *ch, agt_error *err) {
     return agt_revoke(c->store, who, ch->path, ch->grant, o, r, err);
 }
 
-/* Asks on the terminal. Only "y" and "yes" are a yes. */
+/* Asks on the terminal. Only "y" and "yes" are a yes, in any case. */
 bool change_confirmed(const char *why) {
     char answer[64];
     if (!out_is_terminal(0)) return false;
@@ -40,7 +41,7 @@ bool change_confirmed(const char *why) {
     if (n < 0) n = 0;
     answer[n] = 0;
     answer[strcspn(answer, "\r\n")] = 0;
-    return strcmp(answer, "y") == 0 || strcmp(answer, "yes") == 0;
+    return strcasecmp(answer, "y") == 0 || strcasecmp(answer, "yes") == 0;
 }
 
 static int change_refused(cli *c, agt_status st, const change *ch, const agt_error *err) {
@@ -204,17 +205,22 @@ static int change_empty(cli *c, const change *ch) {
 
 /* What was moved outside is no new document, unless somebody says by a type that it is. */
 static int change_moved(cli *c, const change *ch) {
-    char from[AGT_MAX_PATH + 8], old[AGT_MAX_PATH * 4], now[AGT_MAX_PATH * 4];
+    char from[AGT_MAX_PATH + 8], shown[AGT_MAX_PATH * 4], old[AGT_MAX_PATH * 5],
+        now[AGT_MAX_PATH * 5];
     agt_document d = AGT_DOCUMENT_INIT;
-    if (ch->kind != CHANGE_ADD || ch->type) return CLI_DONE;
-    if (agt_document_get(c->store, ch->path, &d, NULL) == AGT_OK) return CLI_DONE; /* it was one */
+    agt_error err;
+    bool adds = ch->kind == CHANGE_ADD, writes = ch->kind == CHANGE_WRITE && !ch->gone;
+    if ((!adds || ch->type) && (!writes || ch->options.type)) return CLI_DONE;
+    if (agt_document_get(c->store, ch->path, &d, NULL) != AGT_NOT_FOUND) return CLI_DONE;
     if (!hint_moved(c, ch->path, from, sizeof from)) return CLI_DONE;
-    cli_shown(c, from, strlen(from), old, sizeof old);
-    cli_shown(c, ch->path, strlen(ch->path), now, sizeof now);
-    return out_fail(CLI_BUSY,
-                    "%s is %s, moved outside; 'agent-trace mv %s %s' keeps its type and versions, "
-                    "'agent-trace add scratch %s' makes it a new one",
-                    now, old, old, now, now);
+    (void)out_word(cli_shown(c, from, strlen(from), shown, sizeof shown), old, sizeof old);
+    (void)out_word(cli_shown(c, ch->path, strlen(ch->path), shown, sizeof shown), now, sizeof now);
+    (void)snprintf(err.message, sizeof err.message,
+                   "%.180s is %.180s, moved outside; 'agent-trace mv' with both paths keeps its "
+                   "type and versions, %s makes it a new document",
+                   now, old, adds ? "a type in front of the path" : "--type");
+    err.outcome_unknown = 0;
+    return cli_failed(c, AGT_CONFLICT, &err);
 }
 
 int change_run(cli *c, change *ch) {

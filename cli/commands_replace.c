@@ -5,16 +5,22 @@
  * version that was read. (3) AGENT-TRACE.md is passed by, which
  * is made from the others. What is no text (a NUL, or no UTF-8) is left alone, and so is what the
  * caller may not write: that is a refusal for each such document with a match, recorded and told.
+ * (4) A pattern sees one line at a time, from its first byte on and without what ends it, so that
+ * `^`, `$` and `\b` mean what they do elsewhere; and it sees characters, not bytes.
  */
 #include "change.h"
 #include "cli.h"
 #include "output.h"
 #include "text.h"
 
+#include <locale.h>
 #include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __APPLE__
+#include <xlocale.h>
+#endif
 
 #define REPLACE_GROUPS 10
 
@@ -62,18 +68,41 @@ static bool replace_is_word(const char *text, size_t len, size_t from, size_t to
     return !before && !after;
 }
 
-/* The next match at or behind `at`. */
-static bool replace_next(const replace *r, const char *text, size_t len, size_t at,
+/* The end of the line that begins at `from`, without what ends it; *next is behind that, or behind
+ * the text's end. */
+static size_t replace_line(const char *text, size_t len, size_t from, size_t *next) {
+    const char *feed = memchr(text + from, '\n', len - from);
+    size_t end = feed ? (size_t)(feed - text) : len;
+    *next = end + 1;
+    return feed && end > from && text[end - 1] == '\r' ? end - 1 : end;
+}
+
+/* The next match in one line (4); false: there is none in it. */
+static bool replace_in_line(const replace *r, const char *text, size_t from, size_t at, size_t to,
+                            regmatch_t m[REPLACE_GROUPS]) {
+#ifdef REG_STARTEND
+    m[0].rm_so = (regoff_t)(at - from);
+    m[0].rm_eo = (regoff_t)(to - from);
+    if (regexec(&r->pattern, text + from, REPLACE_GROUPS, m, REG_STARTEND) != 0) return false;
+#else
+    char *line = out_alloc(to - at + 1);
+    memcpy(line, text + at, to - at);
+    line[to - at] = 0;
+    int rc = regexec(&r->pattern, line, REPLACE_GROUPS, m, at > from ? REG_NOTBOL : 0);
+    free(line);
+    if (rc != 0) return false;
+    from = at;
+#endif
+    for (size_t i = 0; i < REPLACE_GROUPS; i++)
+        if (m[i].rm_so >= 0) m[i].rm_so += (regoff_t)from, m[i].rm_eo += (regoff_t)from;
+    return true;
+}
+
+/* The next match at or behind `at`, in the line from..to or, without a pattern, in the text. */
+static bool replace_next(const replace *r, const char *text, size_t from, size_t at, size_t to,
                          regmatch_t m[REPLACE_GROUPS]) {
-    if (r->regex) {
-        if (regexec(&r->pattern, text + at, REPLACE_GROUPS, m,
-                    at && text[at - 1] != '\n' ? REG_NOTBOL : 0) != 0)
-            return false;
-        for (size_t i = 0; i < REPLACE_GROUPS; i++)
-            if (m[i].rm_so >= 0) m[i].rm_so += (regoff_t)at, m[i].rm_eo += (regoff_t)at;
-        return true;
-    }
-    const char *found = at < len ? strstr(text + at, r->find) : NULL;
+    if (r->regex) return replace_in_line(r, text, from, at, to, m);
+    const char *found = at < to ? strstr(text + at, r->find) : NULL;
     if (!found) return false;
     m[0].rm_so = (regoff_t)(found - text);
     m[0].rm_eo = m[0].rm_so + (regoff_t)r->find_len;
@@ -100,20 +129,31 @@ static void replace_put_with(const replace *r, const char *text, const regmatch_
     }
 }
 
-/* How many were replaced. */
+/* Behind the character at `at`. */
+static size_t replace_behind(const char *text, size_t len, size_t at) {
+    do
+        at++;
+    while (at < len && ((unsigned char)text[at] & 0xc0) == 0x80);
+    return at;
+}
+
+/* How many were replaced. What gets longer than a document can be is not made to its end. */
 static size_t replace_all(const replace *r, const char *text, size_t len, change_bytes *out) {
     regmatch_t m[REPLACE_GROUPS];
-    size_t at = 0, done = 0, n = 0;
-    while (at <= len && replace_next(r, text, len, at, m)) {
-        size_t from = (size_t)m[0].rm_so, to = (size_t)m[0].rm_eo;
-        if (from == to || (r->word && !replace_is_word(text, len, from, to))) {
-            at = from + 1;
-            continue;
+    size_t done = 0, n = 0;
+    for (size_t from = 0, next = len + 1; from <= len; from = next) {
+        size_t to = r->regex ? replace_line(text, len, from, &next) : len, at = from;
+        while (at <= to && out->len <= AGT_MAX_DOCUMENT && replace_next(r, text, from, at, to, m)) {
+            size_t begin = (size_t)m[0].rm_so, end = (size_t)m[0].rm_eo;
+            if (begin == end || (r->word && !replace_is_word(text, len, begin, end))) {
+                at = replace_behind(text, len, begin);
+                continue;
+            }
+            replace_put(out, text + done, begin - done);
+            replace_put_with(r, text, m, out);
+            at = done = end;
+            n++;
         }
-        replace_put(out, text + done, from - done);
-        replace_put_with(r, text, m, out);
-        at = done = to;
-        n++;
     }
     replace_put(out, text + done, len - done);
     return n;
@@ -157,6 +197,19 @@ static bool replace_is_text(const agt_bytes *b) {
     return !memchr(b->data, 0, b->len) && text_is_utf8((const char *)b->data, b->len);
 }
 
+/* Can what it would become be written? */
+static agt_status replace_is_document(const char *path, const replace_file *f, agt_error *err) {
+    const char *why = NULL;
+    if (f->new.len > AGT_MAX_DOCUMENT)
+        why = "longer than a document can be";
+    else if (f->new.len && !text_is_utf8((const char *)f->new.data, f->new.len))
+        why = "no UTF-8: FIND matches a part of a character";
+    if (!why) return AGT_OK;
+    (void)snprintf(err->message, sizeof err->message, "%.400s would become %s; nothing was changed",
+                   path, why);
+    return err->status = f->new.len > AGT_MAX_DOCUMENT ? AGT_LIMIT : AGT_INVALID;
+}
+
 /* Reads one document; it is kept if it has matches and may be changed. */
 static agt_status replace_look(cli *c, replace *r, const char *path, agt_error *err) {
     agt_bytes b = {NULL, 0, NULL};
@@ -171,6 +224,11 @@ static agt_status replace_look(cli *c, replace *r, const char *path, agt_error *
     }
     replace_file *f = replace_file_new(r);
     f->matches = b.len ? replace_all(r, (const char *)b.data, b.len, &f->new) : 0;
+    if (f->matches && (st = replace_is_document(path, f, err)) != AGT_OK) {
+        free(f->new.data);
+        agt_bytes_free(&b);
+        return st;
+    }
     agt_caller plain = r->caller;
     plain.confirm = 0;
     agt_status may = AGT_OK;
@@ -379,6 +437,8 @@ static int replace_pattern(cli *c, replace *r) {
     r->word = c->args.value[OPT_WORD] != NULL;
     bool regex = c->args.value[OPT_REGEX] != NULL;
     if (!r->find_len) return out_usage(c->command, "the text to find is empty");
+    if (!text_is_utf8(r->find, r->find_len) || !text_is_utf8(r->with, r->with_len))
+        return out_fail(CLI_USAGE, "FIND and WITH must be UTF-8");
     (void)snprintf(r->summary, sizeof r->summary, "replace '%.80s' with '%.80s'", r->find, r->with);
     for (char *p = r->summary; *p; p++)
         if ((unsigned char)*p < 0x20 || *p == 0x7f) *p = ' ';
@@ -386,6 +446,8 @@ static int replace_pattern(cli *c, replace *r) {
         (void)snprintf(r->summary, sizeof r->summary, "replace in several documents");
     if (!regex) return CLI_DONE;
     char why[200];
+    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    if (utf8) (void)uselocale(utf8); /* where there is none bytes are matched, and looked at (4) */
     int rc = regcomp(&r->pattern, r->find, REG_EXTENDED | REG_NEWLINE);
     if (rc != 0) {
         (void)regerror(rc, &r->pattern, why, sizeof why);

@@ -72,6 +72,18 @@ replaces() {
         [ "$(seq_now)" = $((before + 3)) ] && code 0 git log -1 --format=%B && [ "$(grep -c '^file:' "$WORK/out")" = 3 ] &&
         code 0 replace --regex '^(the) (color)$' '\2, \1 \\' p2.md && has p2.md 'color, the \'
 }
+regex_is() { # BEFORE AFTER FIND WITH
+    printf "$1" >rx.md && code 0 replace --regex "$3" "$4" rx.md --yes && printf "$2" | cmp - rx.md
+}
+replaces_by_lines() { # a pattern sees characters of one line, without what ends it
+    printf 'x' >rx.md && code 0 add rx.md &&
+        regex_is 'à propos: élève\n' 'à propos: Xlève\n' '[é]' X && regex_is 'café\n' 'X\n' 'caf.' X &&
+        regex_is '# Title  \n\ntext \n\n\nend\n' '# Title\n\ntext\n\n\nend\n' '[[:space:]]+$' '' &&
+        regex_is 'a b\nc  d\n' 'a_b\nc_d\n' '[[:space:]]+' _ && regex_is 'one\r\ntwo' 'X\r\ntwo' 'one$' X &&
+        regex_is 'one\r\ntwo\r\nthree\r\n' 'one\r\nX\r\nX\r\n' 't.*' X && regex_is 'foooo oo\nfo' 'Xoooo Xo\nXo' '\<[fo]' X &&
+        regex_is 'aa\naa' 'ba\nba' '^a' b && regex_is 'x1 x2\n\n' '1y 2y\n\n' 'x([0-9])' '\1y' &&
+        code 0 replace --regex 'a[[:space:]]b' Z rx.md && out 'no matches' && code 2 replace X "$(printf '\377')" rx.md && err 'must be UTF-8' && code 0 rm rx.md
+}
 replaces_only_what_may_be() {
     code 0 write ref.md --content 'word here' --type reference && code 0 write mine.md --content 'word there' &&
         printf 'word\0' >bin.md && code 0 add scratch bin.md && code 0 write context.md --content 'word' --yes &&
@@ -118,6 +130,7 @@ case_ 'what no grant can be' unlocks_badly
 case_ 'what was refused can be looked at' reviews
 case_ 'all that is known of a document' informs
 case_ 'words are replaced in several documents at once' replaces
+case_ 'a pattern of replace sees the characters of one line' replaces_by_lines
 case_ 'what may not be replaced is left alone' replaces_only_what_may_be
 case_ 'what cannot be replaced' replaces_badly
 case_ 'nothing to replace' a_stale_replace

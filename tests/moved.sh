@@ -121,7 +121,9 @@ clashes_first() {
 }
 added() { # what was moved is no new document, unless a type is said
     store added && w docs/b.md reference b && w gone.md plan other && w docs/empty.md plan '' && mv docs/b.md c.md && mv docs/empty.md e.md &&
-        stops 5 "c.md is docs/b.md, moved outside; 'agent-trace mv docs/b.md c.md' keeps its type and versions, 'agent-trace add scratch c.md' makes" add c.md &&
+        stops 5 "c.md is docs/b.md, moved outside; 'agent-trace mv' with both paths keeps its type and versions, a type in front of the path makes" add c.md &&
+        stops 5 "c.md is docs/b.md, moved outside.*--type makes" --actor agent:x write c.md --content hack && cp c.md bad:name.md && stops 2 'bad:name.md' add bad:name.md && rm bad:name.md &&
+        cp c.md "it's.md" && stops 5 "'it'.''s.md' is docs/b.md" add "it's.md" && rm "it's.md" && ! at add c.md --json && grep -q AGT_CONFLICT "$WORK/out" &&
         mv gone.md f.md && echo new >n.md && code 0 init --scan && out '2 files that are documents, moved outside' && out 'took in 2 documents' &&
         code 0 ls && out 'n\.md' && out 'e\.md' && code 0 status && out '^renamed *docs/b\.md -> c\.md' && out '^ *gone\.md -> f\.md' &&
         code 0 mv docs/b.md c.md && code 3 --actor agent:x write c.md --content hack && code 0 add scratch f.md && has f.md other &&

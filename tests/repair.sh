@@ -58,6 +58,17 @@ lost_bytes() { # of a version: the reader that knows FORMAT.md alone reads what 
         at repair | grep -q "^note.lost_version.the bytes of plan.md, version 1, are lost" && at doctor --deep | grep -q "^note.lost_version" &&
         at write plan.md --content p1 && [ "$(at show plan.md 1)" = p1 ] && ! at repair | grep "plan.md, version 1,"
 }
+lost_many() { # the first hundred are named, the others counted, each time
+    rm -rf "$S" && mkdir "$S" && at init --plain && i=0 || return 1
+    while [ $((i += 1)) -le 104 ]; do at write plan.md --content "p$i" --publish manual || return 1; done
+    at gc && rm -rf "$A/git" && { at repair >"$WORK/said"; [ $? = 1 ]; } && [ "$(grep -c 'lost_version.the bytes of plan.md, version' "$WORK/said")" = 100 ] &&
+        grep -q '^note.lost_version.the bytes of 3 more versions are lost' "$WORK/said" && at repair >"$WORK/said" && [ "$(grep -c '^note.lost_version' "$WORK/said")" = 101 ]
+}
+looked_at_only() { # doctor --deep and a dry run where the locks may not be opened
+    fill && at gc && chmod -R a+rX "$S" "$WORK" && as="setpriv --reuid 12345 --regid 12345 --clear-groups $PROGRAM -C $S" && $as doctor --deep >"$WORK/said" 2>&1
+    [ $? = 1 ] && grep -q '^note.locks' "$WORK/said" && grep -q '^warning.rights' "$WORK/said" && rm "$A/git/objects/pack"/*.pack && $as repair --dry-run >"$WORK/said" 2>&1
+    [ $? = 1 ] && grep -q '^error.git' "$WORK/said" && [ ! -e "$A/damaged" ]
+}
 lost_event() { # a line that nothing has: another stands in, the chain breaks there, and no type gets weaker
     fill && AGENT_TRACE_PUBLISH=manual && export AGENT_TRACE_PUBLISH && at write gone.md --content g && at write behind.md --type plan --content b
     unset AGENT_TRACE_PUBLISH
@@ -158,6 +169,12 @@ case_ 'faces and leftovers have no effect' faces
 case_ 'a dry run changes nothing' dry
 case_ 'what is lost is told' lost
 case_ 'lost bytes, as FORMAT.md says them' lost_bytes
+case_ 'many lost versions are counted' lost_many
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null 2>&1; then
+    case_ 'a store of somebody else is looked at without its locks' looked_at_only
+else
+    skip 'a store of somebody else is looked at without its locks' 'not root, or there is no setpriv'
+fi
 case_ 'a lost event is told, and types are kept or closed' lost_event
 case_ 'JSON' json
 case_ 'doctor finds and mends' doctor

@@ -337,7 +337,9 @@ static agt_status mend_all(agt_mend *m, agt_error *err) {
     if (st == AGT_OK) st = mend_catalog_check(m, err);
     if (st == AGT_OK && !m->rebuild) st = agt__mend_trace(m, mend_traced(m), err);
     if (st == AGT_OK && !m->rebuild && !m->git_bad) st = agt__mend_losses(m, err);
-    return st == AGT_OK ? agt__mend_rebuild(m, err) : st;
+    if (st == AGT_OK) st = agt__mend_rebuild(m, err);
+    if (st == AGT_OK) agt__mend_tell_more_lost(m);
+    return st;
 }
 
 /* A store that a newer program may have made is nobody's to mend who does not know its format. */
@@ -398,9 +400,24 @@ static agt_status mend_open(agt_mend *m, const char *root, const agt_repair_opti
     return agt__store_open_parts(out, root, &open, err);
 }
 
+/* May the lock's file not be opened? Then the store is mounted read-only, or somebody else's. */
+static bool mend_is_locked_out(const agt_store *s) {
+    agt_fd fd = s->sys->open(s->sys->ctx, s->locks, s->publish_lock.name,
+                             AGT_O_READ | AGT_O_WRITE | AGT_O_CREATE, 0600);
+    if (fd >= 0) s->sys->close(s->sys->ctx, fd);
+    return fd < 0 && AGT_SYS_CLASS(fd) == AGT_SYS_ACCESS;
+}
+
 static agt_status mend_locked(agt_mend *m, int32_t timeout_ms, agt_error *err) {
     agt_store *s = m->s;
     if (s->locks == AGT_FD_NONE) return mend_all(m, err); /* a dry run */
+    if (m->dry && mend_is_locked_out(s)) {
+        (void)agt__findings_add(m->found, AGT_SEVERITY_NOTE, "locks",
+                                "if anything is found, look again while nobody writes",
+                                "the locks may not be opened here: what is just being written may "
+                                "look like damage");
+        return mend_all(m, err);
+    }
     agt_status st = agt__flock_take(&s->publish_lock, timeout_ms, err);
     if (st != AGT_OK) return st;
     st = agt__flock_take(&s->lock, timeout_ms, err);

@@ -132,6 +132,8 @@ AGT_PRIVATE agt_status agt__mend_side(agt_mend *m, const agt_event *e, agt_buf *
                                       agt_error *err);
 /* Tells a version whose bytes nothing has; `known`: an earlier repair found that out. */
 AGT_PRIVATE void agt__mend_tell_lost(agt_mend *m, const agt_event *e, bool known);
+/* Tells how many there are that were not told one by one. */
+AGT_PRIVATE void agt__mend_tell_more_lost(agt_mend *m);
 /* Tells the versions of a sound store whose bytes an earlier repair found nowhere. */
 AGT_PRIVATE agt_status agt__mend_losses(agt_mend *m, agt_error *err);
 /* What documents were behind event `seq`, by replaying all events. */

@@ -128,12 +128,20 @@ AGT_PRIVATE agt_status agt__mend_content(agt_mend *m, const agt_event *e, agt_bu
 AGT_PRIVATE void agt__mend_tell_lost(agt_mend *m, const agt_event *e, bool known) {
     char shown[200];
     if (m->out->lost_versions++ >= MEND_TOLD) return;
-    (void)agt__findings_add(m->found, known ? AGT_SEVERITY_NOTE : AGT_SEVERITY_ERROR,
-                            "lost_version",
-                            "write them again if there is a copy: this version reads again, too",
-                            "the bytes of %s, version %u, are lost%s",
-                            agt__show_path(shown, sizeof shown, e->path.data, e->path.len),
-                            (unsigned)e->version, known ? ", as an earlier repair told" : "");
+    (void)agt__findings_add(
+        m->found, known ? AGT_SEVERITY_NOTE : AGT_SEVERITY_ERROR, "lost_version",
+        "write them again if there is a copy: once git has them this version reads again, too",
+        "the bytes of %s, version %u, are lost%s",
+        agt__show_path(shown, sizeof shown, e->path.data, e->path.len), (unsigned)e->version,
+        known ? ", as an earlier repair told" : "");
+}
+
+AGT_PRIVATE void agt__mend_tell_more_lost(agt_mend *m) {
+    uint64_t more = m->out->lost_versions > MEND_TOLD ? m->out->lost_versions - MEND_TOLD : 0;
+    if (more)
+        (void)agt__findings_add(m->found, AGT_SEVERITY_NOTE, "lost_version", NULL,
+                                "the bytes of %llu more versions are lost",
+                                (unsigned long long)more);
 }
 
 AGT_PRIVATE agt_status agt__mend_losses(agt_mend *m, agt_error *err) {

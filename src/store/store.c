@@ -449,8 +449,10 @@ static agt_status store_make_root(agt_store *s, const char *root, agt_error *err
     agt_fd up = sys->open_root(sys->ctx, parent);
     if (up < 0) return AGT_OK;
     agt_status st = agt__store_may_be_made(sys, up, root, leaf, err);
-    if (st == AGT_OK) (void)sys->make_folder(sys->ctx, up, leaf, 0777);
+    int made = st == AGT_OK ? sys->make_folder(sys->ctx, up, leaf, 0777) : 0;
     sys->close(sys->ctx, up);
+    if (made < 0 && AGT_SYS_CLASS(made) != AGT_SYS_EXIST)
+        return agt__fail_sys(err, made, "cannot make the folder %.200s", root);
     if (st == AGT_OK) s->root = sys->open_root(sys->ctx, root);
     return st;
 }
