@@ -149,6 +149,22 @@ case_ 'the old .git went with its repository' [ ! -e "$WORK/agents/.git" ]
 case_ 'a write works afterwards' at agents write notes/new.md --content 'x'
 case_ 'the independent reader still does' reader_agrees agents
 case_ 'a second upgrade has nothing to do' sh -c "cd '$WORK/agents' && '$PROGRAM' upgrade | grep -q already"
+elsewhere() { # somebody checked an older commit out
+    unpack agents "$1" && git_of="git -c safe.directory=* --git-dir $WORK/$1/.agent-trace/repo/.git --work-tree $WORK/$1" &&
+        $git_of update-ref --no-deref HEAD HEAD~20 && [ "$($git_of rev-list --count HEAD)" = 116 ]
+}
+elsewhere_whole() {
+    elsewhere elsewhere && at elsewhere log -n 0 | wc -l >"$WORK/lines" && at elsewhere upgrade >"$WORK/said" && cat "$WORK/said" &&
+        grep -q '^upgraded: 136 commits, 140 versions, 149 events' "$WORK/said" && ! grep branch "$WORK/said" && [ "$(at elsewhere log -n 0 | wc -l)" = "$(cat "$WORK/lines")" ] &&
+        reader_agrees elsewhere
+}
+elsewhere_branch() {
+    elsewhere branched && $git_of update-ref refs/heads/other "$($git_of -c user.name=n -c user.email=e commit-tree -p HEAD~5 -m other 'HEAD^{tree}')" &&
+        $git_of pack-refs --all && at branched upgrade >"$WORK/said" && cat "$WORK/said" && grep -q '^upgraded: 136 commits' "$WORK/said" &&
+        grep -q '^note 1 branch of the old repository went another way' "$WORK/said"
+}
+case_ 'an older commit that was checked out is not the end of the history' elsewhere_whole
+case_ 'a branch that leads elsewhere is told' elsewhere_branch
 case_ 'names that other systems refuse are told, with the mend' sh -c \
     "cd '$WORK/scanned' && '$PROGRAM' upgrade --json | python3 -c 'import json, sys; r = json.load(sys.stdin); assert r[\"upgraded\"] and len(r[\"findings\"]) == 2 and all(\"agent-trace mv\" in f for f in r[\"findings\"]), r'"
 case_ 'and mended' at scanned mv 'docs/star*and?mark.md' docs/star.md

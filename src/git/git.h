@@ -149,6 +149,8 @@ typedef struct agt_git_past {
  * to, then what the reflog says it was, from the newest line back. Whether the commits are there is
  * not looked at. None is AGT_OK. */
 AGT_PRIVATE agt_status agt__git_past_heads(agt_git *git, agt_buf *ids, agt_error *err);
+/* Appends the ids (20 bytes each) that refs name. AGT_IO, AGT_NOMEM; what is damaged is passed. */
+AGT_PRIVATE agt_status agt__git_past_tips(agt_git *git, agt_buf *ids, agt_error *err);
 /* Reads a commit into `bytes` (emptied first). AGT_NOT_FOUND, AGT_CORRUPT. */
 AGT_PRIVATE agt_status agt__git_past_commit(agt_git *git, const agt_oid *id, agt_buf *bytes,
                                             agt_git_past *out, agt_error *err);

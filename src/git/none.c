@@ -151,6 +151,11 @@ AGT_PRIVATE agt_status agt__git_past_heads(agt_git *git, agt_buf *ids, agt_error
     return none_answer(err);
 }
 
+AGT_PRIVATE agt_status agt__git_past_tips(agt_git *git, agt_buf *ids, agt_error *err) {
+    (void)git, (void)ids;
+    return none_answer(err);
+}
+
 AGT_PRIVATE agt_status agt__git_past_commit(agt_git *git, const agt_oid *id, agt_buf *bytes,
                                             agt_git_past *out, agt_error *err) {
     (void)git, (void)id, (void)bytes;

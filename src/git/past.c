@@ -121,6 +121,17 @@ AGT_PRIVATE agt_status agt__git_past_heads(agt_git *git, agt_buf *ids, agt_error
     return st == AGT_OK && ids->failed ? agt__nomem(err) : st;
 }
 
+static agt_status past_tip(void *ctx, const agt_oid *id, bool is_main, agt_error *err) {
+    (void)is_main;
+    agt__buf_put(ctx, id->id, sizeof id->id);
+    return ((agt_buf *)ctx)->failed ? agt__nomem(err) : AGT_OK;
+}
+
+AGT_PRIVATE agt_status agt__git_past_tips(agt_git *git, agt_buf *ids, agt_error *err) {
+    agt_error mine;
+    return past_skip(agt__git_each_ref(git, past_tip, ids, &mine), &mine, err);
+}
+
 /* ---- commits ---- */
 
 /* "<label> <id>\n" at *at. */

@@ -1,7 +1,8 @@
 /* chain: the commits of a store of agent-trace 0.1.0, and what each changed.
  *
  * (1) The history is the chain of first parents behind HEAD. Where HEAD or its commit cannot be
- *     read (a power cut empties files that were not synced), the reflog names the one before.
+ *     read (a power cut empties files that were not synced), the reflog names the one before. Where
+ *     somebody checked an older commit out, the branch that went on from it is the history.
  * (2) A version is a commit whose tree has other bytes at a path than its parent's. The message's
  *     rows say what was meant by it, and in which order.
  * (3) Who did it is what the author's signature says: it is made of the actor, and no text that
@@ -28,6 +29,62 @@ static void chain_turn(agt_old *o) {
     }
 }
 
+/* How many commits lead from `tip` back to `head`; 0: it does not lead there. */
+static agt_status chain_distance(const agt_old *o, const agt_oid *tip, const agt_oid *head,
+                                 uint64_t *out, agt_error *err) {
+    agt_git_past past;
+    agt_error mine;
+    agt_oid id = *tip;
+    agt_buf bytes = agt__buf(&o->mem);
+    agt_status st = AGT_OK;
+    *out = 0;
+    for (uint64_t n = 0; st == AGT_OK; n++) {
+        if (memcmp(&id, head, sizeof id) == 0) {
+            *out = n;
+            break;
+        }
+        st = agt__git_past_commit(o->git, &id, &bytes, &past, &mine);
+        if (st == AGT_OK && !past.has_parent) break;
+        if (st == AGT_OK) id = past.parent;
+    }
+    agt__buf_free(&bytes);
+    return st == AGT_NOMEM || st == AGT_IO ? agt__answer(st, &mine, err) : AGT_OK;
+}
+
+/* Goes on to the branch that leads furthest from the head (1). */
+static agt_status chain_forward(const agt_old *o, agt_oid *head, agt_error *err) {
+    agt_oid from = *head, tip;
+    uint64_t most = 0, n;
+    agt_buf ids = agt__buf(&o->mem);
+    agt_status st = agt__git_past_tips(o->git, &ids, err);
+    for (size_t at = 0; st == AGT_OK && at < ids.len; at += 20) {
+        memcpy(tip.id, ids.data + at, 20);
+        st = chain_distance(o, &tip, &from, &n, err);
+        if (st != AGT_OK || n <= most) continue;
+        most = n;
+        *head = tip;
+    }
+    agt__buf_free(&ids);
+    return st;
+}
+
+/* Counts the branches that lead elsewhere. */
+static agt_status chain_branches(agt_old *o, agt_error *err) {
+    agt_buf ids = agt__buf(&o->mem);
+    agt_status st = agt__git_past_tips(o->git, &ids, err);
+    for (size_t at = 0; st == AGT_OK && at < ids.len; at += 20) {
+        bool known = false;
+        for (size_t i = 0; i < at && !known; i += 20)
+            known = memcmp(ids.data + i, ids.data + at, 20) == 0;
+        for (size_t i = 0; i < o->commits.count && !known; i++)
+            known =
+                memcmp(AGT_OLD_ITEM(&o->commits, agt_old_commit, i)->id.id, ids.data + at, 20) == 0;
+        o->damage.branches += !known;
+    }
+    agt__buf_free(&ids);
+    return st;
+}
+
 AGT_PRIVATE agt_status agt__old_head(const agt_old *o, agt_oid *head, uint64_t *skipped,
                                      agt_error *err) {
     agt_buf bytes = agt__buf(&o->mem), ids = agt__buf(&o->mem);
@@ -52,7 +109,7 @@ AGT_PRIVATE agt_status agt__old_head(const agt_old *o, agt_oid *head, uint64_t *
         st = agt__fail(err, AGT_CORRUPT,
                        "the store of agent-trace 0.1.0 has no commit that can be read in "
                        ".agent-trace/repo; put the folder back from a copy");
-    return st;
+    return st == AGT_OK ? chain_forward(o, head, err) : st;
 }
 
 /* All ids, the newest first. */
@@ -66,13 +123,13 @@ static agt_status chain_chain(agt_old *o, agt_buf *bytes, agt_error *err) {
         if (got == AGT_NOMEM || got == AGT_IO) return agt__answer(got, &mine, err);
         if (got != AGT_OK) {
             o->damage.cut = true;
-            return AGT_OK;
+            break;
         }
         st = chain_commit_add(o, &id, err);
-        if (!past.has_parent) return st;
+        if (!past.has_parent) break;
         id = past.parent;
     }
-    return st;
+    return st == AGT_OK ? chain_branches(o, err) : st;
 }
 
 /* ---- who, and why ---- */

@@ -79,6 +79,7 @@ typedef struct agt_old_damage {
     uint64_t event_lines;   /* of the event log, that are none */
     uint64_t heads_skipped; /* newer commits that cannot be read */
     uint64_t trees;         /* commits whose tree cannot be read */
+    uint64_t branches;      /* refs to commits that the history does not have */
     bool cut;               /* the history begins at a commit whose parent cannot be read */
     uint64_t doubtful;      /* messages that were not believed */
 } agt_old_damage;

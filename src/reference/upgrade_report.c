@@ -46,6 +46,11 @@ static void report_history(agt_buf *b, const agt_upgrading *u) {
     if (d->heads_skipped)
         agt__buf_text(b, "the newest commits in .agent-trace/repo cannot be read: the history ends "
                          "with the last that can; files that are newer count as edits\n");
+    if (d->branches) {
+        report_count(b, d->branches, "branch", "branches");
+        agt__buf_text(b, " of the old repository went another way; what was committed there stays "
+                         "in .agent-trace/backup-0.1.0/repo\n");
+    }
     if (d->cut)
         agt__buf_text(b, "the oldest commits in .agent-trace/repo cannot be read: the history "
                          "begins with the first that can\n");
