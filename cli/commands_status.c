@@ -100,32 +100,13 @@ static agt_status status_read(cli *c, status *s, agt_error *err) {
 
 /* ---- renames ---- */
 
-/* The file that is no document and has the gone one's bytes; its place in the list, or count. Empty
- * ones are all alike and tell nothing. */
-static size_t status_where(cli *c, status *s, const status_change *gone) {
-    agt_bytes bytes = {0};
-    bool read = false;
-    size_t i = 0;
-    for (; gone->size_bytes && i < s->files.count; i++) {
-        if (s->files.file[i].size_bytes != gone->size_bytes) continue;
-        if (!read && agt_read_version(c->store, gone->path, 0, &bytes, NULL) != AGT_OK) break;
-        read = true;
-        if (files_same(c, s->files.file[i].path, &bytes)) break;
-    }
-    agt_bytes_free(&bytes);
-    return read ? i : s->files.count;
-}
-
 /* A file that was moved is one change, not a deletion and a file that is no document. */
 static void status_renames(cli *c, status *s) {
+    char to[AGT_MAX_PATH + 8];
     for (size_t i = 0; i < s->changed_count; i++) {
         status_change *gone = &s->changed[i];
-        size_t at = gone->gone ? status_where(c, s, gone) : s->files.count;
-        if (at == s->files.count) continue;
-        gone->to = status_copy(s->files.file[at].path);
-        s->files.count--;
-        memmove(&s->files.file[at], &s->files.file[at + 1],
-                (s->files.count - at) * sizeof s->files.file[0]);
+        if (gone->gone && files_take_moved(c, &s->files, gone->path, gone->size_bytes, to))
+            gone->to = status_copy(to);
     }
 }
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FILES_SUM_FIRST 14695981039346656037u
+
 static void files_keep(files *f, const agt_document *d) {
     if (d->left_out && d->left_out < AGT_LEFT_OUT_LAST_) {
         if (!f->left_out[d->left_out]++) memcpy(f->first[d->left_out], d->path, sizeof f->first[0]);
@@ -34,7 +36,9 @@ agt_status files_read(cli *c, files *f, agt_error *err) {
 
 void files_free(files *f) {
     free(f->file);
+    free(f->sum);
     f->file = NULL;
+    f->sum = NULL;
     f->count = f->room = 0;
 }
 
@@ -50,6 +54,51 @@ bool files_same(const cli *c, const char *path, const agt_bytes *bytes) {
     bool same = n == 0 && !ferror(f) && at == bytes->len;
     (void)fclose(f);
     return same;
+}
+
+/* FNV-1a: tells most contents apart without reading a file for each of the others. */
+static uint64_t files_sum_add(uint64_t sum, const void *bytes, size_t n) {
+    const unsigned char *p = bytes;
+    for (size_t i = 0; i < n; i++)
+        sum = (sum ^ p[i]) * 1099511628211u;
+    return sum;
+}
+static uint64_t files_sum(const cli *c, files *f, size_t i) {
+    char place[PATH_MAX], part[65536];
+    size_t n;
+    if (!f->sum) {
+        f->sum = out_alloc(f->count * sizeof *f->sum);
+        memset(f->sum, 0, f->count * sizeof *f->sum);
+    }
+    if (f->sum[i]) return f->sum[i];
+    FILE *file = cli_place(c, f->file[i].path, place) ? fopen(place, "rb") : NULL;
+    uint64_t sum = FILES_SUM_FIRST;
+    while (file && (n = fread(part, 1, sizeof part, file)) > 0)
+        sum = files_sum_add(sum, part, n);
+    if (file) (void)fclose(file);
+    return f->sum[i] = sum ? sum : 1;
+}
+
+bool files_take_moved(cli *c, files *f, const char *document, uint64_t size_bytes,
+                      char path[AGT_MAX_PATH + 8]) {
+    agt_bytes bytes = {0};
+    uint64_t sum = 0;
+    size_t i = 0;
+    for (; size_bytes && i < f->count; i++) {
+        if (f->file[i].size_bytes != size_bytes) continue;
+        if (!sum && agt_read_version(c->store, document, 0, &bytes, NULL) != AGT_OK) break;
+        if (!sum) sum = files_sum_add(FILES_SUM_FIRST, bytes.data, bytes.len);
+        if (!sum) sum = 1;
+        if (files_sum(c, f, i) == sum && files_same(c, f->file[i].path, &bytes)) break;
+    }
+    bool found = sum && i < f->count;
+    agt_bytes_free(&bytes);
+    if (!found) return false;
+    memcpy(path, f->file[i].path, sizeof f->file[i].path);
+    f->count--;
+    memmove(&f->file[i], &f->file[i + 1], (f->count - i) * sizeof *f->file);
+    memmove(&f->sum[i], &f->sum[i + 1], (f->count - i) * sizeof *f->sum);
+    return true;
 }
 
 /* One and many of each reason. */

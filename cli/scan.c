@@ -103,36 +103,18 @@ static void scan_choose(const cli *c, scan *s) {
 
 /* ---- what was moved: (4) ---- */
 
-/* The first of the files, from `at` on, that is the document; s->files.count if none is. */
-static size_t scan_where(const cli *c, const scan *s, size_t at, const agt_document *d) {
-    agt_bytes bytes = {0};
-    for (; at < s->files.count; at++)
-        if (s->files.file[at].size_bytes == d->size_bytes) break;
-    if (at < s->files.count &&
-        agt_read_version(c->store, d->path, 0, &bytes, NULL) != AGT_OK) /* nobody can tell */
-        at = s->files.count;
-    while (at < s->files.count && !files_same(c, s->files.file[at].path, &bytes))
-        at++;
-    agt_bytes_free(&bytes);
-    return at;
-}
-
 static void scan_leave_moved(cli *c, scan *s) {
     agt_list_options o = AGT_LIST_OPTIONS_INIT;
     agt_document d = AGT_DOCUMENT_INIT;
     agt_cursor *cursor;
+    char to[AGT_MAX_PATH + 8];
     if (!s->files.count || agt_list(c->store, &o, &cursor, NULL) != AGT_OK) return;
     while (agt_list_next(cursor, &d, NULL) == AGT_OK) {
-        if (!d.size_bytes || !cli_gone(c, d.path)) continue;
-        size_t at = scan_where(c, s, 0, &d);
-        if (at == s->files.count) continue;
-        if (!s->moved++) {
-            (void)snprintf(s->moved_from, sizeof s->moved_from, "%s", d.path);
-            (void)snprintf(s->moved_to, sizeof s->moved_to, "%s", s->files.file[at].path);
-        }
-        s->files.count--;
-        memmove(&s->files.file[at], &s->files.file[at + 1],
-                (s->files.count - at) * sizeof s->files.file[0]);
+        if (!cli_gone(c, d.path) || !files_take_moved(c, &s->files, d.path, d.size_bytes, to))
+            continue;
+        if (s->moved++) continue;
+        (void)snprintf(s->moved_from, sizeof s->moved_from, "%s", d.path);
+        (void)snprintf(s->moved_to, sizeof s->moved_to, "%s", to);
     }
     agt_cursor_close(cursor);
 }
