@@ -21,7 +21,7 @@ suite_tsan() { # [ARGUMENTS]
         sanitized tsan "$*" "$(git_libs)" -fsanitize=thread $(git_flags)
 }
 suite_valgrind() { # the store, unless told otherwise
-    [ $# -gt 0 ] || set -- --filter store
+    [ $# -gt 0 ] || set -- --filter ^store_
     # what it says goes to a file: a warning for each call of openat2, which it does not know, is much
     valgrind_log=$B/logs/valgrind.log
     suite parts src/agent_trace.c "$(git_libs)" \

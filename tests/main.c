@@ -15,6 +15,7 @@ static const char usage[] =
     "[--all]\n"
     "             [--quick] [--first] [-v]\n"
     "\n"
+    "--filter takes tests with TEXT in their names, or at the beginning of it with ^TEXT. "
     "--jobs runs so many tests at a time, each in one of so many processes. --first ends with the "
     "first failure. --all makes the sweeps longer, --quick looks at a quarter of their points, "
     "another one each time; -v tells what they saw. "
@@ -270,7 +271,8 @@ int main(int argc, char **argv) {
     for (test_case *t = all_tests; t; t = t->next) {
         char whole[512];
         snprintf(whole, sizeof whole, "%s_%s", t->topic, t->name);
-        bool left_out = filter && !strstr(whole, filter);
+        const char *found = !filter ? whole : strstr(whole, filter + (filter[0] == '^'));
+        bool left_out = !found || (filter && filter[0] == '^' && found != whole);
         for (int i = 0; i < skips; i++)
             left_out = left_out || !strcmp(skip[i], t->topic) || !strcmp(skip[i], whole);
         if (left_out) continue;
