@@ -150,6 +150,7 @@ typedef struct cli {
     const char *command;
     cli_args args;
     bool json;
+    bool runs;        /* the words were read, and the command has begun */
     agt_store *store; /* NULL until cli_open */
     bool read_only;   /* and nothing can be published through it */
     bool writes;      /* it may change the list of documents */

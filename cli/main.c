@@ -119,13 +119,22 @@ static int main_run(cli *c, int argc, char **argv) {
     if ((command_options(command) & OPT(BY)) && !c->args.value[OPT_BY])
         c->args.value[OPT_BY] = c->args.value[OPT_ACTOR];
     c->json = c->args.value[OPT_JSON] != NULL;
+    c->runs = true;
     return command->run(c);
+}
+
+/* Is --json among words that were not read to their end? Behind "--" they are another program's. */
+static bool main_asks_json(int argc, char **argv) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0) return true;
+    return false;
 }
 
 int main(int argc, char **argv) {
     static cli c;
+    bool asks = main_asks_json(argc, argv); /* before words move to the front */
     out_init();
     int code = main_run(&c, argc, argv);
-    if (c.args.value[OPT_JSON]) (void)cli_failure_json(&c, code);
+    if (c.args.value[OPT_JSON] || (asks && !c.runs)) (void)cli_failure_json(&c, code);
     return out_finish(code);
 }

@@ -570,6 +570,16 @@ for words in 'show no.md' 'show rules.md 9' 'log no.md' 'ls no' 'diff no.md' 're
     run --json $words
     exits 4 && json "j['status'] == 'AGT_NOT_FOUND' and j['message'] and 'path' in j"
 done
+run -C nowhere ls --json # the words behind what stops are looked at, too
+exits 4 && json "j['status'] == 'AGT_NOT_FOUND' and 'nowhere' in j['message']"
+for words in 'ls --nope --json' 'nosuch --json' '--json --nope ls'; do
+    # shellcheck disable=SC2086
+    run $words
+    exits 2 && json "j['status'] == 'AGT_INVALID' and j['message']"
+done
+run ls -- --json x
+exits 2 && complains_like 'one word too many'
+[ ! -s "$T/out" ] || bad 'what is behind -- was taken for an option'
 run --json write ../out.md --content x
 exits 2 && json "j['status'] == 'AGT_INVALID' and j['path'] is None"
 run --json show
