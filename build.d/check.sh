@@ -165,20 +165,21 @@ check_header() {
     "$CC" -std=c99 $strict "$dir/twice.c"
 }
 
-# The manifest with everything visible, and the shipped file; what gcc notices hangs on how hard it looks.
-warnings() { # COMPILER HARDEST [LEVEL]...
+# The manifest with everything visible, and the shipped file. What gcc notices hangs on how hard it looks,
+# what clang does not.
+warnings() { # COMPILER HARDEST USUAL [LEVEL]...
     cc=$1 hardest=$2 dir=$B/obj/warnings-$1
-    shift
+    shift 2
     jobs_begin
-    object "$dir/extern.o" src/agent_trace.c "$cc" $STRICT -Wmissing-prototypes -O0 -DAGT_PRIVATE=extern $(git_flags)
+    object "$dir/extern.o" src/agent_trace.c "$cc" $STRICT -Wmissing-prototypes -O$1 -DAGT_PRIVATE=extern $(git_flags)
     for level; do
         object "$dir/shipped-$level.o" agent_trace.c "$cc" $STRICT -O$level $(git_flags)
     done
     object "$dir/nodebug.o" agent_trace.c "$cc" $STRICT -O$hardest -DNDEBUG $(git_flags)
     jobs_run
 }
-check_warnings_gcc() { warnings gcc 2 0 s; }
-check_warnings_clang() { warnings clang-14 0; }
+check_warnings_gcc() { warnings gcc 3 2 0 1 s; }
+check_warnings_clang() { warnings clang-14 0 0; }
 
 check_plain_compile() { # the line of the README, with warnings; silence is the result
     out=$(cc -c -Wall -Wextra -Wpedantic agent_trace.c $(pkg-config --cflags libgit2 zlib) \

@@ -76,7 +76,7 @@ static uint64_t files_sum(const cli *c, files *f, size_t i) {
     while (file && (n = fread(part, 1, sizeof part, file)) > 0)
         sum = files_sum_add(sum, part, n);
     if (file) (void)fclose(file);
-    return f->sum[i] = sum ? sum : 1;
+    return f->sum[i] = sum | 1;
 }
 
 bool files_take_moved(cli *c, files *f, const char *document, uint64_t size_bytes,
@@ -87,8 +87,7 @@ bool files_take_moved(cli *c, files *f, const char *document, uint64_t size_byte
     for (; size_bytes && i < f->count; i++) {
         if (f->file[i].size_bytes != size_bytes) continue;
         if (!sum && agt_read_version(c->store, document, 0, &bytes, NULL) != AGT_OK) break;
-        if (!sum) sum = files_sum_add(FILES_SUM_FIRST, bytes.data, bytes.len);
-        if (!sum) sum = 1;
+        if (!sum) sum = files_sum_add(FILES_SUM_FIRST, bytes.data, bytes.len) | 1;
         if (files_sum(c, f, i) == sum && files_same(c, f->file[i].path, &bytes)) break;
     }
     bool found = sum && i < f->count;

@@ -6,7 +6,7 @@
 
 typedef struct files {
     agt_document *file; /* the ones that could be documents, in order */
-    uint64_t *sum;      /* of each one's bytes, once it was asked for; NULL, 0: it was not */
+    uint64_t *sum;      /* of each one's bytes, once it was asked for, odd; NULL, 0: it was not */
     size_t count, room;
     /* of each agt_left_out: how many, and the first one */
     size_t left_out[AGT_LEFT_OUT_LAST_];

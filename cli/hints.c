@@ -69,11 +69,14 @@ bool hint_moved(cli *c, const char *path, char *from, size_t size) {
     agt_list_options o = AGT_LIST_OPTIONS_INIT;
     agt_document d = AGT_DOCUMENT_INIT;
     agt_cursor *cursor;
+    char place[PATH_MAX];
+    struct stat st;
     bool same = false;
+    if (!cli_place(c, path, place) || lstat(place, &st) != 0 || st.st_size == 0) return false;
     if (agt_list(c->store, &o, &cursor, NULL) != AGT_OK) return false;
     while (!same && agt_list_next(cursor, &d, NULL) == AGT_OK) {
         agt_bytes bytes = {0};
-        if (!d.size_bytes || !cli_gone(c, d.path)) continue;
+        if (d.size_bytes != (uint64_t)st.st_size || !cli_gone(c, d.path)) continue;
         same = agt_read_version(c->store, d.path, 0, &bytes, NULL) == AGT_OK &&
                files_same(c, path, &bytes);
         agt_bytes_free(&bytes);

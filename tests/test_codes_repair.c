@@ -230,8 +230,7 @@ static void fix_sweep(const machine *start, const char *want, unsigned kinds, ui
         fault_arm(&fault, f.m, &f.memory);
         agt_status st = fix_run(&f, &err);
         fault_disarm(&fault);
-        fault.step =
-            1 + test_random_below(test_all() ? (step + 1) / 2 : step * (step / test_some(step)));
+        fault.step = test_step(1 + test_random_below(test_all() ? (step + 1) / 2 : step));
         if (st != AGT_OK && st != AGT_IO && st != AGT_NOMEM)
             test_fail(__FILE__, __LINE__, "it answers %s: %s", agt_status_name(st), err.message);
         answers[0] += st == AGT_IO;    /* agt_repair answers AGT_IO */

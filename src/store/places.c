@@ -197,7 +197,7 @@ typedef struct places_move {
 
 static bool places_move_one(void *ctx, const places_found *p) {
     places_move *m = ctx;
-    if (p->kind != AGT_FILE_LINK && strcmp(p->path, PLACES_DAMAGED) != 0)
+    if (p->kind != AGT_FILE_LINK)
         m->status = agt__mend_move_away(m->mend, p->folder, p->name, m->err);
     return m->status == AGT_OK;
 }
